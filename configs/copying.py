@@ -1,0 +1,43 @@
+"""Copying across a delay that attention cannot bridge: the main job.
+
+Paper: Chaudhary 2025 (arXiv 2510.21908), section on copying; the window, learned positions and
+these sizes are ours.
+
+  python -m experiments.launch --config=configs/copying.py --workdir=runs/copying
+  python -m experiments.launch --config=configs/copying.py:none --workdir=runs/copying-none
+
+Expected `recall_accuracy`: see README.md. Chance is .125.
+"""
+
+from ml_collections import config_dict
+
+from configs import base
+
+# The gradient rule must be free to choose the sign of its writes (Duan et al. 2023).
+RULES = {
+    "none": {},
+    "hebbian": {"alpha": "per_neuron"},
+    "gradient": {"alpha": "per_neuron", "alpha_init": "uniform", "alpha_scale": 1.0},
+}
+
+
+def get_config(rule: str = "hebbian") -> config_dict.ConfigDict:
+    """The config for a rule: --config=configs/copying.py:RULE."""
+    config = base.with_rule(base.get_config(), rule, RULES)
+
+    config.task = config_dict.ConfigDict()
+    config.task.name = "copying"
+    config.task.seq_length = 5  # symbols to remember
+    config.task.delay = 20  # blanks between the last symbol and the delimiter
+    config.task.vocabulary = 10  # blank and delimiter included
+    config.task.loss_steps = "recall"  # recall | all: the paper also trains the blanks
+
+    config.model.width = 64
+    config.model.feed_forward = 128
+    config.model.dropout = 0.0
+    config.model.attention_window = 6  # a recalled symbol is 26 steps back
+    config.model.position = "learned"
+
+    config.train.steps = 800
+    config.train.learning_rate = 2e-3
+    return config

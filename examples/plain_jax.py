@@ -1,0 +1,59 @@
+"""An associative memory in plain JAX, without Flax: one rule and one memory of this library.
+
+A layer is shown five pairs (key, value), one a step, and then asked for each value by its key. It
+has no slow weights: all that it knows, it was told within the episode.
+
+  python examples/plain_jax.py
+"""
+
+import jax
+import jax.numpy as jnp
+
+from plasticity.memory import ENGINES
+from plasticity.rules import RuleSettings, hebbian
+from plasticity.types import Activity, LayerShape
+
+PAIRS, KEY, VALUE = 5, 64, 8
+SHAPES = {"memory": LayerShape(outputs=VALUE, inputs=KEY)}
+
+# A rate of 1/2 with alpha = 2: each write adds value key^T once, and halves what was there.
+settings = RuleSettings(
+    eta0=1.0, max_norm=0.0, alpha="shared", alpha_scale=2.0, plastic_biases=False
+)
+rule = hebbian(settings)
+memory = ENGINES["dense"]
+theta = rule.init(jax.random.key(0), SHAPES, head=0)
+synapse = theta.synapses["memory"]
+
+
+def recall(keys, values):
+    """Keys [P, K] and values [P, V], written in turn -> what each key [K] brings back, [P, V]."""
+
+    def write(state, pair):
+        key, value = pair
+        fast = memory.read(state, synapse, key)
+        activity = Activity(key, value, value, jnp.zeros_like(value), fast)
+        modulator = jnp.zeros(())  # sigmoid(0) = 1/2: the rate of every write
+        writes = rule.write(theta, modulator, {"memory": activity})
+        return memory.apply(state, writes["memory"]), None
+
+    empty = memory.init(SHAPES["memory"], PAIRS, keys.dtype)
+    state, _ = jax.lax.scan(write, empty, (keys, values))
+    return jax.vmap(lambda key: memory.read(state, synapse, key))(keys)
+
+
+def main():
+    """Prints the similarity of recalled and true values; older pairs have faded, none is lost."""
+    key_rng, value_rng = jax.random.split(jax.random.key(1))
+    keys = jnp.linalg.qr(jax.random.normal(key_rng, (KEY, PAIRS)))[0].T  # orthonormal rows
+    values = jax.random.normal(value_rng, (PAIRS, VALUE))
+    recalled = jax.jit(recall)(keys, values)
+    norms = jnp.linalg.norm(recalled, axis=1) * jnp.linalg.norm(values, axis=1)
+    similarity = (recalled * values).sum(1) / norms
+    for pair, value in enumerate(similarity):
+        print(f"pair {pair}: cosine similarity {value:.3f}")
+    return similarity
+
+
+if __name__ == "__main__":
+    main()

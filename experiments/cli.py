@@ -1,0 +1,106 @@
+"""What every program of this folder shares: flags whose errors help, errors without traceback."""
+
+import os
+import pathlib
+import re
+import signal
+import sys
+from collections.abc import Callable, Sequence
+
+import jax
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from experiments.validate import ConfigError
+from experiments.workdir import WorkdirError
+from plasticity.checks import PlasticityError
+from plasticity.registry import nearest
+
+USAGE_ERROR = 2  # the command or the config is wrong: nothing was started
+RUN_ERROR = 1  # the run itself failed
+USER_ERRORS = (ConfigError, WorkdirError)
+
+
+def run(main: Callable[[], int | None]) -> None:
+    """Parses the flags, calls `main` and exits with the code that it returns."""
+    logging.set_verbosity(logging.WARNING)  # Orbax reports every file at a lower level
+    jax.config.update("jax_compilation_cache_dir", str(cache_directory() / "compiled"))
+    app.run(lambda argv: _guard(main, argv), flags_parser=_parse)
+
+
+def cache_directory() -> pathlib.Path:
+    """Where compiled programs are kept between runs: PLASTICITY_CACHE_DIR, or the user's cache."""
+    user = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    default = pathlib.Path(user) / "plasticity"
+    return pathlib.Path(os.environ.get("PLASTICITY_CACHE_DIR") or default).expanduser()
+
+
+def define_config() -> flags.FlagHolder:
+    """The flag --config=FILE.py[:ARGUMENT], each of its fields a flag --config.FIELD=VALUE."""
+    return config_flags.DEFINE_config_file(
+        "config", help_string="config file, such as configs/copying.py:hebbian"
+    )
+
+
+def require(**values: object) -> None:
+    """Raises ConfigError unless every flag was given."""
+    for name, value in values.items():
+        if value is None or value == "":
+            raise ConfigError(f"--{name} is missing")
+
+
+def config_command(program: str, argument: str) -> str:
+    """`python -m PROGRAM --config=FILE:ARGUMENT`, with the file that this command was given."""
+    file = config_flags.get_config_filename(flags.FLAGS["config"])
+    return f"python -m {program} --config={file.split(':')[0]}:{argument}"
+
+
+def _guard(main: Callable[[], int | None], argv: Sequence[str]) -> int:
+    try:
+        if argv[1:]:
+            raise ConfigError(f"unexpected argument {argv[1]!r}: values are given as --flag=value")
+        return main() or 0
+    except USER_ERRORS as error:
+        return _complain(error, USAGE_ERROR)
+    except PlasticityError as error:
+        return _complain(error, RUN_ERROR)
+    except KeyboardInterrupt:  # outside training, which handles it itself: nothing to save
+        return 128 + signal.SIGINT
+
+
+def _complain(error: object, code: int) -> int:
+    print(f"error: {error}", file=sys.stderr, flush=True)
+    return code
+
+
+def _parse(argv: Sequence[str]) -> list[str]:
+    """absl's parser; a config that cannot be loaded, or lacks a field, becomes one line."""
+    try:
+        return flags.FLAGS(argv)
+    except flags.UnrecognizedFlagError as error:
+        known = [name for name in flags.FLAGS if name.startswith(error.flagname.split(".")[0][:3])]
+        known = known or ["config", "workdir", "mode"]
+        sys.exit(_complain(f"unknown flag --{error.flagname}: {nearest(error.flagname, known)}", 2))
+    except flags.Error as error:
+        sys.exit(_complain(_first_cause(error), USAGE_ERROR))
+    except (AttributeError, KeyError) as error:
+        sys.exit(_complain(_unknown_field(argv, error), USAGE_ERROR))
+    except (ValueError, TypeError, OSError, ImportError) as error:
+        sys.exit(_complain(error, USAGE_ERROR))
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    """A config file's own ValueError, which absl wraps together with its traceback."""
+    cause = error.__cause__ or error.__context__
+    return cause if isinstance(cause, ValueError) and str(cause) else error
+
+
+def _unknown_field(argv: Sequence[str], error: Exception) -> str:
+    """ml_collections names the field and its nearest neighbour, but not the flag it came from."""
+    match = re.search(r"'(\w+)'", str(error).replace("\\", ""))
+    field = match.group(1) if match else ""
+    given = [a for a in argv if re.match(rf"--?config\.[^=]*\b{re.escape(field)}\b", a)]
+    hint = re.search(r'Did you mean "(\w+)"', str(error))
+    suggestion = f": did you mean {hint.group(1)!r}?" if hint else ""
+    where = f" in {given[0]}" if given else ""
+    return f"{field!r}{where} is not a setting of this config{suggestion}"

@@ -1,0 +1,118 @@
+"""Evaluation on fixed episodes, with plasticity on and off on the same net."""
+
+import json
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from experiments import build
+from experiments.checkpoint import Checkpoints
+from experiments.metrics import summarise
+from experiments.validate import ConfigError
+from experiments.workdir import Workdir, WorkdirError, differences, write_json
+from plasticity.episode import Parameters
+from plasticity.learner import Knobs, Learner, Stream
+
+Summary = dict[str, dict[str, float]]
+# May differ from the trained config: neither changes the shape of a trained parameter.
+FREE_SECTIONS = ("seed", "task", "rule", "memory", "evaluate", "checkpoint", "log")
+
+
+class Evaluator:
+    """Compiled evaluation of one learner: `evaluator(params, Stream.TEST)` -> (on, off)."""
+
+    def __init__(self, learner: Learner, seed: jax.Array, knobs: Knobs, config: ConfigDict):
+        self._arguments = (seed, knobs)
+        self._episodes, self._batch = config.evaluate.episodes, config.evaluate.batch
+
+        def metrics(params, split, index, seed, knobs, on):
+            return learner.evaluate(params, seed, split, index, knobs, on)
+
+        self._metrics = jax.jit(metrics, static_argnames="on")
+
+    def __call__(
+        self, params: Parameters, split: Stream, stop: Callable[[], bool] = lambda: False
+    ) -> tuple[Summary, Summary] | None:
+        """Summaries with plasticity on and off; None if `stop` turned true on the way."""
+        summaries = []
+        for on in (True, False):
+            parts = []
+            for first in range(0, self._episodes, self._batch):
+                if stop():
+                    return None
+                # The last batch may reach past the end: one shape, compiled once.
+                index = jnp.arange(first, first + self._batch)
+                parts.append(self._metrics(params, split, index, *self._arguments, on=on))
+            joined = jax.tree.map(lambda *p: np.concatenate(p)[: self._episodes], *parts)
+            summaries.append(summarise(joined))
+        return summaries[0], summaries[1]
+
+
+def contrast(metric: str, on: Summary, off: Summary) -> str:
+    """One sentence: the metric with plasticity on and off."""
+    return (
+        f"{metric}: {on[metric]['mean']:.3f} +- {on[metric]['ci95']:.3f} with plasticity on, "
+        f"{off[metric]['mean']:.3f} +- {off[metric]['ci95']:.3f} off "
+        f"(same net, same {on[metric]['n']} episodes)"
+    )
+
+
+def evaluate(config: ConfigDict, path: str) -> int:
+    """Evaluates the newest checkpoint in a workdir, perhaps under another task or rule setting.
+
+    Prints every metric and writes `evaluation-STEP.json`, or, if that exists, the next free name.
+    """
+    workdir = Workdir(path)
+    trained = ConfigDict(workdir.load_config())
+    changed = differences(trained.to_dict(), config.to_dict())
+    for field, there, here in changed:
+        if field.split(".")[0] not in FREE_SECTIONS:
+            raise ConfigError(
+                f"{field}={here!r}, but the net in --workdir={workdir.path} was trained with "
+                f"{there!r}"
+            )
+    learner, knobs = build.make_learner(config), build.make_knobs(config)
+    seed = jnp.asarray(config.seed, jnp.int32)
+    like = jax.eval_shape(build.make_learner(trained).init, seed, build.make_knobs(trained))
+    wanted = jax.eval_shape(learner.init, seed, knobs)
+    if jax.tree.map(jnp.shape, like) != jax.tree.map(jnp.shape, wanted):
+        raise ConfigError(
+            "the parameters of this config have other shapes than the trained ones: "
+            + "; ".join(f"{f}: trained {a!r}, here {b!r}" for f, a, b in changed)
+        )
+    if not workdir.checkpoints.exists():
+        raise WorkdirError(f"--workdir={workdir.path} holds no checkpoint yet")
+    checkpoints = Checkpoints(workdir.checkpoints, config.checkpoint.keep)
+    state, _ = checkpoints.restore(like)
+    checkpoints.close()
+    summaries = Evaluator(learner, seed, knobs, config)(state.params, Stream.TEST)
+    assert summaries is not None  # nothing stops it
+    on, off = summaries
+    report = {
+        "step": int(state.step),
+        "changed": {field: here for field, _, here in changed},
+        "metrics": on,
+        "metrics_plasticity_off": off,
+    }
+    target = _free_name(workdir, int(state.step))
+    write_json(target, report)
+    print(json.dumps(report, indent=2))
+    print(contrast(learner.task.main_metric, on, off))
+    print(f"written: {target}")
+    return 0
+
+
+def _free_name(workdir: Workdir, step: int):
+    names = (workdir.path / f"evaluation-{step}{suffix}.json" for suffix in _suffixes())
+    return next(name for name in names if not name.exists())
+
+
+def _suffixes():
+    yield ""
+    count = 2
+    while True:
+        yield f"-{count}"
+        count += 1

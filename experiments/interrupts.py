@@ -1,0 +1,38 @@
+"""SIGTERM and Ctrl-C as a request: the run saves, then ends."""
+
+import signal
+from types import FrameType
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class Interrupts:
+    """While entered, the first signal is remembered; a second one ends the process at once."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+        self._previous: dict[int, object] = {}
+
+    def __enter__(self) -> "Interrupts":
+        self._previous = {s: signal.signal(s, self._remember) for s in SIGNALS}
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+    def asked(self) -> bool:
+        """Whether a signal came."""
+        return self.signal is not None
+
+    @property
+    def exit_code(self) -> int:
+        """128 + signal, as a shell reports it: 143 after SIGTERM, 130 after Ctrl-C."""
+        assert self.signal is not None
+        return 128 + self.signal
+
+    def _remember(self, number: int, frame: FrameType | None) -> None:
+        del frame
+        self.signal = number
+        for s in SIGNALS:
+            signal.signal(s, signal.SIG_DFL)

@@ -1,0 +1,45 @@
+r"""Trains or evaluates one config.
+
+python -m experiments.launch --config=configs/copying.py:hebbian --workdir=DIR \
+    [--config.model.width=64 ...] [--mode=train|evaluate]
+
+Exit codes: 0 complete; 1 the run failed; 2 the command or the workdir is wrong; 130 and 143: Ctrl-C
+or SIGTERM, everything saved.
+"""
+
+import sys
+
+from absl import flags
+
+from experiments import cli
+from experiments.evaluate import evaluate
+from experiments.train import train
+from experiments.validate import validate
+
+CONFIG = cli.define_config()
+WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run; made if it is not there")
+MODES = {"train": train, "evaluate": evaluate}
+MODE = flags.DEFINE_enum("mode", "train", list(MODES), "what to do")
+
+
+def main() -> int:
+    """Runs the mode, and says how to get the static baseline of a plastic run."""
+    cli.require(config=CONFIG.value, workdir=WORKDIR.value)
+    validate(CONFIG.value)
+    code = MODES[MODE.value](CONFIG.value, WORKDIR.value)
+    if code == 0 and MODE.value == "train" and CONFIG.value.rule.name != "none":
+        print(f"static baseline: {_baseline_command()}")
+    return code
+
+
+def _baseline_command() -> str:
+    """This command with the rule none, in a workdir beside."""
+    kept = [
+        a for a in sys.argv[1:] if a.startswith("--config.") and not a.startswith("--config.rule.")
+    ]
+    command = cli.config_command("experiments.launch", "none")
+    return " ".join([command, f"--workdir={WORKDIR.value.rstrip('/')}-none", *kept])
+
+
+if __name__ == "__main__":
+    cli.run(main)

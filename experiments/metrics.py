@@ -1,0 +1,134 @@
+"""Metrics on their way out: metrics.jsonl, TensorBoard, the progress line, and intervals."""
+
+import json
+import math
+import pathlib
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any, TextIO
+
+import numpy as np
+
+from experiments.validate import ConfigError
+
+
+def summarise(values: Mapping[str, np.ndarray]) -> dict[str, dict[str, float]]:
+    """Means over episodes with normal 95 % intervals: {name: {mean, ci95, n}} from {name: [n]}."""
+    return {
+        name: {
+            "mean": float(v.mean(dtype=np.float64)),
+            "ci95": float(1.96 * v.std(ddof=1, dtype=np.float64) / math.sqrt(len(v))),
+            "n": len(v),
+        }
+        for name, v in values.items()
+    }
+
+
+class MetricsLog:
+    """metrics.jsonl, and TensorBoard if asked for."""
+
+    def __init__(self, path: pathlib.Path, first_step: int, tensorboard: bool):
+        """Opens the log of a run that goes on after `first_step` updates.
+
+        What a killed process logged after its last checkpoint is dropped: those steps are run
+        again and would stand there twice.
+        """
+        kept = []
+        if path.exists():
+            kept = [line for line in path.read_text().splitlines() if _up_to(line, first_step)]
+        temporary = path.with_name(f".tmp-{path.name}")
+        temporary.write_text("".join(f"{line}\n" for line in kept))
+        temporary.replace(path)
+        self._file = path.open("a", buffering=1)
+        self._board = _board(path.parent / "tensorboard", first_step) if tensorboard else None
+
+    def write(self, step: int, split: str, scalars: Mapping[str, float]) -> None:
+        """One line: {"step", "split", scalars}. What is not finite is written as null."""
+        finite = {k: v if math.isfinite(v) else None for k, v in scalars.items()}
+        self._file.write(json.dumps({"step": step, "split": split} | finite) + "\n")
+        if self._board:
+            for name, value in scalars.items():
+                self._board.add_scalar(f"{split}/{name}", value, step)
+
+    def close(self) -> None:
+        """Flushes."""
+        self._file.close()
+        if self._board:
+            self._board.close()
+
+
+def _up_to(line: str, step: int) -> bool:
+    try:
+        return json.loads(line)["step"] <= step
+    except (ValueError, KeyError):  # half a line, from a kill
+        return False
+
+
+def _board(directory: pathlib.Path, first_step: int) -> Any:
+    return _summary_writer()(str(directory), purge_step=first_step + 1)
+
+
+def _summary_writer() -> Any:
+    try:
+        from tensorboardX import SummaryWriter
+    except ImportError as error:
+        raise ConfigError(
+            "log.tensorboard=True needs the extra `tensorboard`: pip install '.[tensorboard]'"
+        ) from error
+    return SummaryWriter
+
+
+def check_tensorboard(wanted: bool) -> None:
+    """Raises ConfigError if TensorBoard is asked for and not installed."""
+    if wanted:
+        _summary_writer()
+
+
+class Progress:
+    """One line that follows the run: redrawn in a terminal, appended now and then to a log."""
+
+    REDRAW_SECONDS = 0.2
+
+    def __init__(self, total: int, first_step: int, batch: int, metric: str, every: int):
+        self._total, self._first, self._batch = total, first_step, batch
+        self._metric, self._every = metric, every
+        self._out: TextIO = sys.stdout
+        self._live = self._out.isatty()
+        self._drawn = time.monotonic()
+        self._width = 0
+
+    def update(self, step: int, metrics: Mapping[str, float], seconds: float) -> None:
+        """Shows the state after `step` updates, if it is time to.
+
+        `seconds`: spent in training steps since this launch; compiling and validating left out.
+        """
+        now = time.monotonic()
+        last = step == self._total
+        due = now - self._drawn >= self.REDRAW_SECONDS if self._live else step % self._every == 0
+        if not due and not last:
+            return
+        self._drawn = now
+        rate = (step - self._first) / max(seconds, 1e-9)
+        line = (
+            f"step {step}/{self._total}  loss {metrics['loss']:.4f}  "
+            f"{self._metric} {metrics[self._metric]:.3f}  "
+            f"{rate * self._batch:.0f} episodes/s  {_clock((self._total - step) / rate)} left"
+        )
+        if self._live:
+            self._out.write("\r" + line.ljust(self._width) + ("\n" if last else ""))
+            self._width = len(line)
+        else:
+            self._out.write(line + "\n")
+        self._out.flush()
+
+    def say(self, text: str) -> None:
+        """A line of its own."""
+        self._out.write(("\r" + " " * self._width + "\r" if self._live else "") + text + "\n")
+        self._out.flush()
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(math.ceil(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

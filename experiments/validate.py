@@ -1,0 +1,128 @@
+"""Checks a config before anything is compiled or written."""
+
+import inspect
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from configs import base
+from experiments import build
+from plasticity.episode import META_GRADIENTS
+from plasticity.learner import SCHEDULES
+from plasticity.memory import ENGINES
+from plasticity.model import BACKBONES
+from plasticity.registry import lookup, nearest
+from plasticity.rules import RULES
+from plasticity.tasks import TASKS
+
+
+class ConfigError(ValueError):
+    """A config cannot be run; the message names the field, the value and what would be right."""
+
+
+CHOICES = {
+    "rule.name": RULES,
+    "rule.meta_gradient": META_GRADIENTS,
+    "memory.engine": ENGINES,
+    "model.name": BACKBONES,
+    "task.name": TASKS,
+    "train.schedule": SCHEDULES,
+}
+
+# What a number must be, in words and as a test.
+Condition = tuple[str, Callable[[Any], bool]]
+POSITIVE: Condition = ("greater than 0", lambda v: v > 0)
+NOT_NEGATIVE: Condition = ("at least 0", lambda v: v >= 0)
+FRACTION: Condition = ("at least 0 and less than 1", lambda v: 0 <= v < 1)
+CONDITIONS: dict[str, Condition] = {
+    "seed": ("at least 0 and less than 2**31", lambda v: 0 <= v < 2**31),
+    "rule.eta0": NOT_NEGATIVE,
+    "rule.max_norm": NOT_NEGATIVE,
+    "rule.alpha_scale": ("a finite number", math.isfinite),
+    "memory.remat": ("-1, 0 or a number of steps", lambda v: v >= -1),
+    "model.layers": POSITIVE,
+    "model.heads": POSITIVE,
+    "model.width": POSITIVE,
+    "model.feed_forward": POSITIVE,
+    "model.auxiliary": NOT_NEGATIVE,
+    "model.dropout": FRACTION,
+    "model.attention_window": NOT_NEGATIVE,
+    "train.steps": POSITIVE,
+    "train.batch": POSITIVE,
+    "train.learning_rate": POSITIVE,
+    "train.warmup": NOT_NEGATIVE,
+    "train.weight_decay": NOT_NEGATIVE,
+    "train.clip": POSITIVE,
+    "evaluate.episodes": ("at least 2, for an interval", lambda v: v >= 2),
+    "evaluate.batch": POSITIVE,
+    "evaluate.every": NOT_NEGATIVE,
+    "checkpoint.every": POSITIVE,
+    "checkpoint.keep": POSITIVE,
+    "log.every": POSITIVE,
+}
+
+
+def validate(config: ConfigDict) -> None:
+    """Raises ConfigError for the first thing that is wrong with `config`."""
+    try:
+        _check_structure(config)
+        for field, choices in CHOICES.items():
+            lookup(dict.fromkeys(choices), _get(config, field), field)
+        _check_fields("task", config.task, ["name", *_parameters(TASKS[config.task.name])])
+        for field, (wanted, holds) in CONDITIONS.items():
+            value = _get(config, field)
+            if not (math.isfinite(value) and holds(value)):
+                raise ConfigError(f"{field}={value!r} must be {wanted}")
+        _, settings = BACKBONES[config.model.name]
+        settings(**build.without(config.model, "name"))
+        build.rule_settings(config)
+        build.make_task(config)
+    except ConfigError:
+        raise
+    except (ValueError, TypeError) as error:  # raised by the library, which names the field
+        raise ConfigError(str(error)) from error
+
+
+def _check_structure(config: ConfigDict) -> None:
+    """Fields and types must be those of `configs/base.py`, plus `task`."""
+    defaults = base.get_config()
+    _check_fields("", config, [*defaults, "task"])
+    for name, default in defaults.items():
+        if not isinstance(default, ConfigDict):
+            _check_type(name, config[name], default)
+            continue
+        _check_fields(name, config[name], default)
+        for field in default:
+            _check_type(f"{name}.{field}", config[name][field], default[field])
+
+
+def _check_fields(section: str, fields: Any, known: Iterable[str]) -> None:
+    prefix = f"{section}." if section else ""
+    if not isinstance(fields, ConfigDict):
+        raise ConfigError(f"{section}={fields!r} must be a section with fields {sorted(known)}")
+    known = list(known)
+    for field in fields:
+        if field not in known:
+            raise ConfigError(f"{prefix}{field} is not a setting: {nearest(field, known)}")
+    for field in known:
+        if field not in fields:
+            raise ConfigError(f"{prefix}{field} is missing from the config")
+
+
+def _check_type(field: str, value: Any, default: Any) -> None:
+    kinds = (int, float) if isinstance(default, float) else type(default)
+    wrong_bool = isinstance(value, bool) != isinstance(default, bool)
+    if wrong_bool or not isinstance(value, kinds):
+        raise ConfigError(f"{field}={value!r} must be of type {type(default).__name__}")
+
+
+def _get(config: ConfigDict, field: str) -> Any:
+    for part in field.split("."):
+        config = config[part]
+    return config
+
+
+def _parameters(factory: Callable) -> list[str]:
+    return list(inspect.signature(factory).parameters)

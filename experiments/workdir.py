@@ -1,0 +1,142 @@
+"""The folder of a run: what lies in it, and the rule that nothing in it is ever lost.
+
+config.json     the resolved config            metrics.jsonl  one JSON object a line
+manifest.json   versions, device, argv, seed   checkpoints/   Orbax
+result.json     written last: a run with one is complete
+"""
+
+import contextlib
+import datetime
+import fcntl
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import sys
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+TEMPORARY = ".tmp-"  # prefix of files that are not finished; may be left behind by a kill
+LOCK = ".lock"
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "ml_collections")
+
+
+class WorkdirError(RuntimeError):
+    """A workdir cannot be used for this run; the message says why and what to do."""
+
+
+class Workdir:
+    """Paths of a run, and the checks that guard them."""
+
+    def __init__(self, path: str):
+        self.path = pathlib.Path(path).expanduser().absolute()
+        self.config = self.path / "config.json"
+        self.manifest = self.path / "manifest.json"
+        self.metrics = self.path / "metrics.jsonl"
+        self.result = self.path / "result.json"
+        self.checkpoints = self.path / "checkpoints"
+
+    def open(self, config: ConfigDict) -> None:
+        """Makes the folder the run's own, or finds that it is already.
+
+        Raises:
+          WorkdirError: it holds the run of another config, or files that are not a run's.
+        """
+        if self.config.exists():
+            self._check_same(config)
+            return
+        strange = [
+            p.name for p in self.path.iterdir() if p.name != LOCK and TEMPORARY not in p.name
+        ]
+        if strange:
+            raise WorkdirError(
+                f"--workdir={self.path} holds files but no config.json, so it is not a run's: "
+                f"{', '.join(sorted(strange)[:5])}. Choose a new or empty folder."
+            )
+        write_json(self.config, config.to_dict())
+
+    def load_config(self) -> dict[str, Any]:
+        """The config that the run was started with."""
+        if not self.config.exists():
+            raise WorkdirError(f"--workdir={self.path} holds no run: there is no config.json")
+        return json.loads(self.config.read_text())
+
+    def _check_same(self, config: ConfigDict) -> None:
+        stored = self.load_config()
+        wanted = json.loads(json.dumps(config.to_dict()))
+        changed = differences(stored, wanted)
+        if changed:
+            raise WorkdirError(
+                f"--workdir={self.path} holds a run of another config:\n  "
+                + "\n  ".join(f"{f}: there {a!r}, here {b!r}" for f, a, b in changed)
+                + "\nChoose another workdir, or drop these overrides to resume that run."
+            )
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Creates the folder and holds it: one process at a time trains in a workdir."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            handle = (self.path / LOCK).open("w")
+        except OSError as error:
+            raise WorkdirError(f"--workdir={self.path} cannot be written: {error}") from error
+        with handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise WorkdirError(f"--workdir={self.path} is in use by another process") from error
+            yield
+
+
+def write_manifest(workdir: Workdir, config: ConfigDict) -> None:
+    """Records this launch. The first one stands at the top, later ones under `resumed`."""
+    launch = {
+        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "argv": sys.argv,
+        "python": platform.python_version(),
+        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "device": device_name(),
+        "device_count": jax.device_count(),
+        "host": {"machine": platform.machine(), "cores": os.cpu_count()},
+    }
+    if not workdir.manifest.exists():
+        # The synthetic tasks read no data; tasks that do put the checksum of their arrays here.
+        first = launch | {"seed": config.seed, "data_checksum": None, "resumed": []}
+        write_json(workdir.manifest, first)
+        return
+    manifest = json.loads(workdir.manifest.read_text())
+    manifest["resumed"].append(launch)
+    write_json(workdir.manifest, manifest)
+
+
+def device_name() -> str:
+    """The kind of device that computes, such as "cpu" or "NVIDIA H100"."""
+    return jax.devices()[0].device_kind
+
+
+def differences(a: Any, b: Any, prefix: str = "") -> list[tuple[str, Any, Any]]:
+    """Fields in which two nested dicts differ: (dotted name, value in a, value in b)."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        return [
+            change
+            for key in sorted(a.keys() | b.keys())
+            for change in differences(a.get(key), b.get(key), f"{prefix}.{key}" if prefix else key)
+        ]
+    return [] if a == b else [(prefix, a, b)]
+
+
+def write_json(path: pathlib.Path, value: Any) -> None:
+    """Writes a file that is either whole or not there, whatever happens."""
+    with tempfile.NamedTemporaryFile(
+        "w", dir=path.parent, prefix=f"{TEMPORARY}{path.name}-", delete=False
+    ) as file:
+        json.dump(value, file, indent=2)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    pathlib.Path(file.name).replace(path)

@@ -1,0 +1,51 @@
+"""Gradient-based plasticity: the network descends (or climbs) a loss of its own making.
+
+  L_t = mean((P [y_t, a_t, g_t])^2),   delta_t = d L_t / d w_t = credit_t pre_t^T
+  w_{t+1} = (1 - eta_t) w_t + eta_t alpha * delta_t,   b likewise with beta * credit_t
+
+with credit_t = d L_t / d post_t: a layer is used once per step, so its weight gradient has rank
+one. The sign of the step is left to alpha, which is learned (Duan et al. draw it from U(-1, 1)).
+
+Source: Duan et al. 2023 (arXiv 2302.03235) as adapted by Chaudhary 2025 (arXiv 2510.21908), where
+P is a learned square matrix. Departures: none in the forward pass.
+"""
+
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+
+from plasticity.rules.settings import RuleSettings, init_synapses, rate_and_keep
+from plasticity.types import Activity, Array, Key, LayerShape, Outputs, Plasticity, Rule, Write
+
+
+def gradient(settings: RuleSettings = RuleSettings()) -> Rule:
+    """The rule; `settings.projection` chooses whether P is learned or stays as drawn."""
+
+    def init(key: Key, shapes: Mapping[str, LayerShape], head: int) -> Plasticity:
+        synapse_key, projection_key = jax.random.split(key)
+        bound = head**-0.5
+        projection = jax.random.uniform(
+            projection_key, (head, head), jnp.float32, minval=-bound, maxval=bound
+        )
+        return Plasticity(init_synapses(synapse_key, shapes, settings), projection)
+
+    def internal_loss(theta: Plasticity, outputs: Outputs) -> Array:
+        projection = theta.projection
+        assert projection is not None  # init made one
+        if settings.projection == "fixed":
+            projection = jax.lax.stop_gradient(projection)
+        everything = jnp.concatenate(
+            [outputs.task, outputs.auxiliary, jnp.expand_dims(outputs.modulator, -1)], axis=-1
+        )
+        return jnp.mean((projection @ everything) ** 2)
+
+    def write(
+        theta: Plasticity, modulator: Array, activities: Mapping[str, Activity]
+    ) -> dict[str, Write]:
+        del theta
+        deltas = {name: (a.credit, a.pre) for name, a in activities.items()}
+        rate, keep = rate_and_keep(deltas, modulator, settings)
+        return {name: Write(left, right, rate, keep) for name, (left, right) in deltas.items()}
+
+    return Rule(init, write, internal_loss)

@@ -1,0 +1,30 @@
+"""No plasticity: the static baseline, an ordinary network."""
+
+from collections.abc import Mapping
+
+import jax.numpy as jnp
+
+from plasticity.rules.settings import RuleSettings
+from plasticity.types import Activity, Array, Key, LayerShape, Plasticity, Rule, Synapse, Write
+
+
+def none(settings: RuleSettings = RuleSettings()) -> Rule:
+    """w_t = 0. No setting has a meaning here, and nothing is learned."""
+    del settings
+
+    def init(key: Key, shapes: Mapping[str, LayerShape], head: int) -> Plasticity:
+        del key, head
+        unlearned = Synapse(alpha=None, alpha_out=None, alpha_in=None, beta=None)
+        return Plasticity(dict.fromkeys(shapes, unlearned), projection=None)
+
+    def write(
+        theta: Plasticity, modulator: Array, activities: Mapping[str, Activity]
+    ) -> dict[str, Write]:
+        del theta
+        nothing, everything = jnp.zeros_like(modulator), jnp.ones_like(modulator)
+        return {
+            name: Write(jnp.zeros_like(a.post), jnp.zeros_like(a.pre), nothing, everything)
+            for name, a in activities.items()
+        }
+
+    return Rule(init, write, static=True)

@@ -1,0 +1,99 @@
+"""Plasticity coefficients of a layer: how strongly, and with which sign, each synapse learns.
+
+`alpha` scales every write and is constant within an episode, so it may as well scale the read:
+with the trace h <- keep * h + rate * left right^T, the fast weight is w = alpha * h. Memories
+therefore store h and meet alpha only here. In factored form alpha costs no matrix at all:
+
+  per_synapse  alpha [O, I]                       (Chaudhary 2025, Miconi et al. 2018)
+  per_neuron   alpha_out [O] alpha_in [I]^T       rank one
+  shared       alpha_out []
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from plasticity.registry import lookup
+from plasticity.types import Array, Key, LayerShape, Synapse
+
+Initializer = Callable[[Key, tuple[int, ...]], Array]
+
+
+def _constant(scale: float) -> Initializer:
+    return lambda key, shape: jnp.full(shape, scale, jnp.float32)
+
+
+def _uniform(scale: float) -> Initializer:
+    return lambda key, shape: jax.random.uniform(key, shape, jnp.float32, -scale, scale)
+
+
+INITIALIZERS = {"constant": _constant, "uniform": _uniform}
+
+
+def _per_synapse(key: Key, shape: LayerShape, initializer: Initializer) -> Synapse:
+    return Synapse(initializer(key, shape), None, None, None)
+
+
+def _per_neuron(key: Key, shape: LayerShape, initializer: Initializer) -> Synapse:
+    # Only one side is drawn: the product then has the distribution that was asked for.
+    alpha_out = initializer(key, (shape.outputs,))
+    return Synapse(None, alpha_out, jnp.ones((shape.inputs,), jnp.float32), None)
+
+
+def _shared(key: Key, shape: LayerShape, initializer: Initializer) -> Synapse:
+    return Synapse(None, initializer(key, ()), None, None)
+
+
+MODES = {"per_synapse": _per_synapse, "per_neuron": _per_neuron, "shared": _shared}
+
+
+def init(
+    key: Key, shape: LayerShape, *, mode: str, initializer: str, scale: float, plastic_bias: bool
+) -> Synapse:
+    """Coefficients of one layer, in float32.
+
+    Args:
+      key: PRNG key.
+      shape: sizes of the layer.
+      mode: a name of `MODES`.
+      initializer: a name of `INITIALIZERS`: all `scale`, or uniform on (-scale, scale).
+      scale: the paper starts all coefficients at 0.02; Duan et al. draw them from U(-1, 1).
+      plastic_bias: whether the bias is plastic; its beta is drawn like alpha.
+    """
+    draw = lookup(INITIALIZERS, initializer, "alpha_init")(scale)
+    alpha_key, beta_key = jax.random.split(key)
+    synapse = lookup(MODES, mode, "alpha")(alpha_key, shape, draw)
+    if not plastic_bias:
+        return synapse
+    return synapse._replace(beta=draw(beta_key, () if mode == "shared" else (shape.outputs,)))
+
+
+def _times(factor: Array | None, x: Array) -> Array:
+    return x if factor is None else factor * x
+
+
+def scaled_matvec(synapse: Synapse, trace: Array, x: Array) -> Array:
+    """(alpha * trace) x for a trace [O, I] and x [I]."""
+    return _times(synapse.alpha_out, _times(synapse.alpha, trace) @ _times(synapse.alpha_in, x))
+
+
+def scaled_bias(synapse: Synapse, trace: Array) -> Array:
+    """beta * trace [O]; zeros where the bias is not plastic."""
+    return jnp.zeros_like(trace) if synapse.beta is None else synapse.beta * trace
+
+
+def scaled_matrix(synapse: Synapse, trace: Array) -> Array:
+    """alpha * trace, [O, I]."""
+    columns = _times(synapse.alpha_in, _times(synapse.alpha, trace))
+    if synapse.alpha_out is None:
+        return columns
+    return jnp.broadcast_to(synapse.alpha_out, trace.shape[:1])[:, None] * columns
+
+
+def write_norm_squared(synapse: Synapse, left: Array, right: Array) -> Array:
+    """||alpha * left right^T||^2, [], without building the matrix twice."""
+    left, right = _times(synapse.alpha_out, left) ** 2, _times(synapse.alpha_in, right) ** 2
+    if synapse.alpha is None:
+        return left.sum() * right.sum()
+    return left @ (synapse.alpha**2 @ right)
