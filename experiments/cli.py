@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import jax
 from absl import app, flags, logging
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 
 from experiments.validate import ConfigError
 from experiments.workdir import WorkdirError
@@ -40,6 +40,19 @@ def define_config() -> flags.FlagHolder:
     return config_flags.DEFINE_config_file(
         "config", help_string="config file, such as configs/copying.py:hebbian"
     )
+
+
+def config_value(holder: flags.FlagHolder) -> ConfigDict:
+    """The config that --config names.
+
+    Raises:
+      ConfigError: there is none, or its file cannot be read.
+    """
+    require(config=holder.value)
+    try:
+        return holder.value.copy_and_resolve_references()
+    except OSError as error:  # ml_collections keeps the error of loading until the first access
+        raise ConfigError(f"--config cannot be read: {error.__cause__ or error}") from error
 
 
 def require(**values: object) -> None:
@@ -89,10 +102,11 @@ def _parse(argv: Sequence[str]) -> list[str]:
         sys.exit(_complain(error, USAGE_ERROR))
 
 
-def _first_cause(error: BaseException) -> BaseException:
-    """A config file's own ValueError, which absl wraps together with its traceback."""
-    cause = error.__cause__ or error.__context__
-    return cause if isinstance(cause, ValueError) and str(cause) else error
+def _first_cause(error: BaseException) -> str:
+    """The message of a ValueError in a config file, which comes wrapped in its own traceback."""
+    text = str(error)
+    last = re.search(r"Error whilst parsing config file.*\nValueError: (.*)$", text.strip(), re.S)
+    return last.group(1) if last else text
 
 
 def _unknown_field(argv: Sequence[str], error: Exception) -> str:

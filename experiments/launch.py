@@ -24,10 +24,11 @@ MODE = flags.DEFINE_enum("mode", "train", list(MODES), "what to do")
 
 def main() -> int:
     """Runs the mode, and says how to get the static baseline of a plastic run."""
-    cli.require(config=CONFIG.value, workdir=WORKDIR.value)
-    validate(CONFIG.value)
-    code = MODES[MODE.value](CONFIG.value, WORKDIR.value)
-    if code == 0 and MODE.value == "train" and CONFIG.value.rule.name != "none":
+    config = cli.config_value(CONFIG)
+    cli.require(workdir=WORKDIR.value)
+    validate(config)
+    code = MODES[MODE.value](config, WORKDIR.value)
+    if code == 0 and MODE.value == "train" and config.rule.name != "none":
         print(f"static baseline: {_baseline_command()}")
     return code
 

@@ -58,7 +58,7 @@ class GoldenTrace:
           ConfigError: the file is missing, damaged, or of another format.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
         except (OSError, ValueError, zipfile.BadZipFile) as error:
             raise ConfigError(f"--trace={path} cannot be read as a .npz file: {error}") from error

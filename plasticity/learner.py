@@ -98,7 +98,7 @@ class Learner:
         (_, metrics), grads = jax.value_and_grad(self.loss, has_aux=True)(
             state.params, seed, state.step, knobs
         )
-        metrics["grad_norm"] = optax.global_norm(grads)
+        metrics["grad_norm"] = optax.tree.norm(grads)
         metrics |= plasticity_gradients(grads, self.task.outputs)
         updates, optimizer = self._optimizer(knobs).update(grads, state.optimizer, state.params)
         updated = TrainState(state.step + 1, optax.apply_updates(state.params, updates), optimizer)
@@ -178,7 +178,7 @@ def plasticity_gradients(grads: Parameters, outputs: int) -> dict[str, Array]:
     """Norms [] of d loss / d alpha and d loss / d (the modulator's weights)."""
     alpha = [synapse._replace(beta=None) for synapse in grads.plasticity.synapses.values()]
     return {
-        "grad_alpha": optax.global_norm(alpha) if jax.tree.leaves(alpha) else jnp.zeros(()),
+        "grad_alpha": optax.tree.norm(alpha) if jax.tree.leaves(alpha) else jnp.zeros(()),
         "grad_modulator": jnp.linalg.norm(modulator_column(grads.slow, outputs)),
     }
 

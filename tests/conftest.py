@@ -1,0 +1,45 @@
+"""A strict session: NaNs and warnings are errors, compiled programs are shared between tests."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import jax
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+GOLDEN = ROOT / "tests" / "golden"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _compilation_cache(tmp_path_factory):
+    """One cache per session, for this process and for the programs that it starts."""
+    cache = tmp_path_factory.mktemp("cache")
+    os.environ["PLASTICITY_CACHE_DIR"] = str(cache)
+    jax.config.update("jax_compilation_cache_dir", str(cache / "compiled"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+@pytest.fixture
+def x64():
+    """Runs the test in float64."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture
+def program():
+    """Runs `python -m experiments.NAME ARGS`: (exit code, stdout, stderr)."""
+
+    def run(name, *args, timeout=300):
+        done = subprocess.run(
+            [sys.executable, "-m", f"experiments.{name}", *args],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    return run

@@ -1,0 +1,333 @@
+"""The launcher, as its users see it: files, messages, exit codes, and runs that are interrupted."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from tests.conftest import ROOT
+
+TINY = [
+    "--config.task.seq_length=2",
+    "--config.task.delay=1",
+    "--config.task.vocabulary=4",
+    "--config.model.width=8",
+    "--config.model.feed_forward=8",
+    "--config.model.heads=2",
+    "--config.model.layers=1",
+    "--config.train.batch=2",
+    "--config.train.warmup=2",
+    "--config.evaluate.episodes=10",
+    "--config.evaluate.batch=4",
+]
+SHORT = [*TINY, "--config.train.steps=6", "--config.log.every=2", "--config.evaluate.every=4"]
+LONG = [*TINY, "--config.train.steps=120", "--config.checkpoint.every=5"]
+
+
+def arguments(workdir, *extra, rule="hebbian", flags=SHORT):
+    return [f"--config=configs/copying.py:{rule}", f"--workdir={workdir}", *flags, *extra]
+
+
+def start(workdir, *extra, **options):
+    command = [
+        sys.executable,
+        "-u",
+        "-m",
+        "experiments.launch",
+        *arguments(workdir, *extra, **options),
+    ]
+    return subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def read(path):
+    return json.loads(path.read_text())
+
+
+def final_state(workdir):
+    """All arrays of the newest checkpoint."""
+    import jax
+    import jax.numpy as jnp
+    from ml_collections import ConfigDict
+
+    from experiments import build
+    from experiments.checkpoint import Checkpoints
+
+    config = ConfigDict(read(workdir / "config.json"))
+    learner, knobs = build.make_learner(config), build.make_knobs(config)
+    like = jax.eval_shape(learner.init, jnp.int32(config.seed), knobs)
+    checkpoints = Checkpoints(workdir / "checkpoints", 2)
+    state, _ = checkpoints.restore(like)
+    checkpoints.close()
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(state)]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A finished run, which no test may change: (workdir, what it printed)."""
+    workdir = tmp_path_factory.mktemp("runs") / "finished"
+    process = start(workdir)
+    out, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, out
+    return workdir, out
+
+
+def test_a_run_leaves_the_files_that_scripts_rely_on(finished):
+    workdir, _ = finished
+    names = {p.name for p in workdir.iterdir()} - {".lock"}
+    assert names == {
+        "config.json", "manifest.json", "metrics.jsonl", "checkpoints", "result.json"
+    }  # fmt: skip
+    config, manifest, result = (
+        read(workdir / f"{n}.json") for n in ("config", "manifest", "result")
+    )
+    assert config["train"]["steps"] == 6
+    assert config["rule"]["name"] == "hebbian"
+    assert manifest["seed"] == 0
+    assert manifest["versions"]["jax"]
+    assert manifest["device"]
+    assert "--config=configs/copying.py:hebbian" in manifest["argv"]
+    assert {
+        k: result[k] for k in ("status", "task", "rule", "seed", "steps", "train_episodes")
+    } == {
+        "status": "complete",
+        "task": "copying",
+        "rule": "hebbian",
+        "seed": 0,
+        "steps": 6,
+        "train_episodes": 12,
+    }
+    for key in ("wall_seconds", "compile_seconds", "episodes_per_second"):
+        assert result[key] > 0
+    expected = {
+        "loss", "recall_accuracy", "paper_recall_accuracy", "eta_mean", "write_norm", "fast_norm"
+    }  # fmt: skip
+    for metrics in (result["metrics"], result["metrics_plasticity_off"]):
+        assert metrics.keys() == expected
+        assert all(m["n"] == 10 and m["ci95"] >= 0 for m in metrics.values())
+    assert result["metrics"]["fast_norm"]["mean"] > 0
+    assert result["metrics_plasticity_off"]["fast_norm"]["mean"] == 0
+
+
+def test_metrics_are_one_object_a_line(finished):
+    lines = [json.loads(line) for line in (finished[0] / "metrics.jsonl").read_text().splitlines()]
+    steps = [(line["step"], line["split"]) for line in lines]
+    assert steps == [
+        (2, "train"), (4, "train"), (4, "validation"), (4, "validation_off"), (6, "train")
+    ]  # fmt: skip
+    assert all(np.isfinite(line["loss"]) for line in lines)
+    assert all(line["grad_alpha"] > 0 for line in lines if line["split"] == "train")
+
+
+def test_the_contrast_and_the_baseline_are_told(finished):
+    out = finished[1]
+    assert "with plasticity on" in out
+    assert "off (same net, same 10 episodes)" in out
+    assert "static baseline: python -m experiments.launch --config=configs/copying.py:none" in out
+
+
+def test_a_finished_run_is_left_alone(finished, program):
+    workdir, _ = finished
+    before = {p: p.stat().st_mtime_ns for p in workdir.iterdir() if p.name != ".lock"}
+    code, out, _ = program("launch", *arguments(workdir))
+    assert code == 0
+    assert "is complete" in out
+    assert before == {p: p.stat().st_mtime_ns for p in workdir.iterdir() if p.name != ".lock"}
+
+
+def test_another_config_is_refused_with_the_fields(finished, program):
+    code, _, err = program("launch", *arguments(finished[0], "--config.train.batch=4", rule="none"))
+    assert code == 2
+    assert "train.batch: there 2, here 4" in err
+    assert "rule.name: there 'hebbian', here 'none'" in err
+    assert "Traceback" not in err
+
+
+def test_evaluate_mode_reads_the_run_and_writes_beside_it(finished, program):
+    workdir, _ = finished
+    flags = arguments(workdir, "--mode=evaluate", "--config.evaluate.episodes=10")
+    code, out, err = program("launch", *flags)
+    assert code == 0, err
+    assert (
+        read(workdir / "evaluation-6.json")["metrics"] == read(workdir / "result.json")["metrics"]
+    )
+    code, out, _ = program("launch", *flags)
+    assert "evaluation-6-2.json" in out  # nothing is overwritten
+    for name in ("evaluation-6.json", "evaluation-6-2.json"):
+        (workdir / name).unlink()
+
+
+def test_evaluate_mode_may_change_the_task_but_not_the_net(finished, program):
+    """Without learned positions another delay is fine; here the table would be too short."""
+    evaluate = arguments(finished[0], "--mode=evaluate")
+    code, _, err = program("launch", *evaluate, "--config.task.delay=9")
+    assert code == 2
+    assert "task.delay: trained 1, here 9" in err
+    code, _, err = program("launch", *evaluate, "--config.model.heads=1")
+    assert code == 2
+    assert "model.heads=1, but the net in" in err
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--config=configs/copying.py:hebian"], "did you mean 'hebbian'"),
+        (["--config=configs/copying.py", "--config.model.widht=3"], "did you mean 'width'"),
+        (["--config=configs/copying.py", "--config.modle.width=3"], "did you mean 'model'"),
+        (["--config=configs/copying.py", "--config.task.name=copyin"], "did you mean 'copying'"),
+        (["--config=configs/copying.py", "--config.train.steps=many"], "config.train.steps=many"),
+        (["--config=configs/copyng.py"], "configs/copyng.py"),
+        (["--config=configs/copying.py", "--workdr=x"], "did you mean 'workdir'"),
+        ([], "--config is missing"),
+        (["--config=configs/copying.py", "stray"], "unexpected argument 'stray'"),
+    ],
+)
+def test_wrong_commands_end_in_one_line_that_helps(flags, message, program, tmp_path):
+    code, out, err = program("launch", *flags, f"--workdir={tmp_path / 'run'}")
+    assert code == 2, out + err
+    assert message in err
+    assert "Traceback" not in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_of_other_things_is_refused(program, tmp_path):
+    (tmp_path / "thesis.tex").write_text("all of it")
+    code, _, err = program("launch", *arguments(tmp_path))
+    assert code == 2
+    assert "thesis.tex" in err
+    assert {p.name for p in tmp_path.iterdir()} - {".lock"} == {"thesis.tex"}
+
+
+def test_an_unwritable_place_is_refused(program, tmp_path):
+    (tmp_path / "file").write_text("")
+    code, _, err = program("launch", *arguments(tmp_path / "file" / "run"))
+    assert code == 2
+    assert "cannot be written" in err
+    assert "Traceback" not in err
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(program, tmp_path):
+    """A learning rate that explodes after the first checkpoint, which stays."""
+    flags = ["--config.train.learning_rate=1e18", "--config.train.warmup=3"]
+    flags += [
+        "--config.rule.max_norm=0.0",
+        "--config.checkpoint.every=1",
+        "--config.train.steps=50",
+    ]
+    code, _, err = program("launch", *arguments(tmp_path / "run", *flags))
+    assert code == 1, err
+    assert "First quantity that is not finite" in err
+    assert "Last good checkpoint" in err
+    assert "Traceback" not in err
+    assert not (tmp_path / "run" / "result.json").exists()
+    assert all(np.isfinite(leaf).all() for leaf in final_state(tmp_path / "run"))
+
+
+def test_plasticity_that_cannot_learn_stops_the_run(program, tmp_path):
+    code, _, err = program("launch", *arguments(tmp_path / "a", "--config.rule.alpha_scale=0.0"))
+    assert code == 1
+    assert "exactly zero, so plasticity cannot be learned" in err
+    flags = ["--config.rule.alpha_scale=0.0", "--config.rule.meta_gradient=truncated"]
+    code, _, err = program("launch", *arguments(tmp_path / "b", *flags))
+    assert code == 0, err
+
+
+def test_two_processes_do_not_share_a_workdir(program, tmp_path):
+    import fcntl
+
+    (tmp_path / "run").mkdir()
+    with (tmp_path / "run" / ".lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        code, _, err = program("launch", *arguments(tmp_path / "run"))
+    assert code == 2
+    assert "in use by another process" in err
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """A longer run that nothing interrupted: (workdir, seconds it took)."""
+    workdir = tmp_path_factory.mktemp("runs") / "undisturbed"
+    started = time.monotonic()
+    process = start(workdir, flags=LONG)
+    out, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, out
+    return workdir, time.monotonic() - started
+
+
+def assert_same_end(workdir, undisturbed):
+    ours, theirs = read(workdir / "result.json"), read(undisturbed / "result.json")
+    for key in ("metrics", "metrics_plasticity_off", "steps", "train_episodes"):
+        assert ours[key] == theirs[key], key
+    for a, b in zip(final_state(workdir), final_state(undisturbed), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+    def logged(path):
+        return [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+
+    assert logged(workdir) == logged(undisturbed)
+
+
+def test_killed_again_and_again_a_run_ends_as_if_nothing_had_happened(tmp_path, undisturbed):
+    """kill -9 at random moments of the process's life, until it has completed; then bit for bit."""
+    reference, seconds = undisturbed
+    seed = int(os.environ.get("KILL_DRILL_SEED", time.time_ns() % 10_000))
+    rng, kills, in_training, workdir = random.Random(seed), 0, 0, tmp_path / "run"
+    print(f"KILL_DRILL_SEED={seed}")
+    while kills < 5 or in_training < 2:
+        process = start(workdir, flags=LONG)
+        try:
+            process.communicate(timeout=rng.uniform(0.2, 0.9) * seconds)
+            if process.returncode == 0:  # it was faster than the kill: begin anew
+                workdir = tmp_path / f"run{time.monotonic_ns()}"
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            kills += 1
+            in_training += any(p.name.isdigit() for p in workdir.glob("checkpoints/*"))
+    process = start(workdir, flags=LONG)
+    out, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, out
+    assert_same_end(workdir, reference)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_saves_first(number, code, tmp_path, undisturbed):
+    workdir = tmp_path / "run"
+    flags = [f for f in LONG if "checkpoint" not in f]  # only the signal saves before step 100
+    process = start(workdir, "--config.log.every=1", flags=flags)
+    for line in process.stdout:
+        if line.startswith("step 1"):
+            break
+    process.send_signal(number)
+    out, _ = process.communicate(timeout=120)
+    assert process.returncode == code, out
+    assert "saved at step" in out
+    assert os.listdir(workdir / "checkpoints")
+    process = start(workdir, "--config.log.every=1", flags=flags)
+    out, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, out
+    for a, b in zip(final_state(workdir), final_state(undisturbed[0]), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert len(read(workdir / "manifest.json")["resumed"]) == 1
+
+
+def test_tensorboard_is_written_or_its_absence_told_before_anything_is(program, tmp_path):
+    command = arguments(tmp_path / "r", "--config.log.tensorboard=True")
+    try:
+        import tensorboardX  # noqa: F401
+    except ImportError:
+        code, _, err = program("launch", *command)
+        assert code == 2
+        assert "pip install '.[tensorboard]'" in err
+        assert not (tmp_path / "r").exists()
+    else:
+        code, _, err = program("launch", *command)
+        assert code == 0, err
+        assert list((tmp_path / "r" / "tensorboard").iterdir())

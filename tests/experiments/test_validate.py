@@ -1,0 +1,73 @@
+"""What cannot be run is refused before anything is compiled, in words that help."""
+
+import pytest
+
+from configs import copying
+from experiments.validate import CONDITIONS, ConfigError, validate
+
+
+def refuse(message, **fields):
+    config = copying.get_config()
+    config.unlock()
+    for field, value in fields.items():
+        section, _, name = field.rpartition("__")
+        target = config[section] if section else config
+        with target.ignore_type():
+            target[name] = value
+    with pytest.raises(ConfigError, match=message):
+        validate(config)
+
+
+@pytest.mark.parametrize("rule", copying.RULES)
+def test_the_shipped_configs_are_valid(rule):
+    validate(copying.get_config(rule))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("rule__name", "hebian", "rule.name='hebian' is unknown: did you mean 'hebbian'"),
+        ("rule__meta_gradient", "ful", "rule.meta_gradient='ful' .*did you mean 'full'"),
+        ("rule__alpha", "neuron", "rule.alpha='neuron' .*did you mean 'per_neuron'"),
+        ("memory__engine", "dens", "memory.engine='dens' .*did you mean 'dense'"),
+        ("task__name", "copyng", "task.name='copyng' .*did you mean 'copying'"),
+        ("model__name", "transfomer", "model.name=.*did you mean 'transformer'"),
+        ("train__schedule", "cos", "train.schedule='cos' .*did you mean 'cosine'"),
+        ("model__widht", 3, "model.widht is not a setting: did you mean 'width'"),
+        ("task__dely", 3, "task.dely is not a setting: did you mean 'delay'"),
+        ("extra", 3, "extra is not a setting"),
+        ("model__width", 66, "model.heads=4 must divide model.width=66"),
+        ("model__width", "64", "model.width='64' must be of type int"),
+        ("model__width", True, "model.width=True must be of type int"),
+        ("task__delay", -3, "task.delay=-3 must not be negative"),
+        ("train__learning_rate", float("nan"), "train.learning_rate=nan must be greater than 0"),
+        ("model__dropout", 1.0, "model.dropout=1.0 must be at least 0 and less than 1"),
+        ("evaluate__episodes", 1, "evaluate.episodes=1 must be at least 2"),
+        ("model", 3, "model=3 must be a section"),
+    ],
+)
+def test_what_is_wrong_is_named(field, value, message):
+    refuse(message, **{field: value})
+
+
+@pytest.mark.parametrize("field", [f for f in CONDITIONS if f != "rule.alpha_scale"])
+def test_every_number_has_a_bound(field):
+    refuse(field, **{field.replace(".", "__"): -2})
+
+
+def test_a_missing_field_is_named():
+    config = copying.get_config()
+    del config.train.batch
+    with pytest.raises(ConfigError, match=r"train\.batch is missing"):
+        validate(config)
+
+
+def test_every_number_of_the_defaults_has_a_condition():
+    config = copying.get_config()
+    for section, fields in config.items():
+        if section == "task":
+            continue
+        for name, value in {"": fields}.items() if section == "seed" else fields.items():
+            field = f"{section}.{name}".rstrip(".")
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                assert field in CONDITIONS, field

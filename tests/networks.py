@@ -1,0 +1,48 @@
+"""Small networks and inputs for tests."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from plasticity.episode import Network, Parameters, init_parameters
+from plasticity.memory import ENGINES
+from plasticity.model.transformer import TransformerSettings, transformer
+from plasticity.rules import RULES, RuleSettings
+
+INPUTS, OUTPUTS, STEPS = 3, 2, 7
+
+
+def make_network(
+    rule="hebbian",
+    *,
+    engine="dense",
+    model=None,
+    rule_settings=None,
+    meta_gradient="full",
+    remat=0,
+    steps=STEPS,
+) -> Network:
+    """A net of one block, width 8, whose fast weights matter: eta0 1, large signed alpha."""
+    model = {"layers": 1, "heads": 2, "width": 8, "feed_forward": 6, "auxiliary": 2} | (model or {})
+    options = {"eta0": 1.0, "alpha_init": "uniform", "alpha_scale": 1.0} | (rule_settings or {})
+    settings = TransformerSettings(**({"dropout": 0.0} | model))
+    return Network(
+        transformer(settings, inputs=INPUTS, outputs=OUTPUTS, steps=steps),
+        RULES[rule](RuleSettings(**options)),
+        ENGINES[engine],
+        meta_gradient,
+        remat,
+    )
+
+
+def make_params(network: Network, seed=0) -> Parameters:
+    """Random parameters, none of them zero, in the session's default float type."""
+    rng = np.random.default_rng(seed)
+    shapes = jax.eval_shape(lambda key: init_parameters(network, key), jax.random.key(0))
+    dtype = jnp.result_type(float)
+    return jax.tree.map(lambda s: jnp.asarray(0.5 * rng.normal(size=s.shape), dtype), shapes)
+
+
+def make_inputs(steps=STEPS, seed=1):
+    """Inputs [T, I]."""
+    return jax.random.normal(jax.random.key(seed), (steps, INPUTS), jnp.result_type(float))

@@ -1,0 +1,257 @@
+"""The inner loop against a plain Python loop, and its gradients against finite differences."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from plasticity.episode import parallel_episode, run_episode, scan_episode
+from plasticity.memory import ENGINES
+from plasticity.rules import RULES, RuleSettings, none
+from tests.networks import OUTPUTS, STEPS, make_inputs, make_network, make_params
+from tests.oracles import plain_episode
+
+PLASTIC = [name for name in RULES if not RULES[name]().static]
+VARIANTS = {
+    "paper": {},
+    "per_neuron": {"alpha": "per_neuron"},
+    "shared": {"alpha": "shared"},
+    "unclipped_decay": {"decay": "unclipped", "max_norm": 0.1},
+    "norm_with_biases": {"norm_biases": True, "max_norm": 0.1},
+    "no_clip": {"max_norm": 0.0},
+    "no_plastic_biases": {"plastic_biases": False},
+    "post_activation": {"post": "activation"},
+    "fixed_projection": {"projection": "fixed"},
+}
+BASE = {"eta0": 1.0, "alpha_init": "uniform", "alpha_scale": 1.0}
+
+
+def oracle(network, params, inputs, rule, options, truncated, window=0):
+    return plain_episode(
+        params.slow,
+        params.plasticity,
+        inputs,
+        settings=RuleSettings(**(BASE | options)),
+        rule=rule,
+        outputs=OUTPUTS,
+        heads=2,
+        window=window,
+        truncated=truncated,
+    )
+
+
+def assert_trees_close(a, b, rtol):
+    """Relative to each leaf's largest magnitude."""
+    for (path, x), y in zip(
+        jax.tree_util.tree_leaves_with_path(a), jax.tree.leaves(b), strict=True
+    ):
+        x, y = np.asarray(x), np.asarray(y)
+        scale = max(np.abs(y).max(initial=0), 1e-300)
+        worst = np.abs(x - y).max(initial=0) / scale if np.any(y) else np.abs(x).max(initial=0)
+        assert worst <= rtol, (jax.tree_util.keystr(path), worst)
+
+
+def influence_of_inputs(network):
+    """|d answer at t / d input at s|, [T answers, T inputs]."""
+    params = make_params(network)
+    run = jax.jit(jax.jacrev(lambda x: run_episode(network, params, x).outputs.task))
+    return jnp.abs(run(make_inputs())).sum((1, 3))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    ("variant", "truncated"), [*((v, False) for v in VARIANTS), ("paper", True)]
+)
+@pytest.mark.parametrize("rule", PLASTIC)
+def test_values_and_gradients_equal_the_plain_loop(rule, variant, truncated, engine, x64):
+    """The oracle takes gradients of matrices; `truncated` makes each written matrix a constant."""
+    options = VARIANTS[variant]
+    network = make_network(
+        rule,
+        engine=engine,
+        rule_settings=options,
+        # Two blocks once, so that credit crosses attention; one is enough for the variants.
+        model={"layers": 2 if variant == "paper" else 1},
+        meta_gradient="truncated" if truncated else "full",
+    )
+    params, inputs = make_params(network), make_inputs(3)
+
+    def ours(params):
+        trace = scan_episode(network, params, inputs)
+        return (trace.outputs.task**2).sum(), trace
+
+    def plain(params):
+        answers, fast = oracle(network, params, inputs, rule, options, truncated)
+        return (answers**2).sum(), (answers, fast)
+
+    (_, trace), grads = jax.jit(jax.value_and_grad(ours, has_aux=True))(params)
+    (_, (answers, fast)), expected = jax.value_and_grad(plain, has_aux=True)(params)
+    assert_trees_close(trace.outputs.task, answers, 1e-10)
+    for name, (weight, bias) in fast.items():
+        shown = network.memory.weights(trace.fast[name], params.plasticity.synapses[name])
+        assert_trees_close([shown.weight, shown.bias], [weight, bias], 1e-10)
+    assert_trees_close(grads, expected, 1e-9)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("rule", PLASTIC)
+def test_full_meta_gradient_equals_finite_differences(rule, engine, x64):
+    """Alpha, beta, projection, the modulator's row and the slow weights: relative error <= 1e-5."""
+    network = make_network(rule, engine=engine)
+    params, inputs = make_params(network), make_inputs()
+    loss = jax.jit(lambda p: (scan_episode(network, p, inputs).outputs.task ** 2).sum())
+    grads = jax.jit(jax.grad(loss))(params)
+    rng = np.random.default_rng(0)
+
+    def check(name, tree_of_directions):
+        """Directional derivative along random directions that are zero outside `name`."""
+        analytic = sum(
+            jax.tree.leaves(jax.tree.map(lambda g, d: (g * d).sum(), grads, tree_of_directions))
+        )
+        step = 1e-5
+        ends = [
+            loss(jax.tree.map(lambda p, d, s=s: p + s * step * d, params, tree_of_directions))
+            for s in (1, -1)
+        ]
+        numeric = (ends[0] - ends[1]) / (2 * step)
+        assert analytic != 0, f"{name} gets no gradient"
+        assert abs(analytic - numeric) <= 1e-5 * abs(numeric), (name, analytic, numeric)
+
+    def directions(select):
+        return jax.tree_util.tree_map_with_path(
+            lambda path, leaf: (
+                jnp.asarray(rng.normal(size=leaf.shape)) * select(jax.tree_util.keystr(path), leaf)
+            ),
+            params,
+        )
+
+    for field in (".alpha", ".beta"):
+        check(field, directions(lambda p, _, field=field: float(p.endswith(field))))
+    column = jnp.arange(OUTPUTS + 3) == OUTPUTS
+    check("modulator", directions(lambda p, _: column if "['columns']" in p else 0.0))
+    check("slow", directions(lambda p, _: float(p.startswith(".slow"))))
+    if rule == "gradient":
+        check("projection", directions(lambda p, _: float(p.endswith(".projection"))))
+
+
+@pytest.mark.parametrize("rule", PLASTIC)
+def test_truncated_leaves_plasticity_without_a_gradient(rule):
+    network = make_network(rule, meta_gradient="truncated")
+    params, inputs = make_params(network), make_inputs()
+    loss = jax.jit(jax.grad(lambda p: scan_episode(network, p, inputs).outputs.task.sum()))
+    grads = loss(params)
+    assert not any(jnp.any(g) for g in jax.tree.leaves(grads.plasticity))
+    head = grads.slow["params"]["head"]["columns"]["kernel"]
+    np.testing.assert_array_equal(head[:, OUTPUTS:], 0)
+    assert jnp.any(head[:, :OUTPUTS] != 0)
+
+
+@pytest.mark.parametrize("rule", PLASTIC)
+@pytest.mark.parametrize("remat", [1, 3, STEPS])
+def test_rematerialisation_changes_nothing(rule, remat, x64):
+    """Chunks of one step, that do not divide the episode, as long as it."""
+    inputs = make_inputs()
+
+    def loss(params, network):
+        trace = scan_episode(network, params, inputs, record=lambda s: s.fast)
+        return (trace.outputs.task**2).sum(), trace
+
+    plain, chunked = make_network(rule), make_network(rule, remat=remat)
+    params = make_params(plain)
+    results = [
+        jax.jit(jax.value_and_grad(lambda p, n=n: loss(p, n), has_aux=True))(params)
+        for n in (chunked, plain)
+    ]
+    assert_trees_close(*results, 1e-12)
+
+
+def test_rematerialisation_saves_memory():
+    steps, inputs = 64, make_inputs(64)
+
+    def temporary_bytes(remat):
+        network = make_network(remat=remat, steps=steps)
+        grad = jax.grad(lambda p: scan_episode(network, p, inputs).outputs.task.sum())
+        return jax.jit(grad).lower(make_params(network)).compile().memory_analysis()
+
+    saved, kept = temporary_bytes(8).temp_size_in_bytes, temporary_bytes(0).temp_size_in_bytes
+    assert saved < 0.5 * kept
+
+
+@pytest.mark.parametrize("window", [0, 2])
+@pytest.mark.parametrize("position", ["none", "learned", "rotary"])
+def test_without_plasticity_stepping_equals_all_steps_at_once(position, window, x64):
+    network = make_network("none", model={"position": position, "attention_window": window})
+    params, inputs = make_params(network), make_inputs()
+    stepped = scan_episode(network, params, inputs)
+    at_once = parallel_episode(network, params, inputs)
+    assert_trees_close(stepped.outputs, at_once.outputs, 1e-12)
+
+
+@pytest.mark.parametrize("rule", PLASTIC)
+def test_plasticity_off_equals_rate_zero(rule):
+    """Off is the rule `none` on the same net; a rate of zero gets there step by step."""
+    network = make_network(rule, rule_settings={"eta0": 0.0})
+    params, inputs = make_params(network), make_inputs()
+    zero_rate = scan_episode(network, params, inputs).outputs
+    off = run_episode(network._replace(rule=none()), params, inputs).outputs
+    assert_trees_close(off, zero_rate, 1e-5)
+    on = run_episode(make_network(rule), params, inputs).outputs
+    assert float(jnp.abs(on.task - off.task).max()) > 1e-3
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_no_answer_depends_on_later_inputs(rule):
+    """Causality, by the gradient: attention and fast weights together."""
+    network = make_network(rule)
+    influence = influence_of_inputs(network)
+    np.testing.assert_array_equal(jnp.triu(influence, 1), 0)
+    assert jnp.all(jnp.diagonal(influence) > 0)
+
+
+@pytest.mark.parametrize(
+    ("rule", "reaches"), [("none", False), ("hebbian", True), ("gradient", True)]
+)
+def test_beyond_the_attention_window_only_fast_weights_reach(rule, reaches):
+    """With window 2, step 6 sees steps 4 to 6; what it knows of step 0 was written."""
+    network = make_network(rule, model={"attention_window": 2})
+    influence = influence_of_inputs(network)
+    assert (float(influence[6, 0]) > 0) == reaches
+    assert float(influence[6, 4]) > 0
+
+
+def test_what_is_written_at_a_step_is_first_read_at_the_next():
+    network = make_network()
+    params, inputs = make_params(network), make_inputs()
+    on = run_episode(network, params, inputs).outputs.task
+    off = run_episode(network._replace(rule=none()), params, inputs).outputs.task
+    np.testing.assert_allclose(on[0], off[0], rtol=1e-5)
+    assert float(jnp.abs(on[1] - off[1]).max()) > 1e-4
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_episodes_of_a_batch_do_not_touch_each_other(rule):
+    network = make_network(rule)
+    params = make_params(network)
+    batch = jnp.stack([make_inputs(seed=s) for s in range(3)])
+    together = jax.vmap(lambda x: run_episode(network, params, x).outputs.task)(batch)
+    for i in range(3):
+        alone = run_episode(network, params, batch[i]).outputs.task
+        np.testing.assert_allclose(together[i], alone, rtol=1e-4, atol=1e-5)
+
+
+def test_a_single_step_episode():
+    network = make_network(steps=1)
+    params = make_params(network)
+    assert run_episode(network, params, make_inputs(1)).outputs.task.shape == (1, OUTPUTS)
+
+
+def test_dropout_differs_by_key_and_step_and_vanishes_without_a_key():
+    network = make_network(model={"dropout": 0.5})
+    params, inputs = make_params(network), jnp.ones((STEPS, 3))
+    run = jax.jit(lambda key: run_episode(network, params, inputs, key).outputs.task)
+    a, b = run(jax.random.key(0)), run(jax.random.key(1))
+    assert float(jnp.abs(a - b).max()) > 1e-3
+    np.testing.assert_array_equal(a, run(jax.random.key(0)))
+    sure = run_episode(network, params, inputs).outputs.task
+    plain = run_episode(make_network(), params, inputs).outputs.task
+    np.testing.assert_array_equal(sure, plain)

@@ -1,0 +1,204 @@
+"""The outer loop: pure streams of randomness, what decays, what a bad step leaves behind."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from configs import copying
+from experiments import build
+from plasticity.checks import PlasticityError, check_meta_gradient, first_nonfinite
+from plasticity.learner import Stream
+
+SEED = jnp.zeros((), jnp.int32)
+
+
+def small_config(rule_name="hebbian", **sections):
+    config = copying.get_config(rule_name)
+    config.task.update({"seq_length": 2, "delay": 1, "vocabulary": 4, "loss_steps": "all"})
+    config.model.update({"width": 8, "feed_forward": 8, "heads": 2, "layers": 1})
+    config.train.update({"batch": 4, "warmup": 0})
+    for section, values in sections.items():
+        config[section].update(values)
+    return config
+
+
+def make(rule_name="hebbian", **sections):
+    config = small_config(rule_name, **sections)
+    learner, knobs = build.make_learner(config), build.make_knobs(config)
+    return learner, knobs, jax.jit(learner.init)(SEED, knobs)
+
+
+def leaves_equal(a, b):
+    return all(
+        bool((x == y).all()) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    )
+
+
+def test_episodes_are_a_function_of_seed_stream_step_and_index():
+    learner, _, _ = make()
+    episode = learner.episodes(SEED, Stream.TRAIN, jnp.int32(3), jnp.arange(40)).inputs
+    alone = learner.episodes(SEED, Stream.TRAIN, jnp.int32(3), jnp.array([7])).inputs
+    np.testing.assert_array_equal(episode[7], alone[0])
+    for other in (
+        learner.episodes(SEED + 1, Stream.TRAIN, jnp.int32(3), jnp.arange(40)),
+        learner.episodes(SEED, Stream.TEST, jnp.int32(3), jnp.arange(40)),
+        learner.episodes(SEED, Stream.TRAIN, jnp.int32(4), jnp.arange(40)),
+    ):
+        assert bool((episode != other.inputs).any())
+
+
+def test_seeds_are_paired_across_rules():
+    """The same slow weights and the same episodes under every rule."""
+    states = [make(rule)[2] for rule in ("none", "hebbian", "gradient")]
+    learners = [make(rule)[0] for rule in ("none", "gradient")]
+    assert leaves_equal(states[0].params.slow, states[1].params.slow)
+    assert leaves_equal(states[0].params.slow, states[2].params.slow)
+    drawn = [m.episodes(SEED, Stream.TRAIN, jnp.int32(0), jnp.arange(3)) for m in learners]
+    assert leaves_equal(*drawn)
+
+
+def test_training_is_deterministic_and_learns_an_easy_task():
+    learner, knobs, state = make(train={"learning_rate": 1e-2, "batch": 16})
+    step = jax.jit(learner.train_step)
+
+    def run(state):
+        losses = []
+        for _ in range(60):
+            state, metrics = step(state, SEED, knobs)
+            losses.append(float(metrics["loss"]))
+        return state, losses
+
+    (end, losses), (again, _) = run(state), run(state)
+    assert leaves_equal(end, again)
+    assert int(end.step) == 60
+    assert np.mean(losses[-10:]) < 0.6 * np.mean(losses[:5])
+
+
+def test_weight_decay_pulls_on_slow_weights_only():
+    learner, knobs, state = make(train={"weight_decay": 0.1, "learning_rate": 1e-2})
+    optimizer = learner._optimizer(knobs)
+    nothing = jax.tree.map(jnp.zeros_like, state.params)
+    updates, _ = optimizer.update(nothing, state.optimizer, state.params)
+    assert not any(jnp.any(u) for u in jax.tree.leaves(updates.plasticity))
+    kernel = state.params.slow["params"]["embed"]["kernel"]
+    pulled = updates.slow["params"]["embed"]["kernel"]
+    np.testing.assert_allclose(pulled, -0.1 * 1e-2 * kernel, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [("constant", [0.25, 1.0, 1.0, 1.0]), ("cosine", [0.25, 1.0, 0.5, 0.0])],
+)
+def test_the_learning_rate_follows_its_schedule(schedule, expected):
+    learner, knobs, state = make(
+        train={
+            "warmup": 4,
+            "steps": 104,
+            "schedule": schedule,
+            "learning_rate": 1.0,
+            "weight_decay": 0.0,
+        }
+    )
+    optimizer = learner._optimizer(knobs)
+    grads = jax.tree.map(lambda p: jnp.full_like(p, 1e-3), state.params)
+
+    def size_at(count):
+        moved = jax.tree.map(
+            lambda leaf: jnp.full_like(leaf, count) if leaf.dtype == jnp.int32 else leaf,
+            state.optimizer,
+        )
+        # Adam's first step has the size of the learning rate; bias correction is at `count`.
+        updates, _ = optimizer.update(grads, moved, state.params)
+        base, _ = (
+            dataclasses.replace(learner, warmup=0, schedule="constant")
+            ._optimizer(knobs)
+            .update(grads, moved, state.params)
+        )
+        return float(jax.tree.leaves(updates)[0].ravel()[0] / jax.tree.leaves(base)[0].ravel()[0])
+
+    np.testing.assert_allclose([size_at(c) for c in (0, 4, 54, 104)], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_evaluation_does_not_depend_on_how_it_is_batched(on):
+    learner, knobs, state = make()
+
+    def metrics(index):
+        return learner.evaluate(state.params, SEED, Stream.TEST, index, knobs, on)
+
+    metrics = jax.jit(metrics)
+    whole, part = metrics(jnp.arange(6)), metrics(jnp.arange(4, 6))
+    for name in whole:
+        np.testing.assert_allclose(whole[name][4:], part[name], rtol=1e-4, atol=1e-6)
+    assert bool((whole["eta_mean"] > 0).all()) == on
+    assert bool((whole["fast_norm"] > 0).all()) == on
+
+
+def test_telemetry_equals_norms_of_written_matrices():
+    from plasticity.episode import scan_episode
+    from plasticity.learner import telemetry
+    from tests.networks import make_inputs, make_network, make_params
+
+    network = make_network(rule_settings={"alpha": "per_neuron"})
+    params, inputs = make_params(network), make_inputs()
+    synapses = params.plasticity.synapses
+    trace = scan_episode(
+        network,
+        params,
+        inputs,
+        record=lambda s: {
+            n: network.memory.weights(s.fast[n], synapses[n]).weight for n in synapses
+        },
+    )
+    seen = telemetry(network, params, trace)
+    squares = np.zeros(len(inputs))
+    for name, weights in trace.record.items():
+        keep = np.asarray(trace.writes[name].keep)[:, None, None]
+        before = np.concatenate([np.zeros_like(weights[:1]), weights[:-1]])
+        squares += ((np.asarray(weights) - keep * before) ** 2).sum((1, 2))
+    np.testing.assert_allclose(seen["write_norm"], np.sqrt(squares).mean(), rtol=1e-4)
+    last = np.sqrt(sum((np.asarray(w)[-1] ** 2).sum() for w in trace.record.values()))
+    np.testing.assert_allclose(seen["fast_norm"], last, rtol=1e-5)
+    rate = next(iter(trace.writes.values())).rate
+    np.testing.assert_allclose(seen["eta_mean"], rate.mean(), rtol=1e-6)
+
+
+def test_a_step_that_is_not_finite_leaves_the_state_as_it_was():
+    learner, knobs, state = make(rule={"eta0": 1e30, "max_norm": 0.0})
+    after, metrics = jax.jit(learner.train_step)(state, SEED, knobs)
+    assert not np.isfinite(metrics["loss"]) or not np.isfinite(metrics["grad_norm"])
+    assert leaves_equal(state, after)
+
+
+def test_the_first_quantity_that_is_not_finite_is_named():
+    learner, knobs, state = make(rule={"eta0": 1e30, "max_norm": 0.0})
+    told = first_nonfinite(learner, state, SEED, knobs)
+    assert "at step" in told
+    kernel = state.params.slow["params"]["embed"]["kernel"]
+    state.params.slow["params"]["embed"]["kernel"] = kernel.at[0, 0].set(jnp.nan)
+    told = first_nonfinite(learner, state, SEED, knobs)
+    assert told.startswith("parameter")
+    assert "embed" in told
+
+
+@pytest.mark.parametrize("rule", ["hebbian", "gradient"])
+def test_plasticity_gets_a_gradient_when_it_is_learned_and_only_then(rule):
+    """Under `truncated` the check would fail: it catches the published flaw."""
+    for meta_gradient, learns in (("full", True), ("truncated", False)):
+        learner, knobs, state = make(rule, rule={"meta_gradient": meta_gradient})
+        _, metrics = jax.jit(learner.train_step)(state, SEED, knobs)
+        if learns:
+            check_meta_gradient(metrics)
+        else:
+            with pytest.raises(PlasticityError, match="alpha is exactly zero"):
+                check_meta_gradient(metrics)
+
+
+def test_the_check_tells_zero_from_not_finite():
+    with pytest.raises(PlasticityError, match=r"the modulator is exactly zero.*alpha_scale=0"):
+        check_meta_gradient({"grad_alpha": 1.0, "grad_modulator": 0.0})
+    with pytest.raises(PlasticityError, match=r"alpha is nan: the inner loop diverges"):
+        check_meta_gradient({"grad_alpha": float("nan"), "grad_modulator": 1.0})

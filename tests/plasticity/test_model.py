@@ -1,0 +1,133 @@
+"""The Transformer on its own."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from plasticity.model import BACKBONES
+from plasticity.model.attention import KeyValue, empty_cache, extend_cache, rotate, visible
+from plasticity.model.transformer import TransformerSettings, transformer
+from plasticity.types import LayerShape
+
+
+def test_settings_are_checked():
+    with pytest.raises(ValueError, match=r"model.heads=3 must divide model.width=8"):
+        TransformerSettings(width=8, heads=3)
+    with pytest.raises(ValueError, match=r"rotary.*even width per head"):
+        TransformerSettings(width=6, heads=2, position="rotary")
+    with pytest.raises(ValueError, match=r"model.position='lerned'.*did you mean 'learned'"):
+        TransformerSettings(position="lerned")
+
+
+def test_plastic_layers_are_the_feed_forward_layers():
+    backbone = transformer(TransformerSettings(layers=2), inputs=3, outputs=5, steps=4)
+    assert backbone.shapes == {
+        f"block_{i}/{name}": shape
+        for i in range(2)
+        for name, shape in (("fc1", LayerShape(256, 128)), ("fc2", LayerShape(128, 256)))
+    }
+    assert backbone.head == 5 + 1 + 4
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_backbones_keep_the_contract(name):
+    """Shapes of activities and entries; names that are the same everywhere; a pure init."""
+    make, settings = BACKBONES[name]
+    backbone = make(settings(width=8, feed_forward=6, heads=2), inputs=3, outputs=2, steps=5)
+    slow = backbone.init(jax.random.key(0))
+    again = backbone.init(jax.random.key(0))
+    assert all(jax.tree.leaves(jax.tree.map(lambda a, b: bool((a == b).all()), slow, again)))
+    past = backbone.start(5, jnp.float32)
+    asked = {}
+
+    def fast(layer, pre):
+        asked[layer] = LayerShape(backbone.shapes[layer].outputs, pre.shape[-1])
+        return jnp.zeros((pre.shape[0], backbone.shapes[layer].outputs))
+
+    position = jnp.zeros((1,), jnp.int32)
+    out = backbone.forward(slow, past, jnp.ones((1, 3)), position, fast, None)
+    assert asked == backbone.shapes
+    assert out.activities.keys() == backbone.shapes.keys()
+    for layer, shape in backbone.shapes.items():
+        assert out.activities[layer].pre.shape == (1, shape.inputs)
+        assert out.activities[layer].post.shape == (1, shape.outputs)
+    assert sum(a.shape[-1] if a.ndim == 2 else 1 for a in out.outputs) == backbone.head
+    extended = backbone.extend(past, out.entry, position)
+    assert jax.tree.map(jnp.shape, extended) == jax.tree.map(jnp.shape, past)
+
+
+def test_recall_enters_the_linear_output_of_its_own_layer():
+    backbone = transformer(
+        TransformerSettings(layers=1, width=8, heads=2, feed_forward=6),
+        inputs=3,
+        outputs=2,
+        steps=1,
+    )
+    slow = backbone.init(jax.random.key(0))
+
+    def post(extra):
+        def fast(layer, pre):
+            return jnp.full(
+                (1, backbone.shapes[layer].outputs), extra if layer.endswith("fc1") else 0.0
+            )
+
+        past, position = backbone.start(1, jnp.float32), jnp.zeros((1,), jnp.int32)
+        out = backbone.forward(slow, past, jnp.ones((1, 3)), position, fast, None)
+        return out.activities["block_0/fc1"]
+
+    np.testing.assert_allclose(post(0.5).post - post(0.0).post, 0.5, rtol=1e-5)
+    np.testing.assert_array_equal(post(0.5).recall, 0.5)
+    np.testing.assert_allclose(
+        post(0.5).activation, jax.nn.gelu(post(0.5).post, approximate=False), rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize("window", [0, 1, 3])
+def test_visibility(window):
+    position = jnp.arange(6)
+    mask = np.asarray(visible(position, jnp.append(position, -1), window))
+    for query in range(6):
+        for key in range(6):
+            recent = query - key <= window if window else True
+            assert mask[query, key] == (key <= query and recent)
+        assert not mask[query, 6]  # an empty slot
+
+
+def test_the_ring_holds_the_newest_steps():
+    cache = empty_cache(3, 1, 2, jnp.float32)
+    for t in range(5):
+        entry = KeyValue(jnp.full((1, 1, 2), t), jnp.full((1, 1, 2), -t), jnp.array([t], jnp.int32))
+        cache = extend_cache(cache, jax.tree.map(lambda e, c: e.astype(c.dtype), entry, cache))
+    assert sorted(cache.position.tolist()) == [2, 3, 4]
+    np.testing.assert_array_equal(cache.key[:, 0, 0], cache.position)
+    np.testing.assert_array_equal(cache.value[:, 0, 0], -cache.position)
+
+
+def test_rotary_scores_depend_on_distance_only():
+    q, k = jax.random.normal(jax.random.key(0), (2, 1, 2, 8))
+
+    def score(i, j):
+        return (rotate(q, jnp.array([i])) * rotate(k, jnp.array([j]))).sum(-1)
+
+    np.testing.assert_allclose(score(5, 2), score(13, 10), rtol=1e-4)
+    assert float(jnp.abs(score(5, 2) - score(5, 3)).max()) > 1e-2
+    np.testing.assert_allclose(
+        jnp.linalg.norm(rotate(q, jnp.array([7]))), jnp.linalg.norm(q), rtol=1e-5
+    )
+
+
+def test_initial_weights_are_those_of_the_paper():
+    """U(-1/sqrt(I), 1/sqrt(I)), biases too; attention's input maps are Xavier-uniform, unbiased."""
+    slow = transformer(TransformerSettings(), inputs=10, outputs=10, steps=3).init(
+        jax.random.key(0)
+    )
+    block = slow["params"]["block_0"]
+    for layer, fan_in in ((block["fc1"]["slow"], 128), (block["fc2"]["slow"], 256)):
+        for values in (layer["kernel"], layer["bias"]):
+            bound = fan_in**-0.5
+            assert 0.95 * bound < float(jnp.abs(values).max()) <= bound
+    stacked = block["attention"]["query_key_value"]
+    bound = (6 / (128 + 3 * 128)) ** 0.5
+    assert 0.95 * bound < float(jnp.abs(stacked["kernel"]).max()) <= bound
+    assert not jnp.any(stacked["bias"])

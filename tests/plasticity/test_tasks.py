@@ -1,0 +1,101 @@
+"""Tasks: what an episode holds, who gets which score. A new entry of TASKS joins the contract."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from plasticity.tasks import TASKS
+from plasticity.tasks.copying import copying
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_tasks_keep_the_contract(name):
+    task = TASKS[name]()
+    episode = task.sample(jax.random.key(0))
+    assert episode.inputs.shape == (task.steps, task.inputs)
+    assert episode.weights.shape == (task.steps,)
+    assert float(episode.weights.sum()) > 0
+    assert all(leaf.shape[0] == task.steps for leaf in jax.tree.leaves(episode.targets))
+    again, other = task.sample(jax.random.key(0)), task.sample(jax.random.key(1))
+    same = [
+        bool((a == b).all()) for a, b in zip(*map(jax.tree.leaves, (episode, again)), strict=True)
+    ]
+    assert all(same), "not a pure function of the key"
+    assert bool((episode.inputs != other.inputs).any())
+    outputs = jnp.zeros((task.steps, task.outputs))
+    assert task.loss(outputs, episode).shape == (task.steps,)
+    metrics = task.metrics(outputs, episode)
+    assert task.main_metric in metrics
+    assert all(value.shape == () for value in metrics.values())
+
+
+def tokens(episode):
+    return np.asarray(episode.inputs.argmax(-1))
+
+
+def test_copying_lays_out_symbols_blanks_delimiter_recall():
+    task = copying(seq_length=3, delay=4, vocabulary=6)
+    assert task.steps == 11
+    for seed in range(20):
+        episode = task.sample(jax.random.key(seed))
+        shown = tokens(episode)
+        assert set(shown[:3]) <= {1, 2, 3, 4}
+        np.testing.assert_array_equal(shown[3:], [0, 0, 0, 0, 5, 0, 0, 0])
+        np.testing.assert_array_equal(episode.targets, [0] * 8 + list(shown[:3]))
+        np.testing.assert_array_equal(episode.inputs.sum(-1), 1)
+
+
+def test_copying_symbols_are_uniform():
+    episodes = jax.vmap(copying().sample)(jax.random.split(jax.random.key(0), 2000))
+    counts = np.bincount(np.asarray(episodes.inputs[:, :5].argmax(-1)).ravel(), minlength=10)
+    assert counts[0] == counts[9] == 0
+    np.testing.assert_allclose(counts[1:9] / counts.sum(), 1 / 8, atol=0.015)
+
+
+def score(answer, **options):
+    task = copying(**options)
+    episodes = jax.vmap(task.sample)(jax.random.split(jax.random.key(3), 500))
+    logits = jax.vmap(answer)(episodes)
+    losses = jax.vmap(task.loss)(logits, episodes)
+    weighted = (losses * episodes.weights).sum(1) / episodes.weights.sum(1)
+    metrics = jax.vmap(task.metrics)(logits, episodes)
+    return float(weighted.mean()), {k: float(v.mean()) for k, v in metrics.items()}
+
+
+def test_copying_scores_of_those_who_know_all_and_nothing():
+    """Known values: loss 5 ln 8 / 31 = .3354 and 11 blanks of 16 for who knows all but symbols."""
+
+    def knows_all(episode):
+        return 100.0 * jax.nn.one_hot(episode.targets, 10)
+
+    def knows_the_rhythm(episode):
+        """Blanks where blanks belong, all symbols alike in the recall."""
+        blank = jnp.array([100.0] + [-100.0] * 9)
+        symbols = jnp.array([-100.0] + [0.0] * 8 + [-100.0])
+        return jnp.where(jnp.arange(31)[:, None] < 26, blank, symbols)
+
+    loss, metrics = score(knows_all)
+    assert loss < 1e-6
+    assert metrics == {"recall_accuracy": 1.0, "paper_recall_accuracy": 1.0}
+    loss, metrics = score(knows_the_rhythm)
+    assert loss == pytest.approx(0.3354, abs=1e-4)
+    assert metrics["recall_accuracy"] == pytest.approx(1 / 8, abs=0.02)
+    blanks = (11 + 5 * metrics["recall_accuracy"]) / 16
+    assert metrics["paper_recall_accuracy"] == pytest.approx(blanks, abs=1e-6)
+    loss, _ = score(knows_the_rhythm, loss_steps="recall")
+    assert loss == pytest.approx(np.log(8), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"seq_length": 0}, "task.seq_length=0 must be at least 1"),
+        ({"delay": -1}, "task.delay=-1 must not be negative"),
+        ({"vocabulary": 3}, "task.vocabulary=3 must be at least 4"),
+        ({"loss_steps": "recal"}, "task.loss_steps='recal' is unknown: did you mean 'recall'"),
+    ],
+)
+def test_copying_refuses_what_makes_no_sense(options, message):
+    with pytest.raises(ValueError, match=message):
+        copying(**options)

@@ -1,0 +1,127 @@
+"""Imports point one way, files stay readable, and every default is read by something."""
+
+import ast
+import dataclasses
+
+import pytest
+from ml_collections import ConfigDict
+
+from configs import base, copying
+from experiments import build
+from plasticity.model import TransformerSettings
+from plasticity.rules import RuleSettings
+from tests.conftest import ROOT
+
+# A module may import from its own layer and those above it in this list.
+LAYERS = [
+    ["plasticity.types", "plasticity.registry"],
+    ["plasticity.synapse"],
+    ["plasticity.rules", "plasticity.memory", "plasticity.model", "plasticity.tasks"],
+    ["plasticity.episode"],
+    ["plasticity.learner"],
+    ["plasticity.checks"],
+    ["configs"],
+    ["experiments"],
+]
+SOURCES = sorted(
+    path for top in ("plasticity", "experiments", "configs") for path in (ROOT / top).rglob("*.py")
+)
+
+
+def layer(module):
+    for level, names in enumerate(LAYERS):
+        for name in names:
+            if module == name or module.startswith(f"{name}."):
+                return level, name
+    return None
+
+
+def imports(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+def module_name(path):
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=module_name)
+def test_imports_point_one_way(path):
+    here = layer(module_name(path))
+    if here is None:
+        assert module_name(path) == "plasticity", f"{path} belongs to no layer"
+        return
+    for imported in imports(path):
+        there = layer(imported)
+        if there is None:
+            continue
+        sideways = there[0] == here[0] and there[1] != here[1]
+        allowed = ("plasticity.types", "plasticity.registry")
+        assert there[0] <= here[0], f"{path} imports {imported}, of a later layer"
+        assert not sideways or there[1] in allowed, f"{path} imports {imported}, of a sibling"
+
+
+def test_rules_and_memories_need_nothing_but_jax():
+    for path in SOURCES:
+        if module_name(path).startswith(("plasticity.rules", "plasticity.memory")):
+            foreign = {name.split(".")[0] for name in imports(path)} - {"jax", "plasticity"}
+            assert foreign <= {"collections", "dataclasses", "typing"}, path
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=module_name)
+def test_files_and_functions_stay_readable(path):
+    assert len(path.read_text().splitlines()) <= 260
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef):
+            assert node.end_lineno - node.lineno <= 60, f"{node.name} in {path}"
+
+
+def test_the_library_reads_no_config_and_no_flags():
+    for path in (ROOT / "plasticity").rglob("*.py"):
+        assert not {n.split(".")[0] for n in imports(path)} & {"absl", "ml_collections", "configs"}
+
+
+def test_defaults_stand_in_one_way_in_configs_and_library():
+    config = base.get_config()
+    for section, settings in (("rule", RuleSettings), ("model", TransformerSettings)):
+        for field in dataclasses.fields(settings):
+            assert config[section][field.name] == field.default, f"{section}.{field.name}"
+
+
+def test_every_setting_is_read_by_something():
+    """Each leaf of the defaults, by name, in the programs or in the library's settings."""
+    text = "\n".join(
+        path.read_text() for path in SOURCES if not str(path).startswith(str(ROOT / "configs"))
+    )
+    text = text.replace((ROOT / "experiments/validate.py").read_text(), "")
+    settings = {f.name for s in (RuleSettings, TransformerSettings) for f in dataclasses.fields(s)}
+    config = copying.get_config()
+    for section, fields in config.items():
+        if section == "task":
+            continue  # passed whole to the task's factory, which has no default for "unread"
+        names = fields if isinstance(fields, ConfigDict) else {}
+        for name in names:
+            assert name in settings or f"{section}.{name}" in text, (
+                f"nothing reads {section}.{name}"
+            )
+
+
+def test_continuous_hyper_parameters_do_not_recompile():
+    """Knobs are inputs of the program: two values of each, one trace."""
+    import chex
+    import jax
+    import jax.numpy as jnp
+
+    from tests.plasticity.test_learner import SEED, small_config
+
+    config = small_config()
+    learner = build.make_learner(config)
+    chex.clear_trace_counter()
+    step = jax.jit(chex.assert_max_traces(learner.train_step, n=1))
+    knobs = jax.tree.map(jnp.float32, build.make_knobs(config))
+    state = jax.jit(learner.init)(SEED, knobs)
+    for factor in (1.0, 0.5):
+        step(state, SEED, jax.tree.map(lambda k, f=factor: k * f, knobs))
