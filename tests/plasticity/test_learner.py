@@ -202,3 +202,21 @@ def test_the_check_tells_zero_from_not_finite():
         check_meta_gradient({"grad_alpha": 1.0, "grad_modulator": 0.0})
     with pytest.raises(PlasticityError, match=r"alpha is nan: the inner loop diverges"):
         check_meta_gradient({"grad_alpha": float("nan"), "grad_modulator": 1.0})
+
+
+def test_long_episodes_train_in_bounded_memory():
+    """T = 256, the net of the main job, batch 8: by XLA's own account. Run with -s for figures."""
+
+    def temporary_megabytes(remat):
+        config = copying.get_config("hebbian")
+        config.task.delay, config.train.batch = 245, 8
+        config.memory.remat = remat
+        learner, knobs = build.make_learner(config), build.make_knobs(config)
+        assert learner.task.steps == 256
+        state = jax.eval_shape(learner.init, SEED, knobs)
+        step = jax.jit(learner.train_step, donate_argnums=0).lower(state, SEED, knobs).compile()
+        return step.memory_analysis().temp_size_in_bytes / 1e6
+
+    kept, saved = temporary_megabytes(0), temporary_megabytes(-1)
+    print(f"T 256, hebbian, batch 8: {kept:.0f} MB keeping all states, {saved:.0f} MB by default")
+    assert saved < 0.2 * kept
