@@ -10,6 +10,7 @@ from typing import Any
 from ml_collections import config_dict
 
 from plasticity.registry import lookup
+from plasticity.rules import RULES
 
 
 def get_config() -> config_dict.ConfigDict:
@@ -74,6 +75,7 @@ def with_rule(
     config: config_dict.ConfigDict, name: str, tuned: Mapping[str, Mapping[str, Any]]
 ) -> config_dict.ConfigDict:
     """Selects a rule, with the values of `rule.*` that a task's config found to suit it."""
-    config.rule.update(lookup(tuned, name, "rule.name"))
+    lookup(RULES, name, "rule.name")
+    config.rule.update(tuned.get(name, {}))
     config.rule.name = name
     return config

@@ -34,8 +34,14 @@ class Checkpoints:
         )
 
     def restore(self, like: Any) -> tuple[Any, dict[str, float]]:
-        """The newest checkpoint, with the structure, dtypes and shardings of `like`."""
-        target = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+        """The newest checkpoint, with the structure, shapes and dtypes of `like`.
+
+        It is put on this process's first device, whatever kind of device it was saved from.
+        """
+        here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+        target = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here), like
+        )
         restored = self._manager.restore(
             self.latest(),
             args=ocp.args.Composite(

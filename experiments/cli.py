@@ -3,6 +3,7 @@
 import os
 import pathlib
 import re
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -24,7 +25,8 @@ USER_ERRORS = (ConfigError, WorkdirError)
 def run(main: Callable[[], int | None]) -> None:
     """Parses the flags, calls `main` and exits with the code that it returns."""
     logging.set_verbosity(logging.WARNING)  # Orbax reports every file at a lower level
-    jax.config.update("jax_compilation_cache_dir", str(cache_directory() / "compiled"))
+    if not jax.config.jax_compilation_cache_dir:
+        jax.config.update("jax_compilation_cache_dir", str(cache_directory() / "compiled"))
     app.run(lambda argv: _guard(main, argv), flags_parser=_parse)
 
 
@@ -62,10 +64,27 @@ def require(**values: object) -> None:
             raise ConfigError(f"--{name} is missing")
 
 
-def config_command(program: str, argument: str) -> str:
-    """`python -m PROGRAM --config=FILE:ARGUMENT`, with the file that this command was given."""
-    file = config_flags.get_config_filename(flags.FLAGS["config"])
-    return f"python -m {program} --config={file.split(':')[0]}:{argument}"
+def config_command(program: str, argument: str, *extra: str, drop: str) -> str:
+    """This command with another config argument: interpreter, file and overrides are kept.
+
+    Args:
+      program: module to run.
+      argument: what follows the colon of --config.
+      extra: further arguments.
+      drop: the section whose overrides are left out.
+    """
+    python = pathlib.Path(sys.executable)
+    if python.is_relative_to(pathlib.Path.cwd()):
+        python = python.relative_to(pathlib.Path.cwd())
+    flag = flags.FLAGS["config"]
+    file = config_flags.get_config_filename(flag).split(":")[0]
+    overrides = [
+        f"--config.{field}={value}"
+        for field, value in config_flags.get_override_values(flag).items()
+        if not field.startswith(f"{drop}.")
+    ]
+    config = f"--config={file}:{argument}"
+    return shlex.join([str(python), "-m", program, config, *extra, *overrides])
 
 
 def _guard(main: Callable[[], int | None], argv: Sequence[str]) -> int:

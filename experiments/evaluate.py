@@ -83,9 +83,9 @@ def evaluate(config: ConfigDict, path: str) -> int:
             "the parameters of this config have other shapes than the trained ones: "
             + "; ".join(f"{f}: trained {a!r}, here {b!r}" for f, a, b in changed)
         )
-    if not workdir.checkpoints.exists():
-        raise WorkdirError(f"--workdir={workdir.path} holds no checkpoint yet")
     checkpoints = Checkpoints(workdir.checkpoints, config.checkpoint.keep)
+    if checkpoints.latest() is None:
+        raise WorkdirError(f"--workdir={workdir.path} holds no checkpoint yet")
     state, _ = checkpoints.restore(like)
     checkpoints.close()
     summaries = Evaluator(learner, seed, knobs, config)(state.params, Stream.TEST)

@@ -1,16 +1,24 @@
 """SIGTERM and Ctrl-C as a request: the run saves, then ends."""
 
+import os
 import signal
+import time
 from types import FrameType
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Interrupts:
-    """While entered, the first signal is remembered; a second one ends the process at once."""
+    """While entered, the first signal is remembered; one a second later ends the process at once.
+
+    A wrapper may forward the Ctrl-C that the terminal delivers as well: that is not a second one.
+    """
+
+    PATIENCE_SECONDS = 1.0
 
     def __init__(self) -> None:
         self.signal: int | None = None
+        self._first = 0.0
         self._previous: dict[int, object] = {}
 
     def __enter__(self) -> "Interrupts":
@@ -33,6 +41,9 @@ class Interrupts:
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
         del frame
-        self.signal = number
-        for s in SIGNALS:
-            signal.signal(s, signal.SIG_DFL)
+        now = time.monotonic()
+        if self.signal is None:
+            self.signal, self._first = number, now
+        elif now - self._first > self.PATIENCE_SECONDS:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)

@@ -7,8 +7,6 @@ Exit codes: 0 complete; 1 the run failed; 2 the command or the workdir is wrong;
 or SIGTERM, everything saved.
 """
 
-import sys
-
 from absl import flags
 
 from experiments import cli
@@ -35,11 +33,9 @@ def main() -> int:
 
 def _baseline_command() -> str:
     """This command with the rule none, in a workdir beside."""
-    kept = [
-        a for a in sys.argv[1:] if a.startswith("--config.") and not a.startswith("--config.rule.")
-    ]
-    command = cli.config_command("experiments.launch", "none")
-    return " ".join([command, f"--workdir={WORKDIR.value.rstrip('/')}-none", *kept])
+    return cli.config_command(
+        "experiments.launch", "none", f"--workdir={WORKDIR.value.rstrip('/')}-none", drop="rule"
+    )
 
 
 if __name__ == "__main__":

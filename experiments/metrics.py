@@ -40,16 +40,25 @@ class MetricsLog:
         temporary = path.with_name(f".tmp-{path.name}")
         temporary.write_text("".join(f"{line}\n" for line in kept))
         temporary.replace(path)
-        self._file = path.open("a", buffering=1)
+        self.has_validation = any(_is_validation_of(line, first_step) for line in kept)
+        self._file = path.open("a")
         self._board = _board(path.parent / "tensorboard", first_step) if tensorboard else None
 
-    def write(self, step: int, split: str, scalars: Mapping[str, float]) -> None:
-        """One line: {"step", "split", scalars}. What is not finite is written as null."""
-        finite = {k: v if math.isfinite(v) else None for k, v in scalars.items()}
-        self._file.write(json.dumps({"step": step, "split": split} | finite) + "\n")
+    def write(self, step: int, **splits: Mapping[str, float]) -> None:
+        """A line {"step", "split", scalars} for each split; what is not finite becomes null.
+
+        Lines that belong together are written at once, so that a kill leaves all or none.
+        """
+        lines = []
+        for split, scalars in splits.items():
+            finite = {k: v if math.isfinite(v) else None for k, v in scalars.items()}
+            lines.append(json.dumps({"step": step, "split": split} | finite) + "\n")
+        self._file.write("".join(lines))
+        self._file.flush()
         if self._board:
-            for name, value in scalars.items():
-                self._board.add_scalar(f"{split}/{name}", value, step)
+            for split, scalars in splits.items():
+                for name, value in scalars.items():
+                    self._board.add_scalar(f"{split}/{name}", value, step)
 
     def close(self) -> None:
         """Flushes."""
@@ -63,6 +72,11 @@ def _up_to(line: str, step: int) -> bool:
         return json.loads(line)["step"] <= step
     except (ValueError, KeyError):  # half a line, from a kill
         return False
+
+
+def _is_validation_of(line: str, step: int) -> bool:
+    row = json.loads(line)
+    return row["step"] == step and row["split"] == "validation"
 
 
 def _board(directory: pathlib.Path, first_step: int) -> Any:
@@ -122,9 +136,10 @@ class Progress:
             self._out.write(line + "\n")
         self._out.flush()
 
-    def say(self, text: str) -> None:
-        """A line of its own."""
-        self._out.write(("\r" + " " * self._width + "\r" if self._live else "") + text + "\n")
+    def say(self, text: str = "") -> None:
+        """A line of its own; without text, only ends the line that is being redrawn."""
+        self._out.write("\r" + " " * self._width + "\r" if self._live else "")
+        self._out.write(f"{text}\n" if text else "")
         self._out.flush()
 
 

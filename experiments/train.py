@@ -133,6 +133,8 @@ class _Run:
     def _loop(self, train_step: Any) -> bool:
         """True when all steps are done, False when a signal asked to stop."""
         pending: tuple[int, dict[str, jax.Array]] | None = None
+        if self.step > 0 and not self.log.has_validation:  # killed between saving and validating
+            self._validate_if_due()
         self.stopwatch.start()
         while self.step < self.config.train.steps and not self.interrupts.asked():
             self.state, metrics = train_step(self.state, self.seed, self.knobs)
@@ -162,13 +164,16 @@ class _Run:
         """Checkpoint and validation, of a state that is known to be good."""
         if self._due(self.config.checkpoint.every):
             self.checkpoints.save(self.step, self.state, self._clock())
+        self._validate_if_due()
+
+    def _validate_if_due(self) -> None:
         if not self._due(self.config.evaluate.every) or self.step == self.config.train.steps:
             return
         summaries = self.evaluator(self.state.params, Stream.VALIDATION, self.interrupts.asked)
         if summaries is None:
             return
-        for split, summary in zip(("validation", "validation_off"), summaries, strict=True):
-            self.log.write(self.step, split, {k: v["mean"] for k, v in summary.items()})
+        on, off = ({k: v["mean"] for k, v in summary.items()} for summary in summaries)
+        self.log.write(self.step, validation=on, validation_off=off)
         self.progress.say("validation  " + contrast(self.learner.task.main_metric, *summaries))
 
     def _report(self, step: int, metrics: dict[str, jax.Array]) -> None:
@@ -180,8 +185,9 @@ class _Run:
         values = {name: float(value) for name, value in jax.device_get(metrics).items()}
         finite = math.isfinite(values["loss"]) and math.isfinite(values["grad_norm"])
         if step % self.config.log.every == 0 or step == self.config.train.steps or not finite:
-            self.log.write(step, "train", values)
+            self.log.write(step, train=values)
         if not finite:
+            self.progress.say()
             raise PlasticityError(self._post_mortem(step, values))
         if step == 1 and self._learns_plasticity():
             # Plasticity without a gradient is never learned, and looks fine otherwise.
@@ -189,7 +195,10 @@ class _Run:
         self.progress.update(step, values, self.stopwatch.seconds())
 
     def _post_mortem(self, step: int, values: dict[str, float]) -> str:
-        culprit = first_nonfinite(self.learner, self.state, self.seed, self.knobs)
+        try:
+            culprit = first_nonfinite(self.learner, self.state, self.seed, self.knobs)
+        except Exception as error:  # the run is over: say what is known rather than this
+            culprit = f"not found, for the replay failed: {error}"
         saved = self.checkpoints.latest()
         last = f"{self.workdir.checkpoints}/{saved}" if saved is not None else "none yet"
         return (

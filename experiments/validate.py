@@ -68,6 +68,8 @@ def validate(config: ConfigDict) -> None:
     """Raises ConfigError for the first thing that is wrong with `config`."""
     try:
         _check_structure(config)
+        if "name" not in config.task:
+            raise ConfigError(f"task.name is missing: {nearest('', TASKS)}")
         for field, choices in CHOICES.items():
             lookup(dict.fromkeys(choices), _get(config, field), field)
         _check_fields("task", config.task, ["name", *_parameters(TASKS[config.task.name])])

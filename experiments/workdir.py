@@ -13,6 +13,7 @@ import json
 import os
 import pathlib
 import platform
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -23,7 +24,16 @@ from ml_collections import ConfigDict
 
 TEMPORARY = ".tmp-"  # prefix of files that are not finished; may be left behind by a kill
 LOCK = ".lock"
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "ml_collections")
+PACKAGES = (
+    "plasticity",
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "orbax-checkpoint",
+    "numpy",
+    "ml_collections",
+)
 
 
 class WorkdirError(RuntimeError):
@@ -34,6 +44,8 @@ class Workdir:
     """Paths of a run, and the checks that guard them."""
 
     def __init__(self, path: str):
+        if "://" in path:
+            raise WorkdirError(f"--workdir={path} is not a local folder, and only those work yet")
         self.path = pathlib.Path(path).expanduser().absolute()
         self.config = self.path / "config.json"
         self.manifest = self.path / "manifest.json"
@@ -82,7 +94,7 @@ class Workdir:
         """Creates the folder and holds it: one process at a time trains in a workdir."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            handle = (self.path / LOCK).open("w")
+            handle = (self.path / LOCK).open("a")
         except OSError as error:
             raise WorkdirError(f"--workdir={self.path} cannot be written: {error}") from error
         with handle:
@@ -90,6 +102,8 @@ class Workdir:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise WorkdirError(f"--workdir={self.path} is in use by another process") from error
+            except OSError as error:
+                raise WorkdirError(f"--workdir={self.path} cannot be locked: {error}") from error
             yield
 
 
@@ -99,7 +113,8 @@ def write_manifest(workdir: Workdir, config: ConfigDict) -> None:
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "argv": sys.argv,
         "python": platform.python_version(),
-        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "revision": _revision(),
+        "versions": {name: _version(name) for name in PACKAGES},
         "device": device_name(),
         "device_count": jax.device_count(),
         "host": {"machine": platform.machine(), "cores": os.cpu_count()},
@@ -112,6 +127,23 @@ def write_manifest(workdir: Workdir, config: ConfigDict) -> None:
     manifest = json.loads(workdir.manifest.read_text())
     manifest["resumed"].append(launch)
     write_json(workdir.manifest, manifest)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:  # run from a folder, not installed
+        return None
+
+
+def _revision() -> str | None:
+    """The commit of the source, with a + if files differ from it; None outside a clone."""
+    source = pathlib.Path(__file__).parent
+    command = ["git", "-C", str(source), "describe", "--always", "--dirty=+", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
 
 
 def device_name() -> str:

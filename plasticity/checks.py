@@ -42,39 +42,47 @@ def check_meta_gradient(metrics: Mapping[str, float]) -> None:
 def first_nonfinite(learner: Learner, state: TrainState, seed: Array, knobs: Knobs) -> str:
     """Names the first quantity that is not finite in the next training step, in causal order.
 
-    Slow and thorough: it replays the batch, step by step, with every intermediate kept.
+    Replays the batch step by step and keeps a flag, not the value, of every intermediate. Dropout
+    is left out of the replay of the episode, though not of the gradient.
     """
-    bad = _first_bad(state.params, "")
+    bad = _first_bad(jax.tree.map(_finite, state.params))
     if bad:
         return f"parameter {bad}"
     network = learner.make_network(knobs)
     episodes = learner.episodes(seed, Stream.TRAIN, state.step, jnp.arange(learner.batch))
-    bad = _first_bad(episodes, "")
+    bad = _first_bad(jax.tree.map(_finite, episodes))
     if bad:
         return f"the episodes themselves ({bad})"
-    # Dropout is left out: what diverges does so without it, or in the gradient, named last.
-    traces = jax.vmap(lambda x: scan_episode(network, state.params, x, record=lambda s: s.fast))(
-        episodes.inputs
-    )
+
+    def flags(inputs: Array) -> dict[str, PyTree]:
+        trace = scan_episode(
+            network, state.params, inputs, record=lambda s: jax.tree.map(_finite, s.fast)
+        )
+        by_step = {"output": trace.outputs, "write": trace.writes}
+        by_step = jax.tree.map(jax.vmap(_finite), by_step)
+        return by_step | {"fast weight": trace.record}  # every leaf [T]
+
+    finite = jax.tree.map(lambda f: f.all(0), jax.jit(jax.vmap(flags))(episodes.inputs))
     for t in range(learner.task.steps):
-        for kind, tree in (
-            ("output", traces.outputs),
-            ("write", traces.writes),
-            ("fast weight", traces.record),
-        ):
-            bad = _first_bad(jax.tree.map(lambda a, t=t: a[:, t], tree), "")
+        for kind in ("output", "write", "fast weight"):
+            bad = _first_bad(jax.tree.map(lambda f, t=t: f[t], finite[kind]))
             if bad:
                 return f"{kind} {bad} at step {t} of the episode"
-    (loss, _), grads = jax.value_and_grad(learner.loss, has_aux=True)(
-        state.params, seed, state.step, knobs
-    )
+    grad = jax.jit(jax.value_and_grad(learner.loss, has_aux=True))
+    (loss, _), grads = grad(state.params, seed, state.step, knobs)
     if not jnp.isfinite(loss):
-        return "the loss, though every output is finite"
-    return f"the gradient of {_first_bad(grads, '') or 'nothing: the norm overflows'}"
+        return "the loss, though every output is finite without dropout"
+    bad = _first_bad(jax.tree.map(_finite, grads))
+    return f"the gradient of {bad}" if bad else "the norm of the gradient, which overflows"
 
 
-def _first_bad(tree: PyTree, default: str) -> str:
-    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-        if not jnp.isfinite(leaf).all():
+def _finite(array: Array) -> Array:
+    return jnp.isfinite(array).all()
+
+
+def _first_bad(flags: PyTree) -> str:
+    """Path of the first leaf that is False, or nothing."""
+    for path, flag in jax.tree_util.tree_leaves_with_path(flags):
+        if not flag:
             return jax.tree_util.keystr(path, simple=True, separator="/")
-    return default
+    return ""

@@ -114,7 +114,8 @@ class Memory(NamedTuple):
     weights: Callable[[PyTree, Synapse], FastWeights]
 
 
-# Called by a plastic layer with its name and inputs [S, I]; answers with the fast part [S, O].
+# Called by a plastic layer with its name and inputs [S, I]; answers with the fast part,
+# [S, O] or, where there is none, a zero [].
 FastRead = Callable[[str, Array], Array]
 
 

@@ -30,3 +30,10 @@ def test_the_readme_has_its_two_commands():
 def test_every_relative_link_of_the_readme_leads_somewhere():
     for target in re.findall(r"\]\((?!http)([^)]+)\)", (ROOT / "README.md").read_text()):
         assert (ROOT / target).exists(), target
+
+
+def test_no_placeholder_is_left_in_the_documents():
+    for name in ("README.md", "BUILD_NOTES.md"):
+        assert not re.search(r"\b(RESULT_|NUMERICS\b|MAINJOB|TODO)", (ROOT / name).read_text()), (
+            name
+        )

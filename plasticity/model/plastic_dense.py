@@ -24,8 +24,9 @@ class PlasticDense(nn.Module):
           post, and the activity, in which `activation` is still `post` (a layer that is followed
           by a nonlinearity replaces it) and `credit` is zero.
         """
-        recall = fast(self.layer_name, pre)
-        post = linear(pre.shape[-1], self.features, name="slow")(pre) + recall
+        slow = linear(pre.shape[-1], self.features, name="slow")(pre)
+        recall = jnp.broadcast_to(fast(self.layer_name, pre), slow.shape)
+        post = slow + recall
         return post, Activity(pre, post, post, jnp.zeros_like(post), recall)
 
     @property

@@ -72,7 +72,8 @@ def rate_and_keep(
       modulator: g_t, [].
       settings: eta0, max_norm, norm_biases, decay.
     """
-    extra = 1.0 if settings.norm_biases else 0.0  # a bias is a weight from an input that is 1
+    count_biases = settings.norm_biases and settings.plastic_biases
+    extra = 1.0 if count_biases else 0.0  # a bias is a weight from an input that is 1
     squares = [(left @ left) * (right @ right + extra) for left, right in deltas.values()]
     norm = jnp.sqrt(sum(squares) + EPSILON) + EPSILON
     unclipped = settings.eta0 * jax.nn.sigmoid(modulator)

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -28,6 +29,7 @@ TINY = [
 ]
 SHORT = [*TINY, "--config.train.steps=6", "--config.log.every=2", "--config.evaluate.every=4"]
 LONG = [*TINY, "--config.train.steps=120", "--config.checkpoint.every=5"]
+LONG += ["--config.evaluate.every=10"]
 
 
 def arguments(workdir, *extra, rule="hebbian", flags=SHORT):
@@ -130,7 +132,8 @@ def test_the_contrast_and_the_baseline_are_told(finished):
     out = finished[1]
     assert "with plasticity on" in out
     assert "off (same net, same 10 episodes)" in out
-    assert "static baseline: python -m experiments.launch --config=configs/copying.py:none" in out
+    assert f"static baseline: {sys.executable} -m experiments.launch" in out
+    assert "--config=configs/copying.py:none" in out
 
 
 def test_a_finished_run_is_left_alone(finished, program):
@@ -167,6 +170,13 @@ def test_evaluate_mode_reads_the_run_and_writes_beside_it(finished, program):
 def test_evaluate_mode_may_change_the_task_but_not_the_net(finished, program):
     """Without learned positions another delay is fine; here the table would be too short."""
     evaluate = arguments(finished[0], "--mode=evaluate")
+    free = ["--config.rule.eta0=0.0", "--config.task.seq_length=1", "--config.task.delay=3"]
+    code, _, err = program("launch", *evaluate, *free)
+    assert code == 0, err
+    report = read(finished[0] / "evaluation-6.json")
+    (finished[0] / "evaluation-6.json").unlink()
+    assert report["changed"] == {"rule.eta0": 0.0, "task.delay": 3, "task.seq_length": 1}
+    assert report["metrics"]["eta_mean"]["mean"] == 0
     code, _, err = program("launch", *evaluate, "--config.task.delay=9")
     assert code == 2
     assert "task.delay: trained 1, here 9" in err
@@ -223,7 +233,8 @@ def test_a_loss_that_is_not_finite_stops_the_run(program, tmp_path):
     ]
     code, _, err = program("launch", *arguments(tmp_path / "run", *flags))
     assert code == 1, err
-    assert "First quantity that is not finite" in err
+    assert re.search(r"error: step \d+: loss", err)
+    assert re.search(r"First quantity that is not finite: (parameter|output|write|the)", err)
     assert "Last good checkpoint" in err
     assert "Traceback" not in err
     assert not (tmp_path / "run" / "result.json").exists()
@@ -283,9 +294,9 @@ def test_killed_again_and_again_a_run_ends_as_if_nothing_had_happened(tmp_path, 
     while kills < 5 or in_training < 2:
         process = start(workdir, flags=LONG)
         try:
-            process.communicate(timeout=rng.uniform(0.2, 0.9) * seconds)
-            if process.returncode == 0:  # it was faster than the kill: begin anew
-                workdir = tmp_path / f"run{time.monotonic_ns()}"
+            out, _ = process.communicate(timeout=rng.uniform(0.2, 0.9) * seconds)
+            assert process.returncode == 0, out
+            workdir = tmp_path / f"run{time.monotonic_ns()}"  # faster than the kill: begin anew
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()
@@ -316,6 +327,59 @@ def test_a_signal_saves_first(number, code, tmp_path, undisturbed):
     for a, b in zip(final_state(workdir), final_state(undisturbed[0]), strict=True):
         np.testing.assert_array_equal(a, b)
     assert len(read(workdir / "manifest.json")["resumed"]) == 1
+
+
+def test_a_validation_that_a_signal_cuts_short_is_made_up_for(tmp_path, undisturbed):
+    """SIGTERM arrives while step 10 is being validated; its lines are there in the end."""
+    workdir = tmp_path / "run"
+    slow = [f for f in LONG if "evaluate.episodes" not in f] + ["--config.evaluate.episodes=4000"]
+    process = start(workdir, "--config.log.every=10", flags=slow)
+    for line in process.stdout:
+        if line.startswith("step 10/"):
+            break
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=120)
+    assert process.returncode == 143, out
+    assert "saved at step 10;" in out
+    before = [json.loads(row) for row in (workdir / "metrics.jsonl").read_text().splitlines()]
+    assert not any(row["split"].startswith("validation") for row in before)
+    process = start(workdir, "--config.log.every=10", flags=slow)
+    for line in process.stdout:
+        if line.startswith("step 20/"):
+            break
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=120)
+    rows = [json.loads(row) for row in (workdir / "metrics.jsonl").read_text().splitlines()]
+    splits = [row["split"] for row in rows if row["step"] == 10]
+    assert splits == ["train", "validation", "validation_off"]
+
+
+def test_a_checkpoint_opens_on_another_device(finished, tmp_path):
+    """Saved on a GPU, restored here: the device that its files name does not exist."""
+    import shutil
+
+    copy = tmp_path / "run"
+    shutil.copytree(finished[0], copy)
+    (sharding,) = copy.glob("checkpoints/*/state/_sharding")
+    named = sharding.read_text()
+    assert "cpu" in named.lower()
+    sharding.write_text(re.sub(r"(?i)TFRT_CPU_0|cpu:0", "cuda:0", named))
+    for a, b in zip(final_state(copy), final_state(finished[0]), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_evaluating_a_run_without_a_checkpoint_says_so(finished, program, tmp_path):
+    (tmp_path / "config.json").write_text((finished[0] / "config.json").read_text())
+    (tmp_path / "checkpoints").mkdir()
+    code, _, err = program("launch", *arguments(tmp_path, "--mode=evaluate"))
+    assert code == 2
+    assert "holds no checkpoint yet" in err
+
+
+def test_a_bucket_is_refused_until_it_works(program):
+    code, _, err = program("launch", *arguments("gs://bucket/run"))
+    assert code == 2
+    assert "gs://bucket/run is not a local folder" in err
 
 
 def test_tensorboard_is_written_or_its_absence_told_before_anything_is(program, tmp_path):

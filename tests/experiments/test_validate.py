@@ -4,6 +4,7 @@ import pytest
 
 from configs import copying
 from experiments.validate import CONDITIONS, ConfigError, validate
+from plasticity.rules import RULES
 
 
 def refuse(message, **fields):
@@ -18,7 +19,7 @@ def refuse(message, **fields):
         validate(config)
 
 
-@pytest.mark.parametrize("rule", copying.RULES)
+@pytest.mark.parametrize("rule", RULES)
 def test_the_shipped_configs_are_valid(rule):
     validate(copying.get_config(rule))
 

@@ -179,6 +179,13 @@ def test_without_plasticity_stepping_equals_all_steps_at_once(position, window, 
     assert_trees_close(stepped.outputs, at_once.outputs, 1e-12)
 
 
+@pytest.mark.parametrize(("rule", "loops"), [("none", False), ("hebbian", True)])
+def test_the_static_baseline_does_not_step_through_time(rule, loops):
+    network = make_network(rule)
+    program = jax.make_jaxpr(lambda x: run_episode(network, make_params(network), x).outputs)
+    assert ("scan[" in str(program(make_inputs()))) == loops
+
+
 @pytest.mark.parametrize("rule", PLASTIC)
 def test_plasticity_off_equals_rate_zero(rule):
     """Off is the rule `none` on the same net; a rate of zero gets there step by step."""
