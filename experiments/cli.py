@@ -27,6 +27,8 @@ def run(main: Callable[[], int | None]) -> None:
     logging.set_verbosity(logging.WARNING)  # Orbax reports every file at a lower level
     if not jax.config.jax_compilation_cache_dir:
         jax.config.update("jax_compilation_cache_dir", str(cache_directory() / "compiled"))
+    # The default leaves out what compiles within a second: there are many of those in a launch.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     app.run(lambda argv: _guard(main, argv), flags_parser=_parse)
 
 

@@ -1,4 +1,4 @@
-"""A strict session: NaNs and warnings are errors, compiled programs are shared between tests."""
+"""One compilation cache for all tests, and programs run as a user runs them."""
 
 import os
 import pathlib

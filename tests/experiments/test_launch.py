@@ -132,8 +132,10 @@ def test_the_contrast_and_the_baseline_are_told(finished):
     out = finished[1]
     assert "with plasticity on" in out
     assert "off (same net, same 10 episodes)" in out
-    assert f"static baseline: {sys.executable} -m experiments.launch" in out
-    assert "--config=configs/copying.py:none" in out
+    command = (
+        r"static baseline: \S*python\S* -m experiments.launch --config=configs/copying.py:none "
+    )
+    assert re.search(command + r"--workdir=\S*-none .*--config.train.steps=6", out)
 
 
 def test_a_finished_run_is_left_alone(finished, program):

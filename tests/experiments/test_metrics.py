@@ -1,0 +1,79 @@
+"""Intervals, the log that survives a kill, and the progress line."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+
+from experiments import metrics as module
+from experiments.metrics import MetricsLog, Progress, summarise
+
+
+def test_intervals_are_normal_and_95_percent():
+    values = np.arange(100.0)
+    told = summarise({"m": values})["m"]
+    assert told["n"] == 100
+    assert told["mean"] == pytest.approx(49.5)
+    assert told["ci95"] == pytest.approx(1.96 * np.sqrt(np.var(values, ddof=1) / 100))
+
+
+def test_a_resumed_log_drops_what_will_be_written_again(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    rows = [{"step": s, "split": "train", "loss": 1.0} for s in (1, 2, 3)]
+    path.write_text("".join(json.dumps(r) + "\n" for r in rows) + '{"step": 2, "spl')
+    log = MetricsLog(path, first_step=2, tensorboard=False)
+    log.write(3, train={"loss": 0.5, "bad": float("nan")})
+    log.close()
+    kept = [json.loads(line) for line in path.read_text().splitlines()]
+    assert kept == [*rows[:2], {"step": 3, "split": "train", "loss": 0.5, "bad": None}]
+
+
+def test_the_log_knows_whether_a_step_was_validated(tmp_path):
+    log = MetricsLog(tmp_path / "metrics.jsonl", 0, tensorboard=False)
+    log.write(2, validation={"loss": 1.0}, validation_off={"loss": 2.0})
+    log.close()
+    for step, validated in ((2, True), (3, False)):
+        log = MetricsLog(tmp_path / "metrics.jsonl", step, tensorboard=False)
+        assert log.has_validation == validated
+        log.close()
+
+
+class Screen(io.StringIO):
+    def __init__(self, live):
+        super().__init__()
+        self.live = live
+
+    def isatty(self):
+        return self.live
+
+
+def shown(monkeypatch, live):
+    screen = Screen(live)
+    monkeypatch.setattr(module.sys, "stdout", screen)
+    monkeypatch.setattr(Progress, "REDRAW_SECONDS", 0.0)
+    progress = Progress(total=40, first_step=20, batch=8, metric="accuracy", every=10)
+    for step in range(21, 41):
+        progress.update(step, {"loss": 1.0, "accuracy": 0.5}, seconds=(step - 20) * 2.0)
+        if step == 25:
+            progress.say("validation")
+    return screen.getvalue()
+
+
+def test_in_a_log_file_the_progress_is_a_line_now_and_then(monkeypatch):
+    text = shown(monkeypatch, live=False)
+    assert "\r" not in text
+    assert text.splitlines() == [
+        "validation",
+        "step 30/40  loss 1.0000  accuracy 0.500  4 episodes/s  0:20 left",
+        "step 40/40  loss 1.0000  accuracy 0.500  4 episodes/s  0:00 left",
+    ]
+
+
+def test_in_a_terminal_one_line_is_redrawn(monkeypatch):
+    text = shown(monkeypatch, live=True)
+    assert text.count("\n") == 2  # after what was said, and at the end
+    assert text.count("\rstep") == 20
+    said = text.index("validation")
+    assert text[:said].endswith("\r")  # the line was wiped first
+    assert text.endswith("0:00 left\n")
