@@ -22,12 +22,11 @@ from experiments.validate import ConfigError
 from plasticity.episode import Network, Parameters, Trace, scan_episode
 from plasticity.memory import ENGINES
 from plasticity.model.transformer import TransformerSettings, transformer
-from plasticity.registry import lookup
 from plasticity.rules import RULES, RuleSettings
 
 TRACE = flags.DEFINE_string("trace", None, "a .npz file in the format of tests/golden/README.md")
 DTYPE = flags.DEFINE_enum("dtype", "float64", ["float32", "float64"], "precision of the replay")
-ENGINE = flags.DEFINE_string("engine", "dense", f"one of {', '.join(ENGINES)}")
+ENGINE = flags.DEFINE_enum("engine", "dense", list(ENGINES), "the memory to replay it with")
 TOLERANCE = flags.DEFINE_float("tolerance", None, "default: 1e-10 in float64, 1e-4 in float32")
 DEFAULT_TOLERANCE = {"float64": 1e-10, "float32": 1e-4}
 
@@ -83,7 +82,7 @@ def make_network(trace: GoldenTrace, engine: str) -> Network:
     return Network(
         backbone=transformer(settings, inputs=inputs, outputs=outputs, steps=steps),
         rule=RULES[trace.rule](rule),
-        memory=lookup(ENGINES, engine, "--engine"),
+        memory=ENGINES[engine],
         meta_gradient="truncated",
     )
 
@@ -109,8 +108,6 @@ def _loss(network: Network, trace: GoldenTrace, params: Parameters) -> tuple[jax
 def main() -> int:
     """Prints the table; 1 if an error exceeds the tolerance."""
     cli.require(trace=TRACE.value)
-    if ENGINE.value not in ENGINES:
-        raise ConfigError(f"--engine={ENGINE.value!r} is unknown: valid: {', '.join(ENGINES)}")
     jax.config.update("jax_enable_x64", DTYPE.value == "float64")
     jax.config.update("jax_default_matmul_precision", "highest")
     tolerance = TOLERANCE.value
