@@ -15,7 +15,7 @@ from plasticity.rules import RULES, RuleSettings
 from plasticity.tasks import TASKS
 from plasticity.types import Task
 
-LONG_EPISODE = 64  # steps beyond which `memory.remat = -1` rematerialises
+LONG_EPISODE = 64  # steps
 
 
 def without(section: Mapping[str, Any], *names: str) -> dict[str, Any]:
@@ -44,10 +44,10 @@ def make_knobs(config: ConfigDict) -> Knobs:
     )
 
 
-def remat_chunk(config: ConfigDict, steps: int) -> int:
-    """Steps per rematerialised chunk for episodes of `steps` steps; 0: keep everything."""
-    if config.memory.remat >= 0:
-        return config.memory.remat
+def chunk_length(config: ConfigDict, steps: int) -> int:
+    """Steps per chunk of the memory for episodes of `steps` steps; 0: one chunk."""
+    if config.memory.chunk >= 0:
+        return config.memory.chunk
     return math.ceil(math.sqrt(steps)) if steps > LONG_EPISODE else 0
 
 
@@ -70,9 +70,8 @@ def make_learner(config: ConfigDict) -> Learner:
         return Network(
             backbone=backbone,
             rule=rule,
-            memory=ENGINES[config.memory.engine],
+            memory=ENGINES[config.memory.engine](chunk_length(config, task.steps)),
             meta_gradient=config.rule.meta_gradient,
-            remat=remat_chunk(config, task.steps),
         )
 
     return Learner(

@@ -19,35 +19,38 @@ from absl import flags
 from experiments import cli
 from experiments.trace_format import GoldenTrace, plastic_layers, trace_names
 from experiments.validate import ConfigError
-from plasticity.episode import Network, Parameters, Trace, scan_episode
-from plasticity.memory import ENGINES
+from plasticity.episode import Network, Parameters, Trace
+from plasticity.memory import ENGINES, replay
 from plasticity.model.transformer import TransformerSettings, transformer
 from plasticity.rules import RULES, RuleSettings
+from plasticity.synapse import scaled_matrix
+from plasticity.unroll import run_episode
 
 TRACE = flags.DEFINE_string("trace", None, "a .npz file in the format of tests/golden/README.md")
 DTYPE = flags.DEFINE_enum("dtype", "float64", ["float32", "float64"], "precision of the replay")
 ENGINE = flags.DEFINE_enum("engine", "dense", list(ENGINES), "the memory to replay it with")
+CHUNK = flags.DEFINE_integer("chunk", 4, "steps per chunk of the memory", lower_bound=1)
 TOLERANCE = flags.DEFINE_float("tolerance", None, "default: 1e-10 in float64, 1e-4 in float32")
 DEFAULT_TOLERANCE = {"float64": 1e-10, "float32": 1e-4}
 
 
-def compare(trace: GoldenTrace, dtype: Any, engine: str) -> dict[str, float]:
+def compare(trace: GoldenTrace, dtype: Any, engine: str, chunk: int = 4) -> dict[str, float]:
     """Error of every recorded quantity: {name: relative to its largest magnitude}."""
     params = trace.parameters(dtype)
-    network = make_network(trace, engine)
+    network = make_network(trace, engine, chunk)
     loss = jax.jit(jax.value_and_grad(lambda p: _loss(network, trace, p), has_aux=True))
-    (total, replay), grads = loss(params)
+    (total, episode), grads = loss(params)
 
     ours: dict[str, Any] = {
-        "trace/logits": replay.outputs.task,
-        "trace/tilde_eta": replay.outputs.modulator,
-        "trace/aux": replay.outputs.auxiliary,
-        "trace/eta": next(iter(replay.writes.values())).rate,
-        "trace/fast_weight_sq_norm": replay.record,
+        "trace/logits": episode.outputs.task,
+        "trace/tilde_eta": episode.outputs.modulator,
+        "trace/aux": episode.outputs.auxiliary,
+        "trace/eta": next(iter(episode.writes.values())).rate,
+        "trace/fast_weight_sq_norm": squared_norms(network, params, episode),
         "loss_sum": total,
     }
     for name, layer in plastic_layers(trace.layers):
-        fast = network.memory.weights(replay.fast[layer], params.plasticity.synapses[layer])
+        fast = network.memory.weights(episode.fast[layer], params.plasticity.synapses[layer])
         short = name.replace(".feed_forward", "")
         ours |= {f"fast/{short}.w": fast.weight, f"fast/{short}.b": fast.bias}
     ours |= {f"grad/{n}": g for n, g in trace_names(grads, trace.layers).items()}
@@ -65,7 +68,7 @@ def error(ours: Any, recorded: np.ndarray) -> float:
     return float(np.abs(ours - recorded).max(initial=0.0) / (scale or 1.0))
 
 
-def make_network(trace: GoldenTrace, engine: str) -> Network:
+def make_network(trace: GoldenTrace, engine: str, chunk: int) -> Network:
     """The network of a trace, with the truncated meta-gradient of the published code."""
     width = trace["param/input_proj.weight"].shape[0]
     settings = TransformerSettings(
@@ -81,28 +84,36 @@ def make_network(trace: GoldenTrace, engine: str) -> Network:
     rule = RuleSettings(eta0=float(trace["eta0"]), max_norm=float(trace["max_norm"]))
     return Network(
         backbone=transformer(settings, inputs=inputs, outputs=outputs, steps=steps),
-        rule=RULES[trace.rule](rule),
-        memory=ENGINES[engine],
+        # Static rules too are replayed step by step, as they were recorded.
+        rule=RULES[trace.rule](rule)._replace(static=False),
+        memory=ENGINES[engine](chunk),
         meta_gradient="truncated",
     )
 
 
 def _loss(network: Network, trace: GoldenTrace, params: Parameters) -> tuple[jax.Array, Trace]:
     """Sum over steps of the trace's loss, and the episode."""
-    synapses = params.plasticity.synapses
-
-    def squared_norm(state) -> jax.Array:
-        weights = [network.memory.weights(state.fast[n], synapses[n]).weight for n in synapses]
-        return sum((w**2).sum() for w in weights)
-
     dtype = jax.tree.leaves(params)[0].dtype
-    replay = scan_episode(network, params, jnp.asarray(trace["input"], dtype), record=squared_norm)
-    logits = replay.outputs.task
+    episode = run_episode(network, params, jnp.asarray(trace["input"], dtype))
+    logits = episode.outputs.task
     if str(trace["task"]) == "classification":
         labels = jnp.asarray(trace["target"])
-        return optax.softmax_cross_entropy_with_integer_labels(logits, labels).sum(), replay
+        return optax.softmax_cross_entropy_with_integer_labels(logits, labels).sum(), episode
     target = jnp.asarray(trace["target"], dtype)
-    return ((logits - target) ** 2).mean(-1).sum(), replay
+    return ((logits - target) ** 2).mean(-1).sum(), episode
+
+
+def squared_norms(network: Network, params: Parameters, episode: Trace) -> jax.Array:
+    """||w||^2 over all layers after each step, [T], from the writes."""
+    totals = jnp.zeros(len(episode.outputs.modulator))
+    for name, writes in episode.writes.items():
+        synapse = params.plasticity.synapses[name]
+        totals += replay(
+            network.backbone.shapes[name],
+            writes,
+            lambda w, s=synapse: (scaled_matrix(s, w.weight) ** 2).sum(),
+        )
+    return totals
 
 
 def main() -> int:
@@ -114,7 +125,7 @@ def main() -> int:
     if tolerance is None:
         tolerance = DEFAULT_TOLERANCE[DTYPE.value]
     trace = GoldenTrace.load(TRACE.value)
-    errors = compare(trace, jnp.dtype(DTYPE.value), ENGINE.value)
+    errors = compare(trace, jnp.dtype(DTYPE.value), ENGINE.value, CHUNK.value)
     for name, value in errors.items():
         print(f"{value:9.2e}  {name}{'' if value <= tolerance else '   > tolerance'}")
     worst = max(errors, key=lambda name: np.nan_to_num(errors[name], nan=np.inf))

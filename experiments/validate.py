@@ -41,7 +41,7 @@ CONDITIONS: dict[str, Condition] = {
     "rule.eta0": NOT_NEGATIVE,
     "rule.max_norm": NOT_NEGATIVE,
     "rule.alpha_scale": ("a finite number", math.isfinite),
-    "memory.remat": ("-1, 0 or a number of steps", lambda v: v >= -1),
+    "memory.chunk": ("-1, 0 or a number of steps", lambda v: v >= -1),
     "model.layers": POSITIVE,
     "model.heads": POSITIVE,
     "model.width": POSITIVE,

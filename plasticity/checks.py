@@ -6,9 +6,10 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 
-from plasticity.episode import scan_episode
 from plasticity.learner import Knobs, Learner, Stream, TrainState
+from plasticity.memory import replay
 from plasticity.types import Array, PyTree
+from plasticity.unroll import run_episode
 
 
 class PlasticityError(RuntimeError):
@@ -55,12 +56,14 @@ def first_nonfinite(learner: Learner, state: TrainState, seed: Array, knobs: Kno
         return f"the episodes themselves ({bad})"
 
     def flags(inputs: Array) -> dict[str, PyTree]:
-        trace = scan_episode(
-            network, state.params, inputs, record=lambda s: jax.tree.map(_finite, s.fast)
-        )
+        trace = run_episode(network, state.params, inputs)
         by_step = {"output": trace.outputs, "write": trace.writes}
         by_step = jax.tree.map(jax.vmap(_finite), by_step)
-        return by_step | {"fast weight": trace.record}  # every leaf [T]
+        fast = {
+            name: replay(network.backbone.shapes[name], write, lambda w: jax.tree.map(_finite, w))
+            for name, write in trace.writes.items()
+        }
+        return by_step | {"fast weight": fast}  # every leaf [T]
 
     finite = jax.tree.map(lambda f: f.all(0), jax.jit(jax.vmap(flags))(episodes.inputs))
     for t in range(learner.task.steps):

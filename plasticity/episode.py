@@ -4,17 +4,18 @@ Order within step t: read w_t -> outputs y_t and modulator g_t -> write -> w_{t+
 at t is therefore first readable at t + 1.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from plasticity.memory import advance, append
 from plasticity.types import (
     Activity,
     Array,
     Backbone,
-    DType,
+    FastState,
     Forward,
     Key,
     Memory,
@@ -34,15 +35,12 @@ class Network(NamedTuple):
     meta_gradient: "full" lets the outer gradient flow through every write. "truncated" treats fast
       weights as constants, as in the code published with Chaudhary 2025; alpha, beta, P and the
       modulator then learn nothing.
-    remat: steps per rematerialised chunk. Only states at chunk boundaries are kept for the
-      backward pass, T / remat of them, and `remat` more while a chunk is redone. 0: keep all.
     """
 
     backbone: Backbone
     rule: Rule
     memory: Memory
     meta_gradient: str = "full"
-    remat: int = 0
 
 
 class Parameters(NamedTuple):
@@ -53,10 +51,10 @@ class Parameters(NamedTuple):
 
 
 class EpisodeState(NamedTuple):
-    """What an episode carries from step to step."""
+    """What a step sees of the steps before it."""
 
-    fast: dict[str, PyTree]  # {layer: memory state}
-    past: PyTree  # the backbone's own
+    fast: dict[str, FastState]
+    past: Sequence[PyTree]  # the backbone's segments
 
 
 class Entry(NamedTuple):
@@ -71,8 +69,7 @@ class Trace(NamedTuple):
 
     outputs: Outputs  # [T, ...]
     writes: dict[str, Write]  # {layer: [T, ...]}; empty under a static rule
-    fast: dict[str, PyTree]  # {layer: final memory state}; empty under a static rule
-    record: Any  # what `record` returned, [T, ...]
+    fast: dict[str, PyTree]  # {layer: base of the memory after the last write}; or empty
 
 
 def init_parameters(network: Network, key: Key) -> Parameters:
@@ -84,31 +81,24 @@ def init_parameters(network: Network, key: Key) -> Parameters:
     )
 
 
-def init_state(network: Network, steps: int, dtype: DType) -> EpisodeState:
-    """The state before the first of `steps` steps: no fast weight, no past."""
-    fast = {
-        name: network.memory.init(shape, steps, dtype)
-        for name, shape in network.backbone.shapes.items()
-    }
-    return EpisodeState(fast, network.backbone.start(steps, dtype))
-
-
 def _observe(
-    network: Network, params: Parameters, state: EpisodeState, x: Array, t: Array, key: Key | None
+    network: Network, params: Parameters, state: EpisodeState, x: PyTree, t: Array, key: Key | None
 ) -> tuple[Outputs, dict[str, Activity], PyTree]:
-    """Runs the network on x [I] at step t, with credit if the rule has an internal loss."""
+    """Runs the network on prepared x at step t, with credit if the rule has an internal loss."""
 
     def forward(probe: dict[str, Array]) -> tuple[Array, Forward]:
         def fast(name: str, pre: Array) -> Array:
             synapse = params.plasticity.synapses[name]
-            return jax.vmap(lambda p: network.memory.read(state.fast[name], synapse, p))(
-                pre
-            ) + probe.get(name, 0.0)
+            return (network.memory.read(state.fast[name], synapse, pre[0]) + probe.get(name, 0))[
+                None
+            ]
 
-        out = network.backbone.forward(params.slow, state.past, x[None], t[None], fast, key)
+        prepared = jax.tree.map(lambda a: a[None], x)
+        out = network.backbone.forward(params.slow, state.past, prepared, t[None], fast, key)
         out = out._replace(
             outputs=jax.tree.map(lambda a: a[0], out.outputs),
             activities=jax.tree.map(lambda a: a[0], out.activities),
+            entry=jax.tree.map(lambda a: a[0], out.entry),
         )
         if network.rule.internal_loss is None:
             return jnp.zeros(()), out
@@ -118,27 +108,31 @@ def _observe(
         _, out = forward({})
         return out.outputs, out.activities, out.entry
     # The gradient of a zero added to post is the credit; no weight-shaped gradient is ever formed.
-    probe = {name: jnp.zeros((s.outputs,), x.dtype) for name, s in network.backbone.shapes.items()}
+    shapes = network.backbone.shapes
+    dtype = jax.tree.leaves(params.slow)[0].dtype
+    probe = {name: jnp.zeros((shape.outputs,), dtype) for name, shape in shapes.items()}
     credit, out = jax.grad(forward, has_aux=True)(probe)
     activities = {name: a._replace(credit=credit[name]) for name, a in out.activities.items()}
     return out.outputs, activities, out.entry
 
 
 def step(
-    network: Network, params: Parameters, state: EpisodeState, x: Array, t: Array, key: Key | None
+    network: Network, params: Parameters, state: EpisodeState, x: PyTree, t: Array, key: Key | None
 ) -> tuple[Entry, Outputs]:
-    """One step: what the network answers to x [I], and what the step adds to the state.
+    """One step: what the network answers, and what the step adds to the state.
 
     Args:
       network: the parts.
       params: slow weights and theta.
       state: what earlier steps left.
-      x: input, [I].
+      x: the step's part of what `Backbone.prepare` made of the inputs.
       t: position, [] int32.
       key: seeds dropout; None: no dropout.
     """
     if network.meta_gradient == "truncated":
         params = params._replace(plasticity=jax.lax.stop_gradient(params.plasticity))
+        # Writes are constants already; saying so here spares the adjoint of every read.
+        state = state._replace(fast=jax.lax.stop_gradient(state.fast))
     outputs, activities, past = _observe(network, params, state, x, t, key)
     writes = network.rule.write(params.plasticity, outputs.modulator, activities)
     if network.meta_gradient == "truncated":
@@ -146,43 +140,57 @@ def step(
     return Entry(writes, past), outputs
 
 
-def advance(network: Network, state: EpisodeState, entry: Entry, t: Array) -> EpisodeState:
-    """The state after step t."""
-    fast = {
-        name: network.memory.apply(state.fast[name], write) for name, write in entry.writes.items()
-    }
-    return EpisodeState(fast, network.backbone.extend(state.past, entry.past, t[None]))
+def prepare(network: Network, params: Parameters, inputs: Array, key: Key | None) -> PyTree:
+    """What the backbone makes of inputs [T, I] before any fast weight: [T, ...]."""
+    positions = jnp.arange(inputs.shape[0], dtype=jnp.int32)
+    return network.backbone.prepare(params.slow, inputs, positions, key)
+
+
+def step_key(key: Key | None, t: Array) -> Key | None:
+    """The dropout key of a step."""
+    return None if key is None else jax.random.fold_in(key, t)
+
+
+def span(network: Network, steps: int) -> int:
+    """How many past steps the backbone can see at most in an episode of `steps` steps."""
+    return min(network.backbone.window or steps, steps)
 
 
 def scan_episode(
-    network: Network,
-    params: Parameters,
-    inputs: Array,
-    key: Key | None = None,
-    record: Callable[[EpisodeState], Any] = lambda state: None,
+    network: Network, params: Parameters, inputs: Array, key: Key | None = None
 ) -> Trace:
-    """An episode step by step, for any rule.
+    """An episode step by step, as plain as can be, for any rule and any memory.
+
+    JAX differentiates it step by step too, keeping the state after every step; after every
+    `Memory.chunk` steps only, if that is set, and doing the others again. It is the definition of
+    what `plasticity.unroll` computes in less time and memory.
 
     Args:
       network: the parts.
       params: slow weights and theta.
       inputs: [T, I].
       key: seeds dropout; None: no dropout.
-      record: called with the state after each step's write; its results come back stacked.
     """
-    steps = inputs.shape[0]
+    steps, memory, shapes = inputs.shape[0], network.memory, network.backbone.shapes
+    slots = span(network, steps)
 
-    def body(state: EpisodeState, scanned: tuple[Array, Array]) -> tuple[EpisodeState, Any]:
+    def body(state: EpisodeState, scanned: tuple[PyTree, Array]) -> tuple[EpisodeState, Any]:
         x, t = scanned
-        step_key = None if key is None else jax.random.fold_in(key, t)
-        entry, outputs = step(network, params, state, x, t, step_key)
-        state = advance(network, state, entry, t)
-        return state, (outputs, entry.writes, record(state))
+        entry, outputs = step(network, params, state, x, t, step_key(key, t))
+        fast = {name: advance(memory, state.fast[name], w, t) for name, w in entry.writes.items()}
+        # A ring: the entry takes the place of the oldest one that is still seen.
+        past = append(state.past[0], entry.past, t % slots)
+        return EpisodeState(fast, (past,)), (outputs, entry.writes)
 
-    state = init_state(network, steps, inputs.dtype)
-    scanned = (inputs, jnp.arange(steps, dtype=jnp.int32))
-    state, (outputs, writes, recorded) = _chunked_scan(body, state, scanned, steps, network.remat)
-    return Trace(outputs, writes, state.fast, recorded)
+    fast = {
+        name: memory.open(memory.init(shape, inputs.dtype), shape, steps, network.rule.per_output)
+        for name, shape in shapes.items()
+    }
+    state = EpisodeState(fast, (network.backbone.blank(slots, inputs.dtype),))
+    scanned = (prepare(network, params, inputs, key), jnp.arange(steps, dtype=jnp.int32))
+    chunk = 0 if memory.append_only else memory.chunk
+    state, (outputs, writes) = _chunked_scan(body, state, scanned, steps, chunk)
+    return Trace(outputs, writes, {name: memory.close(s) for name, s in state.fast.items()})
 
 
 def _chunked_scan(
@@ -207,18 +215,12 @@ def parallel_episode(
 ) -> Trace:
     """An episode with fast weights held at zero: all T steps at once, an ordinary network."""
     positions = jnp.arange(inputs.shape[0], dtype=jnp.int32)
-    past = network.backbone.start(0, inputs.dtype)
 
     def no_fast_weights(name: str, pre: Array) -> Array:
         return jnp.zeros((), pre.dtype)
 
-    out = network.backbone.forward(params.slow, past, inputs, positions, no_fast_weights, key)
-    return Trace(out.outputs, {}, {}, None)
-
-
-def run_episode(
-    network: Network, params: Parameters, inputs: Array, key: Key | None = None
-) -> Trace:
-    """The episode inputs [T, I], in parallel over time where the rule never writes."""
-    run = parallel_episode if network.rule.static else scan_episode
-    return run(network, params, inputs, key)
+    x = prepare(network, params, inputs, key)
+    out = network.backbone.forward(
+        params.slow, (), x, positions, no_fast_weights, step_key(key, jnp.zeros((), jnp.int32))
+    )
+    return Trace(out.outputs, {}, {})

@@ -13,12 +13,13 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from plasticity.episode import Network, Parameters, Trace, init_parameters, run_episode
+from plasticity.episode import Network, Parameters, Trace, init_parameters
 from plasticity.model.head import modulator_column
 from plasticity.registry import lookup
 from plasticity.rules import none
 from plasticity.synapse import write_norm_squared
 from plasticity.types import Array, Episode, Key, PyTree, Scalar, Task
+from plasticity.unroll import run_episodes
 
 
 class Stream(enum.IntEnum):
@@ -86,10 +87,9 @@ class Learner:
         network = self.make_network(knobs)
         episodes = self.episodes(seed, Stream.TRAIN, step, jnp.arange(self.batch))
         keys = _fold_many(stream_key(seed, Stream.DROPOUT, step), jnp.arange(self.batch))
-        losses, metrics = jax.vmap(
-            lambda episode, key: judge(network, self.task, params, episode, key)
-        )(episodes, keys)
-        return losses.mean(), jax.tree.map(jnp.mean, metrics)
+        metrics, _ = judge(network, self.task, params, episodes, keys)
+        metrics = jax.tree.map(jnp.mean, metrics)
+        return metrics["loss"], metrics
 
     def train_step(
         self, state: TrainState, seed: Array, knobs: Knobs
@@ -122,7 +122,8 @@ class Learner:
         if not on:
             network = network._replace(rule=none())
         episodes = self.episodes(seed, split, jnp.zeros((), jnp.int32), index)
-        return jax.vmap(lambda e: judge(network, self.task, params, e, None)[1])(episodes)
+        metrics, trace = judge(network, self.task, params, episodes, None)
+        return metrics | {"fast_norm": fast_norm(network, params, trace)}
 
     def episodes(self, seed: Array, split: Array | int, step: Array, index: Array) -> Episode:
         """Episodes [B] with indices [B]: a pure function of all four arguments."""
@@ -164,14 +165,15 @@ def _fold_many(key: Key, index: Array) -> Key:
 
 
 def judge(
-    network: Network, task: Task, params: Parameters, episode: Episode, key: Key | None
-) -> tuple[Array, dict[str, Array]]:
-    """Runs one episode: its loss [], weighted by step, and its metrics {name: []}."""
-    trace = run_episode(network, params, episode.inputs, key)
-    losses = task.loss(trace.outputs.task, episode)
-    loss = (losses * episode.weights).sum() / episode.weights.sum()
-    metrics = {"loss": loss} | task.metrics(trace.outputs.task, episode)
-    return loss, metrics | jax.lax.stop_gradient(telemetry(network, params, trace))
+    network: Network, task: Task, params: Parameters, episodes: Episode, keys: Key | None
+) -> tuple[dict[str, Array], Trace]:
+    """Runs B episodes: metrics {name: [B]}, with the loss weighted by step, and the trace."""
+    trace = run_episodes(network, params, episodes.inputs, keys)
+    answers = trace.outputs.task
+    losses = jax.vmap(task.loss)(answers, episodes)
+    loss = (losses * episodes.weights).sum(1) / episodes.weights.sum(1)
+    metrics = {"loss": loss} | jax.vmap(task.metrics)(answers, episodes)
+    return metrics | jax.lax.stop_gradient(telemetry(network, params, trace)), trace
 
 
 def plasticity_gradients(grads: Parameters, outputs: int) -> dict[str, Array]:
@@ -184,29 +186,35 @@ def plasticity_gradients(grads: Parameters, outputs: int) -> dict[str, Array]:
 
 
 def telemetry(network: Network, params: Parameters, trace: Trace) -> dict[str, Array]:
-    """How plastic an episode was; zeros under a static rule.
+    """How plastic B episodes were; zeros under a static rule.
 
     Returns:
-      eta_mean: the rate, averaged over steps and layers.
-      write_norm: ||eta alpha delta|| over all plastic weights, averaged over steps.
-      fast_norm: ||w|| over all plastic weights after the last step.
+      eta_mean: the rate, averaged over steps and layers, [B].
+      write_norm: ||eta alpha delta|| over all plastic weights, averaged over steps, [B].
     """
     if network.rule.static:
-        return dict.fromkeys(("eta_mean", "write_norm", "fast_norm"), jnp.zeros(()))
-    synapses = params.plasticity.synapses
-    rates, squares, fast = [], [], []
+        return dict.fromkeys(("eta_mean", "write_norm"), jnp.zeros(len(trace.outputs.task)))
+    rates, squares = [], []
+    norm = jax.vmap(jax.vmap(write_norm_squared, (None, 0, 0)), (None, 0, 0))
     for name, write in trace.writes.items():
-        rates.append(write.rate.mean())
-        rate = jnp.broadcast_to(write.rate.T, write.left.T.shape).T  # [T] or [T, O] -> [T, O]
-        squares.append(
-            jax.vmap(write_norm_squared, (None, 0, 0))(
-                synapses[name], rate * write.left, write.right
-            )
-        )
-        weight = network.memory.weights(trace.fast[name], synapses[name]).weight
-        fast.append((weight**2).sum())
+        rates.append(write.rate.reshape(len(write.rate), -1).mean(1))
+        rate = write.rate if network.rule.per_output else write.rate[..., None]
+        squares.append(norm(params.plasticity.synapses[name], rate * write.left, write.right))
     return {
-        "eta_mean": jnp.mean(jnp.stack(rates)),
-        "write_norm": jnp.sqrt(sum(squares)).mean(),
-        "fast_norm": jnp.sqrt(sum(fast)),
+        "eta_mean": jnp.mean(jnp.stack(rates), axis=0),
+        "write_norm": jnp.sqrt(sum(squares)).mean(1),
     }
+
+
+def fast_norm(network: Network, params: Parameters, trace: Trace) -> Array:
+    """||w|| over all plastic weights after the last step of B episodes, [B].
+
+    It forms the matrices, which training need not do.
+    """
+    squares = [jnp.zeros(len(trace.outputs.task))]
+    for name, base in trace.fast.items():
+        synapse = params.plasticity.synapses[name]
+        squares.append(
+            jax.vmap(lambda b, s=synapse: (network.memory.weights(b, s).weight ** 2).sum())(base)
+        )
+    return jnp.sqrt(sum(squares))

@@ -9,7 +9,8 @@ therefore store h and meet alpha only here. In factored form alpha costs no matr
   shared       alpha_out []
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -76,6 +77,38 @@ def _times(factor: Array | None, x: Array) -> Array:
 def scaled_matvec(synapse: Synapse, trace: Array, x: Array) -> Array:
     """(alpha * trace) x for a trace [O, I] and x [I]."""
     return _times(synapse.alpha_out, _times(synapse.alpha, trace) @ _times(synapse.alpha_in, x))
+
+
+class Rows(NamedTuple):
+    """The outer products left_p right_p^T of a trace, by their factors."""
+
+    left: Array  # [P, O]
+    right: Array  # [P, I]
+
+
+def scaled_mix(synapse: Synapse, parts: Sequence[tuple[Rows, Array]], x: Array) -> Array:
+    """w x for the trace sum_p c_p left_p right_p^T, without forming a matrix: [O].
+
+    Args:
+      synapse: alpha.
+      parts: rows [P] and their coefficients c, [P], or [P, O] where they differ by output. Parts
+        may differ in P, which may be zero.
+      x: [I].
+    """
+    query = _times(synapse.alpha_in, x)
+    parts = [_mix(synapse.alpha, rows, c, query) for rows, c in parts if len(rows.left)]
+    return _times(synapse.alpha_out, sum(parts))
+
+
+def _mix(alpha: Array | None, rows: Rows, coefficient: Array, query: Array) -> Array:
+    """(alpha * sum_p c_p left_p right_p^T) query, [O], for a matrix `alpha` or none."""
+    if alpha is None and coefficient.ndim == 1:
+        return (coefficient * (rows.right @ query)) @ rows.left
+    if alpha is None:
+        scores = (rows.right @ query)[:, None]
+    else:
+        scores = (rows.right * query) @ alpha.T
+    return (coefficient.reshape(len(coefficient), -1) * rows.left * scores).sum(0)
 
 
 def scaled_bias(synapse: Synapse, trace: Array) -> Array:

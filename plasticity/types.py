@@ -7,7 +7,7 @@ Axis letters, used in every docstring of the project:
   I inputs of a layer   O outputs of a layer   D model width   H heads   A auxiliary outputs
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -75,6 +75,17 @@ class Outputs(NamedTuple):
     auxiliary: Array  # [..., A]  free outputs, heard by the internal loss alone
 
 
+class FastState(NamedTuple):
+    """A layer's fast-weight memory, in parts that live differently long.
+
+    A chunk is the stretch of steps between `Memory.open` and `Memory.close`.
+    """
+
+    base: PyTree  # fixed during a chunk
+    carry: PyTree  # rewritten at every step
+    history: PyTree  # one row per step of the chunk, never rewritten
+
+
 class FastWeights(NamedTuple):
     """A layer's fast weights as plain arrays, for inspection."""
 
@@ -91,27 +102,41 @@ class Rule(NamedTuple):
       once, because the clip is global.
     internal_loss(theta, outputs) -> []. None: `Activity.credit` is zero.
     static: the rule never writes, so a step needs nothing from the step before it.
+    per_output: `rate` and `keep` of its writes are [O] rather than [].
     """
 
     init: Callable[[Key, Mapping[str, LayerShape], int], Plasticity]
     write: Callable[[Plasticity, Array, Mapping[str, Activity]], dict[str, Write]]
     internal_loss: Callable[[Plasticity, Outputs], Array] | None = None
     static: bool = False
+    per_output: bool = False
 
 
 class Memory(NamedTuple):
-    """A fast-weight memory for one layer: three pure functions, and a view for inspection.
+    """A fast-weight memory for one layer, as pure functions.
 
-    init(shape, steps, dtype) -> state of an empty memory that will take `steps` writes.
-    read(state, synapse, x [I]) -> w x + b, [O].
-    apply(state, write) -> state. Reads of step t see the writes of steps < t only.
-    weights(state, synapse) -> FastWeights. Costs O * I; no engine needs it to work.
+    init(shape, dtype) -> base of an empty memory.
+    open(base, shape, slots, per_output) -> FastState, ready for a chunk of `slots` writes, whose
+      `keep` is [O] if `per_output`, else [].
+    read(state, synapse, x [I]) -> w x + b, [O]. Reads of step t see the writes before t only.
+    apply(state, write, slot) -> (carry, row): the carry after the write that is number `slot` [] of
+      its chunk, and the row that it adds to the history (see `plasticity.memory.advance`).
+    close(state) -> base that holds all writes so far.
+    weights(base, synapse) -> FastWeights. Costs O * I; no engine needs it to work.
+    chunk: writes per chunk; 0: one chunk for the whole episode.
+    append_only: the history's rows are `left` and `right` of the writes, and the carry is small.
+    grows: each `close` returns a larger base, so chunks cannot share one compiled program.
     """
 
-    init: Callable[[LayerShape, int, DType], PyTree]
-    read: Callable[[PyTree, Synapse, Array], Array]
-    apply: Callable[[PyTree, Write], PyTree]
+    init: Callable[[LayerShape, DType], PyTree]
+    open: Callable[[PyTree, LayerShape, int, bool], FastState]
+    read: Callable[[FastState, Synapse, Array], Array]
+    apply: Callable[[FastState, Write, Array], tuple[PyTree, PyTree]]
+    close: Callable[[FastState], PyTree]
     weights: Callable[[PyTree, Synapse], FastWeights]
+    chunk: int = 0
+    append_only: bool = False
+    grows: bool = False
 
 
 # Called by a plastic layer with its name and inputs [S, I]; answers with the fast part,
@@ -124,7 +149,7 @@ class Forward(NamedTuple):
 
     outputs: Outputs  # [S, ...]
     activities: dict[str, Activity]  # [S, ...]; credit left at zero
-    entry: PyTree  # what these steps add to the backbone's own past (keys and values, say)
+    entry: PyTree  # [S, ...], what these steps add to the past (keys and values, say)
 
 
 class Backbone(NamedTuple):
@@ -132,18 +157,23 @@ class Backbone(NamedTuple):
 
     init(key) -> slow parameters.
     shapes: {name: LayerShape} of the plastic layers. head: O + A + 1.
-    start(steps, dtype) -> the empty past of an episode of `steps` steps.
-    forward(slow, past, x [S, I], position [S], fast, key) -> Forward. The S steps see the past
-      and, causally, each other. `key` seeds dropout; None: no dropout.
-    extend(past, entry, position [S]) -> past.
+    prepare(slow, inputs [S, I], position [S], key) -> [S, ...]: all that no fast weight reaches,
+      for all steps of an episode at once.
+    forward(slow, past, prepared [S, ...], position [S], fast, key) -> Forward. The S steps see the
+      past and, causally, each other. `past` is a sequence of segments, each a stack of entries
+      [P, ...] in any order; those that are blank, or of positions not before the present, are not
+      seen. `key` seeds dropout; None: no dropout.
+    blank(P, dtype) -> a segment of P entries that hold nothing.
+    window: how many past steps `forward` looks at; 0: all.
     """
 
     init: Callable[[Key], PyTree]
     shapes: dict[str, LayerShape]
     head: int
-    start: Callable[[int, DType], PyTree]
-    forward: Callable[[PyTree, PyTree, Array, Array, FastRead, Key | None], Forward]
-    extend: Callable[[PyTree, PyTree, Array], PyTree]
+    prepare: Callable[[PyTree, Array, Array, Key | None], PyTree]
+    forward: Callable[[PyTree, Sequence[PyTree], PyTree, Array, FastRead, Key | None], Forward]
+    blank: Callable[[int, DType], PyTree]
+    window: int
 
 
 class Episode(NamedTuple):

@@ -19,7 +19,7 @@ def make_network(
     model=None,
     rule_settings=None,
     meta_gradient="full",
-    remat=0,
+    chunk=3,
     steps=STEPS,
 ) -> Network:
     """A net of one block, width 8, whose fast weights matter: eta0 1, large signed alpha."""
@@ -29,9 +29,8 @@ def make_network(
     return Network(
         transformer(settings, inputs=INPUTS, outputs=OUTPUTS, steps=steps),
         RULES[rule](RuleSettings(**options)),
-        ENGINES[engine],
+        ENGINES[engine](chunk),
         meta_gradient,
-        remat,
     )
 
 

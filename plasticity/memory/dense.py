@@ -2,7 +2,7 @@
 
 State per layer: h [O, I] and a bias trace [O], both zero at the start of an episode;
   h <- keep * h + rate * left right^T,   w = alpha * h   (see `plasticity.synapse`).
-Memory and time O(O * I) a step, whatever the length of the episode.
+Memory and time O(O * I) a step, whatever the length of the episode. All state is carry.
 """
 
 from typing import NamedTuple
@@ -10,39 +10,61 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from plasticity.synapse import scaled_bias, scaled_matrix, scaled_matvec
-from plasticity.types import Array, DType, FastWeights, LayerShape, Memory, Synapse, Write
+from plasticity.types import (
+    Array,
+    DType,
+    FastState,
+    FastWeights,
+    LayerShape,
+    Memory,
+    Synapse,
+    Write,
+)
 
 
-class DenseState(NamedTuple):
+class Trace(NamedTuple):
     """Writes so far, before alpha and beta."""
 
     weight: Array  # [O, I]
     bias: Array  # [O]
 
 
-def init(shape: LayerShape, steps: int, dtype: DType) -> DenseState:
-    """An empty trace. `steps` is of no concern to this engine: its state does not grow."""
-    del steps
-    return DenseState(jnp.zeros(shape, dtype), jnp.zeros(shape.outputs, dtype))
+def init(shape: LayerShape, dtype: DType) -> Trace:
+    """An empty trace."""
+    return Trace(jnp.zeros(shape, dtype), jnp.zeros(shape.outputs, dtype))
 
 
-def read(state: DenseState, synapse: Synapse, x: Array) -> Array:
+def _open(base: Trace, shape: LayerShape, slots: int, per_output: bool) -> FastState:
+    del shape, slots, per_output
+    return FastState(base=(), carry=base, history=())
+
+
+def read(state: FastState, synapse: Synapse, x: Array) -> Array:
     """w x + b for x [I]: [O]."""
-    return scaled_matvec(synapse, state.weight, x) + scaled_bias(synapse, state.bias)
+    trace = state.carry
+    return scaled_matvec(synapse, trace.weight, x) + scaled_bias(synapse, trace.bias)
 
 
-def apply(state: DenseState, write: Write) -> DenseState:
+def apply(state: FastState, write: Write, slot: Array) -> tuple[Trace, tuple[()]]:
     """One write; rate and keep may be [] or [O]."""
+    del slot
     left = write.rate * write.left
     keep = jnp.broadcast_to(write.keep, left.shape)
-    return DenseState(
-        keep[:, None] * state.weight + left[:, None] * write.right, keep * state.bias + left
-    )
+    trace: Trace = state.carry
+    weight = keep[:, None] * trace.weight + left[:, None] * write.right
+    return Trace(weight, keep * trace.bias + left), ()
 
 
-def weights(state: DenseState, synapse: Synapse) -> FastWeights:
+def close(state: FastState) -> Trace:
+    """The trace."""
+    return state.carry
+
+
+def weights(base: Trace, synapse: Synapse) -> FastWeights:
     """The fast weights w [O, I] and b [O]."""
-    return FastWeights(scaled_matrix(synapse, state.weight), scaled_bias(synapse, state.bias))
+    return FastWeights(scaled_matrix(synapse, base.weight), scaled_bias(synapse, base.bias))
 
 
-dense = Memory(init, read, apply, weights)
+def dense(chunk: int = 0) -> Memory:
+    """The engine. Training keeps the matrices of every step or, with a `chunk`, of every chunk."""
+    return Memory(init, _open, read, apply, close, weights, chunk=chunk)

@@ -1,5 +1,7 @@
-"""Causal attention over cached past steps and the present ones, with an optional window."""
+"""Causal attention over segments of past steps and the present ones, with an optional window."""
 
+from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -9,27 +11,21 @@ from flax import linen as nn
 from plasticity.model.linear import linear
 from plasticity.types import Array, DType
 
-EMPTY = -1  # position of a cache slot that holds nothing yet
+EMPTY = -1  # position of a slot that holds nothing
 
 
 class KeyValue(NamedTuple):
-    """Keys and values of P steps; serves as cache and as what a step adds to it."""
+    """Keys and values of P steps: a segment of the past, or what steps add to it."""
 
     key: Array  # [P, H, D / H], already rotated if positions are rotary
     value: Array  # [P, H, D / H]
-    position: Array  # [P] int32, EMPTY where the slot is unused
+    position: Array  # [P] int32, EMPTY where nothing is stored
 
 
-def empty_cache(slots: int, heads: int, head_width: int, dtype: DType) -> KeyValue:
-    """A cache of `slots` past steps."""
+def blank(slots: int, heads: int, head_width: int, dtype: DType) -> KeyValue:
+    """A segment of `slots` steps that hold nothing."""
     nothing = jnp.zeros((slots, heads, head_width), dtype)
     return KeyValue(nothing, nothing, jnp.full((slots,), EMPTY, jnp.int32))
-
-
-def extend_cache(cache: KeyValue, entry: KeyValue) -> KeyValue:
-    """Stores `entry` [S, ...], at most as many steps as there are slots, over the oldest steps."""
-    slots = entry.position % cache.position.shape[0]
-    return jax.tree.map(lambda old, new: old.at[slots].set(new), cache, entry)
 
 
 def rotate(x: Array, position: Array) -> Array:
@@ -42,18 +38,89 @@ def rotate(x: Array, position: Array) -> Array:
     return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
 
 
-def visible(query: Array, key: Array, window: int) -> Array:
+def visible(query: Array, key: Array, window: int, itself: bool) -> Array:
     """Whether queries at positions [S] may see keys at positions [P]: mask [S, P].
 
-    A query sees itself and, of the steps before it, all (`window` 0) or the last `window`.
+    Of the steps before it a query sees all (`window` 0) or the last `window`; and, if it is
+    `itself` among the keys, itself. A key at or after the query's position among past ones is a
+    slot that a later step of the episode has filled.
     """
     age = query[:, None] - key[None, :]
     recent = age <= window if window else True
-    return (key != EMPTY)[None, :] & (age >= 0) & recent
+    return (key != EMPTY)[None, :] & (age >= (0 if itself else 1)) & recent
+
+
+class Context(NamedTuple):
+    """What a stretch of steps attends to."""
+
+    past: Sequence[KeyValue]  # segments of earlier steps
+    present: KeyValue  # the steps themselves, seen causally
+
+
+def score(query: Array, position: Array, context: Context, window: int) -> Array:
+    """Masked scores [H, S, P] of queries [S, H, W] at positions [S], over all segments joined."""
+    # Scores are joined rather than keys, so that no segment is ever copied.
+    segments = (*context.past, context.present)
+    product = _score_one if len(query) == 1 else partial(jnp.einsum, "shw,phw->hsp")
+    scores = jnp.concatenate([product(query, s.key) for s in segments], axis=-1)
+    masks = [visible(position, s.position, window, s is context.present) for s in segments]
+    mask = jnp.concatenate(masks, axis=-1)
+    return jnp.where(mask, scores * query.shape[-1] ** -0.5, jnp.finfo(scores.dtype).min)
+
+
+def mix(weights: Array, context: Context) -> Array:
+    """Values mixed by weights [H, S, P]: [S, H, W]."""
+    mixed, start = 0.0, 0
+    for segment in (*context.past, context.present):
+        stop = start + len(segment.position)
+        product = _mix_one if weights.shape[1] == 1 else partial(jnp.einsum, "hsp,phw->shw")
+        mixed += product(weights[..., start:stop], segment.value)
+        start = stop
+    return mixed
+
+
+# One query leaves nothing to share between heads, and a product per head would first bring the
+# segment into another order. The segment as it lies, [P, D], serves all heads if each has its own
+# query [D], zero outside the head.
+
+
+def _score_one(query: Array, key: Array) -> Array:
+    """Scores [H, 1, P] of a query [1, H, W]."""
+    _, heads, width = query.shape
+    apart = jnp.eye(heads, dtype=query.dtype)[:, :, None] * query[0]
+    return (apart.reshape(heads, heads * width) @ key.reshape(-1, heads * width).T)[:, None]
+
+
+def _mix_one(weights: Array, value: Array) -> Array:
+    """Values mixed by weights [H, 1, P]: [1, H, W]."""
+    _, heads, width = value.shape
+    mixed = weights[:, 0] @ value.reshape(-1, heads * width)
+    own = jnp.eye(heads, dtype=value.dtype)[:, :, None]
+    return (mixed.reshape(heads, heads, width) * own).sum(0)[None]
+
+
+def band(query: Array, present: KeyValue, window: int) -> tuple[Array, Context]:
+    """Cuts S steps in blocks of `window`, each with the block before it as its past.
+
+    S * 2 window scores instead of S * S. Returns queries and context, blocks leading, for
+    `jax.vmap`; the last block is filled up with blanks.
+    """
+    steps = len(query)
+    blocks = -(-steps // window)
+
+    def cut(a: Array, fill: int) -> Array:
+        spare = jnp.full((blocks * window - steps, *a.shape[1:]), fill, a.dtype)
+        return jnp.concatenate([a, spare]).reshape(blocks, window, *a.shape[1:])
+
+    own = KeyValue(cut(present.key, 0), cut(present.value, 0), cut(present.position, EMPTY))
+    before = jax.tree.map(lambda a: jnp.roll(a, 1, axis=0), own)
+    # Nothing precedes the first block; blank keys get no weight, as a query always sees itself.
+    before = before._replace(position=before.position.at[0].set(EMPTY))
+    return cut(query, 0), Context((before,), own)
 
 
 class Attention(nn.Module):
-    """Multi-head attention of S steps over P cached ones and, causally, over themselves."""
+    """Multi-head attention of S steps over past segments and, causally, over themselves."""
 
     heads: int
     window: int
@@ -62,29 +129,26 @@ class Attention(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Array, past: KeyValue, position: Array, deterministic: bool
+        self, x: Array, past: Sequence[KeyValue], position: Array, deterministic: bool
     ) -> tuple[Array, KeyValue]:
-        """x [S, D], position [S] -> mixed [S, D], and the entry to add to the cache."""
+        """x [S, D], position [S] -> mixed [S, D], and what to add to the past."""
         steps, width = x.shape
         xavier = nn.initializers.xavier_uniform()  # of queries, keys and values stacked
         stacked = nn.Dense(3 * width, kernel_init=xavier, name="query_key_value")(x)
         query, key, value = jnp.moveaxis(stacked.reshape(steps, 3, self.heads, -1), 1, 0)
         if self.rotary:
             query, key = rotate(query, position), rotate(key, position)
+        present = KeyValue(key, value, position)
+        drop = nn.Dropout(self.dropout, deterministic=deterministic)
 
-        # Scores are joined rather than keys, so that the cache is never copied.
-        scores = jnp.concatenate(
-            [jnp.einsum("shw,phw->hsp", query, k) for k in (past.key, key)], axis=-1
-        )
-        mask = jnp.concatenate(
-            [visible(position, p, self.window) for p in (past.position, position)], axis=-1
-        )
-        scores = jnp.where(mask, scores * query.shape[-1] ** -0.5, jnp.finfo(scores.dtype).min)
-        weights = nn.Dropout(self.dropout)(jax.nn.softmax(scores), deterministic=deterministic)
-
-        slots = past.position.shape[0]
-        mixed = jnp.einsum("hsp,phw->shw", weights[..., :slots], past.value)
-        mixed += jnp.einsum("hsp,phw->shw", weights[..., slots:], value)
-        return linear(width, width, "out")(mixed.reshape(steps, width)), KeyValue(
-            key, value, position
-        )
+        if self.window and steps > 2 * self.window and not past:
+            queries, context = band(query, present, self.window)
+            scores = jax.vmap(lambda q, c: score(q, c.present.position, c, self.window))(
+                queries, context
+            )
+            mixed = jax.vmap(mix)(drop(jax.nn.softmax(scores)), context)
+            mixed = mixed.reshape(-1, self.heads, width // self.heads)[:steps]
+        else:
+            context = Context([segment for segment in past if len(segment.position)], present)
+            mixed = mix(drop(jax.nn.softmax(score(query, position, context, self.window))), context)
+        return linear(width, width, "out")(mixed.reshape(steps, width)), present

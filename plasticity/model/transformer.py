@@ -6,8 +6,7 @@ change at every step, S = T when nothing changes.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -67,96 +66,129 @@ class Block(nn.Module):
 
     settings: TransformerSettings
 
-    @nn.compact
-    def __call__(
-        self, x: Array, past: KeyValue, position: Array, fast: FastRead, deterministic: bool
-    ) -> tuple[Array, dict[str, Activity], KeyValue]:
-        """Maps x [S, D] to x [S, D], with activities of its layers and an entry for its cache."""
+    def setup(self) -> None:
+        """Names of the parts are names of parameters and of plastic layers."""
         s = self.settings
-        attend = Attention(
-            s.heads, s.attention_window, s.position == "rotary", s.dropout, name="attention"
-        )
-        drop = nn.Dropout(s.dropout)
-        normed = nn.LayerNorm(NORM_EPSILON, name="attention_norm")(x)
-        mixed, entry = attend(normed, past, position, deterministic)
-        x = x + drop(mixed, deterministic=deterministic)
+        self.attention_norm = nn.LayerNorm(NORM_EPSILON)
+        self.attention = Attention(s.heads, s.attention_window, s.position == "rotary", s.dropout)
+        self.feed_forward_norm = nn.LayerNorm(NORM_EPSILON)
+        self.fc1 = PlasticDense(s.feed_forward)
+        self.fc2 = PlasticDense(s.width)
+        self.drop = nn.Dropout(s.dropout)
 
-        fc1 = PlasticDense(s.feed_forward, name="fc1")
-        fc2 = PlasticDense(s.width, name="fc2")
-        normed = nn.LayerNorm(NORM_EPSILON, name="feed_forward_norm")(x)
-        hidden, activity1 = fc1(normed, fast)
+    def attend(
+        self, x: Array, past: Sequence[KeyValue], position: Array, deterministic: bool
+    ) -> tuple[Array, KeyValue]:
+        """The first half: x [S, D] -> x [S, D], and what it adds to the past."""
+        mixed, entry = self.attention(self.attention_norm(x), past, position, deterministic)
+        return x + self.drop(mixed, deterministic=deterministic), entry
+
+    def feed_forward(
+        self, x: Array, fast: FastRead, deterministic: bool
+    ) -> tuple[Array, dict[str, Activity]]:
+        """The second half: x [S, D] -> x [S, D], with the activities of its layers."""
+        hidden, activity1 = self.fc1(self.feed_forward_norm(x), fast)
         hidden = nn.gelu(hidden, approximate=False)
         activity1 = activity1._replace(activation=hidden)
-        out, activity2 = fc2(drop(hidden, deterministic=deterministic), fast)
-        x = x + drop(out, deterministic=deterministic)
-        return x, {fc1.layer_name: activity1, fc2.layer_name: activity2}, entry
+        out, activity2 = self.fc2(self.drop(hidden, deterministic=deterministic), fast)
+        x = x + self.drop(out, deterministic=deterministic)
+        return x, {self.fc1.layer_name: activity1, self.fc2.layer_name: activity2}
 
 
 class Transformer(nn.Module):
-    """Embedding, blocks, final norm, head."""
+    """Embedding, blocks, final norm, head, in two parts.
+
+    The first block's attention hears inputs only, so it is done for all steps at once and leaves
+    nothing in the past.
+    """
 
     settings: TransformerSettings
+    inputs: int
     outputs: int
     steps: int
 
-    @nn.compact
+    def setup(self) -> None:
+        """Blocks are called block_0, block_1, ..."""
+        s = self.settings
+        self.embed = linear(self.inputs, s.width)
+        if s.position == "learned":
+            shape = (self.steps, s.width)
+            self.position = self.param("position", nn.initializers.normal(0.02), shape)
+        self.blocks = [Block(s, name=f"block_{i}") for i in range(s.layers)]
+        self.final_norm = nn.LayerNorm(NORM_EPSILON)
+        self.head = Head(self.outputs, s.auxiliary)
+
+    def prepare(self, x: Array, position: Array, deterministic: bool) -> Array:
+        """What no fast weight reaches: x [S, I], position [S] -> [S, D]."""
+        x = self.embed(x)
+        if self.settings.position == "learned":
+            x = x + self.position[position]
+        return self.blocks[0].attend(x, (), position, deterministic)[0]
+
     def __call__(
         self,
         x: Array,
-        past: Sequence[KeyValue],
+        past: Sequence[Sequence[KeyValue]],
         position: Array,
         fast: FastRead,
         deterministic: bool,
     ) -> tuple[Outputs, dict[str, Activity], list[KeyValue]]:
-        """x [S, I], position [S] -> outputs [S, .], activities, one cache entry per block."""
-        s = self.settings
-        x = linear(x.shape[-1], s.width, "embed")(x)
-        if s.position == "learned":
-            table = self.param("position", nn.initializers.normal(0.02), (self.steps, s.width))
-            x = x + table[position]
-        activities: dict[str, Activity] = {}
+        """Prepared x [S, D] -> outputs [S, .], activities, one entry per block but the first."""
+        x, activities = self.blocks[0].feed_forward(x, fast, deterministic)
         entries = []
-        for i in range(s.layers):
-            block = Block(s, name=f"block_{i}")
-            x, active, entry = block(x, past[i], position, fast, deterministic)
+        for i, block in enumerate(self.blocks[1:]):
+            x, entry = block.attend(x, [part[i] for part in past], position, deterministic)
+            x, active = block.feed_forward(x, fast, deterministic)
             activities |= active
             entries.append(entry)
-        x = nn.LayerNorm(NORM_EPSILON, name="final_norm")(x)
-        return Head(self.outputs, s.auxiliary, name="head")(x), activities, entries
+        return self.head(self.final_norm(x)), activities, entries
 
 
 def transformer(
     settings: TransformerSettings, *, inputs: int, outputs: int, steps: int
 ) -> Backbone:
     """The backbone for a task with I `inputs`, O `outputs` and episodes of T `steps`."""
-    module = Transformer(settings, outputs, steps)
+    module = Transformer(settings, inputs, outputs, steps)
     head_width = settings.width // settings.heads
 
-    def start(length: int, dtype: DType) -> list[KeyValue]:
-        slots = min(settings.attention_window or length, length)
-        cache = attention.empty_cache(slots, settings.heads, head_width, dtype)
-        return [cache] * settings.layers
+    def blank(slots: int, dtype: DType) -> list[KeyValue]:
+        segment = attention.blank(slots, settings.heads, head_width, dtype)
+        return [segment] * (settings.layers - 1)
+
+    def rngs(key: Key | None) -> dict[str, Key] | None:
+        return None if key is None else {"dropout": key}
+
+    def prepare(slow: PyTree, x: Array, position: Array, key: Key | None) -> Array:
+        return module.apply(slow, x, position, key is None, rngs=rngs(key), method="prepare")
 
     def forward(
-        slow: PyTree, past: PyTree, x: Array, position: Array, fast: FastRead, key: Key | None
+        slow: PyTree,
+        past: Sequence[PyTree],
+        x: Array,
+        position: Array,
+        fast: FastRead,
+        key: Key | None,
     ) -> Forward:
-        rngs = None if key is None else {"dropout": key}
-        return Forward(*module.apply(slow, x, past, position, fast, key is None, rngs=rngs))
+        return Forward(*module.apply(slow, x, past, position, fast, key is None, rngs=rngs(key)))
 
-    def extend(past: PyTree, entry: PyTree, position: Array) -> PyTree:
-        del position  # the entries carry theirs
-        return [attention.extend_cache(c, e) for c, e in zip(past, entry, strict=True)]
-
-    def first_step(init: Callable[..., Any]) -> Any:
-        """Calls `init` as for one step without fast weights."""
-        x, position = jnp.zeros((1, inputs)), jnp.zeros((1,), jnp.int32)
-        return init(x, start(0, x.dtype), position, lambda name, pre: jnp.zeros(()), True)
+    def first_step(module: Transformer) -> dict[str, Activity]:
+        """Runs one step without fast weights."""
+        position = jnp.zeros((1,), jnp.int32)
+        x = module.prepare(jnp.zeros((1, inputs)), position, True)
+        return module(x, (), position, lambda name, pre: jnp.zeros(()), True)[1]
 
     # Under jit: Linen would otherwise run the network eagerly, operation by operation.
-    init = jax.jit(lambda key: first_step(lambda *args: module.init(key, *args)))
-    _, activities, _ = jax.eval_shape(
-        lambda key: first_step(lambda *args: module.init_with_output(key, *args)[0]),
-        jax.random.key(0),
+    init = jax.jit(lambda key: module.init(key, method=first_step))
+    activities, _ = jax.eval_shape(
+        lambda key: module.init_with_output(key, method=first_step), jax.random.key(0)
     )
     shapes = {name: LayerShape(a.post.shape[-1], a.pre.shape[-1]) for name, a in activities.items()}
-    return Backbone(init, shapes, outputs + 1 + settings.auxiliary, start, forward, extend)
+    return Backbone(
+        init,
+        shapes,
+        outputs + 1 + settings.auxiliary,
+        prepare,
+        forward,
+        blank,
+        settings.attention_window,
+    )

@@ -1,0 +1,216 @@
+"""A scan whose state mostly grows: reverse-mode differentiation that stores no history.
+
+`jax.lax.scan` saves its carry at every step for the backward pass. When the carry is a history (an
+attention cache, the writes of a fast-weight memory) that is T copies of something of size T, though
+each step only adds one row. `append_scan` therefore splits the state in two:
+
+  carry    small and rewritten at every step; saved at every step, as `lax.scan` does
+  history  buffers of T rows; step t reads rows before t and appends row t, its *entry*
+
+Derivation. Write step t as (carry, entry_t, y_t) = f(params, carry, history, x_t, t). The finished
+history holds every entry, and f ignores rows >= t: so the state before step t need not be stored,
+the finished history serves at every t. The loss depends on entry_t only through the reads of
+later steps, hence walking t downwards
+
+  entry_bar_t = H_bar[t]                                   complete: all later steps were visited
+  params_bar, carry_bar, H_bar, x_bar_t  +=  vjp of f at step t, applied to
+                                             (carry_bar, entry_bar_t, y_bar_t)
+
+where H_bar, the adjoint of the history, starts as the cotangent of the finished history. Memory is
+one history, one adjoint of it, and what is chosen to be kept of each step (see `plasticity.joint`,
+which cuts the program of a step and its adjoint into three: what the forward walk does, what the
+reverse walk does, and the parameter gradients that wait for its end and then are one large product
+over all steps).
+
+Limits. Reverse mode only: `jax.jvp`, `jax.jacfwd` and `jax.linearize` raise JAX's TypeError about
+forward mode and custom_vjp. Differentiating a gradient again in reverse mode works, and then stores
+every step of the reverse walk. Values that `step` closes over count as parameters and receive
+gradients like them. The initial content of the history receives none.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from plasticity.joint import Joint, floats, hoist
+from plasticity.types import Array, PyTree
+
+Leaves = list[Array]
+
+# step(params, carry, history, x, t) -> (carry, entry, y)
+Step = Callable[[PyTree, PyTree, PyTree, PyTree, Array], tuple[PyTree, PyTree, PyTree]]
+
+
+def append_scan(
+    step: Step, params: PyTree, carry: PyTree, history: PyTree, xs: PyTree, *, axis: int = 0
+) -> tuple[PyTree, PyTree, PyTree]:
+    """Runs `step` T times, and differentiates with the memory of one history.
+
+    To run many episodes, map the *step* over them, with `axis=1` if episodes lead:
+    `append_scan(jax.vmap(step, in_axes=(None, 0, 0, 0, None)), ...)`. Mapping `append_scan` itself
+    gives the same values, but keeps one copy of every parameter's gradient for each episode.
+
+    Args:
+      step: pure; (params, carry, history, x, t) -> (carry, entry, y), with t [] int32. It must
+        not depend on rows >= t of the history: they hold the blank on the way forward and the
+        future on the way back.
+      params: constant over steps; differentiable.
+      carry: state before the first step, as in `lax.scan`; differentiable.
+      history: blank buffers, with at least T rows along `axis`; of the structure of an entry.
+      xs: inputs, leading axis T; differentiable.
+      axis: the axis of every history leaf along which it grows; an entry lacks it.
+
+    Returns:
+      The last carry; the finished history; ys, with leading axis T.
+
+    Raises:
+      ValueError: xs is empty or of several lengths, a carry changes its type, or an entry does not
+        fit its buffer.
+    """
+    steps = _length(xs)
+    first = jax.tree.map(lambda a: a[0], xs)
+    args = (params, carry, history, first, jnp.zeros((), jnp.int32))
+    program, shape = jax.make_jaxpr(step, return_shape=True)(*args)
+    _check(shape, carry, history, steps, axis)
+    # What depends on parameters alone is computed once, here; JAX differentiates it as usual.
+    before, after = hoist(program, len(jax.tree.leaves(params)))
+    tree = jax.tree.structure(shape)
+
+    def flat_step(fixed: Leaves, *rest: Any) -> list[Leaves]:
+        out = after(fixed, *jax.tree.leaves(rest))
+        return [jax.tree.leaves(group) for group in jax.tree.unflatten(tree, out)]
+
+    leaves = [before(*jax.tree.leaves(params)), *map(jax.tree.leaves, args[1:4])]
+    run = _differentiable(Joint(flat_step, [*leaves, args[4]]), axis)
+    out = run(*leaves[:3], jax.tree.leaves(xs))
+    return tuple(
+        jax.tree.unflatten(jax.tree.structure(s), o) for s, o in zip(shape, out, strict=True)
+    )
+
+
+def _differentiable(joint: Joint, axis: int) -> Callable[..., tuple]:
+    """(params, carry, history, xs) -> (carry, history, ys), flat, with the custom adjoint."""
+
+    @jax.custom_vjp
+    def run(params: Leaves, carry: Leaves, history: Leaves, xs: Leaves) -> tuple:
+        return _walk(joint, axis, params, carry, history, xs)[:3]
+
+    def forward(params: Leaves, carry: Leaves, history: Leaves, xs: Leaves) -> tuple:
+        carry, history, ys, saved = _walk(joint, axis, params, carry, history, xs)
+        return (carry, history, ys), (params, history, xs, saved)
+
+    def backward(residuals: tuple, cotangents: tuple) -> tuple:
+        return _walk_back(joint, axis, residuals, cotangents)
+
+    run.defvjp(forward, backward)
+    return run
+
+
+def _walk(
+    joint: Joint, axis: int, params: Leaves, carry: Leaves, history: Leaves, xs: Leaves
+) -> tuple[Leaves, Leaves, Leaves, tuple[Leaves, Leaves]]:
+    """The finished carry and history, ys, and (carry, kept) of every step."""
+
+    def store(history: Leaves, rows: Leaves, t: Array) -> Leaves:
+        return [
+            lax.dynamic_update_index_in_dim(buffer, row, t, axis)
+            for buffer, row in zip(history, rows, strict=True)
+        ]
+
+    # A row is stored at the start of the next step: every read then follows the update of its
+    # buffer, and XLA updates in place what it would otherwise copy.
+    def body(state: tuple, scanned: tuple) -> tuple:
+        (carry, history, pending), (x, t) = state, scanned
+        history = store(history, pending, jnp.maximum(t - 1, 0))
+        after, entry, y, kept = joint.forward(params, carry, history, x, t)
+        return (after, history, entry), (y, (carry, kept))
+
+    # Before the first step, the blank row itself is stored.
+    first = [lax.index_in_dim(buffer, 0, axis, keepdims=False) for buffer in history]
+    indices = _indices(xs)
+    state, (ys, saved) = lax.scan(body, (carry, history, first), (xs, indices))
+    carry, history, last = state
+    return carry, store(history, last, indices[-1]), ys, saved
+
+
+def _walk_back(joint: Joint, axis: int, residuals: tuple, cotangents: tuple) -> tuple[list, ...]:
+    """Gradients of (params, carry, history, xs); None where there is none, or where it is zero."""
+    params, history, xs, saved = residuals
+    carry_bar, history_bar, ys_bar = (floats(group) for group in cotangents)
+
+    def rows(buffers: list, t: Array) -> list:
+        return jax.tree.map(
+            lambda bar: lax.dynamic_index_in_dim(bar, t, axis, keepdims=False), buffers
+        )
+
+    # As on the way forward, buffers are read after they were updated: the adjoint of the next
+    # entry is taken out of them at the end of a step.
+    def body(state: tuple, scanned: tuple) -> tuple:
+        params_bar, carry_bar, entry_bar, history_bar = state
+        x, t, y_bar, (carry, kept) = scanned
+        now, before, read_bar, x_bar, factors = joint.reverse(
+            (params, carry, history, x, t), kept, (carry_bar, entry_bar, y_bar)
+        )
+        before = [
+            jnp.zeros_like(bar) if new is None and bar is not None else new
+            for new, bar in zip(before, carry_bar, strict=True)
+        ]
+        history_bar = _add(history_bar, read_bar)
+        next_bar = rows(history_bar, jnp.maximum(t - 1, 0))
+        return (_add(params_bar, now), before, next_bar, history_bar), (x_bar, factors)
+
+    params_bar = jax.tree.map(jnp.zeros_like, joint.accumulated(params))
+    indices = _indices(xs)
+    start = (params_bar, carry_bar, rows(history_bar, indices[-1]), history_bar)
+    state, out = lax.scan(body, start, (xs, indices, ys_bar, saved), reverse=True)
+    (params_bar, carry_bar, *_), (xs_bar, factors) = state, out
+    return joint.finish(params, params_bar, factors), carry_bar, [None] * len(history), xs_bar
+
+
+def _indices(xs: PyTree) -> Array:
+    return jnp.arange(_length(xs), dtype=jnp.int32)
+
+
+def _add(sums: list, terms: list) -> list:
+    """Adds leaf by leaf; a term that is None is zero."""
+    return [a if b is None else a + b for a, b in zip(sums, terms, strict=True)]
+
+
+def _length(xs: PyTree) -> int:
+    """The common length of the leading axes."""
+    shapes = [leaf.shape for leaf in jax.tree.leaves(xs)]
+    lengths = {shape[0] if shape else 0 for shape in shapes}
+    if len(lengths) != 1 or 0 in lengths:
+        raise ValueError(f"xs must share a leading axis T >= 1, but has leaves of shapes {shapes}")
+    return lengths.pop()
+
+
+def _check(shape: tuple, carry: PyTree, history: PyTree, steps: int, axis: int) -> None:
+    """Raises unless carry and entries fit what they are stored in."""
+
+    def row(buffer: Array) -> jax.ShapeDtypeStruct:
+        rest = (*buffer.shape[:axis], *buffer.shape[axis + 1 :])
+        return jax.ShapeDtypeStruct(rest, buffer.dtype)
+
+    after, entry, _ = shape
+    for name, new, old in (("carry", after, carry), ("entry", entry, jax.tree.map(row, history))):
+        if jax.tree.structure(new) != jax.tree.structure(old):
+            raise ValueError(
+                f"the {name} that the step returns is {jax.tree.structure(new)}, "
+                f"it should be {jax.tree.structure(old)}"
+            )
+        for (path, a), b in zip(jax.tree.leaves_with_path(new), jax.tree.leaves(old), strict=True):
+            if (a.shape, a.dtype) != (b.shape, b.dtype):
+                raise ValueError(
+                    f"{name}{jax.tree_util.keystr(path)} is {a.dtype}{list(a.shape)}, "
+                    f"it should be {b.dtype}{list(b.shape)}"
+                )
+    for path, buffer in jax.tree.leaves_with_path(history):
+        if buffer.shape[axis] < steps:
+            raise ValueError(
+                f"history{jax.tree_util.keystr(path)} has {buffer.shape[axis]} rows, fewer than "
+                f"the {steps} steps of xs"
+            )

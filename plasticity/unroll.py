@@ -1,0 +1,169 @@
+"""Many episodes at once, the fast way: what `plasticity.episode` defines, by `append_scan`.
+
+Time is cut in chunks (`Memory.chunk`). Within a chunk fast weights and the backbone's past are
+histories that grow, and `append_scan` differentiates them without storing a state per step. What
+earlier chunks left is constant there, so its gradient too is formed once a chunk, by matrix
+products. Episodes are mapped over the step, inside the scan, so that the gradients of slow weights
+are summed over episodes by the products that form them.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from plasticity.append_scan import append_scan
+from plasticity.episode import (
+    EpisodeState,
+    Network,
+    Parameters,
+    Trace,
+    parallel_episode,
+    prepare,
+    scan_episode,
+    span,
+    step,
+    step_key,
+)
+from plasticity.types import Array, FastState, Key, Outputs, PyTree, Write
+
+
+class Between(NamedTuple):
+    """What a chunk of steps leaves to the next one; episodes lead: [B, ...]."""
+
+    fast: dict[str, PyTree]  # {layer: base of its memory}
+    past: PyTree  # one segment
+
+
+class Rows(NamedTuple):
+    """What the steps of a chunk append."""
+
+    fast: dict[str, PyTree]
+    past: PyTree
+
+
+def run_episodes(
+    network: Network, params: Parameters, inputs: Array, keys: Key | None = None
+) -> Trace:
+    """B episodes, by the means that suit the rule and the memory.
+
+    Args:
+      network: the parts.
+      params: slow weights and theta.
+      inputs: [B, T, I].
+      keys: [B], seed dropout; None: no dropout.
+
+    Returns:
+      The trace, with a leading axis B everywhere.
+    """
+    if network.memory.append_only and not network.rule.static:
+        return append_episodes(network, params, inputs, keys)
+    run = parallel_episode if network.rule.static else scan_episode
+    mapped = (0, None if keys is None else 0)
+    return jax.vmap(lambda x, key: run(network, params, x, key), in_axes=mapped)(inputs, keys)
+
+
+def run_episode(
+    network: Network, params: Parameters, inputs: Array, key: Key | None = None
+) -> Trace:
+    """One episode, inputs [T, I]: `run_episodes` without the axis B."""
+    keys = None if key is None else key[None]
+    return jax.tree.map(lambda a: a[0], run_episodes(network, params, inputs[None], keys))
+
+
+def append_episodes(network: Network, params: Parameters, inputs: Array, keys: Key | None) -> Trace:
+    """B episodes with a memory that is append-only. Arguments as for `run_episodes`."""
+    episodes, steps, _ = inputs.shape
+    memory, shapes = network.memory, network.backbone.shapes
+    mapped = (0, None if keys is None else 0)
+    prepared = jax.vmap(lambda x, key: prepare(network, params, x, key), mapped)(inputs, keys)
+    prepared = jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), prepared)  # [T, B, ...]
+
+    fast = {name: memory.init(shape, inputs.dtype) for name, shape in shapes.items()}
+    seen = span(network, steps)
+    past = network.backbone.blank(0 if memory.grows else seen, inputs.dtype)
+    between = jax.tree.map(lambda a: jnp.broadcast_to(a, (episodes, *a.shape)), Between(fast, past))
+
+    def run(between: Between, scanned: tuple[PyTree, Array]) -> tuple[Between, Any]:
+        x, positions = scanned
+        return _chunk(network, params, between, x, positions, keys, seen)
+
+    scanned = (prepared, jnp.arange(steps, dtype=jnp.int32))
+    chunk = min(memory.chunk or steps, steps)
+    between, out = _over_chunks(run, between, scanned, steps, chunk, memory.grows)
+    return Trace(*out, between.fast)
+
+
+def _over_chunks(
+    run: Any, between: Between, scanned: PyTree, steps: int, chunk: int, grows: bool
+) -> tuple[Between, Any]:
+    """Runs chunk after chunk; those of one length by one program, unless their state grows."""
+    whole = steps // chunk
+    outs = []
+    start = 0
+    if not grows and whole > 1:
+        start = whole * chunk
+        cut = jax.tree.map(lambda a: a[:start].reshape(whole, chunk, *a.shape[1:]), scanned)
+        between, out = jax.lax.scan(run, between, cut)
+        # [chunks, B, C, ...] -> [B, T, ...]
+        out = jax.tree.map(lambda a: jnp.moveaxis(a, 0, 1), out)
+        outs.append(jax.tree.map(lambda a: a.reshape(a.shape[0], start, *a.shape[3:]), out))
+    for first in range(start, steps, chunk):
+        stop = min(first + chunk, steps)
+        between, out = run(between, jax.tree.map(lambda a: a[first:stop], scanned))  # noqa: B023
+        outs.append(out)
+    return between, jax.tree.map(lambda *parts: jnp.concatenate(parts, axis=1), *outs)
+
+
+def _chunk(
+    network: Network,
+    params: Parameters,
+    between: Between,
+    xs: PyTree,
+    positions: Array,
+    keys: Key | None,
+    seen: int,
+) -> tuple[Between, tuple[Outputs, dict[str, Write]]]:
+    """One chunk of steps, xs [C, B, ...] at positions [C]."""
+    memory, steps = network.memory, len(positions)
+    shapes, per_output = network.backbone.shapes, network.rule.per_output
+    opened = {
+        name: jax.vmap(lambda base, s=shape: memory.open(base, s, steps, per_output))(
+            between.fast[name]
+        )
+        for name, shape in shapes.items()
+    }
+    example = jax.tree.leaves(xs)[0]
+    episodes = example.shape[1]
+    past = jax.tree.map(
+        lambda a: jnp.broadcast_to(a, (episodes, *a.shape)),
+        network.backbone.blank(steps, example.dtype),
+    )
+
+    def one(fixed: Any, carry: PyTree, rows: Rows, x: PyTree, slot: Array) -> Any:
+        (params, first), (bases, earlier, key) = fixed
+        fast = {n: FastState(bases[n], carry[n], rows.fast[n]) for n in shapes}
+        t = first + slot
+        state = EpisodeState(fast, (earlier, rows.past))
+        entry, outputs = step(network, params, state, x, t, step_key(key, t))
+        applied = {n: memory.apply(fast[n], w, slot) for n, w in entry.writes.items()}
+        carry = {n: after for n, (after, _) in applied.items()}
+        row = Rows({n: row for n, (_, row) in applied.items()}, entry.past)
+        return carry, row, (outputs, {n: (w.rate, w.keep) for n, w in entry.writes.items()})
+
+    each = jax.vmap(one, in_axes=((None, 0), 0, 0, 0, None))
+    fixed = ((params, positions[0]), ({n: s.base for n, s in opened.items()}, between.past, keys))
+    carry = {n: s.carry for n, s in opened.items()}
+    blank = Rows({n: s.history for n, s in opened.items()}, past)
+    carry, rows, out = append_scan(each, fixed, carry, blank, xs, axis=1)
+    outputs, rates = jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), out)  # [B, C, ...]
+    writes = {n: Write(*rows.fast[n], *rates[n]) for n in shapes}
+    fast = {
+        n: jax.vmap(memory.close)(FastState(s.base, carry[n], rows.fast[n]))
+        for n, s in opened.items()
+    }
+    # The last `seen` steps; while they are fewer, a past of fixed length begins with blanks.
+    past = jax.tree.map(
+        lambda old, new: jnp.concatenate([old, new], axis=1)[:, -seen:], between.past, rows.past
+    )
+    return Between(fast, past), (outputs, writes)
