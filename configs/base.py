@@ -33,8 +33,8 @@ def get_config() -> config_dict.ConfigDict:
     config.rule.projection = "trained"  # gradient: P of the internal loss is learned | fixed
 
     config.memory = config_dict.ConfigDict()
-    config.memory.engine = "dense"  # dense | factored | chunked
-    config.memory.chunk = -1  # steps per chunk; -1: chosen
+    config.memory.engine = "auto"  # auto: by a cost model | dense | factored | chunked
+    config.memory.chunk = -1  # steps per chunk; 0: whole episodes (not chunked); -1: chosen
 
     config.model = config_dict.ConfigDict()
     config.model.name = "transformer"  # transformer

@@ -9,7 +9,7 @@ has no slow weights: all that it knows, it was told within the episode.
 import jax
 import jax.numpy as jnp
 
-from plasticity.memory import ENGINES
+from plasticity.memory import advance, factored
 from plasticity.rules import RuleSettings, hebbian
 from plasticity.types import Activity, LayerShape
 
@@ -21,7 +21,7 @@ settings = RuleSettings(
     eta0=1.0, max_norm=0.0, alpha="shared", alpha_scale=2.0, plastic_biases=False
 )
 rule = hebbian(settings)
-memory = ENGINES["dense"]
+memory = factored()  # or dense(): the matrix itself
 theta = rule.init(jax.random.key(0), SHAPES, head=0)
 synapse = theta.synapses["memory"]
 
@@ -29,16 +29,17 @@ synapse = theta.synapses["memory"]
 def recall(keys, values):
     """Keys [P, K] and values [P, V], written in turn -> what each key [K] brings back, [P, V]."""
 
-    def write(state, pair):
-        key, value = pair
+    def write(state, step):
+        slot, key, value = step
         fast = memory.read(state, synapse, key)
         activity = Activity(key, value, value, jnp.zeros_like(value), fast)
         modulator = jnp.zeros(())  # sigmoid(0) = 1/2: the rate of every write
         writes = rule.write(theta, modulator, {"memory": activity})
-        return memory.apply(state, writes["memory"]), None
+        return advance(memory, state, writes["memory"], slot), None
 
-    empty = memory.init(SHAPES["memory"], PAIRS, keys.dtype)
-    state, _ = jax.lax.scan(write, empty, (keys, values))
+    shape = SHAPES["memory"]
+    empty = memory.open(memory.init(shape, keys.dtype), shape, PAIRS, rule.per_output)
+    state, _ = jax.lax.scan(write, empty, (jnp.arange(PAIRS), keys, values))
     return jax.vmap(lambda key: memory.read(state, synapse, key))(keys)
 
 

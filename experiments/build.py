@@ -1,21 +1,21 @@
 """From a config to the library's records: the only reader of `rule`, `memory`, `model`, `task`."""
 
 import dataclasses
-import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+import jax
 from ml_collections import ConfigDict
 
 from plasticity.episode import Network
 from plasticity.learner import Knobs, Learner
-from plasticity.memory import ENGINES
+from plasticity.memory import ENGINES, choose, chunk_for
 from plasticity.model import BACKBONES
 from plasticity.rules import RULES, RuleSettings
 from plasticity.tasks import TASKS
-from plasticity.types import Task
+from plasticity.types import LayerShape, Task
 
-LONG_EPISODE = 64  # steps
+AUTO = "auto"
 
 
 def without(section: Mapping[str, Any], *names: str) -> dict[str, Any]:
@@ -44,11 +44,19 @@ def make_knobs(config: ConfigDict) -> Knobs:
     )
 
 
-def chunk_length(config: ConfigDict, steps: int) -> int:
-    """Steps per chunk of the memory for episodes of `steps` steps; 0: one chunk."""
-    if config.memory.chunk >= 0:
-        return config.memory.chunk
-    return math.ceil(math.sqrt(steps)) if steps > LONG_EPISODE else 0
+def choose_memory(config: ConfigDict, shapes: Iterable[LayerShape], steps: int) -> tuple[str, int]:
+    """The engine's name and its chunk: as configured, or by the cost model."""
+    engine, chunk = config.memory.engine, config.memory.chunk
+    if engine == AUTO:
+        engine, chosen, _ = choose(
+            shapes,
+            steps,
+            per_synapse=config.rule.alpha == "per_synapse",
+            platform=jax.default_backend(),
+        )
+    else:
+        chosen = chunk_for(engine, shapes, steps)
+    return engine, chosen if chunk < 0 else chunk
 
 
 def make_learner(config: ConfigDict) -> Learner:
@@ -62,6 +70,8 @@ def make_learner(config: ConfigDict) -> Learner:
         steps=task.steps,
     )
     static_settings = rule_settings(config)
+    engine, chunk = choose_memory(config, backbone.shapes.values(), task.steps)
+    memory = ENGINES[engine](chunk)
 
     def make_network(knobs: Knobs) -> Network:
         rule = RULES[config.rule.name](
@@ -70,7 +80,7 @@ def make_learner(config: ConfigDict) -> Learner:
         return Network(
             backbone=backbone,
             rule=rule,
-            memory=ENGINES[config.memory.engine](chunk_length(config, task.steps)),
+            memory=memory,
             meta_gradient=config.rule.meta_gradient,
         )
 

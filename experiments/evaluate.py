@@ -15,6 +15,7 @@ from experiments.validate import ConfigError
 from experiments.workdir import Workdir, WorkdirError, differences, write_json
 from plasticity.episode import Parameters
 from plasticity.learner import Knobs, Learner, Stream
+from plasticity.sharding import episode_mesh, replicate
 
 Summary = dict[str, dict[str, float]]
 # May differ from the trained config: neither changes the shape of a trained parameter.
@@ -25,7 +26,8 @@ class Evaluator:
     """Compiled evaluation of one learner: `evaluator(params, Stream.TEST)` -> (on, off)."""
 
     def __init__(self, learner: Learner, seed: jax.Array, knobs: Knobs, config: ConfigDict):
-        self._arguments = (seed, knobs)
+        self._mesh = episode_mesh(config.evaluate.batch)
+        self._arguments = replicate((seed, knobs), self._mesh)
         self._episodes, self._batch = config.evaluate.episodes, config.evaluate.batch
 
         def metrics(params, split, index, seed, knobs, on):
@@ -37,6 +39,7 @@ class Evaluator:
         self, params: Parameters, split: Stream, stop: Callable[[], bool] = lambda: False
     ) -> tuple[Summary, Summary] | None:
         """Summaries with plasticity on and off; None if `stop` turned true on the way."""
+        params = replicate(params, self._mesh)
         summaries = []
         for on in (True, False):
             parts = []

@@ -20,6 +20,7 @@ from plasticity.checks import (
     first_nonfinite,
 )
 from plasticity.learner import Knobs, Stream, TrainState
+from plasticity.sharding import episode_mesh, replicate
 
 
 def train(config: ConfigDict, path: str) -> int:
@@ -71,15 +72,17 @@ class _Run:
     def __init__(self, config: ConfigDict, workdir: Workdir, interrupts: Interrupts):
         self.config, self.workdir, self.interrupts = config, workdir, interrupts
         self.learner = build.make_learner(config)
-        self.knobs = Knobs(*(jnp.asarray(k, jnp.float32) for k in build.make_knobs(config)))
-        self.seed = jnp.asarray(config.seed, jnp.int32)
+        self.mesh = episode_mesh(config.train.batch)
+        knobs = Knobs(*(jnp.asarray(k, jnp.float32) for k in build.make_knobs(config)))
+        seed = jnp.asarray(config.seed, jnp.int32)
+        self.seed, self.knobs = replicate((seed, knobs), self.mesh)
         self.evaluator = Evaluator(self.learner, self.seed, self.knobs, config)
         self.checkpoints = Checkpoints(workdir.checkpoints, config.checkpoint.keep)
         self.earlier = {"wall_seconds": 0.0, "compile_seconds": 0.0, "train_seconds": 0.0}
         self.compile_seconds = 0.0
         self.launched = time.monotonic()
         self.stopwatch = Stopwatch()
-        self.state = self._initial_state()
+        self.state = replicate(self._initial_state(), self.mesh)
         self.step = int(self.state.step)  # host's count of updates; the state's own may stall
         self.log = MetricsLog(workdir.metrics, self.step, config.log.tensorboard)
         self.progress = Progress(
@@ -119,6 +122,13 @@ class _Run:
         return state
 
     def _compile(self) -> Any:
+        shapes = self.learner.make_network(self.knobs).backbone.shapes.values()
+        if not self.learner.make_network(self.knobs).rule.static:
+            engine, chunk = build.choose_memory(self.config, shapes, self.learner.task.steps)
+            asked = self.config.memory.engine
+            self.progress.say(
+                f"memory: {engine}, chunk {chunk or 'whole episode'} (asked: {asked})"
+            )
         start = time.monotonic()
         step = jax.jit(self.learner.train_step, donate_argnums=0)
         compiled = step.lower(self.state, self.seed, self.knobs).compile()

@@ -25,7 +25,7 @@ class ConfigError(ValueError):
 CHOICES = {
     "rule.name": RULES,
     "rule.meta_gradient": META_GRADIENTS,
-    "memory.engine": ENGINES,
+    "memory.engine": [build.AUTO, *ENGINES],
     "model.name": BACKBONES,
     "task.name": TASKS,
     "train.schedule": SCHEDULES,
@@ -80,6 +80,11 @@ def validate(config: ConfigDict) -> None:
         _, settings = BACKBONES[config.model.name]
         settings(**build.without(config.model, "name"))
         build.rule_settings(config)
+        if config.memory.engine == "chunked" and config.memory.chunk == 0:
+            raise ConfigError(
+                "memory.chunk=0 must be at least 1, or -1, for memory.engine='chunked'; the engine "
+                "that keeps an episode in one piece is 'factored'"
+            )
         build.make_task(config)
     except ConfigError:
         raise

@@ -72,7 +72,7 @@ def first_nonfinite(learner: Learner, state: TrainState, seed: Array, knobs: Kno
             if bad:
                 return f"{kind} {bad} at step {t} of the episode"
     grad = jax.jit(jax.value_and_grad(learner.loss, has_aux=True))
-    (loss, _), grads = grad(state.params, seed, state.step, knobs)
+    (loss, _), grads = grad(state.params, seed, state.step, jnp.arange(learner.batch), knobs)
     if not jnp.isfinite(loss):
         return "the loss, though every output is finite without dropout"
     bad = _first_bad(jax.tree.map(_finite, grads))

@@ -10,8 +10,8 @@ inputs alone (primal), the others on cotangents too. It is cut into
   finish   parameter gradients that nothing on the walk back waits for. Where such a gradient is a
            sum of matrix products it is cheaper to lay the factors of each step aside and to
            multiply once at the end: sum_t a_t b_t^T = [a_1 a_2 ..] [b_1 b_2 ..]^T, a product with
-           T times the inner dimension. Linear operations behind the product (a transpose, a scaling by a
-           parameter) commute with the sum and are done once.
+           T times the inner dimension. Linear operations behind the product (a transpose, a
+           scaling by a parameter) commute with the sum and are done once.
 
 Nothing here knows what the step is.
 """

@@ -17,6 +17,7 @@ from plasticity.episode import Network, Parameters, Trace, init_parameters
 from plasticity.model.head import modulator_column
 from plasticity.registry import lookup
 from plasticity.rules import none
+from plasticity.sharding import episode_mesh, mean_over_devices, split_over_devices
 from plasticity.synapse import write_norm_squared
 from plasticity.types import Array, Episode, Key, PyTree, Scalar, Task
 from plasticity.unroll import run_episodes
@@ -81,12 +82,12 @@ class Learner:
         return TrainState(jnp.zeros((), jnp.int32), params, self._optimizer(knobs).init(params))
 
     def loss(
-        self, params: Parameters, seed: Array, step: Array, knobs: Knobs
+        self, params: Parameters, seed: Array, step: Array, index: Array, knobs: Knobs
     ) -> tuple[Array, dict[str, Array]]:
-        """Mean outer loss [] of the training episodes of a step, and their mean metrics."""
+        """Mean outer loss [] of training episodes [B] of a step, and their mean metrics."""
         network = self.make_network(knobs)
-        episodes = self.episodes(seed, Stream.TRAIN, step, jnp.arange(self.batch))
-        keys = _fold_many(stream_key(seed, Stream.DROPOUT, step), jnp.arange(self.batch))
+        episodes = self.episodes(seed, Stream.TRAIN, step, index)
+        keys = _fold_many(stream_key(seed, Stream.DROPOUT, step), index)
         metrics, _ = judge(network, self.task, params, episodes, keys)
         metrics = jax.tree.map(jnp.mean, metrics)
         return metrics["loss"], metrics
@@ -95,15 +96,32 @@ class Learner:
         self, state: TrainState, seed: Array, knobs: Knobs
     ) -> tuple[TrainState, dict[str, Array]]:
         """One update. If loss or gradient is not finite, the state comes back as it was."""
-        (_, metrics), grads = jax.value_and_grad(self.loss, has_aux=True)(
-            state.params, seed, state.step, knobs
-        )
+
+        def gradient(index: Array, *args: PyTree) -> tuple[dict[str, Array], Parameters]:
+            params, seed, step, knobs = args
+            grad = jax.value_and_grad(self.loss, has_aux=True)
+            (_, metrics), grads = grad(params, seed, step, index, knobs)
+            return metrics, grads
+
+        index = jnp.arange(self.batch)
+        shared = mean_over_devices(gradient, episode_mesh(self.batch))
+        metrics, grads = shared(index, state.params, seed, state.step, knobs)
         metrics["grad_norm"] = optax.tree.norm(grads)
         metrics |= plasticity_gradients(grads, self.task.outputs)
         updates, optimizer = self._optimizer(knobs).update(grads, state.optimizer, state.params)
         updated = TrainState(state.step + 1, optax.apply_updates(state.params, updates), optimizer)
         good = jnp.isfinite(metrics["loss"]) & jnp.isfinite(metrics["grad_norm"])
         return jax.tree.map(lambda new, old: jnp.where(good, new, old), updated, state), metrics
+
+    def forward(self, params: Parameters, seed: Array, knobs: Knobs) -> Array:
+        """The loss [] of the first training batch, without a gradient."""
+
+        def share(index: Array, *args: PyTree) -> Array:
+            params, seed, knobs = args
+            return self.loss(params, seed, jnp.zeros((), jnp.int32), index, knobs)[0]
+
+        shared = mean_over_devices(share, episode_mesh(self.batch))
+        return shared(jnp.arange(self.batch), params, seed, knobs)
 
     def evaluate(
         self,
@@ -118,12 +136,18 @@ class Learner:
 
         `on=False` holds the fast weights at zero: the same net on the same episodes, not plastic.
         """
-        network = self.make_network(knobs)
-        if not on:
-            network = network._replace(rule=none())
-        episodes = self.episodes(seed, split, jnp.zeros((), jnp.int32), index)
-        metrics, trace = judge(network, self.task, params, episodes, None)
-        return metrics | {"fast_norm": fast_norm(network, params, trace)}
+
+        def run(index: Array, *args: PyTree) -> dict[str, Array]:
+            params, seed, split, knobs = args
+            network = self.make_network(knobs)
+            if not on:
+                network = network._replace(rule=none())
+            episodes = self.episodes(seed, split, jnp.zeros((), jnp.int32), index)
+            metrics, trace = judge(network, self.task, params, episodes, None)
+            return metrics | {"fast_norm": fast_norm(network, params, trace)}
+
+        split_up = split_over_devices(run, episode_mesh(len(index)))
+        return split_up(index, params, seed, jnp.asarray(split), knobs)
 
     def episodes(self, seed: Array, split: Array | int, step: Array, index: Array) -> Episode:
         """Episodes [B] with indices [B]: a pure function of all four arguments."""

@@ -104,10 +104,7 @@ def _mix(alpha: Array | None, rows: Rows, coefficient: Array, query: Array) -> A
     """(alpha * sum_p c_p left_p right_p^T) query, [O], for a matrix `alpha` or none."""
     if alpha is None and coefficient.ndim == 1:
         return (coefficient * (rows.right @ query)) @ rows.left
-    if alpha is None:
-        scores = (rows.right @ query)[:, None]
-    else:
-        scores = (rows.right * query) @ alpha.T
+    scores = (rows.right @ query)[:, None] if alpha is None else (rows.right * query) @ alpha.T
     return (coefficient.reshape(len(coefficient), -1) * rows.left * scores).sum(0)
 
 

@@ -29,6 +29,23 @@ def x64():
 
 
 @pytest.fixture
+def program_with_devices():
+    """Calls MODULE.FUNCTION() in a process whose CPU counts as that many devices."""
+
+    def run(devices, module, function):
+        code = (
+            f"import jax; jax.config.update('jax_num_cpu_devices', {devices}); "
+            f"import {module} as module; module.{function}()"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+
+    return run
+
+
+@pytest.fixture
 def program():
     """Runs `python -m experiments.NAME ARGS`: (exit code, stdout, stderr)."""
 

@@ -15,9 +15,11 @@ from tests.conftest import ROOT
 # A module may import from its own layer and those above it in this list.
 LAYERS = [
     ["plasticity.types", "plasticity.registry"],
-    ["plasticity.synapse"],
+    ["plasticity.synapse", "plasticity.joint", "plasticity.sharding"],
+    ["plasticity.append_scan"],
     ["plasticity.rules", "plasticity.memory", "plasticity.model", "plasticity.tasks"],
     ["plasticity.episode"],
+    ["plasticity.unroll"],
     ["plasticity.learner"],
     ["plasticity.checks"],
     ["configs"],

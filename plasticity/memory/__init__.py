@@ -3,6 +3,7 @@
 `ENGINES`: {name: factory(chunk) -> Memory}; what `chunk` means is said by the factory.
 """
 
+from plasticity.memory.choice import choose, chunk_for
 from plasticity.memory.chunked import chunked
 from plasticity.memory.dense import dense
 from plasticity.memory.factored import factored
@@ -10,4 +11,14 @@ from plasticity.memory.history import advance, append, replay
 
 ENGINES = {"dense": dense, "factored": factored, "chunked": chunked}
 
-__all__ = ["ENGINES", "advance", "append", "chunked", "dense", "factored", "replay"]
+__all__ = [
+    "ENGINES",
+    "advance",
+    "append",
+    "choose",
+    "chunk_for",
+    "chunked",
+    "dense",
+    "factored",
+    "replay",
+]

@@ -5,13 +5,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from plasticity.episode import parallel_episode, run_episode, scan_episode
+from plasticity.episode import parallel_episode, scan_episode
 from plasticity.memory import ENGINES
 from plasticity.rules import RULES, RuleSettings, none
+from plasticity.unroll import run_episode, run_episodes
 from tests.networks import OUTPUTS, STEPS, make_inputs, make_network, make_params
 from tests.oracles import plain_episode
 
 PLASTIC = [name for name in RULES if not RULES[name]().static]
+FAST = [name for name in ENGINES if name != "dense"]
 VARIANTS = {
     "per_neuron": {"alpha": "per_neuron"},
     "shared": {"alpha": "shared"},
@@ -57,17 +59,20 @@ def influence_of_inputs(network):
     return jnp.abs(run(make_inputs())).sum((1, 3))
 
 
-@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize(
-    ("rule", "variant", "truncated"),
+    ("engine", "rule", "variant", "truncated"),
     [
-        *((rule, "paper", truncated) for rule in PLASTIC for truncated in (False, True)),
-        *(("hebbian", variant, False) for variant in VARIANTS if variant != "fixed_projection"),
-        *(("gradient", variant, False) for variant in ("per_neuron", "fixed_projection")),
+        *(("dense", rule, "paper", truncated) for rule in PLASTIC for truncated in (False, True)),
+        *((engine, rule, "paper", False) for engine in FAST for rule in PLASTIC),
+        *(("dense", "hebbian", v, False) for v in VARIANTS if v != "fixed_projection"),
+        *(("dense", "gradient", v, False) for v in ("per_neuron", "fixed_projection")),
     ],
 )
-def test_values_and_gradients_equal_the_plain_loop(rule, variant, truncated, engine, x64):
-    """The oracle takes gradients of matrices; `truncated` makes each written matrix a constant."""
+def test_values_and_gradients_equal_the_plain_loop(engine, rule, variant, truncated, x64):
+    """The oracle takes gradients of matrices; `truncated` makes each written matrix a constant.
+
+    Seven steps in chunks of three.
+    """
     options = VARIANTS.get(variant, {})
     network = make_network(
         rule,
@@ -80,7 +85,7 @@ def test_values_and_gradients_equal_the_plain_loop(rule, variant, truncated, eng
     params, inputs = make_params(network), make_inputs(3)
 
     def ours(params):
-        trace = scan_episode(network, params, inputs)
+        trace = run_episode(network, params, inputs)
         return (trace.outputs.task**2).sum(), trace
 
     def plain(params):
@@ -102,7 +107,7 @@ def test_full_meta_gradient_equals_finite_differences(rule, engine, x64):
     """Alpha, beta, projection, the modulator's row and the slow weights: relative error <= 1e-5."""
     network = make_network(rule, engine=engine)
     params, inputs = make_params(network), make_inputs()
-    loss = jax.jit(lambda p: (scan_episode(network, p, inputs).outputs.task ** 2).sum())
+    loss = jax.jit(lambda p: (run_episode(network, p, inputs).outputs.task ** 2).sum())
     grads = jax.jit(jax.grad(loss))(params)
     rng = np.random.default_rng(0)
 
@@ -150,17 +155,17 @@ def test_truncated_leaves_plasticity_without_a_gradient(rule):
 
 
 @pytest.mark.parametrize(
-    ("rule", "remat"), [("hebbian", 1), ("hebbian", 3), ("hebbian", STEPS), ("gradient", 3)]
+    ("rule", "chunk"), [("hebbian", 1), ("hebbian", 3), ("hebbian", STEPS), ("gradient", 3)]
 )
-def test_rematerialisation_changes_nothing(rule, remat, x64):
-    """Chunks of one step, that do not divide the episode, as long as it."""
+def test_rematerialisation_changes_nothing(rule, chunk, x64):
+    """The dense engine in chunks of one step, that do not divide the episode, as long as it."""
     inputs = make_inputs()
 
     def loss(params, network):
-        trace = scan_episode(network, params, inputs, record=lambda s: s.fast)
+        trace = scan_episode(network, params, inputs)
         return (trace.outputs.task**2).sum(), trace
 
-    plain, chunked = make_network(rule), make_network(rule, remat=remat)
+    plain, chunked = make_network(rule, chunk=0), make_network(rule, chunk=chunk)
     params = make_params(plain)
     results = [
         jax.jit(jax.value_and_grad(lambda p, n=n: loss(p, n), has_aux=True))(params)
@@ -198,10 +203,12 @@ def test_plasticity_off_equals_rate_zero(rule):
     assert float(jnp.abs(on.task - off.task).max()) > 1e-3
 
 
-@pytest.mark.parametrize("rule", RULES)
-def test_no_answer_depends_on_later_inputs(rule):
+@pytest.mark.parametrize(
+    ("rule", "engine"), [*((r, "dense") for r in RULES), *(("gradient", e) for e in FAST)]
+)
+def test_no_answer_depends_on_later_inputs(rule, engine):
     """Causality, by the gradient: attention and fast weights together."""
-    network = make_network(rule)
+    network = make_network(rule, engine=engine, model={"layers": 2})
     influence = influence_of_inputs(network)
     np.testing.assert_array_equal(jnp.triu(influence, 1), 0)
     assert jnp.all(jnp.diagonal(influence) > 0)
@@ -227,12 +234,14 @@ def test_what_is_written_at_a_step_is_first_read_at_the_next():
     assert float(jnp.abs(on[1] - off[1]).max()) > 1e-4
 
 
-@pytest.mark.parametrize("rule", RULES)
-def test_episodes_of_a_batch_do_not_touch_each_other(rule):
-    network = make_network(rule)
+@pytest.mark.parametrize(
+    ("rule", "engine"), [*((r, "dense") for r in RULES), *(("gradient", e) for e in FAST)]
+)
+def test_episodes_of_a_batch_do_not_touch_each_other(rule, engine):
+    network = make_network(rule, engine=engine)
     params = make_params(network)
     batch = jnp.stack([make_inputs(seed=s) for s in range(3)])
-    together = jax.vmap(lambda x: run_episode(network, params, x).outputs.task)(batch)
+    together = run_episodes(network, params, batch).outputs.task
     for i in range(3):
         alone = run_episode(network, params, batch[i]).outputs.task
         np.testing.assert_allclose(together[i], alone, rtol=1e-4, atol=1e-5)

@@ -143,32 +143,28 @@ def test_evaluation_does_not_depend_on_how_it_is_batched(on):
 
 
 def test_telemetry_equals_norms_of_written_matrices():
-    from plasticity.episode import scan_episode
-    from plasticity.learner import telemetry
+    from plasticity.learner import fast_norm, telemetry
+    from plasticity.memory import replay
+    from plasticity.synapse import scaled_matrix
+    from plasticity.unroll import run_episodes
     from tests.networks import make_inputs, make_network, make_params
 
     network = make_network(rule_settings={"alpha": "per_neuron"})
     params, inputs = make_params(network), make_inputs()
-    synapses = params.plasticity.synapses
-    trace = scan_episode(
-        network,
-        params,
-        inputs,
-        record=lambda s: {
-            n: network.memory.weights(s.fast[n], synapses[n]).weight for n in synapses
-        },
-    )
+    trace = run_episodes(network, params, inputs[None])
     seen = telemetry(network, params, trace)
-    squares = np.zeros(len(inputs))
-    for name, weights in trace.record.items():
-        keep = np.asarray(trace.writes[name].keep)[:, None, None]
+    written, last = np.zeros(len(inputs)), 0.0
+    for name, writes in trace.writes.items():
+        writes = jax.tree.map(lambda a: a[0], writes)
+        synapse, shape = params.plasticity.synapses[name], network.backbone.shapes[name]
+        weights = replay(shape, writes, lambda w, s=synapse: scaled_matrix(s, w.weight))
+        keep = np.asarray(writes.keep)[:, None, None]
         before = np.concatenate([np.zeros_like(weights[:1]), weights[:-1]])
-        squares += ((np.asarray(weights) - keep * before) ** 2).sum((1, 2))
-    np.testing.assert_allclose(seen["write_norm"], np.sqrt(squares).mean(), rtol=1e-4)
-    last = np.sqrt(sum((np.asarray(w)[-1] ** 2).sum() for w in trace.record.values()))
-    np.testing.assert_allclose(seen["fast_norm"], last, rtol=1e-5)
-    rate = next(iter(trace.writes.values())).rate
-    np.testing.assert_allclose(seen["eta_mean"], rate.mean(), rtol=1e-6)
+        written += ((np.asarray(weights) - keep * before) ** 2).sum((1, 2))
+        last += (np.asarray(weights)[-1] ** 2).sum()
+    np.testing.assert_allclose(seen["write_norm"], [np.sqrt(written).mean()], rtol=1e-4)
+    np.testing.assert_allclose(fast_norm(network, params, trace), [np.sqrt(last)], rtol=1e-5)
+    np.testing.assert_allclose(seen["eta_mean"], [writes.rate.mean()], rtol=1e-6)
 
 
 def test_a_step_that_is_not_finite_leaves_the_state_as_it_was():
@@ -221,10 +217,10 @@ def test_the_check_tells_zero_from_not_finite():
 def test_long_episodes_train_in_bounded_memory(net):
     """T = 256, hebbian, batch 8: by XLA's own account. With -s it prints the figures."""
 
-    def temporary_megabytes(remat):
+    def temporary_megabytes(chunk):
         config = copying.get_config("hebbian")
         config.task.delay, config.train.batch = 245, 8
-        config.memory.remat = remat
+        config.memory.engine, config.memory.chunk = "dense", chunk
         config.model.update(net)
         learner, knobs = build.make_learner(config), build.make_knobs(config)
         assert learner.task.steps == 256

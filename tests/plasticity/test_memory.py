@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from jax.test_util import check_grads
 
 from plasticity import synapse as synapses
-from plasticity.memory import ENGINES
+from plasticity.memory import ENGINES, advance
 from plasticity.types import LayerShape, Write
 from tests.oracles import alpha_matrix, memory_oracle
 
@@ -36,10 +36,16 @@ def draw_writes(seed, steps, per_output):
     ]
 
 
-def run(engine, writes, dtype=jnp.float64):
-    state = engine.init(SHAPE, max(len(writes), 1), dtype)
-    for write in writes:
-        state = engine.apply(state, Write(*(jnp.asarray(w, dtype) for w in write)))
+def run(memory, writes, chunk=2, dtype=jnp.float64, per_output=True):
+    """All writes, closing and opening again after every `chunk` of them."""
+    base = memory.init(SHAPE, dtype)
+    state = memory.open(base, SHAPE, chunk, per_output)
+    for i, write in enumerate(writes):
+        if i and i % chunk == 0:
+            state = memory.open(memory.close(state), SHAPE, chunk, per_output)
+        state = advance(
+            memory, state, Write(*(jnp.asarray(w, dtype) for w in write)), jnp.int32(i % chunk)
+        )
     return state
 
 
@@ -50,36 +56,37 @@ def run(engine, writes, dtype=jnp.float64):
     steps=st.integers(0, 6),
     per_output=st.booleans(),
     bias=st.booleans(),
+    chunk=st.integers(1, 7),
     seed=st.integers(0, 99),
 )
-def test_reads_and_weights_equal_the_oracle(engine, mode, steps, per_output, bias, seed):
+def test_reads_and_weights_equal_the_oracle(engine, mode, steps, per_output, bias, chunk, seed):
+    memory = ENGINES[engine](chunk)
     with jax.enable_x64(True):
         synapse = draw_synapse(mode, seed, bias)
         writes = draw_writes(seed, steps, per_output)
         weight, fast_bias = memory_oracle(SHAPE, *alpha_matrix(synapse, SHAPE), writes)
-        state = run(ENGINES[engine], writes)
+        state = run(memory, writes, chunk, per_output=per_output)
         x = np.random.default_rng(seed + 1).normal(size=SHAPE.inputs)
-        read = ENGINES[engine].read(state, synapse, jnp.asarray(x))
+        read = memory.read(state, synapse, jnp.asarray(x))
         np.testing.assert_allclose(read, weight @ x + fast_bias, rtol=1e-10, atol=1e-12)
-        shown = ENGINES[engine].weights(state, synapse)
+        shown = memory.weights(memory.close(state), synapse)
         np.testing.assert_allclose(shown.weight, weight, rtol=1e-10, atol=1e-12)
         np.testing.assert_allclose(shown.bias, fast_bias, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("mode", synapses.MODES)
-def test_gradients_reach_every_part_of_a_write(engine, mode, x64):
+@pytest.mark.parametrize("chunk", [1, 2])
+def test_gradients_reach_every_part_of_a_write(engine, mode, chunk, x64):
     """Against finite differences, through two writes, a read and the coefficients."""
-    memory = ENGINES[engine]
+    memory = ENGINES[engine](1)
     writes = jax.tree.map(jnp.asarray, [Write(*w) for w in draw_writes(3, 2, per_output=True)])
     synapse = jax.tree.map(lambda a: jnp.asarray(a, jnp.float64), draw_synapse(mode))
     x = jnp.arange(1.0, 5.0)
 
     def loss(inputs):
         writes, synapse, x = inputs
-        state = memory.init(SHAPE, 2, jnp.float64)
-        for write in writes:
-            state = memory.apply(state, write)
+        state = run(memory, writes, chunk)
         return (memory.read(state, synapse, x) ** 3).sum()
 
     check_grads(loss, ((writes, synapse, x),), order=1, modes=["rev"], rtol=1e-6)
@@ -90,18 +97,39 @@ def test_gradients_reach_every_part_of_a_write(engine, mode, x64):
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_an_empty_memory_recalls_nothing(engine):
-    memory = ENGINES[engine]
-    state = memory.init(SHAPE, 5, jnp.float32)
+    memory = ENGINES[engine](5)
+    state = run(memory, [], dtype=jnp.float32)
     recalled = memory.read(state, draw_synapse("per_synapse"), jnp.ones(SHAPE.inputs))
     np.testing.assert_array_equal(recalled, np.zeros(SHAPE.outputs))
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_keep_one_rate_zero_changes_nothing(engine):
-    memory, synapse = ENGINES[engine], draw_synapse("per_synapse")
+    memory, synapse = ENGINES[engine](2), draw_synapse("per_synapse")
     writes = draw_writes(5, 3, per_output=False)
     nothing = (np.ones(SHAPE.outputs), np.ones(SHAPE.inputs), 0.0, 1.0)
     x = jnp.ones(SHAPE.inputs)
-    a = memory.read(run(memory, writes, jnp.float32), synapse, x)
-    b = memory.read(run(memory, [*writes, nothing], jnp.float32), synapse, x)
+    a, b = (
+        memory.read(run(memory, w, dtype=jnp.float32, per_output=False), synapse, x)
+        for w in (writes, [*writes, nothing])
+    )
     np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("keep", [0.0, -0.5, 1e-30])
+def test_keep_may_be_zero_negative_or_vanish(engine, keep, x64):
+    """Rates of one and more, long products: no quotient, no logarithm, no NaN, no lost row."""
+    memory, synapse = ENGINES[engine](4), draw_synapse("per_neuron")
+    writes = [(left, right, 1.0, keep) for left, right, _, _ in draw_writes(7, 9, False)]
+    weight, bias = memory_oracle(SHAPE, *alpha_matrix(synapse, SHAPE), writes)
+    x = jnp.ones(SHAPE.inputs)
+
+    def recall(keep):
+        scaled = [(left, right, rate, keep) for left, right, rate, _ in writes]
+        return memory.read(run(memory, scaled, 4, per_output=False), synapse, x)
+
+    np.testing.assert_allclose(recall(keep), weight @ np.ones(4) + bias, rtol=1e-10)
+    slope = jax.jacrev(recall)(jnp.asarray(keep))
+    near = (recall(keep + 1e-6) - recall(keep - 1e-6)) / 2e-6
+    np.testing.assert_allclose(slope, near, rtol=1e-6, atol=1e-9)

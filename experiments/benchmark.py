@@ -1,0 +1,215 @@
+r"""Speed and memory of the engines on one config.
+
+python -m experiments.benchmark --config=configs/copying.py:hebbian --engines=dense,factored \
+    --out=bench.json [--rules=hebbian,gradient] [--alphas=per_synapse] [--meta_gradients=full] \
+    [--repeats=5] [--config.x.y=v]
+
+Per combination: training and forward-only episodes per second (median of `repeats` after a warm-up;
+spread: half the range between fastest and slowest, of the median), seconds to compile without a
+cache, temporary memory by XLA over all devices. `flops` and `bytes` are XLA's cost analysis, which
+counts the body of a loop once; `products` counts the operations of all matrix products of a
+training step, loops included. `floor_fraction` compares with the time that the step would take if
+it did nothing but `products`, at the rate measured in this run, or nothing but write and read its
+temporary memory once, at the copy bandwidth measured in this run, whichever is longer.
+
+Engines are compared within one run only: machines differ, and so do their hours.
+"""
+
+import itertools
+import json
+import math
+import pathlib
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from absl import flags
+from ml_collections import ConfigDict
+
+from experiments import build, cli
+from experiments.validate import ConfigError, validate
+from experiments.workdir import device_name
+from plasticity.learner import Knobs
+from plasticity.memory import ENGINES
+from plasticity.registry import check_choice
+from plasticity.sharding import episode_mesh, replicate
+
+CONFIG = cli.define_config()
+ENGINE_NAMES = flags.DEFINE_list("engines", list(ENGINES), "engines to compare; auto is one too")
+RULE_NAMES = flags.DEFINE_list("rules", [], "rules; default: the config's")
+ALPHAS = flags.DEFINE_list("alphas", [], "modes of alpha; default: the config's")
+META_GRADIENTS = flags.DEFINE_list("meta_gradients", [], "full, truncated; default: the config's")
+REPEATS = flags.DEFINE_integer("repeats", 5, "timed repetitions", lower_bound=1)
+OUT = flags.DEFINE_string("out", None, "JSON file to write; never overwritten")
+COLUMNS = (
+    ("rule", "rule", "{}"),
+    ("engine", "engine", "{}"),
+    ("chunk", "chunk", "{}"),
+    ("alpha", "alpha", "{}"),
+    ("meta", "meta_gradient", "{}"),
+    ("train eps/s", "train_episodes_per_second", "{:.1f}"),
+    ("+-", "spread", "{:.0%}"),
+    ("forward eps/s", "forward_episodes_per_second", "{:.1f}"),
+    ("compile s", "compile_seconds", "{:.1f}"),
+    ("temp MB", "temp_megabytes", "{:.0f}"),
+    ("of floor", "floor_fraction", "{:.0%}"),
+)
+
+
+def measure(run: Callable[[], Any], repeats: int) -> list[float]:
+    """Seconds of `repeats` runs, after one that is not counted."""
+    jax.block_until_ready(run())
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        jax.block_until_ready(run())
+        seconds.append(time.perf_counter() - start)
+    return seconds
+
+
+def device_rates() -> dict[str, float]:
+    """What all devices together do at best: matrix products and copies in float32."""
+    devices = len(jax.local_devices())
+    mesh = episode_mesh(devices)
+    width = 2048
+    spread = jax.NamedSharding(mesh, jax.P("episodes"))
+    matrices = jax.device_put(jnp.ones((devices, width, width)), spread)
+    vectors = jax.device_put(jnp.ones((devices, 1 << 25)), spread)
+    product = jax.jit(lambda m: jnp.einsum("dij,djk->dik", m, m))
+    copy = jax.jit(lambda v: v + 1)
+    operations = 2 * width**3 * devices
+    moved = 2 * vectors.nbytes
+    return {
+        "flops_per_second": operations / statistics.median(measure(lambda: product(matrices), 5)),
+        "bytes_per_second": moved / statistics.median(measure(lambda: copy(vectors), 5)),
+    }
+
+
+def count_products(jaxpr: Any) -> float:
+    """Operations of all matrix products of a program; a loop counts as often as it runs."""
+    total = 0.0
+    for eqn in jaxpr.eqns:
+        if eqn.primitive.name == "dot_general":
+            (contracted, _), _ = eqn.params["dimension_numbers"]
+            inner = [eqn.invars[0].aval.shape[axis] for axis in contracted]
+            total += 2 * eqn.outvars[0].aval.size * math.prod(inner)
+        times = eqn.params.get("length", 1) if eqn.primitive.name == "scan" else 1
+        total += times * sum(map(count_products, _inner_programs(eqn.params)))
+    return total
+
+
+def _inner_programs(params: dict[str, Any]) -> Iterator[Any]:
+    for value in params.values():
+        for item in value if isinstance(value, (tuple, list)) else [value]:
+            program = getattr(item, "jaxpr", item)
+            if hasattr(program, "eqns"):
+                yield program
+
+
+def benchmark(config: ConfigDict, rates: dict[str, float], repeats: int) -> dict[str, Any]:
+    """One record."""
+    learner = build.make_learner(config)
+    mesh = episode_mesh(learner.batch)
+    knobs = Knobs(*(jnp.asarray(k, jnp.float32) for k in build.make_knobs(config)))
+    seed = jnp.asarray(config.seed, jnp.int32)
+    state = jax.jit(learner.init)(seed, knobs)
+    state, seed, knobs = replicate((state, seed, knobs), mesh)
+
+    start = time.perf_counter()
+    traced = jax.jit(learner.train_step).trace(state, seed, knobs)
+    train = traced.lower().compile()
+    compile_seconds = time.perf_counter() - start
+    forward = jax.jit(learner.forward).lower(state.params, seed, knobs).compile()
+
+    seconds = measure(lambda: train(state, seed, knobs), repeats)
+    ahead = statistics.median(measure(lambda: forward(state.params, seed, knobs), repeats))
+    median = statistics.median(seconds)
+    # The program is traced for one device, of which there are `mesh.size`.
+    products = count_products(traced.jaxpr.jaxpr) * mesh.size
+    temporary = train.memory_analysis().temp_size_in_bytes * mesh.size
+    cost = train.cost_analysis() or {}
+    floor = max(products / rates["flops_per_second"], 2 * temporary / rates["bytes_per_second"])
+    shapes = learner.make_network(knobs).backbone.shapes.values()
+    engine, chunk = build.choose_memory(config, shapes, learner.task.steps)
+    return {
+        "engine": engine,
+        "chunk": chunk,
+        "rule": config.rule.name,
+        "alpha": config.rule.alpha,
+        "meta_gradient": config.rule.meta_gradient,
+        "batch": learner.batch,
+        "steps": learner.task.steps,
+        "train_episodes_per_second": learner.batch / median,
+        "spread": (max(seconds) - min(seconds)) / 2 / median,
+        "forward_episodes_per_second": learner.batch / ahead,
+        "compile_seconds": compile_seconds,
+        "temp_bytes": temporary,
+        "flops": cost.get("flops"),
+        "bytes": cost.get("bytes accessed"),
+        "products": products,
+        "floor_fraction": floor / median,
+        "device": device_name(),
+        "devices": mesh.size,
+        **rates,
+    }
+
+
+def combinations(config: ConfigDict) -> Iterator[ConfigDict]:
+    """The configs that the flags ask for, each valid."""
+    rules = RULE_NAMES.value or [config.rule.name]
+    alphas = ALPHAS.value or [config.rule.alpha]
+    metas = META_GRADIENTS.value or [config.rule.meta_gradient]
+    for engine in ENGINE_NAMES.value:
+        check_choice(engine, [build.AUTO, *ENGINES], "--engines")
+    for rule, alpha, meta, engine in itertools.product(rules, alphas, metas, ENGINE_NAMES.value):
+        one = config.copy_and_resolve_references()
+        one.rule.update({"name": rule, "alpha": alpha, "meta_gradient": meta})
+        one.memory.engine = engine
+        validate(one)
+        yield one
+
+
+def table(records: list[dict[str, Any]]) -> str:
+    """The records, readable."""
+    rows = [[title for title, _, _ in COLUMNS]]
+    for record in records:
+        shown = record | {"temp_megabytes": record["temp_bytes"] / 1e6}
+        rows.append([form.format(shown[key]) for _, key, form in COLUMNS])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
+        for row in rows
+    )
+
+
+def main() -> int:
+    """Measures every combination, shows and writes the records."""
+    config = cli.config_value(CONFIG)
+    cli.require(out=OUT.value)
+    out = pathlib.Path(OUT.value)
+    if out.exists():
+        raise ConfigError(f"--out={out} exists, and nothing is overwritten: choose another name")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    configs = list(combinations(config))
+    jax.config.update("jax_enable_compilation_cache", False)  # compile_seconds would be nothing
+    rates = device_rates()
+    print(
+        f"{device_name()}, {len(jax.local_devices())} device(s): "
+        f"{rates['flops_per_second'] / 1e9:.0f} GFLOP/s in matrix products, "
+        f"{rates['bytes_per_second'] / 1e9:.1f} GB/s in copies",
+        flush=True,
+    )
+    records = []
+    for one in configs:
+        records.append(benchmark(one, rates, REPEATS.value))
+        print(table(records[-1:]), flush=True)
+    out.write_text(json.dumps(records, indent=2) + "\n")
+    print(f"\n{table(records)}\nwritten: {out}")
+    return 0
+
+
+if __name__ == "__main__":
+    cli.run(main)

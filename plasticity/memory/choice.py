@@ -1,0 +1,73 @@
+"""Which engine is fastest, from a cost model with few numbers.
+
+Costs are bytes moved in a training step, per step of the episode, summed over layers; arithmetic
+counts as the bytes that the device could have moved meanwhile. A row of a history is read by the
+walk in time and, with its adjoint, several times by the walk back; with alpha per synapse it also
+takes part in four matrix products of 2 O I operations. A matrix is read, updated and
+differentiated. The constants were fitted on a CPU (BUILD_NOTES.md shows the table); those of GPU
+and TPU only scale arithmetic by the ratio of their data sheets, which no measurement has confirmed.
+"""
+
+import math
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from plasticity.types import LayerShape
+
+FLOAT_BYTES = 4
+ROW_PASSES = 6  # times that the I + O numbers of a row move
+ROW_PRODUCTS = 4  # with alpha per synapse: products of 2 O I operations for each row
+MATRIX_PASSES = 12  # times that the O I numbers of a matrix move
+BALANCE = {"cpu": 4.0, "gpu": 20.0, "tpu": 100.0}  # operations in the time of one byte
+BLOCKS = 4  # a history of full length reads twice what it holds on average; in 4 blocks 1.25 times
+LARGE_LAYER = 2**14  # synapses from which blocks are worth compiling each for itself
+SHORTEST_CHUNK, LONGEST_CHUNK = 8, 64
+
+
+class Choice(NamedTuple):
+    """An engine and its chunk, with the costs that decided, in bytes per step."""
+
+    engine: str
+    chunk: int
+    costs: dict[str, float]
+
+
+def choose(shapes: Iterable[LayerShape], steps: int, *, per_synapse: bool, platform: str) -> Choice:
+    """The engine and chunk for episodes of T `steps`.
+
+    Args:
+      shapes: the plastic layers.
+      steps: T.
+      per_synapse: whether alpha is a full matrix.
+      platform: "cpu", "gpu" or "tpu", as JAX calls it; any other counts as a GPU.
+    """
+    shapes = list(shapes)
+    chunks = {name: chunk_for(name, shapes, steps) for name in ("factored", "chunked")}
+    row = sum(_row_cost(shape, per_synapse, platform) for shape in shapes)
+    matrix = sum(MATRIX_PASSES * FLOAT_BYTES * s.outputs * s.inputs for s in shapes)
+    block = chunks["factored"] or steps
+    costs = {
+        "factored": row * (steps + block) / 2,  # half the rows, and blanks of the present block
+        "chunked": row * chunks["chunked"] + matrix,
+    }
+    engine = min(costs, key=lambda name: costs[name])
+    return Choice(engine, chunks[engine], costs)
+
+
+def chunk_for(engine: str, shapes: Iterable[LayerShape], steps: int) -> int:
+    """The chunk that suits an engine: see `plasticity.memory` for what it means to each."""
+    if engine == "factored":
+        large = max((s.outputs * s.inputs for s in shapes), default=0) >= LARGE_LAYER
+        return -(-steps // BLOCKS) if large and steps >= 2 * BLOCKS else 0
+    root = 2 ** round(math.log2(steps) / 2)  # sqrt(T): as many matrices as rows between them
+    if engine == "dense":
+        return root if steps > LONGEST_CHUNK else 0
+    return min(max(root, SHORTEST_CHUNK), LONGEST_CHUNK)
+
+
+def _row_cost(shape: LayerShape, per_synapse: bool, platform: str) -> float:
+    moved = ROW_PASSES * FLOAT_BYTES * (shape.outputs + shape.inputs)
+    if not per_synapse:
+        return moved
+    operations = ROW_PRODUCTS * 2 * shape.outputs * shape.inputs
+    return moved + operations / BALANCE.get(platform, BALANCE["gpu"])
