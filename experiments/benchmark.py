@@ -34,7 +34,6 @@ from experiments.validate import ConfigError, validate
 from experiments.workdir import device_name
 from plasticity.learner import Knobs
 from plasticity.memory import ENGINES
-from plasticity.registry import check_choice
 from plasticity.sharding import episode_mesh, replicate
 
 CONFIG = cli.define_config()
@@ -162,8 +161,6 @@ def combinations(config: ConfigDict) -> Iterator[ConfigDict]:
     rules = RULE_NAMES.value or [config.rule.name]
     alphas = ALPHAS.value or [config.rule.alpha]
     metas = META_GRADIENTS.value or [config.rule.meta_gradient]
-    for engine in ENGINE_NAMES.value:
-        check_choice(engine, [build.AUTO, *ENGINES], "--engines")
     for rule, alpha, meta, engine in itertools.product(rules, alphas, metas, ENGINE_NAMES.value):
         one = config.copy_and_resolve_references()
         one.rule.update({"name": rule, "alpha": alpha, "meta_gradient": meta})
@@ -179,10 +176,8 @@ def table(records: list[dict[str, Any]]) -> str:
         shown = record | {"temp_megabytes": record["temp_bytes"] / 1e6}
         rows.append([form.format(shown[key]) for _, key, form in COLUMNS])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
-        for row in rows
-    )
+    padded = ([c.rjust(w) for c, w in zip(row, widths, strict=True)] for row in rows)
+    return "\n".join(map("  ".join, padded))
 
 
 def main() -> int:

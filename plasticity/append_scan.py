@@ -131,8 +131,9 @@ def _walk(
     # Before the first step, the blank row itself is stored.
     first = [lax.index_in_dim(buffer, 0, axis, keepdims=False) for buffer in history]
     indices = _indices(xs)
-    state, (ys, saved) = lax.scan(body, (carry, history, first), (xs, indices))
-    carry, history, last = state
+    out: Any
+    state, out = lax.scan(body, (carry, history, first), (xs, indices))
+    (carry, history, last), (ys, saved) = state, out
     return carry, store(history, last, indices[-1]), ys, saved
 
 
@@ -165,7 +166,9 @@ def _walk_back(joint: Joint, axis: int, residuals: tuple, cotangents: tuple) -> 
     params_bar = jax.tree.map(jnp.zeros_like, joint.accumulated(params))
     indices = _indices(xs)
     start = (params_bar, carry_bar, rows(history_bar, indices[-1]), history_bar)
-    state, out = lax.scan(body, start, (xs, indices, ys_bar, saved), reverse=True)
+    scanned = (xs, indices, ys_bar, saved)
+    out: Any
+    state, out = lax.scan(body, start, scanned, reverse=True)
     (params_bar, carry_bar, *_), (xs_bar, factors) = state, out
     return joint.finish(params, params_bar, factors), carry_bar, [None] * len(history), xs_bar
 
@@ -197,10 +200,10 @@ def _check(shape: tuple, carry: PyTree, history: PyTree, steps: int, axis: int) 
 
     after, entry, _ = shape
     for name, new, old in (("carry", after, carry), ("entry", entry, jax.tree.map(row, history))):
-        if jax.tree.structure(new) != jax.tree.structure(old):
+        is_now, should_be = str(jax.tree.structure(new)), str(jax.tree.structure(old))
+        if is_now != should_be:
             raise ValueError(
-                f"the {name} that the step returns is {jax.tree.structure(new)}, "
-                f"it should be {jax.tree.structure(old)}"
+                f"the {name} that the step returns is {is_now}, it should be {should_be}"
             )
         for (path, a), b in zip(jax.tree.leaves_with_path(new), jax.tree.leaves(old), strict=True):
             if (a.shape, a.dtype) != (b.shape, b.dtype):

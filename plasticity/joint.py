@@ -244,16 +244,16 @@ def _needed(
     return found[::-1]
 
 
-def _product_over_steps(eqn: JaxprEqn, stacked: dict[Var, Array]) -> Array:
+def _product_over_steps(eqn: JaxprEqn, stacked: Mapping[Any, Array]) -> Array:
     """The sum over the leading axis of a batched `dot_general`, as one product."""
     contracted, batched = eqn.params["dimension_numbers"]
-    inner = tuple((0, *(axis + 1 for axis in axes)) for axes in contracted)
-    outer = tuple(tuple(axis + 1 for axis in axes) for axes in batched)
+    inner = [(0, *(axis + 1 for axis in axes)) for axes in contracted]
+    outer = [tuple(axis + 1 for axis in axes) for axes in batched]
     left, right = (stacked[v] for v in eqn.invars)
     return lax.dot_general(
         left,
         right,
-        (inner, outer),
+        ((inner[0], inner[1]), (outer[0], outer[1])),
         precision=eqn.params["precision"],
         preferred_element_type=eqn.params["preferred_element_type"],
     )

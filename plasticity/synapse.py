@@ -9,6 +9,7 @@ therefore store h and meet alpha only here. In factored form alpha costs no matr
   shared       alpha_out []
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -96,8 +97,8 @@ def scaled_mix(synapse: Synapse, parts: Sequence[tuple[Rows, Array]], x: Array) 
       x: [I].
     """
     query = _times(synapse.alpha_in, x)
-    parts = [_mix(synapse.alpha, rows, c, query) for rows, c in parts if len(rows.left)]
-    return _times(synapse.alpha_out, sum(parts))
+    mixed = [_mix(synapse.alpha, rows, c, query) for rows, c in parts if len(rows.left)]
+    return _times(synapse.alpha_out, functools.reduce(jnp.add, mixed))
 
 
 def _mix(alpha: Array | None, rows: Rows, coefficient: Array, query: Array) -> Array:

@@ -91,7 +91,8 @@ def append_episodes(network: Network, params: Parameters, inputs: Array, keys: K
     scanned = (prepared, jnp.arange(steps, dtype=jnp.int32))
     chunk = min(memory.chunk or steps, steps)
     between, out = _over_chunks(run, between, scanned, steps, chunk, memory.grows)
-    return Trace(*out, between.fast)
+    outputs, writes = out
+    return Trace(outputs, writes, between.fast)
 
 
 def _over_chunks(

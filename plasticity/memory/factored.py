@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
+from plasticity.memory.dense import Trace
 from plasticity.synapse import Rows, scaled_bias, scaled_matrix, scaled_mix
 from plasticity.types import (
     Array,
@@ -59,7 +60,7 @@ def init(shape: LayerShape, dtype: DType) -> Base:
     return Base(blank_rows(shape, 0, dtype), jnp.zeros(shape.outputs, dtype))
 
 
-def open_chunk(base: NamedTuple, shape: LayerShape, slots: int, per_output: bool) -> FastState:
+def open_chunk(base: Base | Trace, shape: LayerShape, slots: int, per_output: bool) -> FastState:
     """A chunk of `slots` blank rows on any base that has a `bias`."""
     dtype = base.bias.dtype
     size = (shape.outputs,) if per_output else ()

@@ -1,7 +1,7 @@
 """Causal attention over segments of past steps and the present ones, with an optional window."""
 
 from collections.abc import Sequence
-from functools import partial
+from functools import partial, reduce
 from typing import NamedTuple
 
 import jax
@@ -70,13 +70,13 @@ def score(query: Array, position: Array, context: Context, window: int) -> Array
 
 def mix(weights: Array, context: Context) -> Array:
     """Values mixed by weights [H, S, P]: [S, H, W]."""
-    mixed, start = 0.0, 0
+    start, parts = 0, []
     for segment in (*context.past, context.present):
         stop = start + len(segment.position)
         product = _mix_one if weights.shape[1] == 1 else partial(jnp.einsum, "hsp,phw->shw")
-        mixed += product(weights[..., start:stop], segment.value)
+        parts.append(product(weights[..., start:stop], segment.value))
         start = stop
-    return mixed
+    return reduce(jnp.add, parts)
 
 
 # One query leaves nothing to share between heads, and a product per head would first bring the

@@ -7,6 +7,7 @@ change at every step, S = T when nothing changes.
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -159,7 +160,10 @@ def transformer(
         return None if key is None else {"dropout": key}
 
     def prepare(slow: PyTree, x: Array, position: Array, key: Key | None) -> Array:
-        return module.apply(slow, x, position, key is None, rngs=rngs(key), method="prepare")
+        prepared: Any = module.apply(
+            slow, x, position, key is None, rngs=rngs(key), method="prepare"
+        )
+        return prepared
 
     def forward(
         slow: PyTree,

@@ -357,15 +357,16 @@ def test_a_validation_that_a_signal_cuts_short_is_made_up_for(tmp_path, undistur
 
 
 def test_a_checkpoint_opens_on_another_device(finished, tmp_path):
-    """Saved on a GPU, restored here: the device that its files name does not exist."""
+    """Saved on a larger machine, restored here: the devices that its files name do not exist."""
     import shutil
 
     copy = tmp_path / "run"
     shutil.copytree(finished[0], copy)
     (sharding,) = copy.glob("checkpoints/*/state/_sharding")
     named = sharding.read_text()
-    assert "cpu" in named.lower()
-    sharding.write_text(re.sub(r"(?i)TFRT_CPU_0|cpu:0", "cuda:0", named))
+    elsewhere = re.sub(r'(\\"id\\": )(\d+)', r"\g<1>7\2", named)  # devices 70, 71, ...
+    assert elsewhere != named
+    sharding.write_text(elsewhere)
     for a, b in zip(final_state(copy), final_state(finished[0]), strict=True):
         np.testing.assert_array_equal(a, b)
 

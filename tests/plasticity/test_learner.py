@@ -230,4 +230,4 @@ def test_long_episodes_train_in_bounded_memory(net):
 
     kept, saved = temporary_megabytes(0), temporary_megabytes(-1)
     print(f"T 256, batch 8, {net}: {kept:.1f} MB keeping every state, {saved:.1f} MB by default")
-    assert saved < 0.3 * kept
+    assert saved < 0.4 * kept

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from plasticity.model import BACKBONES
-from plasticity.model.attention import KeyValue, empty_cache, extend_cache, rotate, visible
+from plasticity.model.attention import rotate, visible
 from plasticity.model.transformer import TransformerSettings, transformer
 from plasticity.types import LayerShape
 
@@ -38,7 +38,7 @@ def test_backbones_keep_the_contract(name):
     slow = backbone.init(jax.random.key(0))
     again = backbone.init(jax.random.key(0))
     assert all(jax.tree.leaves(jax.tree.map(lambda a, b: bool((a == b).all()), slow, again)))
-    past = backbone.start(5, jnp.float32)
+    past = [backbone.blank(5, jnp.float32), backbone.blank(2, jnp.float32)]
     asked = {}
 
     def fast(layer, pre):
@@ -46,15 +46,20 @@ def test_backbones_keep_the_contract(name):
         return jnp.zeros((pre.shape[0], backbone.shapes[layer].outputs))
 
     position = jnp.zeros((1,), jnp.int32)
-    out = backbone.forward(slow, past, jnp.ones((1, 3)), position, fast, None)
+    prepared = backbone.prepare(slow, jnp.ones((1, 3)), position, None)
+    out = backbone.forward(slow, past, prepared, position, fast, None)
     assert asked == backbone.shapes
     assert out.activities.keys() == backbone.shapes.keys()
     for layer, shape in backbone.shapes.items():
         assert out.activities[layer].pre.shape == (1, shape.inputs)
         assert out.activities[layer].post.shape == (1, shape.outputs)
     assert sum(a.shape[-1] if a.ndim == 2 else 1 for a in out.outputs) == backbone.head
-    extended = backbone.extend(past, out.entry, position)
-    assert jax.tree.map(jnp.shape, extended) == jax.tree.map(jnp.shape, past)
+    one = backbone.blank(1, jnp.float32)  # an entry is a segment of one step
+    assert jax.tree.map(jnp.shape, out.entry) == jax.tree.map(jnp.shape, one)
+    assert jax.tree.map(lambda a: a.dtype, out.entry) == jax.tree.map(lambda a: a.dtype, one)
+    empty = backbone.forward(slow, (), prepared, position, fast, None)
+    for a, b in zip(jax.tree.leaves(out.outputs), jax.tree.leaves(empty.outputs), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5)  # blanks are not seen
 
 
 def test_recall_enters_the_linear_output_of_its_own_layer():
@@ -72,8 +77,9 @@ def test_recall_enters_the_linear_output_of_its_own_layer():
                 (1, backbone.shapes[layer].outputs), extra if layer.endswith("fc1") else 0.0
             )
 
-        past, position = backbone.start(1, jnp.float32), jnp.zeros((1,), jnp.int32)
-        out = backbone.forward(slow, past, jnp.ones((1, 3)), position, fast, None)
+        position = jnp.zeros((1,), jnp.int32)
+        prepared = backbone.prepare(slow, jnp.ones((1, 3)), position, None)
+        out = backbone.forward(slow, (), prepared, position, fast, None)
         return out.activities["block_0/fc1"]
 
     np.testing.assert_allclose(post(0.5).post - post(0.0).post, 0.5, rtol=1e-5)
@@ -84,24 +90,15 @@ def test_recall_enters_the_linear_output_of_its_own_layer():
 
 
 @pytest.mark.parametrize("window", [0, 1, 3])
-def test_visibility(window):
+@pytest.mark.parametrize("itself", [True, False])
+def test_visibility(window, itself):
     position = jnp.arange(6)
-    mask = np.asarray(visible(position, jnp.append(position, -1), window))
+    mask = np.asarray(visible(position, jnp.append(position, -1), window, itself))
     for query in range(6):
         for key in range(6):
             recent = query - key <= window if window else True
-            assert mask[query, key] == (key <= query and recent)
+            assert mask[query, key] == ((key < query or (itself and key == query)) and recent)
         assert not mask[query, 6]  # an empty slot
-
-
-def test_the_ring_holds_the_newest_steps():
-    cache = empty_cache(3, 1, 2, jnp.float32)
-    for t in range(5):
-        entry = KeyValue(jnp.full((1, 1, 2), t), jnp.full((1, 1, 2), -t), jnp.array([t], jnp.int32))
-        cache = extend_cache(cache, jax.tree.map(lambda e, c: e.astype(c.dtype), entry, cache))
-    assert sorted(cache.position.tolist()) == [2, 3, 4]
-    np.testing.assert_array_equal(cache.key[:, 0, 0], cache.position)
-    np.testing.assert_array_equal(cache.value[:, 0, 0], -cache.position)
 
 
 def test_rotary_scores_depend_on_distance_only():
