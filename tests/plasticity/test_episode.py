@@ -101,8 +101,9 @@ def test_values_and_gradients_equal_the_plain_loop(engine, rule, variant, trunca
     assert_trees_close(grads, expected, 1e-9)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("rule", PLASTIC)
+@pytest.mark.parametrize(
+    ("rule", "engine"), [*((r, "dense") for r in PLASTIC), *(("gradient", e) for e in FAST)]
+)
 def test_full_meta_gradient_equals_finite_differences(rule, engine, x64):
     """Alpha, beta, projection, the modulator's row and the slow weights: relative error <= 1e-5."""
     network = make_network(rule, engine=engine)
