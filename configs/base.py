@@ -38,6 +38,7 @@ def get_config() -> config_dict.ConfigDict:
 
     config.model = config_dict.ConfigDict()
     config.model.name = "transformer"  # transformer
+    config.model.products = "default"  # of matrices: default (the device's) | float32 | bfloat16
     config.model.layers = 2
     config.model.heads = 4
     config.model.width = 128
@@ -50,6 +51,8 @@ def get_config() -> config_dict.ConfigDict:
     config.train = config_dict.ConfigDict()
     config.train.steps = 1000
     config.train.batch = 64  # episodes per step
+    config.train.microbatch = 0  # most that a device differentiates at once: memory; 0: its share
+    config.train.num_seeds = 1  # seeds from `seed` on, trained side by side in one program
     config.train.learning_rate = 1e-3
     config.train.warmup = 50  # steps of linear warm-up
     config.train.schedule = "constant"  # constant | cosine: to zero at train.steps

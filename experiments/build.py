@@ -64,7 +64,7 @@ def make_learner(config: ConfigDict) -> Learner:
     task = make_task(config)
     make_backbone, settings = BACKBONES[config.model.name]
     backbone = make_backbone(
-        settings(**without(config.model, "name")),
+        settings(**without(config.model, "name", "products")),
         inputs=task.inputs,
         outputs=task.outputs,
         steps=task.steps,
@@ -82,6 +82,7 @@ def make_learner(config: ConfigDict) -> Learner:
             rule=rule,
             memory=memory,
             meta_gradient=config.rule.meta_gradient,
+            products=config.model.products,
         )
 
     return Learner(
@@ -91,4 +92,5 @@ def make_learner(config: ConfigDict) -> Learner:
         steps=config.train.steps,
         warmup=config.train.warmup,
         schedule=config.train.schedule,
+        microbatch=config.train.microbatch,
     )

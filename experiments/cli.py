@@ -12,6 +12,7 @@ import jax
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
+from experiments import processor
 from experiments.validate import ConfigError
 from experiments.workdir import WorkdirError
 from plasticity.checks import PlasticityError
@@ -24,31 +25,14 @@ USER_ERRORS = (ConfigError, WorkdirError)
 
 def run(main: Callable[[], int | None]) -> None:
     """Parses the flags, calls `main` and exits with the code that it returns."""
-    use_all_cores()
+    processor.use_all_cores()
+    processor.keep_freed_memory()
     logging.set_verbosity(logging.WARNING)  # Orbax reports every file at a lower level
     if not jax.config.jax_compilation_cache_dir:
         jax.config.update("jax_compilation_cache_dir", str(cache_directory() / "compiled"))
     # The default leaves out what compiles within a second: there are many of those in a launch.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     app.run(lambda argv: _guard(main, argv), flags_parser=_parse)
-
-
-def use_all_cores() -> None:
-    """Lets a CPU count as one device per core, each of which works by itself.
-
-    Nothing is changed that the user has set, nor on other platforms, nor by a later call: it has to
-    come before JAX first looks at its devices.
-    """
-    if "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
-        return
-    if jax.config.jax_num_cpu_devices > 0:
-        return
-    # One thread per device: operations of this size take less time than waking a second one.
-    os.environ.setdefault("NPROC", "1")
-    flags_ = os.environ.get("XLA_FLAGS", "")
-    if "xla_cpu_multi_thread_eigen" not in flags_:
-        os.environ["XLA_FLAGS"] = f"{flags_} --xla_cpu_multi_thread_eigen=false".strip()
-    jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
 
 
 def cache_directory() -> pathlib.Path:

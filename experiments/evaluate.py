@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,11 +12,12 @@ from ml_collections import ConfigDict
 
 from experiments import build
 from experiments.checkpoint import Checkpoints
-from experiments.metrics import summarise
+from experiments.metrics import across_seeds, summarise
+from experiments.seeds import Seeds
 from experiments.validate import ConfigError
 from experiments.workdir import Workdir, WorkdirError, differences, write_json
 from plasticity.episode import Parameters
-from plasticity.learner import Knobs, Learner, Stream
+from plasticity.learner import Knobs, Learner, Stream, TrainState
 from plasticity.sharding import episode_mesh, replicate
 
 Summary = dict[str, dict[str, float]]
@@ -23,23 +26,26 @@ FREE_SECTIONS = ("seed", "task", "rule", "memory", "evaluate", "checkpoint", "lo
 
 
 class Evaluator:
-    """Compiled evaluation of one learner: `evaluator(params, Stream.TEST)` -> (on, off)."""
+    """Compiled evaluation of one learner: `evaluator(params, Stream.TEST)` -> [(on, off)]."""
 
-    def __init__(self, learner: Learner, seed: jax.Array, knobs: Knobs, config: ConfigDict):
+    def __init__(self, learner: Learner, seeds: Seeds, knobs: Knobs, config: ConfigDict):
+        self._seeds = seeds
         self._mesh = episode_mesh(config.evaluate.batch)
-        self._arguments = replicate((seed, knobs), self._mesh)
+        self._arguments = replicate((seeds.array, knobs), self._mesh)
         self._episodes, self._batch = config.evaluate.episodes, config.evaluate.batch
 
-        def metrics(params, split, index, seed, knobs, on):
-            return learner.evaluate(params, seed, split, index, knobs, on)
+        def metrics(params, seed, split, index, knobs, on):
+            own = seeds.map(partial(learner.evaluate, on=on), True, True, False, False, False)
+            return own(params, seed, split, index, knobs)
 
         self._metrics = jax.jit(metrics, static_argnames="on")
 
     def __call__(
         self, params: Parameters, split: Stream, stop: Callable[[], bool] = lambda: False
-    ) -> tuple[Summary, Summary] | None:
-        """Summaries with plasticity on and off; None if `stop` turned true on the way."""
+    ) -> list[tuple[Summary, Summary]] | None:
+        """Each seed's summaries with plasticity on and off; None if `stop` turned true."""
         params = replicate(params, self._mesh)
+        seed, knobs = self._arguments
         summaries = []
         for on in (True, False):
             parts = []
@@ -48,19 +54,33 @@ class Evaluator:
                     return None
                 # The last batch may reach past the end: one shape, compiled once.
                 index = jnp.arange(first, first + self._batch)
-                parts.append(self._metrics(params, split, index, *self._arguments, on=on))
-            joined = jax.tree.map(lambda *p: np.concatenate(p)[: self._episodes], *parts)
-            summaries.append(summarise(joined))
-        return summaries[0], summaries[1]
+                parts.append(self._metrics(params, seed, split, index, knobs, on=on))
+            joined = jax.tree.map(
+                lambda *p: np.concatenate(p, axis=-1)[..., : self._episodes], *parts
+            )
+            summaries.append([summarise(own) for own in self._seeds.split(joined)])
+        return list(zip(*summaries, strict=True))
 
 
-def contrast(metric: str, on: Summary, off: Summary) -> str:
+def contrast(metric: str, on: Summary, off: Summary, seeds: int) -> str:
     """One sentence: the metric with plasticity on and off."""
+    episodes = f"same {on[metric]['n']} episodes" if seeds == 1 else "same episodes"
+    nets = "same net" if seeds == 1 else f"same {seeds} nets"
     return (
         f"{metric}: {on[metric]['mean']:.3f} +- {on[metric]['ci95']:.3f} with plasticity on, "
-        f"{off[metric]['mean']:.3f} +- {off[metric]['ci95']:.3f} off "
-        f"(same net, same {on[metric]['n']} episodes)"
+        f"{off[metric]['mean']:.3f} +- {off[metric]['ci95']:.3f} off ({nets}, {episodes})"
     )
+
+
+def records_of(seeds: Seeds, summaries: list[tuple[Summary, Summary]]) -> dict[str, Any]:
+    """The entry `seeds` of a result: one record per seed; nothing where there is only one."""
+    if len(summaries) == 1:
+        return {}
+    records = [
+        {"seed": seed, "metrics": on, "metrics_plasticity_off": off}
+        for seed, (on, off) in zip(seeds.numbers, summaries, strict=True)
+    ]
+    return {"seeds": records}
 
 
 def evaluate(config: ConfigDict, path: str) -> int:
@@ -78,9 +98,9 @@ def evaluate(config: ConfigDict, path: str) -> int:
                 f"{there!r}"
             )
     learner, knobs = build.make_learner(config), build.make_knobs(config)
-    seed = jnp.asarray(config.seed, jnp.int32)
-    like = jax.eval_shape(build.make_learner(trained).init, seed, build.make_knobs(trained))
-    wanted = jax.eval_shape(learner.init, seed, knobs)
+    seeds = Seeds(config)
+    like = _shapes(build.make_learner(trained), seeds, build.make_knobs(trained))
+    wanted = _shapes(learner, seeds, knobs)
     if jax.tree.map(jnp.shape, like) != jax.tree.map(jnp.shape, wanted):
         raise ConfigError(
             "the parameters of this config have other shapes than the trained ones: "
@@ -91,21 +111,26 @@ def evaluate(config: ConfigDict, path: str) -> int:
         raise WorkdirError(f"--workdir={workdir.path} holds no checkpoint yet")
     state, _ = checkpoints.restore(like)
     checkpoints.close()
-    summaries = Evaluator(learner, seed, knobs, config)(state.params, Stream.TEST)
+    summaries = Evaluator(learner, seeds, knobs, config)(state.params, Stream.TEST)
     assert summaries is not None  # nothing stops it
-    on, off = summaries
+    on, off = (across_seeds(own) for own in zip(*summaries, strict=True))
+    step = int(np.max(state.step))
     report = {
-        "step": int(state.step),
+        "step": step,
         "changed": {field: here for field, _, here in changed},
         "metrics": on,
         "metrics_plasticity_off": off,
-    }
-    target = _free_name(workdir, int(state.step))
+    } | records_of(seeds, summaries)
+    target = _free_name(workdir, step)
     write_json(target, report)
     print(json.dumps(report, indent=2))
-    print(contrast(learner.task.main_metric, on, off))
+    print(contrast(learner.task.main_metric, on, off, len(summaries)))
     print(f"written: {target}")
     return 0
+
+
+def _shapes(learner: Learner, seeds: Seeds, knobs: Knobs) -> TrainState:
+    return jax.eval_shape(seeds.map(learner.init, True, False), seeds.array, knobs)
 
 
 def _free_name(workdir: Workdir, step: int):

@@ -5,10 +5,11 @@ import math
 import pathlib
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
 import numpy as np
+import scipy.stats
 
 from experiments.validate import ConfigError
 
@@ -25,11 +26,30 @@ def summarise(values: Mapping[str, np.ndarray]) -> dict[str, dict[str, float]]:
     }
 
 
+def across_seeds(summaries: Sequence[Mapping[str, dict[str, float]]]) -> dict[str, Any]:
+    """The summary of the only seed; of several, the means of their means.
+
+    The interval is then that of the mean of n seeds, by Student's t.
+    """
+    if len(summaries) == 1:
+        return dict(summaries[0])
+    count = len(summaries)
+    quantile = float(scipy.stats.t.ppf(0.975, count - 1))
+    together = {}
+    for name in summaries[0]:
+        means = np.array([summary[name]["mean"] for summary in summaries])
+        error = float(means.std(ddof=1)) / math.sqrt(count)
+        together[name] = {"mean": float(means.mean()), "ci95": quantile * error, "n": count}
+    return together
+
+
 class MetricsLog:
     """metrics.jsonl, and TensorBoard if asked for."""
 
-    def __init__(self, path: pathlib.Path, first_step: int, tensorboard: bool):
-        """Opens the log of a run that goes on after `first_step` updates.
+    def __init__(
+        self, path: pathlib.Path, first_step: int, seeds: Sequence[int], tensorboard: bool
+    ):
+        """Opens the log of a run of these seeds that goes on after `first_step` updates.
 
         What a killed process logged after its last checkpoint is dropped: those steps are run
         again and would stand there twice.
@@ -42,23 +62,26 @@ class MetricsLog:
         temporary.replace(path)
         self.has_validation = any(_is_validation_of(line, first_step) for line in kept)
         self._file = path.open("a")
+        self._seeds = [{"seed": seed} if len(seeds) > 1 else {} for seed in seeds]
         self._board = _board(path.parent / "tensorboard", first_step) if tensorboard else None
 
-    def write(self, step: int, **splits: Mapping[str, float]) -> None:
-        """A line {"step", "split", scalars} for each split; what is not finite becomes null.
+    def write(self, step: int, **splits: Sequence[Mapping[str, float]]) -> None:
+        """A line {"step", "split", scalars} for each split and seed.
 
-        Lines that belong together are written at once, so that a kill leaves all or none.
+        Of several seeds, each line names its own, "seed". What is not finite becomes null. Lines
+        that belong together are written at once, so that a kill leaves all or none.
         """
         lines = []
-        for split, scalars in splits.items():
-            finite = {k: v if math.isfinite(v) else None for k, v in scalars.items()}
-            lines.append(json.dumps({"step": step, "split": split} | finite) + "\n")
+        for split, seeds in splits.items():
+            for seed, scalars in zip(self._seeds, seeds, strict=True):
+                finite = {k: v if math.isfinite(v) else None for k, v in scalars.items()}
+                lines.append(json.dumps({"step": step, "split": split} | seed | finite) + "\n")
+                if self._board:
+                    tag = "/".join([split, *(f"seed_{number}" for number in seed.values())])
+                    for name, value in scalars.items():
+                        self._board.add_scalar(f"{tag}/{name}", value, step)
         self._file.write("".join(lines))
         self._file.flush()
-        if self._board:
-            for split, scalars in splits.items():
-                for name, value in scalars.items():
-                    self._board.add_scalar(f"{split}/{name}", value, step)
 
     def close(self) -> None:
         """Flushes."""

@@ -1,18 +1,20 @@
 """One training run, from config to result.json. Killed at any moment, it resumes bit for bit."""
 
 import math
-import time
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from ml_collections import ConfigDict
 
 from experiments import build
 from experiments.checkpoint import Checkpoints
-from experiments.evaluate import Evaluator, contrast
+from experiments.clock import Clock
+from experiments.evaluate import Evaluator, Summary, contrast, records_of
 from experiments.interrupts import Interrupts
-from experiments.metrics import MetricsLog, Progress, check_tensorboard
+from experiments.metrics import MetricsLog, Progress, across_seeds, check_tensorboard
+from experiments.seeds import Seeds
 from experiments.workdir import Workdir, device_name, write_json, write_manifest
 from plasticity.checks import (
     PlasticityError,
@@ -45,27 +47,6 @@ def train(config: ConfigDict, path: str) -> int:
             return _Run(config, workdir, interrupts).run()
 
 
-class Stopwatch:
-    """Seconds between starts and stops."""
-
-    def __init__(self) -> None:
-        self._total = 0.0
-        self._started: float | None = None
-
-    def start(self) -> None:
-        """Runs from now."""
-        self._started = time.monotonic()
-
-    def stop(self) -> None:
-        """Pauses."""
-        self._total, self._started = self.seconds(), None
-
-    def seconds(self) -> float:
-        """The total so far."""
-        running = 0.0 if self._started is None else time.monotonic() - self._started
-        return self._total + running
-
-
 class _Run:
     """The state of a run, and the loop."""
 
@@ -74,21 +55,21 @@ class _Run:
         self.learner = build.make_learner(config)
         self.mesh = episode_mesh(config.train.batch)
         knobs = Knobs(*(jnp.asarray(k, jnp.float32) for k in build.make_knobs(config)))
-        seed = jnp.asarray(config.seed, jnp.int32)
-        self.seed, self.knobs = replicate((seed, knobs), self.mesh)
-        self.evaluator = Evaluator(self.learner, self.seed, self.knobs, config)
+        self.seeds = Seeds(config)
+        self.seed, self.knobs = replicate((self.seeds.array, knobs), self.mesh)
+        self.evaluator = Evaluator(self.learner, self.seeds, self.knobs, config)
         self.checkpoints = Checkpoints(workdir.checkpoints, config.checkpoint.keep)
-        self.earlier = {"wall_seconds": 0.0, "compile_seconds": 0.0, "train_seconds": 0.0}
-        self.compile_seconds = 0.0
-        self.launched = time.monotonic()
-        self.stopwatch = Stopwatch()
+        self.clock = Clock()
         self.state = replicate(self._initial_state(), self.mesh)
-        self.step = int(self.state.step)  # host's count of updates; the state's own may stall
-        self.log = MetricsLog(workdir.metrics, self.step, config.log.tensorboard)
+        # The host's count of updates; that of a state stalls when its loss is not finite.
+        self.step = int(np.max(self.state.step))
+        self.log = MetricsLog(
+            workdir.metrics, self.step, self.seeds.numbers, config.log.tensorboard
+        )
         self.progress = Progress(
             config.train.steps,
             self.step,
-            config.train.batch,
+            config.train.batch * config.train.num_seeds,
             self.learner.task.main_metric,
             config.log.every,
         )
@@ -98,7 +79,7 @@ class _Run:
         try:
             finished = self.step == self.config.train.steps or self._loop(self._compile())
             # Before the evaluation, so that a kill there costs no training.
-            self.checkpoints.save(self.step, self.state, self._clock())
+            self.checkpoints.save(self.step, self.state, self.clock.totals())
             summaries = (
                 self.evaluator(self.state.params, Stream.TEST, self.interrupts.asked)
                 if finished
@@ -110,15 +91,15 @@ class _Run:
         if summaries is None:
             self.progress.say(f"saved at step {self.step}; the same command goes on from there")
             return self.interrupts.exit_code
-        self._write_result(*summaries)
+        self._write_result(summaries)
         return 0
 
     def _initial_state(self) -> TrainState:
-        init = jax.jit(self.learner.init)
+        init = jax.jit(self.seeds.map(self.learner.init, True, False))
         if self.checkpoints.latest() is None:
             return init(self.seed, self.knobs)
         state, clock = self.checkpoints.restore(jax.eval_shape(init, self.seed, self.knobs))
-        self.earlier |= clock
+        self.clock.resume(clock)
         return state
 
     def _compile(self) -> Any:
@@ -129,11 +110,10 @@ class _Run:
             self.progress.say(
                 f"memory: {engine}, chunk {chunk or 'whole episode'} (asked: {asked})"
             )
-        start = time.monotonic()
-        step = jax.jit(self.learner.train_step, donate_argnums=0)
-        compiled = step.lower(self.state, self.seed, self.knobs).compile()
-        self.compile_seconds = time.monotonic() - start
-        return compiled
+        mapped = self.seeds.map(self.learner.train_step, True, True, False)
+        with self.clock.compiling():
+            step = jax.jit(mapped, donate_argnums=0)
+            return step.lower(self.state, self.seed, self.knobs).compile()
 
     def _learns_plasticity(self) -> bool:
         static = self.learner.make_network(self.knobs).rule.static
@@ -145,23 +125,21 @@ class _Run:
         pending: tuple[int, dict[str, jax.Array]] | None = None
         if self.step > 0 and not self.log.has_validation:  # killed between saving and validating
             self._validate_if_due()
-        self.stopwatch.start()
-        while self.step < self.config.train.steps and not self.interrupts.asked():
-            self.state, metrics = train_step(self.state, self.seed, self.knobs)
-            self.step += 1
-            if pending:  # one step late, so that the device never waits for the log
+        with self.clock.training():
+            while self.step < self.config.train.steps and not self.interrupts.asked():
+                self.state, metrics = train_step(self.state, self.seed, self.knobs)
+                self.step += 1
+                if pending:  # one step late, so that the device never waits for the log
+                    self._report(*pending)
+                pending = (self.step, metrics)
+                if not self._at_boundary():
+                    continue
                 self._report(*pending)
-            pending = (self.step, metrics)
-            if not self._at_boundary():
-                continue
-            self._report(*pending)
-            pending = None
-            self.stopwatch.stop()
-            self._boundary()
-            self.stopwatch.start()
-        if pending:
-            self._report(*pending)
-        self.stopwatch.stop()
+                pending = None
+                with self.clock.paused():
+                    self._boundary()
+            if pending:
+                self._report(*pending)
         return self.step == self.config.train.steps
 
     def _at_boundary(self) -> bool:
@@ -173,7 +151,7 @@ class _Run:
     def _boundary(self) -> None:
         """Checkpoint and validation, of a state that is known to be good."""
         if self._due(self.config.checkpoint.every):
-            self.checkpoints.save(self.step, self.state, self._clock())
+            self.checkpoints.save(self.step, self.state, self.clock.totals())
         self._validate_if_due()
 
     def _validate_if_due(self) -> None:
@@ -182,9 +160,17 @@ class _Run:
         summaries = self.evaluator(self.state.params, Stream.VALIDATION, self.interrupts.asked)
         if summaries is None:
             return
-        on, off = ({k: v["mean"] for k, v in summary.items()} for summary in summaries)
+        on, off = (
+            [{name: numbers["mean"] for name, numbers in summary.items()} for summary in seeds]
+            for seeds in zip(*summaries, strict=True)
+        )
         self.log.write(self.step, validation=on, validation_off=off)
-        self.progress.say("validation  " + contrast(self.learner.task.main_metric, *summaries))
+        self._say_contrast("validation", summaries)
+
+    def _say_contrast(self, title: str, summaries: list[tuple[Summary, Summary]]) -> None:
+        on, off = (across_seeds(seeds) for seeds in zip(*summaries, strict=True))
+        what = contrast(self.learner.task.main_metric, on, off, len(self.seeds.numbers))
+        self.progress.say(f"{title:12}{what}")
 
     def _report(self, step: int, metrics: dict[str, jax.Array]) -> None:
         """Logs the metrics of update `step`.
@@ -192,42 +178,42 @@ class _Run:
         Raises:
           PlasticityError: loss or gradient is not finite. The state is still the one before.
         """
-        values = {name: float(value) for name, value in jax.device_get(metrics).items()}
-        finite = math.isfinite(values["loss"]) and math.isfinite(values["grad_norm"])
-        if step % self.config.log.every == 0 or step == self.config.train.steps or not finite:
-            self.log.write(step, train=values)
-        if not finite:
+        seeds = [
+            {name: float(value) for name, value in values.items()}
+            for values in self.seeds.split(metrics)
+        ]
+        bad = [i for i, v in enumerate(seeds) if not math.isfinite(v["loss"] + v["grad_norm"])]
+        if step % self.config.log.every == 0 or step == self.config.train.steps or bad:
+            self.log.write(step, train=seeds)
+        if bad:
             self.progress.say()
-            raise PlasticityError(self._post_mortem(step, values))
+            raise PlasticityError(self._post_mortem(step, bad[0], seeds[bad[0]]))
         if step == 1 and self._learns_plasticity():
             # Plasticity without a gradient is never learned, and looks fine otherwise.
-            check_meta_gradient(values)
-        self.progress.update(step, values, self.stopwatch.seconds())
+            for values in seeds:
+                check_meta_gradient(values)
+        mean = {name: sum(v[name] for v in seeds) / len(seeds) for name in seeds[0]}
+        self.progress.update(step, mean, self.clock.training_seconds())
 
-    def _post_mortem(self, step: int, values: dict[str, float]) -> str:
+    def _post_mortem(self, step: int, which: int, values: dict[str, float]) -> str:
+        """What to say about the seed, counted from 0, that was first to diverge at `step`."""
+        state, seed = (self.seeds.pick(tree, which) for tree in (self.state, self.seed))
         try:
-            culprit = first_nonfinite(self.learner, self.state, self.seed, self.knobs)
+            culprit = first_nonfinite(self.learner, state, seed, self.knobs)
         except Exception as error:  # the run is over: say what is known rather than this
             culprit = f"not found, for the replay failed: {error}"
         saved = self.checkpoints.latest()
         last = f"{self.workdir.checkpoints}/{saved}" if saved is not None else "none yet"
         return (
-            f"step {step}: loss {values['loss']}, gradient norm {values['grad_norm']}. First "
-            f"quantity that is not finite: {culprit}. Last good checkpoint: {last}. Usual cures: a "
-            "smaller train.learning_rate or rule.eta0; rule.max_norm > 0."
+            f"step {step}, seed {self.seeds.numbers[which]}: loss {values['loss']}, gradient norm "
+            f"{values['grad_norm']}. First quantity that is not finite: {culprit}. "
+            f"Last good checkpoint: {last}. Usual cures: a smaller train.learning_rate or "
+            "rule.eta0; rule.max_norm > 0."
         )
 
-    def _clock(self) -> dict[str, float]:
-        """Seconds so far, those of earlier launches included."""
-        now = {
-            "wall_seconds": time.monotonic() - self.launched,
-            "compile_seconds": self.compile_seconds,
-            "train_seconds": self.stopwatch.seconds(),
-        }
-        return {name: seconds + now[name] for name, seconds in self.earlier.items()}
-
-    def _write_result(self, on: dict, off: dict) -> None:
-        clock, config = self._clock(), self.config
+    def _write_result(self, summaries: list[tuple[Summary, Summary]]) -> None:
+        clock, config = self.clock.totals(), self.config
+        on, off = (across_seeds(seeds) for seeds in zip(*summaries, strict=True))
         episodes = self.step * config.train.batch
         result = {
             "status": "complete",
@@ -240,9 +226,9 @@ class _Run:
             "metrics_plasticity_off": off,
             "wall_seconds": clock["wall_seconds"],
             "compile_seconds": clock["compile_seconds"],
-            "episodes_per_second": episodes / clock["train_seconds"],
+            "episodes_per_second": episodes * len(summaries) / clock["train_seconds"],
             "device": device_name(),
         }
-        write_json(self.workdir.result, result)
-        self.progress.say("test        " + contrast(self.learner.task.main_metric, on, off))
+        write_json(self.workdir.result, result | records_of(self.seeds, summaries))
+        self._say_contrast("test", summaries)
         self.progress.say(f"result: {self.workdir.result}")

@@ -16,6 +16,7 @@ from plasticity.model import BACKBONES
 from plasticity.registry import lookup, nearest
 from plasticity.rules import RULES
 from plasticity.tasks import TASKS
+from plasticity.unroll import PRODUCTS
 
 
 class ConfigError(ValueError):
@@ -27,6 +28,7 @@ CHOICES = {
     "rule.meta_gradient": META_GRADIENTS,
     "memory.engine": [build.AUTO, *ENGINES],
     "model.name": BACKBONES,
+    "model.products": PRODUCTS,
     "task.name": TASKS,
     "train.schedule": SCHEDULES,
 }
@@ -51,6 +53,8 @@ CONDITIONS: dict[str, Condition] = {
     "model.attention_window": NOT_NEGATIVE,
     "train.steps": POSITIVE,
     "train.batch": POSITIVE,
+    "train.num_seeds": POSITIVE,
+    "train.microbatch": NOT_NEGATIVE,
     "train.learning_rate": POSITIVE,
     "train.warmup": NOT_NEGATIVE,
     "train.weight_decay": NOT_NEGATIVE,
@@ -77,8 +81,12 @@ def validate(config: ConfigDict) -> None:
             value = _get(config, field)
             if not (math.isfinite(value) and holds(value)):
                 raise ConfigError(f"{field}={value!r} must be {wanted}")
+        if config.seed + config.train.num_seeds > 2**31:
+            raise ConfigError(
+                f"train.num_seeds={config.train.num_seeds} from seed={config.seed} on passes 2**31"
+            )
         _, settings = BACKBONES[config.model.name]
-        settings(**build.without(config.model, "name"))
+        settings(**build.without(config.model, "name", "products"))
         build.rule_settings(config)
         if config.memory.engine == "chunked" and config.memory.chunk == 0:
             raise ConfigError(

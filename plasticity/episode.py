@@ -35,12 +35,14 @@ class Network(NamedTuple):
     meta_gradient: "full" lets the outer gradient flow through every write. "truncated" treats fast
       weights as constants, as in the code published with Chaudhary 2025; alpha, beta, P and the
       modulator then learn nothing.
+    products: in which numbers `plasticity.unroll` multiplies matrices; a name of `PRODUCTS`.
     """
 
     backbone: Backbone
     rule: Rule
     memory: Memory
     meta_gradient: str = "full"
+    products: str = "default"
 
 
 class Parameters(NamedTuple):

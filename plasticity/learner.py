@@ -17,7 +17,12 @@ from plasticity.episode import Network, Parameters, Trace, init_parameters
 from plasticity.model.head import modulator_column
 from plasticity.registry import lookup
 from plasticity.rules import none
-from plasticity.sharding import episode_mesh, mean_over_devices, split_over_devices
+from plasticity.sharding import (
+    episode_mesh,
+    mean_over_devices,
+    mean_over_parts,
+    split_over_devices,
+)
 from plasticity.synapse import write_norm_squared
 from plasticity.types import Array, Episode, Key, PyTree, Scalar, Task
 from plasticity.unroll import run_episodes
@@ -65,6 +70,7 @@ class Learner:
       task: where episodes come from.
       make_network: knobs -> Network; called while tracing.
       batch: B, episodes per step.
+      microbatch: how many of them a device differentiates at once, at most; 0: all of its share.
       steps, warmup, schedule: linear warm-up to the learning rate over `warmup` steps, then
         "constant", or "cosine" down to zero at `steps`.
     """
@@ -75,6 +81,7 @@ class Learner:
     steps: int
     warmup: int
     schedule: str
+    microbatch: int = 0
 
     def init(self, seed: Array, knobs: Knobs) -> TrainState:
         """The state before the first step."""
@@ -104,7 +111,8 @@ class Learner:
             return metrics, grads
 
         index = jnp.arange(self.batch)
-        shared = mean_over_devices(gradient, episode_mesh(self.batch))
+        in_parts = mean_over_parts(gradient, self.microbatch)
+        shared = mean_over_devices(in_parts, episode_mesh(self.batch))
         metrics, grads = shared(index, state.params, seed, state.step, knobs)
         metrics["grad_norm"] = optax.tree.norm(grads)
         metrics |= plasticity_gradients(grads, self.task.outputs)

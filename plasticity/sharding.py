@@ -1,4 +1,4 @@
-"""Episodes spread over devices: parameters everywhere, each device its share of a batch.
+"""Episodes spread over devices and time: parameters everywhere, each device a share of a batch.
 
 One device per core is also the fastest way to use a CPU: the operations of a small network are too
 short to be worth splitting between threads.
@@ -7,6 +7,7 @@ short to be worth splitting between threads.
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
@@ -39,6 +40,31 @@ def mean_over_devices(function: Callable[..., PyTree], mesh: Mesh) -> Callable[.
         return jax.lax.pmean(function(index, *args), EPISODES)
 
     return _shard(share, mesh, PartitionSpec())
+
+
+def mean_over_parts(function: Callable[..., PyTree], most: int) -> Callable[..., PyTree]:
+    """function(index [B], *args) on equal parts of the index, one after the other, averaged.
+
+    Args:
+      function: its results are means over its part of the batch.
+      most: the largest size of a part; the largest divisor of B up to it is taken. 0: one part.
+    """
+
+    def run(index: Array, *args: PyTree) -> PyTree:
+        size = max(n for n in range(1, (most or len(index)) + 1) if len(index) % n == 0)
+        if size == len(index):
+            return function(index, *args)
+        parts = index.reshape(-1, size)
+
+        def add(total: PyTree, part: Array) -> tuple[PyTree, None]:
+            return jax.tree.map(jnp.add, total, function(part, *args)), None
+
+        shapes = jax.eval_shape(function, parts[0], *args)
+        zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+        total, _ = jax.lax.scan(add, zeros, parts)
+        return jax.tree.map(lambda a: a / len(parts), total)
+
+    return run
 
 
 def split_over_devices(function: Callable[..., PyTree], mesh: Mesh) -> Callable[..., PyTree]:

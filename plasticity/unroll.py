@@ -7,6 +7,7 @@ products. Episodes are mapped over the step, inside the scan, so that the gradie
 are summed over episodes by the products that form them.
 """
 
+import contextlib
 from typing import Any, NamedTuple
 
 import jax
@@ -25,7 +26,16 @@ from plasticity.episode import (
     step,
     step_key,
 )
+from plasticity.registry import lookup
 from plasticity.types import Array, FastState, Key, Outputs, PyTree, Write
+
+# In which numbers matrices are multiplied: what JAX calls a precision. Sums, and all state, keep
+# their type. On CPU XLA multiplies in float32 whatever is asked for.
+PRODUCTS = {
+    "default": None,  # the device's: float32 on CPU, TF32 on recent GPUs, bfloat16 on TPU
+    "float32": "float32",
+    "bfloat16": "BF16_BF16_F32",
+}
 
 
 class Between(NamedTuple):
@@ -56,11 +66,13 @@ def run_episodes(
     Returns:
       The trace, with a leading axis B everywhere.
     """
-    if network.memory.append_only and not network.rule.static:
-        return append_episodes(network, params, inputs, keys)
-    run = parallel_episode if network.rule.static else scan_episode
-    mapped = (0, None if keys is None else 0)
-    return jax.vmap(lambda x, key: run(network, params, x, key), in_axes=mapped)(inputs, keys)
+    precision = lookup(PRODUCTS, network.products, "model.products")
+    with jax.default_matmul_precision(precision) if precision else contextlib.nullcontext():
+        if network.memory.append_only and not network.rule.static:
+            return append_episodes(network, params, inputs, keys)
+        run = parallel_episode if network.rule.static else scan_episode
+        mapped = (0, None if keys is None else 0)
+        return jax.vmap(lambda x, key: run(network, params, x, key), in_axes=mapped)(inputs, keys)
 
 
 def run_episode(

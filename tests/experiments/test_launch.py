@@ -235,7 +235,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(program, tmp_path):
     ]
     code, _, err = program("launch", *arguments(tmp_path / "run", *flags))
     assert code == 1, err
-    assert re.search(r"error: step \d+: loss", err)
+    assert re.search(r"error: step \d+, seed 0: loss", err)
     assert re.search(r"First quantity that is not finite: (parameter|output|write|the)", err)
     assert "Last good checkpoint" in err
     assert "Traceback" not in err

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from experiments import metrics as module
-from experiments.metrics import MetricsLog, Progress, summarise
+from experiments.metrics import MetricsLog, Progress, across_seeds, summarise
 
 
 def test_intervals_are_normal_and_95_percent():
@@ -22,21 +22,43 @@ def test_a_resumed_log_drops_what_will_be_written_again(tmp_path):
     path = tmp_path / "metrics.jsonl"
     rows = [{"step": s, "split": "train", "loss": 1.0} for s in (1, 2, 3)]
     path.write_text("".join(json.dumps(r) + "\n" for r in rows) + '{"step": 2, "spl')
-    log = MetricsLog(path, first_step=2, tensorboard=False)
-    log.write(3, train={"loss": 0.5, "bad": float("nan")})
+    log = MetricsLog(path, first_step=2, seeds=[0], tensorboard=False)
+    log.write(3, train=[{"loss": 0.5, "bad": float("nan")}])
     log.close()
     kept = [json.loads(line) for line in path.read_text().splitlines()]
     assert kept == [*rows[:2], {"step": 3, "split": "train", "loss": 0.5, "bad": None}]
 
 
 def test_the_log_knows_whether_a_step_was_validated(tmp_path):
-    log = MetricsLog(tmp_path / "metrics.jsonl", 0, tensorboard=False)
-    log.write(2, validation={"loss": 1.0}, validation_off={"loss": 2.0})
+    log = MetricsLog(tmp_path / "metrics.jsonl", 0, [0], tensorboard=False)
+    log.write(2, validation=[{"loss": 1.0}], validation_off=[{"loss": 2.0}])
     log.close()
     for step, validated in ((2, True), (3, False)):
-        log = MetricsLog(tmp_path / "metrics.jsonl", step, tensorboard=False)
+        log = MetricsLog(tmp_path / "metrics.jsonl", step, [0], tensorboard=False)
         assert log.has_validation == validated
         log.close()
+
+
+def test_several_seeds_have_lines_of_their_own(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    log = MetricsLog(path, 0, [3, 4], tensorboard=False)
+    log.write(1, train=[{"loss": 1.0}, {"loss": 2.0}])
+    log.close()
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert rows == [
+        {"step": 1, "split": "train", "seed": 3, "loss": 1.0},
+        {"step": 1, "split": "train", "seed": 4, "loss": 2.0},
+    ]
+
+
+def test_seeds_are_summarised_by_students_t():
+    only = {"m": {"mean": 1.0, "ci95": 0.5, "n": 10}}
+    assert across_seeds([only]) == only
+    told = across_seeds([{"m": {"mean": v, "ci95": 9.0, "n": 10}} for v in (1.0, 2.0, 6.0)])["m"]
+    assert told["n"] == 3
+    assert told["mean"] == pytest.approx(3.0)
+    # The standard error of 1, 2, 6 is sqrt(7 / 3); t of 2 degrees of freedom is 4.3027.
+    assert told["ci95"] == pytest.approx(4.30265 * (7 / 3) ** 0.5, rel=1e-5)
 
 
 class Screen(io.StringIO):

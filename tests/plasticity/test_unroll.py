@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import optax
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,8 +12,9 @@ from plasticity.memory import ENGINES
 from plasticity.rules import RULES
 from plasticity.types import Rule, Write
 from plasticity.unroll import run_episodes
-from tests.networks import INPUTS, make_network, make_params
+from tests.networks import INPUTS, STEPS, make_network, make_params
 from tests.plasticity.test_episode import assert_trees_close
+from tests.rounding import as_rounded
 
 PLASTIC = [name for name in RULES if not RULES[name]().static]
 FAST = [name for name in ENGINES if name != "dense"]
@@ -151,3 +153,36 @@ def test_chunks_bound_the_memory_of_training():
     long, short = (temporary_megabytes("chunked", 16, steps) for steps in (256, 128))
     assert long < 2.2 * short
     assert long < 0.25 * temporary_megabytes("dense", 0, 256)
+
+
+@pytest.mark.parametrize("rule", PLASTIC)
+def test_products_in_bfloat16_keep_sums_and_state_in_float32(rule):
+    """Emulated, for a CPU multiplies in float32 whatever is asked for; -s shows the errors."""
+    options = {"rule_settings": {"max_norm": 1.0}, "model": {"layers": 2}}
+    exact = make_network(rule, engine="factored", **options)
+    params = make_params(exact)
+    inputs = jax.random.normal(jax.random.key(4), (8, STEPS, INPUTS))
+
+    def answers(network):
+        def loss(params):
+            outputs = run_episodes(network, params, inputs).outputs.task
+            return (outputs**2).mean(), outputs
+
+        return jax.value_and_grad(loss, has_aux=True)
+
+    rounded = as_rounded(answers(exact._replace(products="bfloat16")))
+    ((_, fine), fine_grads), ((_, coarse), coarse_grads) = (
+        jax.jit(f)(params) for f in (answers(exact), rounded)
+    )
+    assert coarse.dtype == jnp.float32
+
+    def error(a, b):
+        return float(optax.tree.norm(jax.tree.map(jnp.subtract, a, b)) / optax.tree.norm(a))
+
+    errors = error(fine, coarse), error(fine_grads, coarse_grads)
+    print(
+        f"\n{rule}: products in bfloat16 change outputs by {errors[0]:.1e}, "
+        f"gradients by {errors[1]:.1e}"
+    )
+    assert 1e-4 < errors[0] < 2e-2
+    assert 1e-4 < errors[1] < 1e-1

@@ -1,0 +1,54 @@
+"""What a device that multiplies in bfloat16 computes, on one that does not."""
+
+import jax
+from jax import lax
+from jax.extend.core import ClosedJaxpr, Literal
+
+ALGORITHM = lax.DotAlgorithmPreset.BF16_BF16_F32
+
+
+def as_rounded(function):
+    """The function with the operands of its bfloat16 products rounded; sums stay as they are."""
+
+    def run(*args):
+        program, shape = jax.make_jaxpr(function, return_shape=True)(*args)
+        out = _evaluate(program, *jax.tree.leaves(args))
+        return jax.tree.unflatten(jax.tree.structure(shape), out)
+
+    return run
+
+
+def _evaluate(program, *args):
+    env = dict(zip(program.jaxpr.constvars, program.consts, strict=True))
+    env |= dict(zip(program.jaxpr.invars, args, strict=True))
+
+    def read(atom):
+        return atom.val if isinstance(atom, Literal) else env[atom]
+
+    for eqn in program.jaxpr.eqns:
+        env.update(zip(eqn.outvars, _apply(eqn, [read(v) for v in eqn.invars]), strict=True))
+    return [read(v) for v in program.jaxpr.outvars]
+
+
+def _apply(eqn, values):
+    name, params = eqn.primitive.name, eqn.params
+    if name == "dot_general" and params["precision"] == ALGORITHM:
+        values = [lax.reduce_precision(v, exponent_bits=8, mantissa_bits=7) for v in values]
+        return [lax.dot_general(*values, params["dimension_numbers"])]
+    if name == "scan":
+        fixed, carried = params["num_consts"], params["num_carry"]
+        consts, carry = values[:fixed], values[fixed : fixed + carried]
+
+        def body(carry, xs):
+            out = _evaluate(params["jaxpr"], *consts, *carry, *xs)
+            return out[:carried], out[carried:]
+
+        carry, ys = lax.scan(
+            body, carry, values[fixed + carried :], params["length"], params["reverse"]
+        )
+        return [*carry, *ys]
+    for inner in params.values():
+        if isinstance(inner, ClosedJaxpr):
+            return _evaluate(inner, *values)
+    out = eqn.primitive.bind(*values, **params)
+    return out if eqn.primitive.multiple_results else [out]
