@@ -16,11 +16,12 @@ from experiments import processor
 from experiments.validate import ConfigError
 from experiments.workdir import WorkdirError
 from plasticity.checks import PlasticityError
+from plasticity.data import DataError
 from plasticity.registry import nearest
 
 USAGE_ERROR = 2  # the command or the config is wrong: nothing was started
 RUN_ERROR = 1  # the run itself failed
-USER_ERRORS = (ConfigError, WorkdirError)
+USER_ERRORS = (ConfigError, WorkdirError, DataError)
 
 
 def run(main: Callable[[], int | None]) -> None:
