@@ -13,8 +13,12 @@ from plasticity.registry import lookup
 from plasticity.rules import RULES
 
 
-def get_config() -> config_dict.ConfigDict:
-    """Defaults: the paper's network and rule, with the full meta-gradient."""
+def get_config(model: str = "transformer") -> config_dict.ConfigDict:
+    """Defaults: the paper's network and rule, with the full meta-gradient.
+
+    Args:
+      model: the backbone, on which the fields of `config.model` depend.
+    """
     config = config_dict.ConfigDict()
     config.seed = 0  # of initial weights, episodes and dropout
 
@@ -37,16 +41,14 @@ def get_config() -> config_dict.ConfigDict:
     config.memory.chunk = -1  # steps per chunk; 0: whole episodes (not chunked); -1: chosen
 
     config.model = config_dict.ConfigDict()
-    config.model.name = "transformer"  # transformer
+    config.model.name = model  # transformer | prototypical
     config.model.products = "default"  # of matrices: default (the device's) | float32 | bfloat16
-    config.model.layers = 2
-    config.model.heads = 4
-    config.model.width = 128
-    config.model.feed_forward = 256
-    config.model.auxiliary = 4  # outputs that only the internal loss hears
-    config.model.dropout = 0.1
-    config.model.attention_window = 0  # 0: full; k: the last k steps and the present one
-    config.model.position = "none"  # none | learned | rotary
+    lookup(MODELS, model, "model.name")(config.model)
+
+    config.encoder = config_dict.ConfigDict()  # of tasks whose inputs are images: Conv-4
+    config.encoder.filters = 64
+    config.encoder.norm = "group"  # group (8 channels) | instance | layer
+    config.encoder.projection = 0  # width of a linear map behind it; 0: none
 
     config.train = config_dict.ConfigDict()
     config.train.steps = 1000
@@ -72,6 +74,24 @@ def get_config() -> config_dict.ConfigDict:
     config.log.every = 20  # steps between lines of metrics.jsonl
     config.log.tensorboard = False  # needs the extra `tensorboard`
     return config
+
+
+def _transformer(model: config_dict.ConfigDict) -> None:
+    model.layers = 2
+    model.heads = 4
+    model.width = 128
+    model.feed_forward = 256
+    model.auxiliary = 4  # outputs that only the internal loss hears
+    model.dropout = 0.1
+    model.attention_window = 0  # 0: full; k: the last k steps and the present one; -1: that alone
+    model.position = "none"  # none | learned | rotary
+
+
+def _prototypical(model: config_dict.ConfigDict) -> None:
+    model.temperature = 1.0  # divides the distances
+
+
+MODELS = {"transformer": _transformer, "prototypical": _prototypical}
 
 
 def with_rule(

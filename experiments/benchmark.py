@@ -2,7 +2,7 @@ r"""Speed and memory of the engines on one config.
 
 python -m experiments.benchmark --config=configs/copying.py:hebbian --engines=dense,factored \
     --out=bench.json [--rules=hebbian,gradient] [--alphas=per_synapse] [--meta_gradients=full] \
-    [--repeats=5] [--config.x.y=v]
+    [--microbatches=0,4] [--repeats=5] [--config.x.y=v]
 
 Per combination: training and forward-only episodes per second (median of `repeats` after a warm-up;
 spread: half the range between fastest and slowest, of the median), seconds to compile without a
@@ -32,7 +32,6 @@ from ml_collections import ConfigDict
 from experiments import build, cli
 from experiments.validate import ConfigError, validate
 from experiments.workdir import device_name
-from plasticity.learner import Knobs
 from plasticity.memory import ENGINES
 from plasticity.sharding import episode_mesh, replicate
 
@@ -41,6 +40,7 @@ ENGINE_NAMES = flags.DEFINE_list("engines", list(ENGINES), "engines to compare; 
 RULE_NAMES = flags.DEFINE_list("rules", [], "rules; default: the config's")
 ALPHAS = flags.DEFINE_list("alphas", [], "modes of alpha; default: the config's")
 META_GRADIENTS = flags.DEFINE_list("meta_gradients", [], "full, truncated; default: the config's")
+MICROBATCHES = flags.DEFINE_list("microbatches", [], "train.microbatch; default: the config's")
 REPEATS = flags.DEFINE_integer("repeats", 5, "timed repetitions", lower_bound=1)
 OUT = flags.DEFINE_string("out", None, "JSON file to write; never overwritten")
 COLUMNS = (
@@ -49,6 +49,7 @@ COLUMNS = (
     ("chunk", "chunk", "{}"),
     ("alpha", "alpha", "{}"),
     ("meta", "meta_gradient", "{}"),
+    ("micro", "microbatch", "{}"),
     ("train eps/s", "train_episodes_per_second", "{:.1f}"),
     ("+-", "spread", "{:.0%}"),
     ("forward eps/s", "forward_episodes_per_second", "{:.1f}"),
@@ -112,7 +113,7 @@ def benchmark(config: ConfigDict, rates: dict[str, float], repeats: int) -> dict
     """One record."""
     learner = build.make_learner(config)
     mesh = episode_mesh(learner.batch)
-    knobs = Knobs(*(jnp.asarray(k, jnp.float32) for k in build.make_knobs(config)))
+    knobs = build.make_knobs(config, learner.task)
     seed = jnp.asarray(config.seed, jnp.int32)
     state = jax.jit(learner.init)(seed, knobs)
     state, seed, knobs = replicate((state, seed, knobs), mesh)
@@ -140,6 +141,7 @@ def benchmark(config: ConfigDict, rates: dict[str, float], repeats: int) -> dict
         "alpha": config.rule.alpha,
         "meta_gradient": config.rule.meta_gradient,
         "batch": learner.batch,
+        "microbatch": learner.microbatch,
         "steps": learner.task.steps,
         "train_episodes_per_second": learner.batch / median,
         "spread": (max(seconds) - min(seconds)) / 2 / median,
@@ -161,8 +163,12 @@ def combinations(config: ConfigDict) -> Iterator[ConfigDict]:
     rules = RULE_NAMES.value or [config.rule.name]
     alphas = ALPHAS.value or [config.rule.alpha]
     metas = META_GRADIENTS.value or [config.rule.meta_gradient]
-    for rule, alpha, meta, engine in itertools.product(rules, alphas, metas, ENGINE_NAMES.value):
+    micro = [int(size) for size in MICROBATCHES.value] or [config.train.microbatch]
+    for rule, alpha, meta, engine, most in itertools.product(
+        rules, alphas, metas, ENGINE_NAMES.value, micro
+    ):
         one = config.copy_and_resolve_references()
+        one.train.microbatch = most
         one.rule.update({"name": rule, "alpha": alpha, "meta_gradient": meta})
         one.memory.engine = engine
         validate(one)

@@ -5,12 +5,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
+import numpy as np
 from ml_collections import ConfigDict
 
-from plasticity.episode import Network
-from plasticity.learner import Knobs, Learner
+from plasticity.learner import Knobs, Learner, Stream
 from plasticity.memory import ENGINES, choose, chunk_for
-from plasticity.model import BACKBONES
+from plasticity.model import BACKBONES, EncoderSettings
+from plasticity.network import Network
 from plasticity.rules import RULES, RuleSettings
 from plasticity.tasks import TASKS
 from plasticity.types import LayerShape, Task
@@ -33,15 +34,21 @@ def rule_settings(config: ConfigDict) -> RuleSettings:
     return RuleSettings(**without(config.rule, "name", "meta_gradient"))
 
 
-def make_knobs(config: ConfigDict) -> Knobs:
-    """The continuous hyper-parameters, which are inputs of the compiled program."""
-    return Knobs(
-        eta0=config.rule.eta0,
-        max_norm=config.rule.max_norm,
-        learning_rate=config.train.learning_rate,
-        weight_decay=config.train.weight_decay,
-        clip=config.train.clip,
-    )
+# Splits of the task's data, by what they are for.
+SPLITS = {Stream.TRAIN: "train", Stream.VALIDATION: "validation", Stream.TEST: "test"}
+
+
+def make_knobs(config: ConfigDict, task: Task, stream: Stream = Stream.TRAIN) -> Knobs:
+    """The inputs of the compiled program: continuous hyper-parameters, and the task's data."""
+    numbers = {
+        "eta0": config.rule.eta0,
+        "max_norm": config.rule.max_norm,
+        "learning_rate": config.train.learning_rate,
+        "weight_decay": config.train.weight_decay,
+        "clip": config.train.clip,
+    }
+    data = None if task.data is None else task.data[SPLITS[stream]]
+    return Knobs(**{name: np.float32(value) for name, value in numbers.items()}, data=data)
 
 
 def choose_memory(config: ConfigDict, shapes: Iterable[LayerShape], steps: int) -> tuple[str, int]:
@@ -63,12 +70,8 @@ def make_learner(config: ConfigDict) -> Learner:
     """The learner of a validated config."""
     task = make_task(config)
     make_backbone, settings = BACKBONES[config.model.name]
-    backbone = make_backbone(
-        settings(**without(config.model, "name", "products")),
-        inputs=task.inputs,
-        outputs=task.outputs,
-        steps=task.steps,
-    )
+    model = settings(**without(config.model, "name", "products"))
+    backbone = make_backbone(model, EncoderSettings(**config.encoder), task.shape)
     static_settings = rule_settings(config)
     engine, chunk = choose_memory(config, backbone.shapes.values(), task.steps)
     memory = ENGINES[engine](chunk)

@@ -19,11 +19,12 @@ from absl import flags
 from experiments import cli
 from experiments.trace_format import GoldenTrace, plastic_layers, trace_names
 from experiments.validate import ConfigError
-from plasticity.episode import Network, Parameters, Trace
 from plasticity.memory import ENGINES, replay
-from plasticity.model.transformer import TransformerSettings, transformer
+from plasticity.model import EncoderSettings, TransformerSettings, transformer
+from plasticity.network import Network, Parameters, Trace
 from plasticity.rules import RULES, RuleSettings
 from plasticity.synapse import scaled_matrix
+from plasticity.types import TaskShape
 from plasticity.unroll import run_episode
 
 TRACE = flags.DEFINE_string("trace", None, "a .npz file in the format of tests/golden/README.md")
@@ -83,7 +84,7 @@ def make_network(trace: GoldenTrace, engine: str, chunk: int) -> Network:
     outputs = trace["trace/logits"].shape[-1]
     rule = RuleSettings(eta0=float(trace["eta0"]), max_norm=float(trace["max_norm"]))
     return Network(
-        backbone=transformer(settings, inputs=inputs, outputs=outputs, steps=steps),
+        backbone=transformer(settings, EncoderSettings(), TaskShape(inputs, outputs, steps)),
         # Static rules too are replayed step by step, as they were recorded.
         rule=RULES[trace.rule](rule)._replace(static=False),
         memory=ENGINES[engine](chunk),

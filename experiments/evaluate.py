@@ -16,8 +16,9 @@ from experiments.metrics import across_seeds, summarise
 from experiments.seeds import Seeds
 from experiments.validate import ConfigError
 from experiments.workdir import Workdir, WorkdirError, differences, write_json
-from plasticity.episode import Parameters
-from plasticity.learner import Knobs, Learner, Stream, TrainState
+from plasticity.learner import Learner, Stream, TrainState
+from plasticity.network import Parameters
+from plasticity.rules import RULES
 from plasticity.sharding import episode_mesh, replicate
 
 Summary = dict[str, dict[str, float]]
@@ -28,10 +29,10 @@ FREE_SECTIONS = ("seed", "task", "rule", "memory", "evaluate", "checkpoint", "lo
 class Evaluator:
     """Compiled evaluation of one learner: `evaluator(params, Stream.TEST)` -> [(on, off)]."""
 
-    def __init__(self, learner: Learner, seeds: Seeds, knobs: Knobs, config: ConfigDict):
-        self._seeds = seeds
+    def __init__(self, learner: Learner, seeds: Seeds, config: ConfigDict):
+        self._seeds, self._config, self._task = seeds, config, learner.task
+        self._static = RULES[config.rule.name]().static
         self._mesh = episode_mesh(config.evaluate.batch)
-        self._arguments = replicate((seeds.array, knobs), self._mesh)
         self._episodes, self._batch = config.evaluate.episodes, config.evaluate.batch
 
         def metrics(params, seed, split, index, knobs, on):
@@ -44,10 +45,14 @@ class Evaluator:
         self, params: Parameters, split: Stream, stop: Callable[[], bool] = lambda: False
     ) -> list[tuple[Summary, Summary]] | None:
         """Each seed's summaries with plasticity on and off; None if `stop` turned true."""
-        params = replicate(params, self._mesh)
-        seed, knobs = self._arguments
-        summaries = []
+        knobs = build.make_knobs(self._config, self._task, split)
+        arguments = (params, self._seeds.array, knobs)
+        params, seed, knobs = replicate(arguments, self._mesh)
+        summaries: list[list[Summary]] = []
         for on in (True, False):
+            if summaries and self._static:  # there is nothing to switch off
+                summaries.append(summaries[0])
+                continue
             parts = []
             for first in range(0, self._episodes, self._batch):
                 if stop():
@@ -97,10 +102,9 @@ def evaluate(config: ConfigDict, path: str) -> int:
                 f"{field}={here!r}, but the net in --workdir={workdir.path} was trained with "
                 f"{there!r}"
             )
-    learner, knobs = build.make_learner(config), build.make_knobs(config)
-    seeds = Seeds(config)
-    like = _shapes(build.make_learner(trained), seeds, build.make_knobs(trained))
-    wanted = _shapes(learner, seeds, knobs)
+    learner, seeds = build.make_learner(config), Seeds(config)
+    like = _shapes(build.make_learner(trained), seeds, trained)
+    wanted = _shapes(learner, seeds, config)
     if jax.tree.map(jnp.shape, like) != jax.tree.map(jnp.shape, wanted):
         raise ConfigError(
             "the parameters of this config have other shapes than the trained ones: "
@@ -111,7 +115,7 @@ def evaluate(config: ConfigDict, path: str) -> int:
         raise WorkdirError(f"--workdir={workdir.path} holds no checkpoint yet")
     state, _ = checkpoints.restore(like)
     checkpoints.close()
-    summaries = Evaluator(learner, seeds, knobs, config)(state.params, Stream.TEST)
+    summaries = Evaluator(learner, seeds, config)(state.params, Stream.TEST)
     assert summaries is not None  # nothing stops it
     on, off = (across_seeds(own) for own in zip(*summaries, strict=True))
     step = int(np.max(state.step))
@@ -129,7 +133,8 @@ def evaluate(config: ConfigDict, path: str) -> int:
     return 0
 
 
-def _shapes(learner: Learner, seeds: Seeds, knobs: Knobs) -> TrainState:
+def _shapes(learner: Learner, seeds: Seeds, config: ConfigDict) -> TrainState:
+    knobs = build.make_knobs(config, learner.task)
     return jax.eval_shape(seeds.map(learner.init, True, False), seeds.array, knobs)
 
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.validate import ConfigError
-from plasticity.episode import Parameters
+from plasticity.network import Parameters
 from plasticity.rules import RULES
 from plasticity.types import Plasticity, Synapse
 

@@ -4,7 +4,6 @@ import math
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -21,7 +20,7 @@ from plasticity.checks import (
     check_meta_gradient,
     first_nonfinite,
 )
-from plasticity.learner import Knobs, Stream, TrainState
+from plasticity.learner import Stream, TrainState
 from plasticity.sharding import episode_mesh, replicate
 
 
@@ -42,7 +41,7 @@ def train(config: ConfigDict, path: str) -> int:
         if workdir.result.exists():
             print(f"{workdir.path} is complete: see {workdir.result}. Nothing to do.")
             return 0
-        write_manifest(workdir, config)
+        write_manifest(workdir, config, build.make_task(config).checksum)
         with Interrupts() as interrupts:
             return _Run(config, workdir, interrupts).run()
 
@@ -54,10 +53,10 @@ class _Run:
         self.config, self.workdir, self.interrupts = config, workdir, interrupts
         self.learner = build.make_learner(config)
         self.mesh = episode_mesh(config.train.batch)
-        knobs = Knobs(*(jnp.asarray(k, jnp.float32) for k in build.make_knobs(config)))
+        knobs = build.make_knobs(config, self.learner.task)
         self.seeds = Seeds(config)
         self.seed, self.knobs = replicate((self.seeds.array, knobs), self.mesh)
-        self.evaluator = Evaluator(self.learner, self.seeds, self.knobs, config)
+        self.evaluator = Evaluator(self.learner, self.seeds, config)
         self.checkpoints = Checkpoints(workdir.checkpoints, config.checkpoint.keep)
         self.clock = Clock()
         self.state = replicate(self._initial_state(), self.mesh)

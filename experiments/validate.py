@@ -9,13 +9,14 @@ from ml_collections import ConfigDict
 
 from configs import base
 from experiments import build
-from plasticity.episode import META_GRADIENTS
 from plasticity.learner import SCHEDULES
 from plasticity.memory import ENGINES
-from plasticity.model import BACKBONES
+from plasticity.model import BACKBONES, EncoderSettings
+from plasticity.network import META_GRADIENTS
 from plasticity.registry import lookup, nearest
 from plasticity.rules import RULES
 from plasticity.tasks import TASKS
+from plasticity.types import Task
 from plasticity.unroll import PRODUCTS
 
 
@@ -50,7 +51,9 @@ CONDITIONS: dict[str, Condition] = {
     "model.feed_forward": POSITIVE,
     "model.auxiliary": NOT_NEGATIVE,
     "model.dropout": FRACTION,
-    "model.attention_window": NOT_NEGATIVE,
+    "model.attention_window": ("-1, 0 or a number of steps", lambda v: v >= -1),
+    "encoder.filters": POSITIVE,
+    "encoder.projection": NOT_NEGATIVE,
     "train.steps": POSITIVE,
     "train.batch": POSITIVE,
     "train.num_seeds": POSITIVE,
@@ -78,6 +81,9 @@ def validate(config: ConfigDict) -> None:
             lookup(dict.fromkeys(choices), _get(config, field), field)
         _check_fields("task", config.task, ["name", *_parameters(TASKS[config.task.name])])
         for field, (wanted, holds) in CONDITIONS.items():
+            section, _, name = field.rpartition(".")
+            if section == "model" and name not in config.model:
+                continue  # of another backbone
             value = _get(config, field)
             if not (math.isfinite(value) and holds(value)):
                 raise ConfigError(f"{field}={value!r} must be {wanted}")
@@ -93,16 +99,33 @@ def validate(config: ConfigDict) -> None:
                 "memory.chunk=0 must be at least 1, or -1, for memory.engine='chunked'; the engine "
                 "that keeps an episode in one piece is 'factored'"
             )
-        build.make_task(config)
+        EncoderSettings(**config.encoder)
+        _check_together(config, build.make_task(config))
     except ConfigError:
         raise
     except (ValueError, TypeError) as error:  # raised by the library, which names the field
         raise ConfigError(str(error)) from error
 
 
+def _check_together(config: ConfigDict, task: Task) -> None:
+    """What a backbone asks of its task and rule."""
+    if config.model.name != "prototypical":
+        return
+    if config.rule.name != "none":
+        raise ConfigError(
+            f"rule.name={config.rule.name!r} must be 'none' for model.name='prototypical', which "
+            "has no plastic layer"
+        )
+    if not hasattr(config.task, "order") or config.task.order != "independent":
+        raise ConfigError(
+            "model.name='prototypical' needs a few-shot task with task.order='independent'"
+        )
+
+
 def _check_structure(config: ConfigDict) -> None:
     """Fields and types must be those of `configs/base.py`, plus `task`."""
-    defaults = base.get_config()
+    name = config.model.name if isinstance(config.get("model"), ConfigDict) else "transformer"
+    defaults = base.get_config(name)
     _check_fields("", config, [*defaults, "task"])
     for name, default in defaults.items():
         if not isinstance(default, ConfigDict):

@@ -107,8 +107,11 @@ class Workdir:
             yield
 
 
-def write_manifest(workdir: Workdir, config: ConfigDict) -> None:
-    """Records this launch. The first one stands at the top, later ones under `resumed`."""
+def write_manifest(workdir: Workdir, config: ConfigDict, data_checksum: str | None) -> None:
+    """Records this launch. The first one stands at the top, later ones under `resumed`.
+
+    `data_checksum`: of the task's images; None: it makes its episodes itself.
+    """
     launch = {
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "argv": sys.argv,
@@ -120,8 +123,7 @@ def write_manifest(workdir: Workdir, config: ConfigDict) -> None:
         "host": {"machine": platform.machine(), "cores": os.cpu_count()},
     }
     if not workdir.manifest.exists():
-        # The synthetic tasks read no data; tasks that do put the checksum of their arrays here.
-        first = launch | {"seed": config.seed, "data_checksum": None, "resumed": []}
+        first = launch | {"seed": config.seed, "data_checksum": data_checksum, "resumed": []}
         write_json(workdir.manifest, first)
         return
     manifest = json.loads(workdir.manifest.read_text())

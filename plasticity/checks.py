@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from plasticity.learner import Knobs, Learner, Stream, TrainState
 from plasticity.memory import replay
+from plasticity.steps import length
 from plasticity.types import Array, PyTree
 from plasticity.unroll import run_episode
 
@@ -50,13 +51,15 @@ def first_nonfinite(learner: Learner, state: TrainState, seed: Array, knobs: Kno
     if bad:
         return f"parameter {bad}"
     network = learner.make_network(knobs)
-    episodes = learner.episodes(seed, Stream.TRAIN, state.step, jnp.arange(learner.batch))
+    episodes = learner.episodes(
+        seed, Stream.TRAIN, state.step, jnp.arange(learner.batch), knobs.data
+    )
     bad = _first_bad(jax.tree.map(_finite, episodes))
     if bad:
         return f"the episodes themselves ({bad})"
 
-    def flags(inputs: Array) -> dict[str, PyTree]:
-        trace = run_episode(network, state.params, inputs)
+    def flags(inputs: PyTree, queries: PyTree) -> dict[str, PyTree]:
+        trace = run_episode(network, state.params, inputs, None, queries)
         by_step = {"output": trace.outputs, "write": trace.writes}
         by_step = jax.tree.map(jax.vmap(_finite), by_step)
         fast = {
@@ -65,12 +68,16 @@ def first_nonfinite(learner: Learner, state: TrainState, seed: Array, knobs: Kno
         }
         return by_step | {"fast weight": fast}  # every leaf [T]
 
-    finite = jax.tree.map(lambda f: f.all(0), jax.jit(jax.vmap(flags))(episodes.inputs))
-    for t in range(learner.task.steps):
-        for kind in ("output", "write", "fast weight"):
+    finite = jax.tree.map(
+        lambda f: f.all(0), jax.jit(jax.vmap(flags))(episodes.inputs, episodes.queries)
+    )
+    steps = learner.task.steps
+    for t in range(length(finite["output"])):
+        for kind in ("output", "write", "fast weight") if t < steps else ("output",):
             bad = _first_bad(jax.tree.map(lambda f, t=t: f[t], finite[kind]))
             if bad:
-                return f"{kind} {bad} at step {t} of the episode"
+                when = f"step {t} of the episode" if t < steps else f"query {t - steps}"
+                return f"{kind} {bad} at {when}"
     grad = jax.jit(jax.value_and_grad(learner.loss, has_aux=True))
     (loss, _), grads = grad(state.params, seed, state.step, jnp.arange(learner.batch), knobs)
     if not jnp.isfinite(loss):

@@ -4,83 +4,23 @@ Order within step t: read w_t -> outputs y_t and modulator g_t -> write -> w_{t+
 at t is therefore first readable at t + 1.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from plasticity.memory import advance, append
+from plasticity.network import Entry, EpisodeState, Network, Parameters, Trace, float_type
+from plasticity.steps import join, length, no_fast_weights
 from plasticity.types import (
     Activity,
     Array,
-    Backbone,
-    FastState,
     Forward,
     Key,
-    Memory,
     Outputs,
-    Plasticity,
     PyTree,
-    Rule,
-    Write,
 )
-
-META_GRADIENTS = ("full", "truncated")
-
-
-class Network(NamedTuple):
-    """A backbone with plastic layers, the rule that writes them, the memory that holds them.
-
-    meta_gradient: "full" lets the outer gradient flow through every write. "truncated" treats fast
-      weights as constants, as in the code published with Chaudhary 2025; alpha, beta, P and the
-      modulator then learn nothing.
-    products: in which numbers `plasticity.unroll` multiplies matrices; a name of `PRODUCTS`.
-    """
-
-    backbone: Backbone
-    rule: Rule
-    memory: Memory
-    meta_gradient: str = "full"
-    products: str = "default"
-
-
-class Parameters(NamedTuple):
-    """What the outer loop learns."""
-
-    slow: PyTree
-    plasticity: Plasticity
-
-
-class EpisodeState(NamedTuple):
-    """What a step sees of the steps before it."""
-
-    fast: dict[str, FastState]
-    past: Sequence[PyTree]  # the backbone's segments
-
-
-class Entry(NamedTuple):
-    """What one step adds to the state."""
-
-    writes: dict[str, Write]
-    past: PyTree
-
-
-class Trace(NamedTuple):
-    """A whole episode."""
-
-    outputs: Outputs  # [T, ...]
-    writes: dict[str, Write]  # {layer: [T, ...]}; empty under a static rule
-    fast: dict[str, PyTree]  # {layer: base of the memory after the last write}; or empty
-
-
-def init_parameters(network: Network, key: Key) -> Parameters:
-    """Slow weights, and the rule's own parameters."""
-    slow_key, rule_key = jax.random.split(key)
-    backbone = network.backbone
-    return Parameters(
-        backbone.init(slow_key), network.rule.init(rule_key, backbone.shapes, backbone.head)
-    )
 
 
 def _observe(
@@ -96,7 +36,7 @@ def _observe(
             ]
 
         prepared = jax.tree.map(lambda a: a[None], x)
-        out = network.backbone.forward(params.slow, state.past, prepared, t[None], fast, key)
+        out = network.backbone.forward(params.slow, state.past, prepared, t[None], fast, key, False)
         out = out._replace(
             outputs=jax.tree.map(lambda a: a[0], out.outputs),
             activities=jax.tree.map(lambda a: a[0], out.activities),
@@ -111,7 +51,7 @@ def _observe(
         return out.outputs, out.activities, out.entry
     # The gradient of a zero added to post is the credit; no weight-shaped gradient is ever formed.
     shapes = network.backbone.shapes
-    dtype = jax.tree.leaves(params.slow)[0].dtype
+    dtype = float_type(params)
     probe = {name: jnp.zeros((shape.outputs,), dtype) for name, shape in shapes.items()}
     credit, out = jax.grad(forward, has_aux=True)(probe)
     activities = {name: a._replace(credit=credit[name]) for name, a in out.activities.items()}
@@ -131,10 +71,7 @@ def step(
       t: position, [] int32.
       key: seeds dropout; None: no dropout.
     """
-    if network.meta_gradient == "truncated":
-        params = params._replace(plasticity=jax.lax.stop_gradient(params.plasticity))
-        # Writes are constants already; saying so here spares the adjoint of every read.
-        state = state._replace(fast=jax.lax.stop_gradient(state.fast))
+    params, state = _truncated(network, params, state)
     outputs, activities, past = _observe(network, params, state, x, t, key)
     writes = network.rule.write(params.plasticity, outputs.modulator, activities)
     if network.meta_gradient == "truncated":
@@ -142,10 +79,42 @@ def step(
     return Entry(writes, past), outputs
 
 
-def prepare(network: Network, params: Parameters, inputs: Array, key: Key | None) -> PyTree:
-    """What the backbone makes of inputs [T, I] before any fast weight: [T, ...]."""
-    positions = jnp.arange(inputs.shape[0], dtype=jnp.int32)
-    return network.backbone.prepare(params.slow, inputs, positions, key)
+def ask(
+    network: Network,
+    params: Parameters,
+    state: EpisodeState,
+    queries: PyTree,
+    t: Array,
+    key: Key | None,
+) -> Outputs:
+    """Answers [Q, ...] to prepared queries [Q, ...], each asked alone after t steps.
+
+    Nothing is written. Other arguments as for `step`.
+    """
+    params, state = _truncated(network, params, state)
+    memory = network.memory
+
+    def fast(name: str, pre: Array) -> Array:
+        synapse = params.plasticity.synapses[name]
+        if synapse.alpha is not None:  # a matrix as large as the weights: met once, for all queries
+            weights = memory.weights(memory.close(state.fast[name]), synapse)
+            return pre @ weights.weight.T + weights.bias
+        return jax.vmap(lambda x: memory.read(state.fast[name], synapse, x))(pre)
+
+    position = jnp.full((length(queries),), t)
+    forward = network.backbone.forward
+    return forward(params.slow, state.past, queries, position, fast, key, True).outputs
+
+
+def _truncated(
+    network: Network, params: Parameters, state: EpisodeState
+) -> tuple[Parameters, EpisodeState]:
+    """Both as they are, or, under the truncated meta-gradient, plasticity as constants."""
+    if network.meta_gradient != "truncated":
+        return params, state
+    params = params._replace(plasticity=jax.lax.stop_gradient(params.plasticity))
+    # Writes are constants already; saying so here spares the adjoint of every read.
+    return params, state._replace(fast=jax.lax.stop_gradient(state.fast))
 
 
 def step_key(key: Key | None, t: Array) -> Key | None:
@@ -155,11 +124,15 @@ def step_key(key: Key | None, t: Array) -> Key | None:
 
 def span(network: Network, steps: int) -> int:
     """How many past steps the backbone can see at most in an episode of `steps` steps."""
-    return min(network.backbone.window or steps, steps)
+    return max(min(network.backbone.window or steps, steps), 0)
 
 
 def scan_episode(
-    network: Network, params: Parameters, inputs: Array, key: Key | None = None
+    network: Network,
+    params: Parameters,
+    inputs: PyTree,
+    key: Key | None = None,
+    queries: PyTree | None = None,
 ) -> Trace:
     """An episode step by step, as plain as can be, for any rule and any memory.
 
@@ -172,27 +145,34 @@ def scan_episode(
       params: slow weights and theta.
       inputs: [T, I].
       key: seeds dropout; None: no dropout.
+      queries: [Q, I], asked after the last step; None: there are none.
     """
-    steps, memory, shapes = inputs.shape[0], network.memory, network.backbone.shapes
-    slots = span(network, steps)
+    steps, memory, shapes = length(inputs), network.memory, network.backbone.shapes
+    slots, dtype = span(network, steps), float_type(params)
 
     def body(state: EpisodeState, scanned: tuple[PyTree, Array]) -> tuple[EpisodeState, Any]:
         x, t = scanned
         entry, outputs = step(network, params, state, x, t, step_key(key, t))
         fast = {name: advance(memory, state.fast[name], w, t) for name, w in entry.writes.items()}
         # A ring: the entry takes the place of the oldest one that is still seen.
-        past = append(state.past[0], entry.past, t % slots)
+        past = append(state.past[0], entry.past, t % slots) if slots else state.past[0]
         return EpisodeState(fast, (past,)), (outputs, entry.writes)
 
     fast = {
-        name: memory.open(memory.init(shape, inputs.dtype), shape, steps, network.rule.per_output)
+        name: memory.open(memory.init(shape, dtype), shape, steps, network.rule.per_output)
         for name, shape in shapes.items()
     }
-    state = EpisodeState(fast, (network.backbone.blank(slots, inputs.dtype),))
-    scanned = (prepare(network, params, inputs, key), jnp.arange(steps, dtype=jnp.int32))
+    state = EpisodeState(fast, (network.backbone.blank(slots, dtype),))
+    x, asked = network.backbone.prepare(params.slow, inputs, queries, key)
+    scanned = (x, jnp.arange(steps, dtype=jnp.int32))
     chunk = 0 if memory.append_only else memory.chunk
     state, (outputs, writes) = _chunked_scan(body, state, scanned, steps, chunk)
-    return Trace(outputs, writes, {name: memory.close(s) for name, s in state.fast.items()})
+    end = jnp.asarray(steps, jnp.int32)
+    answers = (
+        None if queries is None else ask(network, params, state, asked, end, step_key(key, end))
+    )
+    closed = {name: memory.close(s) for name, s in state.fast.items()}
+    return Trace(join(outputs, answers), writes, closed)
 
 
 def _chunked_scan(
@@ -213,16 +193,20 @@ def _chunked_scan(
 
 
 def parallel_episode(
-    network: Network, params: Parameters, inputs: Array, key: Key | None = None
+    network: Network,
+    params: Parameters,
+    inputs: PyTree,
+    key: Key | None = None,
+    queries: PyTree | None = None,
 ) -> Trace:
     """An episode with fast weights held at zero: all T steps at once, an ordinary network."""
-    positions = jnp.arange(inputs.shape[0], dtype=jnp.int32)
-
-    def no_fast_weights(name: str, pre: Array) -> Array:
-        return jnp.zeros((), pre.dtype)
-
-    x = prepare(network, params, inputs, key)
-    out = network.backbone.forward(
-        params.slow, (), x, positions, no_fast_weights, step_key(key, jnp.zeros((), jnp.int32))
-    )
-    return Trace(out.outputs, {}, {})
+    steps, backbone, slow = length(inputs), network.backbone, params.slow
+    x, asked = backbone.prepare(slow, inputs, queries, key)
+    key = step_key(key, jnp.zeros((), jnp.int32))
+    position = jnp.arange(steps, dtype=jnp.int32)
+    out = backbone.forward(slow, (), x, position, no_fast_weights, key, False)
+    if queries is None:
+        return Trace(out.outputs, {}, {})
+    position = jnp.full((length(queries),), steps, jnp.int32)
+    answers = backbone.forward(slow, (out.entry,), asked, position, no_fast_weights, key, True)
+    return Trace(join(out.outputs, answers.outputs), {}, {})

@@ -13,8 +13,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from plasticity.episode import Network, Parameters, Trace, init_parameters
-from plasticity.model.head import modulator_column
+from plasticity.network import Network, Parameters, Trace, init_parameters
 from plasticity.registry import lookup
 from plasticity.rules import none
 from plasticity.sharding import (
@@ -23,7 +22,7 @@ from plasticity.sharding import (
     mean_over_parts,
     split_over_devices,
 )
-from plasticity.synapse import write_norm_squared
+from plasticity.telemetry import fast_norm, plasticity_gradients, telemetry
 from plasticity.types import Array, Episode, Key, PyTree, Scalar, Task
 from plasticity.unroll import run_episodes
 
@@ -45,13 +44,14 @@ SCHEDULES: dict[str, Callable[[int], optax.Schedule]] = {
 
 
 class Knobs(NamedTuple):
-    """Continuous hyper-parameters, traced: changing them does not recompile."""
+    """What a compiled program takes as an input, so that changing it does not recompile."""
 
     eta0: Scalar
     max_norm: Scalar
     learning_rate: Scalar
     weight_decay: Scalar
     clip: Scalar  # of the outer gradient's global norm
+    data: PyTree = None  # of the task, for the split at hand
 
 
 class TrainState(NamedTuple):
@@ -93,7 +93,7 @@ class Learner:
     ) -> tuple[Array, dict[str, Array]]:
         """Mean outer loss [] of training episodes [B] of a step, and their mean metrics."""
         network = self.make_network(knobs)
-        episodes = self.episodes(seed, Stream.TRAIN, step, index)
+        episodes = self.episodes(seed, Stream.TRAIN, step, index, knobs.data)
         keys = _fold_many(stream_key(seed, Stream.DROPOUT, step), index)
         metrics, _ = judge(network, self.task, params, episodes, keys)
         metrics = jax.tree.map(jnp.mean, metrics)
@@ -115,7 +115,8 @@ class Learner:
         shared = mean_over_devices(in_parts, episode_mesh(self.batch))
         metrics, grads = shared(index, state.params, seed, state.step, knobs)
         metrics["grad_norm"] = optax.tree.norm(grads)
-        metrics |= plasticity_gradients(grads, self.task.outputs)
+        network = self.make_network(knobs)
+        metrics |= plasticity_gradients(network, grads, self.task.outputs)
         updates, optimizer = self._optimizer(knobs).update(grads, state.optimizer, state.params)
         updated = TrainState(state.step + 1, optax.apply_updates(state.params, updates), optimizer)
         good = jnp.isfinite(metrics["loss"]) & jnp.isfinite(metrics["grad_norm"])
@@ -150,16 +151,20 @@ class Learner:
             network = self.make_network(knobs)
             if not on:
                 network = network._replace(rule=none())
-            episodes = self.episodes(seed, split, jnp.zeros((), jnp.int32), index)
+            start = jnp.zeros((), jnp.int32)
+            episodes = self.episodes(seed, split, start, index, knobs.data)
             metrics, trace = judge(network, self.task, params, episodes, None)
             return metrics | {"fast_norm": fast_norm(network, params, trace)}
 
         split_up = split_over_devices(run, episode_mesh(len(index)))
         return split_up(index, params, seed, jnp.asarray(split), knobs)
 
-    def episodes(self, seed: Array, split: Array | int, step: Array, index: Array) -> Episode:
-        """Episodes [B] with indices [B]: a pure function of all four arguments."""
-        return jax.vmap(self.task.sample)(_fold_many(stream_key(seed, split, step), index))
+    def episodes(
+        self, seed: Array, split: Array | int, step: Array, index: Array, data: PyTree = None
+    ) -> Episode:
+        """Episodes [B] with indices [B]: a pure function of all arguments."""
+        keys = _fold_many(stream_key(seed, split, step), index)
+        return jax.vmap(self.task.sample, (0, None))(keys, data)
 
     def _optimizer(self, knobs: Knobs) -> optax.GradientTransformation:
         shape = optax.join_schedules(
@@ -200,53 +205,9 @@ def judge(
     network: Network, task: Task, params: Parameters, episodes: Episode, keys: Key | None
 ) -> tuple[dict[str, Array], Trace]:
     """Runs B episodes: metrics {name: [B]}, with the loss weighted by step, and the trace."""
-    trace = run_episodes(network, params, episodes.inputs, keys)
+    trace = run_episodes(network, params, episodes.inputs, keys, episodes.queries)
     answers = trace.outputs.task
     losses = jax.vmap(task.loss)(answers, episodes)
     loss = (losses * episodes.weights).sum(1) / episodes.weights.sum(1)
     metrics = {"loss": loss} | jax.vmap(task.metrics)(answers, episodes)
     return metrics | jax.lax.stop_gradient(telemetry(network, params, trace)), trace
-
-
-def plasticity_gradients(grads: Parameters, outputs: int) -> dict[str, Array]:
-    """Norms [] of d loss / d alpha and d loss / d (the modulator's weights)."""
-    alpha = [synapse._replace(beta=None) for synapse in grads.plasticity.synapses.values()]
-    return {
-        "grad_alpha": optax.tree.norm(alpha) if jax.tree.leaves(alpha) else jnp.zeros(()),
-        "grad_modulator": jnp.linalg.norm(modulator_column(grads.slow, outputs)),
-    }
-
-
-def telemetry(network: Network, params: Parameters, trace: Trace) -> dict[str, Array]:
-    """How plastic B episodes were; zeros under a static rule.
-
-    Returns:
-      eta_mean: the rate, averaged over steps and layers, [B].
-      write_norm: ||eta alpha delta|| over all plastic weights, averaged over steps, [B].
-    """
-    if network.rule.static:
-        return dict.fromkeys(("eta_mean", "write_norm"), jnp.zeros(len(trace.outputs.task)))
-    rates, squares = [], []
-    norm = jax.vmap(jax.vmap(write_norm_squared, (None, 0, 0)), (None, 0, 0))
-    for name, write in trace.writes.items():
-        rates.append(write.rate.reshape(len(write.rate), -1).mean(1))
-        rate = write.rate if network.rule.per_output else write.rate[..., None]
-        squares.append(norm(params.plasticity.synapses[name], rate * write.left, write.right))
-    return {
-        "eta_mean": jnp.mean(jnp.stack(rates), axis=0),
-        "write_norm": jnp.sqrt(sum(squares)).mean(1),
-    }
-
-
-def fast_norm(network: Network, params: Parameters, trace: Trace) -> Array:
-    """||w|| over all plastic weights after the last step of B episodes, [B].
-
-    It forms the matrices, which training need not do.
-    """
-    squares = [jnp.zeros(len(trace.outputs.task))]
-    for name, base in trace.fast.items():
-        synapse = params.plasticity.synapses[name]
-        squares.append(
-            jax.vmap(lambda b, s=synapse: (network.memory.weights(b, s).weight ** 2).sum())(base)
-        )
-    return jnp.sqrt(sum(squares))

@@ -98,6 +98,8 @@ def scaled_mix(synapse: Synapse, parts: Sequence[tuple[Rows, Array]], x: Array) 
     """
     query = _times(synapse.alpha_in, x)
     mixed = [_mix(synapse.alpha, rows, c, query) for rows, c in parts if len(rows.left)]
+    if not mixed:
+        return jnp.zeros(parts[0][0].left.shape[1:], x.dtype)
     return _times(synapse.alpha_out, functools.reduce(jnp.add, mixed))
 
 

@@ -157,45 +157,86 @@ class Backbone(NamedTuple):
 
     init(key) -> slow parameters.
     shapes: {name: LayerShape} of the plastic layers. head: O + A + 1.
-    prepare(slow, inputs [S, I], position [S], key) -> [S, ...]: all that no fast weight reaches,
-      for all steps of an episode at once.
-    forward(slow, past, prepared [S, ...], position [S], fast, key) -> Forward. The S steps see the
-      past and, causally, each other. `past` is a sequence of segments, each a stack of entries
-      [P, ...] in any order; those that are blank, or of positions not before the present, are not
-      seen. `key` seeds dropout; None: no dropout.
+    prepare(slow, inputs [S, ...], queries [Q, ...] or None, key) -> ([S, ...], [Q, ...] or None):
+      all that no fast weight reaches, for all steps of an episode at once. Steps are at positions
+      0 to S - 1; queries all at position S, where each sees the steps and no other query.
+    forward(slow, past, prepared [S, ...], position [S], fast, key, apart) -> Forward. The S steps
+      see the past and, causally, each other, or, if they are `apart`, only the past.
+      `past` is a sequence of segments, each a stack of entries [P, ...] in any order; those that
+      are blank, or of positions not before the present, are not seen. `key` seeds dropout; None:
+      no dropout.
     blank(P, dtype) -> a segment of P entries that hold nothing.
-    window: how many past steps `forward` looks at; 0: all.
+    window: how many past steps `forward` looks at; 0: all; -1: none.
     """
 
     init: Callable[[Key], PyTree]
     shapes: dict[str, LayerShape]
     head: int
-    prepare: Callable[[PyTree, Array, Array, Key | None], PyTree]
-    forward: Callable[[PyTree, Sequence[PyTree], PyTree, Array, FastRead, Key | None], Forward]
+    prepare: Callable[[PyTree, PyTree, PyTree | None, Key | None], tuple[PyTree, PyTree | None]]
+    forward: Callable[
+        [PyTree, Sequence[PyTree], PyTree, Array, FastRead, Key | None, bool], Forward
+    ]
     blank: Callable[[int, DType], PyTree]
     window: int
 
 
-class Episode(NamedTuple):
-    """One episode of a task."""
+class Sight(NamedTuple):
+    """Inputs of which a part is an image."""
 
-    inputs: Array  # [T, I]
-    targets: PyTree  # leading axis T
-    weights: Array  # [T], weight of each step in the outer loss, not all zero
+    image: Array  # [T, H, W, channels]
+    vector: Array  # [T, I]
+
+
+class Episode(NamedTuple):
+    """One episode of a task: T steps, then Q queries that do not hear of each other.
+
+    Every query is asked after step T, as if it were the only one. In targets, weights and answers
+    queries follow the steps.
+    """
+
+    inputs: Array | Sight  # [T, I]
+    targets: PyTree  # leading axis T + Q
+    weights: Array  # [T + Q], weight of each answer in the outer loss, not all zero
+    queries: Array | Sight | None = None  # [Q, I]
+
+
+class TaskShape(NamedTuple):
+    """What a backbone has to know of a task: I, O, T, and (H, W, channels) of images if any."""
+
+    inputs: int
+    outputs: int
+    steps: int
+    image: tuple[int, int, int] | None = None
 
 
 class Task(NamedTuple):
     """A distribution over episodes, and how answers are judged.
 
-    sample(key) -> Episode, a pure function of the key.
-    loss(task outputs [T, O], episode) -> [T], unweighted.
-    metrics(task outputs [T, O], episode) -> {name: []}, of one episode.
+    inputs: I, the width of what is not an image. outputs: O. steps: T.
+    sample(key, data) -> Episode, a pure function; `data` is what `data` holds for the split.
+    loss(answers [T + Q, O], episode) -> [T + Q], unweighted.
+    metrics(answers [T + Q, O], episode) -> {name: []}, of one episode.
+    main_metric: the one that a run is told by.
+    chance: what the main metric is for those who know nothing but the distribution of answers.
+    image: (H, W, channels) if inputs are `Sight`s.
+    data: {split: arrays} for the splits "train", "validation" and "test"; none: episodes are made
+      from the key alone.
+    checksum: of the data.
     """
 
     inputs: int
     outputs: int
-    steps: int  # T
+    steps: int
     main_metric: str
-    sample: Callable[[Key], Episode]
+    chance: float
+    sample: Callable[[Key, PyTree], Episode]
     loss: Callable[[Array, Episode], Array]
     metrics: Callable[[Array, Episode], dict[str, Array]]
+    image: tuple[int, int, int] | None = None
+    data: Mapping[str, PyTree] | None = None
+    checksum: str | None = None
+
+    @property
+    def shape(self) -> TaskShape:
+        """What a backbone has to know."""
+        return TaskShape(self.inputs, self.outputs, self.steps, self.image)

@@ -14,19 +14,10 @@ import jax
 import jax.numpy as jnp
 
 from plasticity.append_scan import append_scan
-from plasticity.episode import (
-    EpisodeState,
-    Network,
-    Parameters,
-    Trace,
-    parallel_episode,
-    prepare,
-    scan_episode,
-    span,
-    step,
-    step_key,
-)
+from plasticity.episode import ask, parallel_episode, scan_episode, span, step, step_key
+from plasticity.network import EpisodeState, Network, Parameters, Trace, float_type
 from plasticity.registry import lookup
+from plasticity.steps import join
 from plasticity.types import Array, FastState, Key, Outputs, PyTree, Write
 
 # In which numbers matrices are multiplied: what JAX calls a precision. Sums, and all state, keep
@@ -53,7 +44,11 @@ class Rows(NamedTuple):
 
 
 def run_episodes(
-    network: Network, params: Parameters, inputs: Array, keys: Key | None = None
+    network: Network,
+    params: Parameters,
+    inputs: PyTree,
+    keys: Key | None = None,
+    queries: PyTree | None = None,
 ) -> Trace:
     """B episodes, by the means that suit the rule and the memory.
 
@@ -62,6 +57,7 @@ def run_episodes(
       params: slow weights and theta.
       inputs: [B, T, I].
       keys: [B], seed dropout; None: no dropout.
+      queries: [B, Q, I], asked after the last step; None: there are none.
 
     Returns:
       The trace, with a leading axis B everywhere.
@@ -69,31 +65,43 @@ def run_episodes(
     precision = lookup(PRODUCTS, network.products, "model.products")
     with jax.default_matmul_precision(precision) if precision else contextlib.nullcontext():
         if network.memory.append_only and not network.rule.static:
-            return append_episodes(network, params, inputs, keys)
+            return append_episodes(network, params, inputs, keys, queries)
         run = parallel_episode if network.rule.static else scan_episode
-        mapped = (0, None if keys is None else 0)
-        return jax.vmap(lambda x, key: run(network, params, x, key), in_axes=mapped)(inputs, keys)
+        return jax.vmap(lambda x, key, asked: run(network, params, x, key, asked))(
+            inputs, keys, queries
+        )
 
 
 def run_episode(
-    network: Network, params: Parameters, inputs: Array, key: Key | None = None
+    network: Network,
+    params: Parameters,
+    inputs: PyTree,
+    key: Key | None = None,
+    queries: PyTree | None = None,
 ) -> Trace:
     """One episode, inputs [T, I]: `run_episodes` without the axis B."""
-    keys = None if key is None else key[None]
-    return jax.tree.map(lambda a: a[0], run_episodes(network, params, inputs[None], keys))
+    batched = jax.tree.map(lambda a: a[None], (inputs, key, queries))
+    return jax.tree.map(lambda a: a[0], run_episodes(network, params, *batched))
 
 
-def append_episodes(network: Network, params: Parameters, inputs: Array, keys: Key | None) -> Trace:
+def append_episodes(
+    network: Network,
+    params: Parameters,
+    inputs: PyTree,
+    keys: Key | None,
+    queries: PyTree | None = None,
+) -> Trace:
     """B episodes with a memory that is append-only. Arguments as for `run_episodes`."""
-    episodes, steps, _ = inputs.shape
-    memory, shapes = network.memory, network.backbone.shapes
-    mapped = (0, None if keys is None else 0)
-    prepared = jax.vmap(lambda x, key: prepare(network, params, x, key), mapped)(inputs, keys)
+    episodes, steps = jax.tree.leaves(inputs)[0].shape[:2]
+    memory, shapes, dtype = network.memory, network.backbone.shapes, float_type(params)
+    prepared, asked = jax.vmap(
+        lambda x, asked, key: network.backbone.prepare(params.slow, x, asked, key)
+    )(inputs, queries, keys)
     prepared = jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), prepared)  # [T, B, ...]
 
-    fast = {name: memory.init(shape, inputs.dtype) for name, shape in shapes.items()}
+    fast = {name: memory.init(shape, dtype) for name, shape in shapes.items()}
     seen = span(network, steps)
-    past = network.backbone.blank(0 if memory.grows else seen, inputs.dtype)
+    past = network.backbone.blank(0 if memory.grows else seen, dtype)
     between = jax.tree.map(lambda a: jnp.broadcast_to(a, (episodes, *a.shape)), Between(fast, past))
 
     def run(between: Between, scanned: tuple[PyTree, Array]) -> tuple[Between, Any]:
@@ -104,7 +112,31 @@ def append_episodes(network: Network, params: Parameters, inputs: Array, keys: K
     chunk = min(memory.chunk or steps, steps)
     between, out = _over_chunks(run, between, scanned, steps, chunk, memory.grows)
     outputs, writes = out
-    return Trace(outputs, writes, between.fast)
+    answers = None if queries is None else _ask(network, params, between, asked, steps, keys)
+    return Trace(jax.vmap(join)(outputs, answers), writes, between.fast)
+
+
+def _ask(
+    network: Network,
+    params: Parameters,
+    between: Between,
+    queries: PyTree,
+    steps: int,
+    keys: Key | None,
+) -> Outputs:
+    """Answers [B, Q, ...] to prepared queries, after the last chunk."""
+    end = jnp.asarray(steps, jnp.int32)
+
+    def one(between: Between, queries: PyTree, key: Key | None) -> Outputs:
+        # A chunk without writes.
+        fast = {
+            name: network.memory.open(between.fast[name], shape, 0, network.rule.per_output)
+            for name, shape in network.backbone.shapes.items()
+        }
+        state = EpisodeState(fast, (between.past,))
+        return ask(network, params, state, queries, end, step_key(key, end))
+
+    return jax.vmap(one)(between, queries, keys)
 
 
 def _over_chunks(
@@ -150,7 +182,7 @@ def _chunk(
     episodes = example.shape[1]
     past = jax.tree.map(
         lambda a: jnp.broadcast_to(a, (episodes, *a.shape)),
-        network.backbone.blank(steps, example.dtype),
+        network.backbone.blank(steps, float_type(params)),
     )
 
     def one(fixed: Any, carry: PyTree, rows: Rows, x: PyTree, slot: Array) -> Any:
@@ -177,6 +209,11 @@ def _chunk(
     }
     # The last `seen` steps; while they are fewer, a past of fixed length begins with blanks.
     past = jax.tree.map(
-        lambda old, new: jnp.concatenate([old, new], axis=1)[:, -seen:], between.past, rows.past
+        lambda old, new: _last(jnp.concatenate([old, new], axis=1), seen), between.past, rows.past
     )
     return Between(fast, past), (outputs, writes)
+
+
+def _last(rows: Array, count: int) -> Array:
+    """The last rows, at most `count` of them, of [B, P, ...]."""
+    return rows[:, max(rows.shape[1] - count, 0) :]

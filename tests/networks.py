@@ -4,10 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from plasticity.episode import Network, Parameters, init_parameters
 from plasticity.memory import ENGINES
+from plasticity.model import EncoderSettings
 from plasticity.model.transformer import TransformerSettings, transformer
+from plasticity.network import Network, Parameters, init_parameters
 from plasticity.rules import RULES, RuleSettings
+from plasticity.types import TaskShape
 
 INPUTS, OUTPUTS, STEPS = 3, 2, 7
 
@@ -27,7 +29,7 @@ def make_network(
     options = {"eta0": 1.0, "alpha_init": "uniform", "alpha_scale": 1.0} | (rule_settings or {})
     settings = TransformerSettings(**({"dropout": 0.0} | model))
     return Network(
-        transformer(settings, inputs=INPUTS, outputs=OUTPUTS, steps=steps),
+        transformer(settings, EncoderSettings(), TaskShape(INPUTS, OUTPUTS, steps)),
         RULES[rule](RuleSettings(**options)),
         ENGINES[engine](chunk),
         meta_gradient,

@@ -15,10 +15,11 @@ from tests.conftest import ROOT
 # A module may import from its own layer and those above it in this list.
 LAYERS = [
     ["plasticity.types", "plasticity.registry"],
-    ["plasticity.synapse", "plasticity.joint", "plasticity.sharding"],
-    ["plasticity.append_scan"],
+    ["plasticity.steps", "plasticity.synapse", "plasticity.joint", "plasticity.sharding"],
+    ["plasticity.append_scan", "plasticity.data"],
     ["plasticity.rules", "plasticity.memory", "plasticity.model", "plasticity.tasks"],
-    ["plasticity.episode"],
+    ["plasticity.network"],
+    ["plasticity.episode", "plasticity.telemetry"],
     ["plasticity.unroll"],
     ["plasticity.learner"],
     ["plasticity.checks"],
@@ -123,7 +124,7 @@ def test_continuous_hyper_parameters_do_not_recompile():
     learner = build.make_learner(config)
     chex.clear_trace_counter()
     step = jax.jit(chex.assert_max_traces(learner.train_step, n=1))
-    knobs = jax.tree.map(jnp.float32, build.make_knobs(config))
+    knobs = jax.tree.map(jnp.float32, build.make_knobs(config, learner.task))
     state = jax.jit(learner.init)(SEED, knobs)
     for factor in (1.0, 0.5):
         step(state, SEED, jax.tree.map(lambda k, f=factor: k * f, knobs))

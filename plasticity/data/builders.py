@@ -15,7 +15,7 @@ from plasticity.data.cifar_fs import CIFAR_FS
 from plasticity.data.omniglot import OMNIGLOT
 
 
-class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
     """What both have in common."""
 
     VERSION = tfds.core.Version("1.0.0")

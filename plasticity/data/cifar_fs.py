@@ -47,6 +47,8 @@ CIFAR_FS = Dataset(
     classes=len(CLASSES),
     per_class=sum(RECORDS.values()),
     shape=(SIDE, SIDE, CHANNELS),
+    mean=(0.507, 0.487, 0.441),
+    deviation=(0.267, 0.256, 0.276),
     preprocessing="none, 1",
     schemes={"bertinetto": bertinetto, "same_classes": same_classes},
 )

@@ -78,6 +78,8 @@ OMNIGLOT = Dataset(
     classes=sum(CHARACTERS.values()),
     per_class=DRAWINGS,
     shape=(SIDE, SIDE, 1),
+    mean=(0.0,),  # no ink is nothing
+    deviation=(1.0,),
     preprocessing="ink 255, 28 x 28, box filter, 1",
     schemes={"vinyals": vinyals, "alphabets": alphabets},
 )

@@ -140,9 +140,10 @@ def _check_classes(dataset: Dataset, classes: list[str]) -> None:
         raise DataError(f"{dataset.name}: the classes are not those of the official data set")
     for scheme in dataset.schemes:
         parts = [set(split.classes) for split in store.splits(dataset, scheme, classes).values()]
-        unknown = set.union(*parts) - set(classes)
+        unknown = set[str]().union(*parts) - set(classes)
         if unknown:
             raise DataError(f"{dataset.name}, {scheme}: no class {sorted(unknown)[0]!r}")
-        shared = set.intersection(parts[0], set.union(*parts[1:])) | (parts[1] & parts[2])
+        first, second, third = parts
+        shared = first & second | first & third | second & third
         if shared and scheme != "same_classes":
             raise DataError(f"{dataset.name}, {scheme}: {sorted(shared)[0]!r} is in two splits")

@@ -49,6 +49,8 @@ class Dataset(NamedTuple):
     classes: int
     per_class: int
     shape: tuple[int, int, int]  # H, W, channels
+    mean: tuple[float, ...]  # of pixels between 0 and 1, by channel; what networks see is
+    deviation: tuple[float, ...]  # (pixel - mean) / deviation
     preprocessing: str  # changes whenever the arrays would
     schemes: Mapping[str, Any]  # {name: (class names) -> {"train" | "validation" | "test": Split}}
 

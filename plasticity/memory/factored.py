@@ -80,7 +80,8 @@ def apply(state: FastState, write: Write, slot: Array) -> tuple[Decay, Rows]:
 def weighted(state: FastState) -> Rows:
     """The rows of this chunk with coefficients multiplied in."""
     rows, coefficient = state.history, state.carry.coefficient
-    return Rows(coefficient.reshape(len(coefficient), -1) * rows.left, rows.right)
+    column = coefficient if coefficient.ndim == 2 else coefficient[:, None]
+    return Rows(column * rows.left, rows.right)
 
 
 def read(state: FastState, synapse: Synapse, x: Array) -> Array:

@@ -38,16 +38,19 @@ def rotate(x: Array, position: Array) -> Array:
     return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
 
 
-def visible(query: Array, key: Array, window: int, itself: bool) -> Array:
+def visible(query: Array, key: Array, window: int, present: bool, apart: bool) -> Array:
     """Whether queries at positions [S] may see keys at positions [P]: mask [S, P].
 
-    Of the steps before it a query sees all (`window` 0) or the last `window`; and, if it is
-    `itself` among the keys, itself. A key at or after the query's position among past ones is a
+    Of the steps before it a query sees all (`window` 0), the last `window`, or none (-1); and
+    itself, if the keys are those of the `present` steps. Of these it sees no other one if they
+    are `apart`. A key at or after the query's position among past ones is a
     slot that a later step of the episode has filled.
     """
     age = query[:, None] - key[None, :]
-    recent = age <= window if window else True
-    return (key != EMPTY)[None, :] & (age >= (0 if itself else 1)) & recent
+    recent = age <= max(window, 0) if window else True
+    if present and apart:
+        return jnp.eye(len(key), dtype=bool)
+    return (key != EMPTY)[None, :] & (age >= (0 if present else 1)) & recent
 
 
 class Context(NamedTuple):
@@ -55,6 +58,7 @@ class Context(NamedTuple):
 
     past: Sequence[KeyValue]  # segments of earlier steps
     present: KeyValue  # the steps themselves, seen causally
+    apart: bool = False  # whether each of them sees itself alone
 
 
 def score(query: Array, position: Array, context: Context, window: int) -> Array:
@@ -63,7 +67,9 @@ def score(query: Array, position: Array, context: Context, window: int) -> Array
     segments = (*context.past, context.present)
     product = _score_one if len(query) == 1 else partial(jnp.einsum, "shw,phw->hsp")
     scores = jnp.concatenate([product(query, s.key) for s in segments], axis=-1)
-    masks = [visible(position, s.position, window, s is context.present) for s in segments]
+    masks = [
+        visible(position, s.position, window, s is context.present, context.apart) for s in segments
+    ]
     mask = jnp.concatenate(masks, axis=-1)
     return jnp.where(mask, scores * query.shape[-1] ** -0.5, jnp.finfo(scores.dtype).min)
 
@@ -99,11 +105,11 @@ def _mix_one(weights: Array, value: Array) -> Array:
     return (mixed.reshape(heads, heads, width) * own).sum(0)[None]
 
 
-def band(query: Array, present: KeyValue, window: int) -> tuple[Array, Context]:
+def band(query: Array, present: KeyValue, window: int) -> tuple[Array, KeyValue, KeyValue]:
     """Cuts S steps in blocks of `window`, each with the block before it as its past.
 
-    S * 2 window scores instead of S * S. Returns queries and context, blocks leading, for
-    `jax.vmap`; the last block is filled up with blanks.
+    S * 2 window scores instead of S * S. Returns queries, blocks before and blocks, the number of
+    the block leading; the last block is filled up with blanks.
     """
     steps = len(query)
     blocks = -(-steps // window)
@@ -116,7 +122,7 @@ def band(query: Array, present: KeyValue, window: int) -> tuple[Array, Context]:
     before = jax.tree.map(lambda a: jnp.roll(a, 1, axis=0), own)
     # Nothing precedes the first block; blank keys get no weight, as a query always sees itself.
     before = before._replace(position=before.position.at[0].set(EMPTY))
-    return cut(query, 0), Context((before,), own)
+    return cut(query, 0), before, own
 
 
 class Attention(nn.Module):
@@ -129,9 +135,17 @@ class Attention(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Array, past: Sequence[KeyValue], position: Array, deterministic: bool
+        self,
+        x: Array,
+        past: Sequence[KeyValue],
+        position: Array,
+        apart: bool,
+        deterministic: bool,
     ) -> tuple[Array, KeyValue]:
-        """x [S, D], position [S] -> mixed [S, D], and what to add to the past."""
+        """x [S, D], position [S] -> mixed [S, D], and what to add to the past.
+
+        The steps see each other causally or, if they are `apart`, not at all.
+        """
         steps, width = x.shape
         xavier = nn.initializers.xavier_uniform()  # of queries, keys and values stacked
         stacked = nn.Dense(3 * width, kernel_init=xavier, name="query_key_value")(x)
@@ -141,14 +155,17 @@ class Attention(nn.Module):
         present = KeyValue(key, value, position)
         drop = nn.Dropout(self.dropout, deterministic=deterministic)
 
-        if self.window and steps > 2 * self.window and not past:
-            queries, context = band(query, present, self.window)
-            scores = jax.vmap(lambda q, c: score(q, c.present.position, c, self.window))(
-                queries, context
-            )
-            mixed = jax.vmap(mix)(drop(jax.nn.softmax(scores)), context)
+        if self.window > 0 and steps > 2 * self.window and not past:
+            queries, before, own = band(query, present, self.window)
+
+            def weigh(query: Array, before: KeyValue, own: KeyValue) -> Array:
+                return score(query, own.position, Context([before], own), self.window)
+
+            weights = drop(jax.nn.softmax(jax.vmap(weigh)(queries, before, own)))
+            mixed = jax.vmap(lambda w, b, o: mix(w, Context([b], o)))(weights, before, own)
             mixed = mixed.reshape(-1, self.heads, width // self.heads)[:steps]
         else:
-            context = Context([segment for segment in past if len(segment.position)], present)
+            seen = [segment for segment in past if len(segment.position)]
+            context = Context(seen, present, apart)
             mixed = mix(drop(jax.nn.softmax(score(query, position, context, self.window))), context)
         return linear(width, width, "out")(mixed.reshape(steps, width)), present

@@ -15,10 +15,12 @@ from flax import linen as nn
 
 from plasticity.model import attention
 from plasticity.model.attention import Attention, KeyValue
+from plasticity.model.conv4 import Conv4, EncoderSettings
 from plasticity.model.head import Head
 from plasticity.model.linear import linear
 from plasticity.model.plastic_dense import PlasticDense
 from plasticity.registry import check_choice
+from plasticity.steps import join, length, no_fast_weights
 from plasticity.types import (
     Activity,
     Array,
@@ -30,6 +32,8 @@ from plasticity.types import (
     LayerShape,
     Outputs,
     PyTree,
+    Sight,
+    TaskShape,
 )
 
 POSITIONS = ("none", "learned", "rotary")
@@ -78,10 +82,16 @@ class Block(nn.Module):
         self.drop = nn.Dropout(s.dropout)
 
     def attend(
-        self, x: Array, past: Sequence[KeyValue], position: Array, deterministic: bool
+        self,
+        x: Array,
+        past: Sequence[KeyValue],
+        position: Array,
+        apart: bool,
+        deterministic: bool,
     ) -> tuple[Array, KeyValue]:
         """The first half: x [S, D] -> x [S, D], and what it adds to the past."""
-        mixed, entry = self.attention(self.attention_norm(x), past, position, deterministic)
+        x_norm = self.attention_norm(x)
+        mixed, entry = self.attention(x_norm, past, position, apart, deterministic)
         return x + self.drop(mixed, deterministic=deterministic), entry
 
     def feed_forward(
@@ -104,27 +114,44 @@ class Transformer(nn.Module):
     """
 
     settings: TransformerSettings
+    encoder_settings: EncoderSettings
     inputs: int
     outputs: int
     steps: int
+    image: tuple[int, int, int] | None
 
     def setup(self) -> None:
         """Blocks are called block_0, block_1, ..."""
         s = self.settings
-        self.embed = linear(self.inputs, s.width)
+        if self.image is not None:
+            self.encoder = Conv4(self.encoder_settings)
+        features = 0 if self.image is None else self.encoder_settings.features(self.image)
+        self.embed = linear(features + self.inputs, s.width)
         if s.position == "learned":
-            shape = (self.steps, s.width)
+            shape = (self.steps + 1, s.width)  # queries come after the last step
             self.position = self.param("position", nn.initializers.normal(0.02), shape)
         self.blocks = [Block(s, name=f"block_{i}") for i in range(s.layers)]
         self.final_norm = nn.LayerNorm(NORM_EPSILON)
         self.head = Head(self.outputs, s.auxiliary)
 
-    def prepare(self, x: Array, position: Array, deterministic: bool) -> Array:
-        """What no fast weight reaches: x [S, I], position [S] -> [S, D]."""
-        x = self.embed(x)
+    def prepare(
+        self, inputs: Array | Sight, queries: Array | Sight | None, deterministic: bool
+    ) -> tuple[Array, Array | None]:
+        """What no fast weight reaches: inputs [S, I], queries [Q, I] -> [S, D], [Q, D]."""
+        together, steps = join(inputs, queries), length(inputs)
+        if isinstance(together, Sight):
+            seen = self.encoder(together.image)
+            together = jnp.concatenate([seen, together.vector], axis=-1)
+        x = self.embed(together)
+        position = jnp.minimum(jnp.arange(len(x), dtype=jnp.int32), steps)
         if self.settings.position == "learned":
             x = x + self.position[position]
-        return self.blocks[0].attend(x, (), position, deterministic)[0]
+        attend = self.blocks[0].attend
+        shown, entry = attend(x[:steps], (), position[:steps], False, deterministic)
+        if queries is None:
+            return shown, None
+        asked, _ = attend(x[steps:], (entry,), position[steps:], True, deterministic)
+        return shown, asked
 
     def __call__(
         self,
@@ -132,13 +159,15 @@ class Transformer(nn.Module):
         past: Sequence[Sequence[KeyValue]],
         position: Array,
         fast: FastRead,
+        apart: bool,
         deterministic: bool,
     ) -> tuple[Outputs, dict[str, Activity], list[KeyValue]]:
         """Prepared x [S, D] -> outputs [S, .], activities, one entry per block but the first."""
         x, activities = self.blocks[0].feed_forward(x, fast, deterministic)
         entries = []
         for i, block in enumerate(self.blocks[1:]):
-            x, entry = block.attend(x, [part[i] for part in past], position, deterministic)
+            earlier = [part[i] for part in past]
+            x, entry = block.attend(x, earlier, position, apart, deterministic)
             x, active = block.feed_forward(x, fast, deterministic)
             activities |= active
             entries.append(entry)
@@ -146,10 +175,11 @@ class Transformer(nn.Module):
 
 
 def transformer(
-    settings: TransformerSettings, *, inputs: int, outputs: int, steps: int
+    settings: TransformerSettings, encoder: EncoderSettings, task: TaskShape
 ) -> Backbone:
-    """The backbone for a task with I `inputs`, O `outputs` and episodes of T `steps`."""
-    module = Transformer(settings, inputs, outputs, steps)
+    """The backbone for a task; `encoder` serves inputs that are images."""
+    inputs, outputs = task.inputs, task.outputs
+    module = Transformer(settings, encoder, inputs, outputs, task.steps, task.image)
     head_width = settings.width // settings.heads
 
     def blank(slots: int, dtype: DType) -> list[KeyValue]:
@@ -159,9 +189,11 @@ def transformer(
     def rngs(key: Key | None) -> dict[str, Key] | None:
         return None if key is None else {"dropout": key}
 
-    def prepare(slow: PyTree, x: Array, position: Array, key: Key | None) -> Array:
+    def prepare(
+        slow: PyTree, inputs: PyTree, queries: PyTree | None, key: Key | None
+    ) -> tuple[Array, Array | None]:
         prepared: Any = module.apply(
-            slow, x, position, key is None, rngs=rngs(key), method="prepare"
+            slow, inputs, queries, key is None, rngs=rngs(key), method="prepare"
         )
         return prepared
 
@@ -172,14 +204,17 @@ def transformer(
         position: Array,
         fast: FastRead,
         key: Key | None,
+        apart: bool = False,
     ) -> Forward:
-        return Forward(*module.apply(slow, x, past, position, fast, key is None, rngs=rngs(key)))
+        arguments = (x, past, position, fast, apart, key is None)
+        return Forward(*module.apply(slow, *arguments, rngs=rngs(key)))
 
     def first_step(module: Transformer) -> dict[str, Activity]:
         """Runs one step without fast weights."""
-        position = jnp.zeros((1,), jnp.int32)
-        x = module.prepare(jnp.zeros((1, inputs)), position, True)
-        return module(x, (), position, lambda name, pre: jnp.zeros(()), True)[1]
+        vector = jnp.zeros((1, inputs))
+        seen = vector if task.image is None else Sight(jnp.zeros((1, *task.image)), vector)
+        x, _ = module.prepare(seen, None, True)
+        return module(x, (), jnp.zeros((1,), jnp.int32), no_fast_weights, False, True)[1]
 
     # Under jit: Linen would otherwise run the network eagerly, operation by operation.
     init = jax.jit(lambda key: module.init(key, method=first_step))

@@ -48,7 +48,8 @@ def copying(
     steps = lead + seq_length
     recall = (jnp.arange(steps) >= lead).astype(jnp.float32)
 
-    def sample(key: Key) -> Episode:
+    def sample(key: Key, data: None = None) -> Episode:
+        del data
         symbols = jax.random.randint(key, (seq_length,), 1, vocabulary - 1)
         blanks = jnp.full((steps,), BLANK, symbols.dtype)
         tokens = blanks.at[:seq_length].set(symbols).at[lead - 1].set(vocabulary - 1)
@@ -66,4 +67,13 @@ def copying(
             "paper_recall_accuracy": correct[steps // 2 :].mean(),
         }
 
-    return Task(vocabulary, vocabulary, steps, "recall_accuracy", sample, loss, metrics)
+    return Task(
+        inputs=vocabulary,
+        outputs=vocabulary,
+        steps=steps,
+        main_metric="recall_accuracy",
+        chance=1 / (vocabulary - 2),
+        sample=sample,
+        loss=loss,
+        metrics=metrics,
+    )

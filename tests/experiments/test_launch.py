@@ -63,7 +63,8 @@ def final_state(workdir):
     from experiments.checkpoint import Checkpoints
 
     config = ConfigDict(read(workdir / "config.json"))
-    learner, knobs = build.make_learner(config), build.make_knobs(config)
+    learner = build.make_learner(config)
+    knobs = build.make_knobs(config, learner.task)
     like = jax.eval_shape(learner.init, jnp.int32(config.seed), knobs)
     checkpoints = Checkpoints(workdir / "checkpoints", 2)
     state, _ = checkpoints.restore(like)

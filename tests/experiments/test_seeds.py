@@ -28,7 +28,7 @@ def test_each_seed_trains_as_it_does_alone():
     config = small_config()
     config.seed, config.train.num_seeds = 5, 3
     seeds, learner = Seeds(config), build.make_learner(config)
-    knobs = jax.tree.map(jnp.float32, build.make_knobs(config))
+    knobs = jax.tree.map(jnp.float32, build.make_knobs(config, learner.task))
     together = jax.jit(seeds.map(learner.train_step, True, True, False))
     alone = jax.jit(learner.train_step)
     state = jax.jit(seeds.map(learner.init, True, False))(seeds.array, knobs)

@@ -27,7 +27,8 @@ def small_config(rule_name="hebbian", **sections):
 
 def make(rule_name="hebbian", **sections):
     config = small_config(rule_name, **sections)
-    learner, knobs = build.make_learner(config), build.make_knobs(config)
+    learner = build.make_learner(config)
+    knobs = build.make_knobs(config, learner.task)
     # Drawn here rather than by `init`, whose many small random numbers take seconds to compile.
     rng = np.random.default_rng(0)
     shapes = jax.eval_shape(learner.init, SEED, knobs)
@@ -143,9 +144,9 @@ def test_evaluation_does_not_depend_on_how_it_is_batched(on):
 
 
 def test_telemetry_equals_norms_of_written_matrices():
-    from plasticity.learner import fast_norm, telemetry
     from plasticity.memory import replay
     from plasticity.synapse import scaled_matrix
+    from plasticity.telemetry import fast_norm, telemetry
     from plasticity.unroll import run_episodes
     from tests.networks import make_inputs, make_network, make_params
 
@@ -222,7 +223,8 @@ def test_long_episodes_train_in_bounded_memory(net):
         config.task.delay, config.train.batch = 245, 8
         config.memory.engine, config.memory.chunk = "dense", chunk
         config.model.update(net)
-        learner, knobs = build.make_learner(config), build.make_knobs(config)
+        learner = build.make_learner(config)
+        knobs = build.make_knobs(config, learner.task)
         assert learner.task.steps == 256
         state = jax.eval_shape(learner.init, SEED, knobs)
         step = jax.jit(learner.train_step, donate_argnums=0).lower(state, SEED, knobs).compile()

@@ -5,10 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from plasticity.model import BACKBONES
+from plasticity.model import BACKBONES, EncoderSettings
 from plasticity.model.attention import rotate, visible
 from plasticity.model.transformer import TransformerSettings, transformer
-from plasticity.types import LayerShape
+from plasticity.types import LayerShape, TaskShape
+
+SMALL = {"transformer": {"width": 8, "feed_forward": 6, "heads": 2}}
 
 
 def test_settings_are_checked():
@@ -21,7 +23,7 @@ def test_settings_are_checked():
 
 
 def test_plastic_layers_are_the_feed_forward_layers():
-    backbone = transformer(TransformerSettings(layers=2), inputs=3, outputs=5, steps=4)
+    backbone = transformer(TransformerSettings(layers=2), EncoderSettings(), TaskShape(3, 5, 4))
     assert backbone.shapes == {
         f"block_{i}/{name}": shape
         for i in range(2)
@@ -34,7 +36,7 @@ def test_plastic_layers_are_the_feed_forward_layers():
 def test_backbones_keep_the_contract(name):
     """Shapes of activities and entries; names that are the same everywhere; a pure init."""
     make, settings = BACKBONES[name]
-    backbone = make(settings(width=8, feed_forward=6, heads=2), inputs=3, outputs=2, steps=5)
+    backbone = make(settings(**SMALL.get(name, {})), EncoderSettings(), TaskShape(4, 2, 5))
     slow = backbone.init(jax.random.key(0))
     again = backbone.init(jax.random.key(0))
     assert all(jax.tree.leaves(jax.tree.map(lambda a, b: bool((a == b).all()), slow, again)))
@@ -46,8 +48,8 @@ def test_backbones_keep_the_contract(name):
         return jnp.zeros((pre.shape[0], backbone.shapes[layer].outputs))
 
     position = jnp.zeros((1,), jnp.int32)
-    prepared = backbone.prepare(slow, jnp.ones((1, 3)), position, None)
-    out = backbone.forward(slow, past, prepared, position, fast, None)
+    prepared, _ = backbone.prepare(slow, jnp.ones((1, 4)), None, None)
+    out = backbone.forward(slow, past, prepared, position, fast, None, False)
     assert asked == backbone.shapes
     assert out.activities.keys() == backbone.shapes.keys()
     for layer, shape in backbone.shapes.items():
@@ -57,7 +59,7 @@ def test_backbones_keep_the_contract(name):
     one = backbone.blank(1, jnp.float32)  # an entry is a segment of one step
     assert jax.tree.map(jnp.shape, out.entry) == jax.tree.map(jnp.shape, one)
     assert jax.tree.map(lambda a: a.dtype, out.entry) == jax.tree.map(lambda a: a.dtype, one)
-    empty = backbone.forward(slow, (), prepared, position, fast, None)
+    empty = backbone.forward(slow, (), prepared, position, fast, None, False)
     for a, b in zip(jax.tree.leaves(out.outputs), jax.tree.leaves(empty.outputs), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5)  # blanks are not seen
 
@@ -65,9 +67,8 @@ def test_backbones_keep_the_contract(name):
 def test_recall_enters_the_linear_output_of_its_own_layer():
     backbone = transformer(
         TransformerSettings(layers=1, width=8, heads=2, feed_forward=6),
-        inputs=3,
-        outputs=2,
-        steps=1,
+        EncoderSettings(),
+        TaskShape(3, 2, 1),
     )
     slow = backbone.init(jax.random.key(0))
 
@@ -78,8 +79,8 @@ def test_recall_enters_the_linear_output_of_its_own_layer():
             )
 
         position = jnp.zeros((1,), jnp.int32)
-        prepared = backbone.prepare(slow, jnp.ones((1, 3)), position, None)
-        out = backbone.forward(slow, (), prepared, position, fast, None)
+        prepared, _ = backbone.prepare(slow, jnp.ones((1, 3)), None, None)
+        out = backbone.forward(slow, (), prepared, position, fast, None, False)
         return out.activities["block_0/fc1"]
 
     np.testing.assert_allclose(post(0.5).post - post(0.0).post, 0.5, rtol=1e-5)
@@ -89,16 +90,23 @@ def test_recall_enters_the_linear_output_of_its_own_layer():
     )
 
 
-@pytest.mark.parametrize("window", [0, 1, 3])
-@pytest.mark.parametrize("itself", [True, False])
-def test_visibility(window, itself):
+@pytest.mark.parametrize("window", [-1, 0, 1, 3])
+@pytest.mark.parametrize("present", [True, False])
+def test_visibility(window, present):
     position = jnp.arange(6)
-    mask = np.asarray(visible(position, jnp.append(position, -1), window, itself))
+    mask = np.asarray(visible(position, jnp.append(position, -1), window, present, False))
     for query in range(6):
         for key in range(6):
-            recent = query - key <= window if window else True
-            assert mask[query, key] == ((key < query or (itself and key == query)) and recent)
+            recent = query - key <= max(window, 0) if window else True
+            assert mask[query, key] == ((key < query or (present and key == query)) and recent)
         assert not mask[query, 6]  # an empty slot
+
+
+def test_queries_see_themselves_and_the_past_but_not_each_other():
+    query, past = jnp.full((3,), 5), jnp.arange(5)
+    np.testing.assert_array_equal(visible(query, query, 0, True, True), np.eye(3, dtype=bool))
+    np.testing.assert_array_equal(visible(query, past, 2, False, True), [[0, 0, 0, 1, 1]] * 3)
+    assert not visible(query, past, -1, False, True).any()
 
 
 def test_rotary_scores_depend_on_distance_only():
@@ -116,9 +124,8 @@ def test_rotary_scores_depend_on_distance_only():
 
 def test_initial_weights_are_those_of_the_paper():
     """U(-1/sqrt(I), 1/sqrt(I)), biases too; attention's input maps are Xavier-uniform, unbiased."""
-    slow = transformer(TransformerSettings(), inputs=10, outputs=10, steps=3).init(
-        jax.random.key(0)
-    )
+    shape = TaskShape(10, 10, 3)
+    slow = transformer(TransformerSettings(), EncoderSettings(), shape).init(jax.random.key(0))
     block = slow["params"]["block_0"]
     for layer, fan_in in ((block["fc1"]["slow"], 128), (block["fc2"]["slow"], 256)):
         for values in (layer["kernel"], layer["bias"]):

@@ -11,7 +11,7 @@ from plasticity.episode import scan_episode
 from plasticity.memory import ENGINES
 from plasticity.rules import RULES
 from plasticity.types import Rule, Write
-from plasticity.unroll import run_episodes
+from plasticity.unroll import run_episode, run_episodes
 from tests.networks import INPUTS, STEPS, make_network, make_params
 from tests.plasticity.test_episode import assert_trees_close
 from tests.rounding import as_rounded
@@ -35,8 +35,8 @@ def per_output(rule: Rule) -> Rule:
     return rule._replace(write=write, per_output=True)
 
 
-def answers(engine, chunk, rule, steps, wide, meta, options, model):
-    """Loss, final fast weights and gradients of two episodes."""
+def answers(engine, chunk, rule, steps, wide, meta, options, model, asked=0):
+    """Loss, final fast weights and gradients of two episodes, with so many queries."""
     network = make_network(
         rule,
         engine=engine,
@@ -49,13 +49,17 @@ def answers(engine, chunk, rule, steps, wide, meta, options, model):
     if wide:
         network = network._replace(rule=per_output(network.rule))
     params = make_params(network)
-    inputs = jax.random.normal(jax.random.key(4), (2, steps, INPUTS), jnp.result_type(float))
+    shape = (2, steps + asked, INPUTS)
+    both = jax.random.normal(jax.random.key(4), shape, jnp.result_type(float))
+    inputs, queries = both[:, :steps], both[:, steps:] if asked else None
 
     def loss(params):
         if engine == "dense":
-            trace = jax.vmap(lambda x: scan_episode(network, params, x))(inputs)
+            trace = jax.vmap(lambda x, q: scan_episode(network, params, x, None, q))(
+                inputs, queries
+            )
         else:
-            trace = run_episodes(network, params, inputs)
+            trace = run_episodes(network, params, inputs, None, queries)
         shown = {
             name: jax.vmap(lambda b, s=s: network.memory.weights(b, s))(trace.fast[name])
             for name, s in params.plasticity.synapses.items()
@@ -79,19 +83,42 @@ def answers(engine, chunk, rule, steps, wide, meta, options, model):
     size=st.sampled_from([(1, 1), (1, 4), (2, 5), (4, 2), (5, 2), (7, 3), (7, 7), (6, 1)]),
     wide=st.booleans(),
     biases=st.booleans(),
-    window=st.sampled_from([0, 2]),
+    window=st.sampled_from([-1, 0, 2]),
+    asked=st.sampled_from([0, 2]),
 )
 def test_every_engine_equals_the_dense_one(
-    precision, engine, rule, alpha, decay, meta, size, wide, biases, window
+    precision, engine, rule, alpha, decay, meta, size, wide, biases, window, asked
 ):
     """Over rules, alphas, decays, meta-gradients and (T, C): T = 1, T < C, C not dividing T."""
     steps, chunk = size
     options = {"alpha": alpha, "decay": decay, "plastic_biases": biases}
-    case = (rule, steps, wide, meta, options, {"layers": 2, "attention_window": window})
+    case = (rule, steps, wide, meta, options, {"layers": 2, "attention_window": window}, asked)
     with jax.enable_x64(precision == "float64"):
         fast, dense = answers(engine, chunk, *case), answers("dense", 0, *case)
         # Rounding grows over steps; the dense engine is off by as much in float32.
         assert_trees_close(fast, dense, 1e-10 if precision == "float64" else 1e-5)
+
+
+@pytest.mark.parametrize("window", [-1, 0, 2])
+@pytest.mark.parametrize(("rule", "engine"), [("none", "dense"), ("gradient", "factored")])
+def test_a_query_is_answered_as_the_next_step_would_be(rule, engine, window, x64):
+    """Each one as if it were alone: whatever else is asked changes nothing."""
+    steps = 5
+    model = {"layers": 2, "attention_window": window, "position": "learned"}
+    network = make_network(rule, engine=engine, chunk=2, steps=steps + 1, model=model)
+    params = make_params(network)
+    inputs, queries = jnp.split(
+        jax.random.normal(jax.random.key(4), (steps + 3, INPUTS), jnp.float64), [steps]
+    )
+    asked = run_episode(network, params, inputs, None, queries).outputs
+    for i, query in enumerate(queries):
+        longer = jnp.concatenate([inputs, query[None]])
+        alone = scan_episode(network, params, longer).outputs
+        assert_trees_close(
+            jax.tree.map(lambda a, i=i: a[steps + i], asked),
+            jax.tree.map(lambda a: a[steps], alone),
+            1e-10,
+        )
 
 
 @pytest.mark.parametrize(("rule", "engine"), [("hebbian", e) for e in FAST])

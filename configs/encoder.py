@@ -1,0 +1,54 @@
+"""Conv-4 encoders, trained with the prototypical loss, to be frozen: omniglot or cifar_fs.
+
+python -m experiments.prepare_data --dataset=omniglot
+python -m experiments.launch --config=configs/encoder.py:omniglot --workdir=runs/omniglot-encoder
+python -m experiments.encode --workdir=runs/omniglot-encoder
+python -m experiments.launch --config=configs/encoder.py:omniglot --workdir=runs/omniglot-encoder
+    --mode=evaluate --config.task.ways=5 --config.task.queries=15 [--config.task.shots=5]
+"""
+
+from ml_collections import config_dict
+
+from configs import base
+from configs.few_shot import add_task
+from plasticity.registry import lookup
+
+
+def _omniglot(config: config_dict.ConfigDict) -> None:
+    config.task.ways = 30
+    config.task.shots = 1
+    config.task.queries = 3
+    config.train.batch = 2
+    config.train.steps = 6000
+
+
+def _cifar_fs(config: config_dict.ConfigDict) -> None:
+    config.task.ways = 10
+    config.task.shots = 3
+    config.task.queries = 6
+    config.task.flip = True
+    config.task.crop = 4
+    config.task.jitter = 0.2
+    config.train.batch = 2
+    config.train.steps = 10000
+
+
+DATASETS = {"omniglot": _omniglot, "cifar_fs": _cifar_fs}
+
+
+def get_config(dataset: str = "omniglot") -> config_dict.ConfigDict:
+    """The config for a data set: --config=configs/encoder.py:DATASET."""
+    config = base.get_config(model="prototypical")
+    config.rule.name = "none"
+    lookup(DATASETS, dataset, "task.dataset")
+    add_task(config, dataset)
+    config.model.temperature = 0.1
+    config.train.learning_rate = 2e-3
+    config.train.schedule = "cosine"
+    config.train.weight_decay = 5e-4
+    config.evaluate.episodes = 200
+    config.evaluate.batch = 4
+    config.evaluate.every = 500
+    config.checkpoint.every = 100
+    DATASETS[dataset](config)
+    return config

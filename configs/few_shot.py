@@ -1,0 +1,26 @@
+"""Few-shot classification of images."""
+
+from ml_collections import config_dict
+
+SIGNED = {"alpha": "per_neuron", "alpha_init": "uniform", "alpha_scale": 1.0}
+TUNED = {"hebbian": SIGNED, "gradient": SIGNED}
+
+
+def add_task(config: config_dict.ConfigDict, dataset: str) -> None:
+    """Adds `config.task`: 5 ways, 1 shot, images of a data set."""
+    config.task = config_dict.ConfigDict()
+    config.task.name = "few_shot"
+    config.task.dataset = dataset  # omniglot | cifar_fs
+    config.task.split = SPLITS[dataset]  # a scheme of the data set, see plasticity/data
+    config.task.ways = 5
+    config.task.shots = 1
+    config.task.queries = 15  # per class
+    config.task.order = "independent"  # queries apart | stream: one after the other, as published
+    config.task.shuffle = True  # False: in class order, as published; leaks the labels
+    config.task.flip = False  # augmentation in training: left to right
+    config.task.crop = 0  # moved by so many pixels at most
+    config.task.jitter = 0.0  # brightness, contrast, colour
+    config.task.features = ""  # file of features of a frozen encoder; empty: images
+
+
+SPLITS = {"omniglot": "vinyals", "cifar_fs": "bertinetto"}

@@ -1,0 +1,76 @@
+"""Conv-4: the encoder of the few-shot literature (Vinyals et al. 2016, Snell et al. 2017).
+
+Four times: convolution 3 x 3, norm, relu, maximum over 2 x 2. The papers normalise by batch; here
+each image is normalised by itself, so that an embedding does not depend on its neighbours, in
+training or test.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+from flax import linen as nn
+
+from plasticity.registry import check_choice
+from plasticity.types import Array
+
+BLOCKS = 4
+NORM_EPSILON = 1e-5
+
+# {name: filters -> module}. Groups of one channel are instance norm, one group is layer norm.
+NORMS: dict[str, Callable[[int], nn.Module]] = {
+    "instance": lambda filters: nn.GroupNorm(filters, epsilon=NORM_EPSILON),
+    "group": lambda filters: nn.GroupNorm(max(filters // 8, 1), epsilon=NORM_EPSILON),
+    "layer": lambda filters: nn.GroupNorm(1, epsilon=NORM_EPSILON),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class EncoderSettings:
+    """Sizes and variants of Conv-4."""
+
+    filters: int = 64
+    norm: str = "group"  # group (8 channels) | instance | layer
+    projection: int = 0  # width of a linear map behind the last block; 0: none
+
+    def __post_init__(self) -> None:
+        check_choice(self.norm, NORMS, "encoder.norm")
+        if self.norm == "group" and self.filters % 8:
+            raise ValueError(
+                f"encoder.filters={self.filters} must be a multiple of 8 for encoder.norm='group'"
+            )
+
+    def features(self, image: tuple[int, int, int]) -> int:
+        """The width of the embedding of an image (H, W, channels)."""
+        height, width, _ = image
+        side = 2**BLOCKS
+        if min(height, width) < side:
+            raise ValueError(f"images of {height} x {width} pixels are too small: {side} x {side}")
+        return self.projection or (height // side) * (width // side) * self.filters
+
+
+def halve(x: Array) -> Array:
+    """The maximum over 2 x 2 pixels of [S, H, W, C]; an odd row or column is left out.
+
+    XLA's own pooling takes as long as the convolutions, in the gradient, on a CPU.
+    """
+    images, height, width, channels = x.shape
+    even = x[:, : height // 2 * 2, : width // 2 * 2]
+    return even.reshape(images, height // 2, 2, width // 2, 2, channels).max((2, 4))
+
+
+class Conv4(nn.Module):
+    """Images [S, H, W, channels] -> embeddings [S, F]."""
+
+    settings: EncoderSettings
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """See the class."""
+        s = self.settings
+        for i in range(BLOCKS):
+            # The norm that follows takes away what a bias would add.
+            x = nn.Conv(s.filters, (3, 3), use_bias=s.norm == "layer", name=f"conv_{i}")(x)
+            x = NORMS[s.norm](s.filters)(x)
+            x = halve(nn.relu(x))
+        x = x.reshape(len(x), -1)
+        return nn.Dense(s.projection, name="projection")(x) if s.projection else x

@@ -1,0 +1,44 @@
+"""Changes of images that leave their class as it is, drawn on the device."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from plasticity.types import Array, Key
+
+
+class Augmentation(NamedTuple):
+    """How much images are changed; the defaults change nothing."""
+
+    flip: bool = False  # left to right, every second image
+    crop: int = 0  # pixels by which an image is moved at most; what comes in is 0
+    jitter: float = 0.0  # brightness, contrast and colour by factors within 1 +- jitter
+
+
+def augment(key: Key, image: Array, how: Augmentation) -> Array:
+    """A changed copy of an image [H, W, channels] of pixels between 0 and 1."""
+    flip_key, crop_key, *jitter_keys = jax.random.split(key, 5)
+    if how.flip:
+        image = jnp.where(jax.random.bernoulli(flip_key), image[:, ::-1], image)
+    if how.crop:
+        margin = (how.crop, how.crop)
+        padded = jnp.pad(image, (margin, margin, (0, 0)))
+        corner = jax.random.randint(crop_key, (2,), 0, 2 * how.crop + 1)
+        image = jax.lax.dynamic_slice(padded, (corner[0], corner[1], 0), image.shape)
+    if how.jitter:
+        brightness, contrast, colour = (
+            jax.random.uniform(k, (), minval=1 - how.jitter, maxval=1 + how.jitter)
+            for k in jitter_keys
+        )
+        image = image * brightness
+        image = image.mean() + contrast * (image - image.mean())
+        grey = image.mean(-1, keepdims=True)
+        image = jnp.clip(grey + colour * (image - grey), 0, 1)
+    return image
+
+
+def rotate(image: Array, quarters: Array) -> Array:
+    """An image [H, W, channels], H = W, turned by `quarters` [] times 90 degrees."""
+    turned = jnp.stack([jnp.rot90(image, k) for k in range(4)])
+    return turned[quarters]
