@@ -94,6 +94,12 @@ def _prototypical(model: config_dict.ConfigDict) -> None:
 MODELS = {"transformer": _transformer, "prototypical": _prototypical}
 
 
+# Coefficients of both signs, as in Duan et al. 2023: a write may strengthen or weaken. The paper's
+# constant 0.02 leaves the gradient rule no choice of sign.
+_SIGNED = {"alpha": "per_neuron", "alpha_init": "uniform", "alpha_scale": 1.0}
+SIGNED = {"hebbian": _SIGNED, "gradient": _SIGNED}
+
+
 def with_rule(
     config: config_dict.ConfigDict, name: str, tuned: Mapping[str, Mapping[str, Any]]
 ) -> config_dict.ConfigDict:

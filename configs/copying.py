@@ -13,15 +13,10 @@ from ml_collections import config_dict
 
 from configs import base
 
-# Coefficients of both signs, as in Duan et al. 2023: a write may strengthen or weaken. The paper's
-# constant 0.02 leaves the gradient rule no choice of sign.
-SIGNED = {"alpha": "per_neuron", "alpha_init": "uniform", "alpha_scale": 1.0}
-TUNED = {"hebbian": SIGNED, "gradient": SIGNED}
-
 
 def get_config(rule: str = "hebbian") -> config_dict.ConfigDict:
     """The config for a rule: --config=configs/copying.py:RULE."""
-    config = base.with_rule(base.get_config(), rule, TUNED)
+    config = base.with_rule(base.get_config(), rule, base.SIGNED)
 
     config.task = config_dict.ConfigDict()
     config.task.name = "copying"

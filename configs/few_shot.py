@@ -2,8 +2,7 @@
 
 from ml_collections import config_dict
 
-SIGNED = {"alpha": "per_neuron", "alpha_init": "uniform", "alpha_scale": 1.0}
-TUNED = {"hebbian": SIGNED, "gradient": SIGNED}
+from configs import base
 
 
 def add_task(config: config_dict.ConfigDict, dataset: str) -> None:
@@ -24,3 +23,13 @@ def add_task(config: config_dict.ConfigDict, dataset: str) -> None:
 
 
 SPLITS = {"omniglot": "vinyals", "cifar_fs": "bertinetto"}
+
+
+def get_config(rule: str, dataset: str) -> config_dict.ConfigDict:
+    """The config for a rule and a data set; see configs/omniglot.py and configs/cifar_fs.py."""
+    config = base.with_rule(base.get_config(), rule, base.SIGNED)
+    add_task(config, dataset)
+    config.model.dropout = 0.0
+    config.train.schedule = "cosine"
+    config.evaluate.every = 500
+    return config

@@ -110,15 +110,10 @@ def evaluate(config: ConfigDict, path: str) -> int:
             "the parameters of this config have other shapes than the trained ones: "
             + "; ".join(f"{f}: trained {a!r}, here {b!r}" for f, a, b in changed)
         )
-    checkpoints = Checkpoints(workdir.checkpoints, config.checkpoint.keep)
-    if checkpoints.latest() is None:
-        raise WorkdirError(f"--workdir={workdir.path} holds no checkpoint yet")
-    state, _ = checkpoints.restore(like)
-    checkpoints.close()
-    summaries = Evaluator(learner, seeds, config)(state.params, Stream.TEST)
+    step, params = trained_parameters(trained, workdir)
+    summaries = Evaluator(learner, seeds, config)(params, Stream.TEST)
     assert summaries is not None  # nothing stops it
     on, off = (across_seeds(own) for own in zip(*summaries, strict=True))
-    step = int(np.max(state.step))
     report = {
         "step": step,
         "changed": {field: here for field, _, here in changed},
@@ -131,6 +126,21 @@ def evaluate(config: ConfigDict, path: str) -> int:
     print(contrast(learner.task.main_metric, on, off, len(summaries)))
     print(f"written: {target}")
     return 0
+
+
+def trained_parameters(config: ConfigDict, workdir: Workdir) -> tuple[int, Parameters]:
+    """The newest checkpoint of a run: its step, and what was learned.
+
+    Raises:
+      WorkdirError: there is none.
+    """
+    checkpoints = Checkpoints(workdir.checkpoints, config.checkpoint.keep)
+    if checkpoints.latest() is None:
+        raise WorkdirError(f"--workdir={workdir.path} holds no checkpoint yet")
+    like = _shapes(build.make_learner(config), Seeds(config), config)
+    state, _ = checkpoints.restore(like)
+    checkpoints.close()
+    return int(np.max(state.step)), state.params
 
 
 def _shapes(learner: Learner, seeds: Seeds, config: ConfigDict) -> TrainState:

@@ -217,7 +217,7 @@ class Task(NamedTuple):
     loss(answers [T + Q, O], episode) -> [T + Q], unweighted.
     metrics(answers [T + Q, O], episode) -> {name: []}, of one episode.
     main_metric: the one that a run is told by.
-    chance: what the main metric is for those who know nothing but the distribution of answers.
+    chance: the main metric of those who know nothing but the distribution of answers, if known.
     image: (H, W, channels) if inputs are `Sight`s.
     data: {split: arrays} for the splits "train", "validation" and "test"; none: episodes are made
       from the key alone.
@@ -228,7 +228,7 @@ class Task(NamedTuple):
     outputs: int
     steps: int
     main_metric: str
-    chance: float
+    chance: float | None
     sample: Callable[[Key, PyTree], Episode]
     loss: Callable[[Array, Episode], Array]
     metrics: Callable[[Array, Episode], dict[str, Array]]

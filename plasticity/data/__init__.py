@@ -10,4 +10,4 @@ from plasticity.data.store import DataError, Dataset, Images, Split, load
 
 DATASETS = {"omniglot": OMNIGLOT, "cifar_fs": CIFAR_FS}
 
-__all__ = ["DATASETS", "DataError", "Dataset", "Images", "Split", "load"]
+__all__ = ["CIFAR_FS", "DATASETS", "OMNIGLOT", "DataError", "Dataset", "Images", "Split", "load"]

@@ -1,10 +1,12 @@
 """Reading archives, in memory and with every doubt voiced. Nothing is ever extracted to disk."""
 
+import gzip
 import hashlib
 import io
 import lzma
 import pathlib
 import re
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -25,7 +27,19 @@ COARSE_CLASSES = 20
 CIFAR_FOLDER = "cifar-100-binary"
 PIXELS = cifar_fs.SIDE**2 * cifar_fs.CHANNELS
 RECORD = 2 + PIXELS  # bytes: coarse label, fine label, planes of red, green and blue
-UNREADABLE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError)
+# What zipfile and tarfile raise for damaged files: encryption, unknown methods, wild numbers too.
+UNREADABLE = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    OSError,
+    RuntimeError,
+    OverflowError,
+    UnicodeError,
+)
 
 
 def checksum(path: pathlib.Path) -> str:
@@ -103,6 +117,7 @@ def cifar_images(path: pathlib.Path) -> Iterator[tuple[str, str, np.ndarray]]:
       class name, "FILE:RECORD", image [32, 32, 3] uint8.
     """
     try:
+        _read_to_the_end(path)
         with tarfile.open(path, "r:gz") as archive:
             files = {m.name: m for m in archive.getmembers() if not m.isdir()}
             _check_cifar_members(path, files)
@@ -112,7 +127,7 @@ def cifar_images(path: pathlib.Path) -> Iterator[tuple[str, str, np.ndarray]]:
             for file, per_class in cifar_fs.RECORDS.items():
                 data = _read(archive, files[f"{CIFAR_FOLDER}/{file}"])
                 yield from _cifar_records(path, file, data, per_class)
-    except (*UNREADABLE, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise _unreadable(path, error) from error
 
 
@@ -157,6 +172,13 @@ def _check_cifar_members(path: pathlib.Path, files: dict[str, tarfile.TarInfo]) 
     for name, member in files.items():
         if not member.isfile():
             raise DataError(f"{path}: {name} is a link or a device, not a file")
+
+
+def _read_to_the_end(path: pathlib.Path) -> None:
+    """Has gzip verify its checksum, which tarfile leaves unread: it stops at the last member."""
+    with gzip.open(path) as file:
+        while file.read(2**20):
+            pass
 
 
 def _read(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:

@@ -6,6 +6,7 @@ import os
 import pathlib
 import shutil
 import tempfile
+import urllib.request
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from PIL import Image
 from plasticity.data import archives, store
 from plasticity.data.builders import BUILDERS
 from plasticity.data.store import DataError, Dataset
+
+TIMEOUT = 30  # seconds without an answer
 
 
 def prepare(
@@ -78,19 +81,26 @@ def counts(dataset: Dataset) -> dict[str, dict[str, tuple[int, int]]]:
 
 
 def _download(dataset: Dataset, root: pathlib.Path) -> pathlib.Path:
-    """Downloads the archives, by TFDS, into a folder where they bear their own names."""
+    """Downloads the archives that are not there yet; each is whole or not there."""
     folder = root / "downloads" / dataset.name
     folder.mkdir(parents=True, exist_ok=True)
-    missing = {a.name: a.url for a in dataset.archives if not (folder / a.name).is_file()}
-    try:
-        manager = tfds.download.DownloadManager(download_dir=str(root / "downloads"))
-        for name, path in manager.download(missing).items():
-            shutil.move(str(path), folder / name)
-    except Exception as error:  # of many libraries; all of them mean that there is no archive
-        raise DataError(
-            f"cannot download {', '.join(missing.values())}: {error}. Where there is no network, "
-            f"fetch the archives elsewhere and say --archives=DIR"
-        ) from error
+    for archive in dataset.archives:
+        if (folder / archive.name).is_file():
+            continue
+        partial = folder / f".tmp-{archive.name}"
+        try:
+            with (
+                urllib.request.urlopen(archive.url, timeout=TIMEOUT) as source,
+                partial.open("wb") as file,
+            ):
+                shutil.copyfileobj(source, file)
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            raise DataError(
+                f"cannot download {archive.url}: {error}. Where there is no network, fetch the "
+                "archives elsewhere and say --archives=DIR"
+            ) from error
+        partial.rename(folder / archive.name)
     return folder
 
 

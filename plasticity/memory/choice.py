@@ -4,8 +4,9 @@ Costs are bytes moved in a training step, per step of the episode, summed over l
 counts as the bytes that the device could have moved meanwhile. A row of a history is read by the
 walk in time and, with its adjoint, several times by the walk back; with alpha per synapse it also
 takes part in four matrix products of 2 O I operations. A matrix is read, updated and
-differentiated. The constants were fitted by eye to a few timings on a two-core CPU; those of GPU
-and TPU only scale arithmetic by the ratio of their data sheets, which no measurement has confirmed.
+differentiated. The constants were fitted by eye to timings on a two-core CPU, against which a test
+holds the choice; those of GPU and TPU only scale arithmetic by the ratio of their data sheets,
+which no measurement has confirmed.
 """
 
 import math

@@ -1,6 +1,13 @@
 """Tasks. One is a file here, a line in `TASKS` (factory(**config.task) -> Task) and a config."""
 
 from plasticity.tasks.copying import copying
+from plasticity.tasks.cue_reward import cue_reward
 from plasticity.tasks.few_shot import few_shot
+from plasticity.tasks.regression import regression
 
-TASKS = {"copying": copying, "few_shot": few_shot}
+TASKS = {
+    "copying": copying,
+    "cue_reward": cue_reward,
+    "regression": regression,
+    "few_shot": few_shot,
+}

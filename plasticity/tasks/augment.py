@@ -1,10 +1,11 @@
-"""Changes of images that leave their class as it is, drawn on the device."""
+"""What becomes of images on the device: changes that leave their class as it is, and scaling."""
 
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from plasticity.data import Dataset
 from plasticity.types import Array, Key
 
 
@@ -36,6 +37,11 @@ def augment(key: Key, image: Array, how: Augmentation) -> Array:
         grey = image.mean(-1, keepdims=True)
         image = jnp.clip(grey + colour * (image - grey), 0, 1)
     return image
+
+
+def standardise(image: Array, described: Dataset) -> Array:
+    """What a network sees of pixels [..., channels] between 0 and 1."""
+    return (image - jnp.asarray(described.mean)) / jnp.asarray(described.deviation)
 
 
 def rotate(image: Array, quarters: Array) -> Array:

@@ -3,8 +3,8 @@
 An episode shows N * K support steps, each an image with its label, and asks for the labels of
 queries. Which class bears which label is drawn anew for every episode.
 
-  order "independent"  every query is asked after the support, by itself: the standard protocol
-        "stream"       queries follow as further steps, which see, and rewrite, what came before
+Queries are asked one by one, each after the support alone, which is the standard protocol, or in
+one stream (`order`, see `plasticity.tasks.orders`).
 
 Inputs are the image and a vector [label, one-hot (N) | 1 for a query]; or, from a file of features
 of a frozen encoder, one vector [feature (F) | label (N) | 1 for a query]. Chance is 1 / N.
@@ -23,11 +23,10 @@ import optax
 
 from plasticity.data import DATASETS, Dataset
 from plasticity.registry import check_choice, lookup
-from plasticity.tasks.augment import Augmentation, augment, rotate
+from plasticity.tasks import orders
+from plasticity.tasks.augment import Augmentation, augment, rotate, standardise
 from plasticity.tasks.pools import ROTATIONS, Pool, check_ways, draw, pools
 from plasticity.types import Array, Episode, Key, Sight, Task
-
-ORDERS = ("independent", "stream")
 
 
 class Layout(NamedTuple):
@@ -75,7 +74,7 @@ def few_shot(
     """
     described = lookup(DATASETS, dataset, "task.dataset")
     lookup(described.schemes, split, "task.split")
-    check_choice(order, ORDERS, "task.order")
+    check_choice(order, orders.ORDERS, "task.order")
     layout = Layout(ways, shots, queries, order, shuffle)
     _check(described, layout, crop, jitter)
     data, checksum = pools(described, split, features)
@@ -83,7 +82,6 @@ def few_shot(
     show: Show = _show_features
     if not features:
         show = functools.partial(_show_images, described, Augmentation(flip, crop, jitter))
-    asked = ways * queries
 
     def sample(key: Key, data: Pool) -> Episode:
         return _episode(key, data, layout, show)
@@ -98,7 +96,7 @@ def few_shot(
     return Task(
         inputs=(data["train"].examples.shape[-1] if features else 0) + ways + 1,
         outputs=ways,
-        steps=layout.support + (asked if order == "stream" else 0),
+        steps=orders.steps(order, layout.support, ways * queries),
         main_metric="accuracy",
         chance=1 / ways,
         sample=sample,
@@ -133,11 +131,7 @@ def _episode(key: Key, data: Pool, layout: Layout, show: Show) -> Episode:
     vector = jnp.concatenate([known, is_query[:, None]], -1).astype(jnp.float32)
     inputs = show(show_key, data, picked, vector)
     weights = is_query.astype(jnp.float32)
-    if layout.order == "stream":
-        return Episode(inputs, targets, weights)
-    support = jax.tree.map(lambda a: a[: layout.support], inputs)
-    queries = jax.tree.map(lambda a: a[layout.support :], inputs)
-    return Episode(support, targets, weights, queries)
+    return orders.lay_out(layout.order, layout.support, inputs, targets, weights)
 
 
 def _show_features(key: Key, data: Pool, picked: Array, vector: Array) -> Array:
@@ -156,7 +150,7 @@ def _show_images(
     if data.training is not None:
         keys = jax.random.split(key, len(images))
         images = jax.vmap(functools.partial(augment, how=change))(keys, images)
-    return Sight((images - jnp.asarray(described.mean)) / jnp.asarray(described.deviation), vector)
+    return Sight(standardise(images, described), vector)
 
 
 def _check(described: Dataset, layout: Layout, crop: int, jitter: float) -> None:

@@ -38,7 +38,7 @@ def pools(described: Dataset, split: str, features: str) -> tuple[dict[str, Pool
     images = load(described)
     examples: Any = images.images
     if features:
-        examples = _features(features, described, images.checksum)
+        examples = features_of(features, described, images.checksum)
     parts = splits(described, split, images.classes)
     chosen = {part: _numbers(one, images.classes) for part, one in parts.items()}
     most = max(map(len, chosen.values()))  # of one length, so that splits share their programs
@@ -82,7 +82,7 @@ def _numbers(split: Split, names: list[str]) -> np.ndarray:
     return np.array([number[n] * ROTATIONS + turn for n in split.classes for turn in turns])
 
 
-def _features(path: str, described: Dataset, checksum: str) -> np.ndarray:
+def features_of(path: str, described: Dataset, checksum: str) -> np.ndarray:
     """Features [classes, 4 or 1 rotations, per class, F] from a file of `experiments.encode`."""
     try:
         with np.load(path) as file:

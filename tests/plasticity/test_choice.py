@@ -1,9 +1,13 @@
 """The cost model prefers what it should at the extremes, and its chunks are usable."""
 
+import collections
+import json
+
 import pytest
 
 from plasticity.memory import ENGINES, choose, chunk_for
 from plasticity.types import LayerShape
+from tests.conftest import ROOT
 
 LAYERS = [LayerShape(256, 128), LayerShape(128, 256)] * 2
 
@@ -32,3 +36,23 @@ def test_every_chosen_chunk_is_one_that_the_engine_takes(engine, steps):
     assert 0 <= chunk <= max(steps, 64)
     assert chunk > 0 or engine != "chunked"
     ENGINES[engine](chunk)
+
+
+MEASURED = sorted((ROOT / "experiments/results/benchmarks").glob("crossover_*.json"))
+
+
+@pytest.mark.parametrize("path", MEASURED, ids=lambda path: path.stem)
+def test_the_choice_is_near_the_best_that_was_measured(path):
+    """Committed timings of both engines on one machine; within a quarter, for they are noisy."""
+    by_mode = collections.defaultdict(dict)
+    for record in json.loads(path.read_text()):
+        speed = record["train_episodes_per_second"]
+        by_mode[record["alpha"], record["steps"]][record["engine"]] = speed
+    assert by_mode
+    for (alpha, steps), speeds in by_mode.items():
+        chosen = choose(LAYERS, steps, per_synapse=alpha == "per_synapse", platform="cpu").engine
+        assert speeds[chosen] > 0.75 * max(speeds.values()), (alpha, steps, chosen, speeds)
+
+
+def test_there_are_measurements():
+    assert len(MEASURED) >= 3

@@ -8,6 +8,8 @@ import pytest
 from plasticity.data import DataError
 from plasticity.tasks import TASKS
 from plasticity.tasks.copying import copying
+from plasticity.tasks.cue_reward import cue_reward
+from plasticity.tasks.regression import FAMILIES, regression
 
 
 def first(stack):
@@ -117,3 +119,99 @@ def test_copying_scores_of_those_who_know_all_and_nothing():
 def test_copying_refuses_what_makes_no_sense(options, message):
     with pytest.raises(ValueError, match=message):
         copying(**options)
+
+
+def draw(task, count=500, seed=3):
+    data = task.data and jax.tree.map(jnp.asarray, task.data["train"])
+    return jax.vmap(task.sample, (0, None))(jax.random.split(jax.random.key(seed), count), data)
+
+
+def judged(task, answer, episodes):
+    """Mean metrics of answers that a function gives episode by episode."""
+    metrics = jax.vmap(lambda e: task.metrics(answer(e), e))(episodes)
+    return {name: float(values.mean()) for name, values in metrics.items()}
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_cue_reward_asks_every_cue_once(shuffle):
+    task = cue_reward(num_pairs=4, cue_dim=6, shuffle=shuffle)
+    episodes = draw(task)
+    cues, rewards, asked = jnp.split(episodes.inputs, [6, 7], axis=-1)
+    np.testing.assert_array_equal(asked[..., 0], np.tile([0, 0, 0, 0, 1, 1, 1, 1], (500, 1)))
+    np.testing.assert_array_equal(rewards[:, 4:], 0)
+    np.testing.assert_array_equal(rewards[:, :4], episodes.targets[:, :4])
+    first, second = cues[:, :4].argmax(-1), cues[:, 4:].argmax(-1)
+    assert all(len(set(row)) == 4 for row in first.tolist())
+    same = bool((first == second).all())
+    np.testing.assert_array_equal(jnp.sort(first), jnp.sort(second))
+    assert same != shuffle
+    looked_up = (cues[:, 4:] @ jnp.swapaxes(cues[:, :4], 1, 2)) @ rewards[:, :4]
+    np.testing.assert_allclose(looked_up, episodes.targets[:, 4:], rtol=1e-6)
+
+
+def test_cue_reward_scores():
+    task = cue_reward()
+    episodes = draw(task, 2000)
+    ignorant = judged(task, lambda e: jnp.full_like(e.targets, 0.5), episodes)
+    assert ignorant["query_mse"] == pytest.approx(task.chance, rel=0.05)
+    perfect = judged(task, lambda e: e.targets, episodes)
+    assert perfect == {"query_mse": 0, "paper_validation_mse": 0}
+    shown = judged(task, lambda e: jnp.where(e.inputs[:, -1:] > 0, 0.5, e.targets), episodes)
+    assert shown["paper_validation_mse"] == pytest.approx(shown["query_mse"] / 2)
+
+
+@pytest.mark.parametrize(("pairs", "expected"), [(1, 3.0), (3, 1.0), (4, 0.0), (10, 0.0)])
+def test_linear_regression_has_the_known_optimum(pairs, expected):
+    """Least squares: 4 - k after k pairs in three dimensions, then 0."""
+    task = regression(k_support=pairs)
+    episodes = draw(task, 4000)
+
+    def solve(e):
+        x = jnp.append(e.inputs[:, :3], jnp.ones((pairs + 10, 1)), axis=1)
+        weights = jnp.linalg.pinv(x[:pairs]) @ e.targets[:pairs]
+        return x @ weights
+
+    with jax.default_matmul_precision("float32"):
+        told = judged(task, solve, episodes)["query_mse"]
+    assert told == pytest.approx(expected, rel=0.15, abs=1e-3)
+    ignorant = judged(task, lambda e: jnp.zeros_like(e.targets), episodes)["query_mse"]
+    assert ignorant == pytest.approx(task.chance, rel=0.15)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_regression_hides_the_values_that_it_asks_for(family):
+    dim = 1 if family == "sinusoid" else 3
+    task = regression(family=family, input_dim=dim, noise=0.5)
+    episodes = draw(task, 300)
+    _, y, asked = jnp.split(episodes.inputs, [dim, dim + 1], axis=-1)
+    np.testing.assert_array_equal(y[:, 10:], 0)
+    np.testing.assert_array_equal(asked[..., 0], np.tile([0] * 10 + [1] * 10, (300, 1)))
+    noise = y[:, :10] - episodes.targets[:, :10]
+    assert float(noise.std()) == pytest.approx(0.5, rel=0.1)
+    assert 1 < float(episodes.targets.var()) < 14
+
+
+def test_orders_hold_the_same_episode():
+    stream, apart = regression(order="stream"), regression(order="independent")
+    assert (stream.steps, apart.steps) == (20, 10)
+    one, two = stream.sample(jax.random.key(0), None), apart.sample(jax.random.key(0), None)
+    np.testing.assert_array_equal(one.inputs, jnp.concatenate([two.inputs, two.queries]))
+    np.testing.assert_array_equal(one.targets, two.targets)
+    np.testing.assert_array_equal(one.weights, two.weights)
+
+
+@pytest.mark.parametrize(
+    ("make", "options", "message"),
+    [
+        (cue_reward, {"num_pairs": 0}, "task.num_pairs=0 must be at least 1"),
+        (cue_reward, {"cue_dim": 7}, "task.cue_dim=7 must be at least task.num_pairs=8"),
+        (cue_reward, {"loss_steps": "queries"}, "task.loss_steps='queries'.*did you mean 'query'"),
+        (regression, {"family": "liner"}, "task.family='liner'.*did you mean 'linear'"),
+        (regression, {"order": "random"}, "task.order='random'"),
+        (regression, {"noise": -1}, "task.noise=-1 must be at least 0"),
+        (regression, {"family": "sinusoid"}, "task.input_dim=3 must be 1"),
+    ],
+)
+def test_wrong_settings_of_tasks_are_named(make, options, message):
+    with pytest.raises(ValueError, match=message):
+        make(**options)

@@ -1,0 +1,27 @@
+"""Cue-reward association (Chaudhary 2025, arXiv 2510.21908)."""
+
+from ml_collections import config_dict
+
+from configs import base
+
+
+def get_config(rule: str = "hebbian") -> config_dict.ConfigDict:
+    """The config for a rule: --config=configs/cue_reward.py:RULE."""
+    config = base.with_rule(base.get_config(), rule, base.SIGNED)
+
+    config.task = config_dict.ConfigDict()
+    config.task.name = "cue_reward"
+    config.task.num_pairs = 8  # cues per episode
+    config.task.cue_dim = 20  # cues that there are
+    config.task.shuffle = True  # ask in an order of its own; False: in that of the presentation
+    config.task.loss_steps = "query"  # query | all: the paper also trains the presentation
+
+    config.model.width = 64
+    config.model.feed_forward = 128
+    config.model.dropout = 0.0
+
+    config.train.steps = 3000
+    config.train.learning_rate = 2e-3
+    config.train.schedule = "cosine"
+    config.evaluate.every = 500
+    return config

@@ -1,0 +1,33 @@
+"""Few-shot regression (Chaudhary 2025, arXiv 2510.21908)."""
+
+from ml_collections import config_dict
+
+from configs import base
+
+
+def get_config(rule: str = "hebbian") -> config_dict.ConfigDict:
+    """The config for a rule: --config=configs/regression.py:RULE."""
+    config = base.with_rule(base.get_config(), rule, base.SIGNED)
+
+    config.task = config_dict.ConfigDict()
+    config.task.name = "regression"
+    config.task.family = "linear"  # linear | mlp | sinusoid
+    config.task.input_dim = 3
+    config.task.k_support = 10  # pairs shown
+    config.task.k_query = 10  # points asked
+    config.task.weight_scale = 1.0
+    config.task.bias_scale = 1.0
+    config.task.noise = 0.0  # deviation of what is added to the values shown
+    config.task.hidden = 8  # units of the family mlp
+    config.task.order = "stream"  # queries follow one after the other | independent
+    config.task.loss_steps = "query"  # query | all: the paper also trains the pairs
+
+    config.model.width = 64
+    config.model.feed_forward = 128
+    config.model.dropout = 0.0
+
+    config.train.steps = 5000
+    config.train.learning_rate = 2e-3
+    config.train.schedule = "cosine"
+    config.evaluate.every = 1000
+    return config

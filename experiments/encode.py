@@ -1,0 +1,82 @@
+r"""Features of all images of a data set, by an encoder that is trained: what `task.features` reads.
+
+python -m experiments.encode --workdir=ENCODER [--out=FILE.npz]
+
+Written: features [classes, rotations (4, or 1 where a class is not rotated), images per class, F]
+float32, and of which images, by name and checksum. Any encoder will do: a workdir of
+configs/encoder.py, or of a few-shot task that was trained end to end.
+"""
+
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import flags
+from ml_collections import ConfigDict
+
+from experiments import cli
+from experiments.evaluate import trained_parameters
+from experiments.validate import ConfigError, validate
+from experiments.workdir import Workdir
+from plasticity.data import DATASETS, load
+from plasticity.data.store import splits
+from plasticity.model import EncoderSettings
+from plasticity.model.conv4 import Conv4
+from plasticity.sharding import episode_mesh, replicate, split_over_devices
+from plasticity.tasks.augment import rotate, standardise
+
+WORKDIR = flags.DEFINE_string("workdir", None, "folder of the encoder's run")
+OUT = flags.DEFINE_string("out", None, "default: features.npz in the workdir; never overwritten")
+BATCH = 256
+
+
+def main() -> int:
+    """Encodes, and says where the features are."""
+    cli.require(workdir=WORKDIR.value)
+    workdir = Workdir(WORKDIR.value)
+    config = ConfigDict(workdir.load_config())
+    validate(config)
+    if "dataset" not in config.task or config.task.features:
+        raise ConfigError(f"--workdir={workdir.path} holds no run that encodes images")
+    out = pathlib.Path(OUT.value) if OUT.value else workdir.path / "features.npz"
+    if out.exists():
+        raise ConfigError(f"--out={out} exists, and nothing is overwritten")
+    described = DATASETS[config.task.dataset]
+    images = load(described)
+    parts = splits(described, config.task.split, images.classes)
+    turns = 4 if any(split.rotations for split in parts.values()) else 1
+    step, params = trained_parameters(config, workdir)
+    encoder = params.slow["params"]["encoder"]
+    found = encode(config, encoder, np.asarray(images.images), turns)
+    with out.open("xb") as file:
+        np.savez(file, features=found, dataset=described.name, checksum=images.checksum)
+    print(f"features of step {step}, {list(found.shape)}: {out}")
+    print(f"to use them: --config.task.features={out}")
+    return 0
+
+
+def encode(config: ConfigDict, encoder: dict, images: np.ndarray, turns: int) -> np.ndarray:
+    """Features [classes, turns, per class, F] of images [classes, per class, H, W, channels]."""
+    module = Conv4(EncoderSettings(**config.encoder))
+    described = DATASETS[config.task.dataset]
+    mesh = episode_mesh(BATCH)
+
+    def run(index: jax.Array, encoder: dict, images: jax.Array) -> jax.Array:
+        kind, turn, row = jnp.unravel_index(index, (images.shape[0], turns, images.shape[1]))
+        pixels = jax.vmap(rotate)(images[kind, row].astype(jnp.float32) / 255, turn)
+        return module.apply({"params": encoder}, standardise(pixels, described))
+
+    whole = jax.jit(split_over_devices(run, mesh))
+    encoder, images_there = replicate((encoder, images), mesh)
+    count = images.shape[0] * turns * images.shape[1]
+    parts = []
+    for first in range(0, count, BATCH):
+        index = jnp.minimum(jnp.arange(first, first + BATCH), count - 1)
+        parts.append(np.asarray(whole(index, encoder, images_there)))
+    features = np.concatenate(parts)[:count]
+    return features.reshape(images.shape[0], turns, images.shape[1], -1)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,114 @@
+"""Without evidence nobody beats chance: each task, blinded, after training."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from plasticity.learner import Knobs, Learner, Stream
+from plasticity.memory import factored
+from plasticity.model import EncoderSettings, TransformerSettings, transformer
+from plasticity.network import Network
+from plasticity.rules import RULES, RuleSettings
+from plasticity.tasks import TASKS
+from plasticity.tasks.copying import copying
+from plasticity.tasks.cue_reward import cue_reward
+from plasticity.tasks.few_shot import few_shot
+from plasticity.tasks.regression import regression
+from tests import pools
+
+SEED = jnp.zeros((), jnp.int32)
+FEATURES, WAYS = 8, 3
+SHOTS = {"ways": WAYS, "shots": 2, "queries": 2, "features": "yes"}
+
+
+def hide(columns):
+    """Inputs with some columns set to zero."""
+
+    def blind(episode, key):
+        hidden = [
+            None if part is None else part.at[..., columns].set(0)
+            for part in (episode.inputs, episode.queries)
+        ]
+        return episode._replace(inputs=hidden[0], queries=hidden[1])
+
+    return blind
+
+
+def permute_labels(episode, key):
+    """The labels of the support in an order of their own."""
+    labels = slice(FEATURES, FEATURES + WAYS)
+    other = jax.random.permutation(key, episode.inputs[:, labels])
+    return episode._replace(inputs=episode.inputs.at[:, labels].set(other))
+
+
+def hide_symbols(episode, key):
+    return episode._replace(inputs=episode.inputs.at[:2].set(0))
+
+
+CASES = {
+    "copying": (lambda: copying(seq_length=2, delay=1, vocabulary=5), hide_symbols),
+    "cue_reward": (lambda: cue_reward(num_pairs=3, cue_dim=4), hide(4)),
+    "regression": (lambda: regression(input_dim=1, k_support=4, k_query=3), hide(1)),
+    "few_shot": (lambda: few_shot(**SHOTS), hide(slice(0, FEATURES))),
+    "few_shot, permuted": (lambda: few_shot(**SHOTS), permute_labels),
+}
+
+
+@pytest.fixture
+def features(monkeypatch):
+    pools.install(monkeypatch, jnp.asarray(pools.clustered_features(FEATURES)))
+
+
+def advantage(task, blind, rule, steps=150):
+    """How much better than chance the main metric is after training, in standard errors."""
+    if blind is not None:
+        sample = task.sample
+        task = task._replace(
+            sample=lambda key, data: blind(sample(key, data), jax.random.fold_in(key, 1))
+        )
+    settings = TransformerSettings(
+        layers=2, heads=2, width=32, feed_forward=32, dropout=0.0, position="learned"
+    )
+    backbone = transformer(settings, EncoderSettings(), task.shape)
+    made = RULES[rule](RuleSettings(alpha="per_neuron", alpha_init="uniform", alpha_scale=1.0))
+    network = Network(backbone, made, factored())
+    learner = Learner(task, lambda knobs: network, 32, steps, 10, "cosine")
+    data = task.data or dict.fromkeys(("train", "test"))
+    knobs = Knobs(0.2, 1.0, 1e-2, 0.0, 1.0, data["train"])
+    state = jax.jit(learner.init)(SEED, knobs)
+    step = jax.jit(learner.train_step)
+    for _ in range(steps):
+        state, _ = step(state, SEED, knobs)
+    told = jax.jit(learner.evaluate, static_argnums=5)(
+        state.params, SEED, Stream.TEST, jnp.arange(1024), knobs._replace(data=data["test"]), True
+    )
+    values = np.asarray(told[task.main_metric])
+    gain = values.mean() - task.chance
+    if "mse" in task.main_metric:
+        gain = -gain
+    # Answers that hear of nothing may be right equally often in every episode.
+    return gain / max(values.std() / len(values) ** 0.5, 1e-3)
+
+
+def test_every_task_has_a_case():
+    assert {name.split(",")[0] for name in CASES} == set(TASKS)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_nobody_knows_what_nobody_was_told(name, features):
+    make, blind = CASES[name]
+    assert advantage(make(), blind, "hebbian" if "permuted" in name else "none") < 4
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if "," not in name])
+def test_who_is_told_does_better(name, features):
+    """The same net, as long in training: the test above can fail."""
+    make, _ = CASES[name]
+    assert advantage(make(), None, "none") > 10
+
+
+def test_class_order_gives_the_labels_away(features):
+    """As in the published code: who sees no image at all learns the order of the labels."""
+    task = few_shot(**SHOTS, order="stream", shuffle=False)
+    assert advantage(task, hide(slice(0, FEATURES)), "none") > 100
