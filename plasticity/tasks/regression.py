@@ -17,6 +17,7 @@ Source: Chaudhary 2025, section on few-shot regression (linear).
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -91,15 +92,12 @@ def regression(
     draw = lookup(FAMILIES, family, "task.family")
     check_choice(order, orders.ORDERS, "task.order")
     check_choice(loss_steps, LOSS_STEPS, "task.loss_steps")
-    for name, value, least in (
-        ("input_dim", input_dim, 1),
-        ("k_support", k_support, 1),
-        ("k_query", k_query, 1),
-        ("hidden", hidden, 1),
-        ("noise", noise, 0),
-    ):
-        if value < least:
-            raise ValueError(f"task.{name}={value} must be at least {least}")
+    sizes = {"input_dim": input_dim, "k_support": k_support, "k_query": k_query, "hidden": hidden}
+    for name, value in sizes.items():
+        if value < 1:
+            raise ValueError(f"task.{name}={value} must be at least 1")
+    if noise < 0:
+        raise ValueError(f"task.noise={noise} must be at least 0")
     if family == "sinusoid" and input_dim != 1:
         raise ValueError(f"task.input_dim={input_dim} must be 1 for task.family='sinusoid'")
     points = k_support + k_query
@@ -117,13 +115,6 @@ def regression(
         weights = asked if loss_steps == "query" else jnp.ones_like(asked)
         return orders.lay_out(order, k_support, inputs, y[:, None], weights)
 
-    def loss(answers: Array, episode: Episode) -> Array:
-        return ((answers - episode.targets) ** 2).mean(-1)
-
-    def metrics(answers: Array, episode: Episode) -> dict[str, Array]:
-        squares = loss(answers, episode)
-        return {"query_mse": squares[k_support:].mean(), "paper_validation_mse": squares.mean()}
-
     return Task(
         inputs=input_dim + 2,
         outputs=1,
@@ -131,6 +122,15 @@ def regression(
         main_metric="query_mse",
         chance=input_dim * weight_scale**2 + bias_scale**2 if family == "linear" else None,
         sample=sample,
-        loss=loss,
-        metrics=metrics,
+        loss=_squares,
+        metrics=partial(_metrics, k_support),
     )
+
+
+def _squares(answers: Array, episode: Episode) -> Array:
+    return ((answers - episode.targets) ** 2).mean(-1)
+
+
+def _metrics(k_support: int, answers: Array, episode: Episode) -> dict[str, Array]:
+    squares = _squares(answers, episode)
+    return {"query_mse": squares[k_support:].mean(), "paper_validation_mse": squares.mean()}
