@@ -1,0 +1,110 @@
+"""From images to rules on frozen features, as a user does it, on a small prepared data set."""
+
+import json
+
+import numpy as np
+import pytest
+
+from plasticity.data import OMNIGLOT
+from tests import pools
+
+ALPHABETS = {"Armenian": 3, "Futurama": 4, "Tengwar": 3}  # validation, training, test
+ROOT_OF = {"Tengwar": "images_evaluation"}
+SMALL = [
+    "--config.task.ways=3",
+    "--config.task.shots=1",
+    "--config.task.queries=2",
+    "--config.encoder.filters=8",
+    "--config.train.batch=2",
+    "--config.train.steps=4",
+    "--config.train.warmup=1",
+    "--config.log.every=2",
+    "--config.evaluate.episodes=4",
+    "--config.evaluate.batch=2",
+]
+RULE = ["--config.model.width=8", "--config.model.feed_forward=8", "--config.model.heads=2"]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """A data directory with ten classes in place of Omniglot's."""
+    directory = tmp_path_factory.mktemp("data")
+    folder = directory / "omniglot" / "small"
+    folder.mkdir(parents=True)
+    classes = [
+        f"{ROOT_OF.get(alphabet, 'images_background')}/{alphabet}/character{i:02}"
+        for alphabet, count in ALPHABETS.items()
+        for i in range(count)
+    ]
+    np.save(folder / "images.npy", pools.marked_images())
+    manifest = {"preprocessing": OMNIGLOT.preprocessing, "classes": classes}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return directory
+
+
+@pytest.fixture
+def launch(program, monkeypatch, data):
+    monkeypatch.setenv("PLASTICITY_DATA_DIR", str(data))
+    return program
+
+
+def test_encoder_features_rules(launch, tmp_path):
+    encoder, features = tmp_path / "encoder", tmp_path / "encoder" / "features.npz"
+    config = "--config=configs/encoder.py:omniglot"
+    code, out, err = launch("launch", config, f"--workdir={encoder}", *SMALL)
+    assert code == 0, err
+    manifest = json.loads((encoder / "manifest.json").read_text())
+    assert manifest["data_checksum"] == "small"
+    code, out, err = launch("encode", f"--workdir={encoder}")
+    assert code == 0, err
+    with np.load(features) as file:
+        assert file["features"].shape == (pools.CLASSES, 4, pools.PER_CLASS, 8)
+        assert str(file["checksum"]) == "small"
+        # The mark sits in a corner: a quarter turn moves it, and the encoder sees that.
+        assert (file["features"][:, 0] != file["features"][:, 1]).any()
+    assert "--config.task.features=" in out
+    code, _, err = launch("encode", f"--workdir={encoder}")
+    assert code == 2
+    assert "nothing is overwritten" in err
+    rule = ["--config=configs/omniglot.py:hebbian", f"--config.task.features={features}", *RULE]
+    code, _, err = launch("launch", *rule, f"--workdir={tmp_path / 'rule'}", *SMALL)
+    assert code == 0, err
+    result = json.loads((tmp_path / "rule" / "result.json").read_text())
+    assert 0 <= result["metrics"]["accuracy"]["mean"] <= 1
+    assert result["metrics"]["eta_mean"]["mean"] > 0
+
+
+def test_end_to_end_from_pixels(launch, tmp_path):
+    config = "--config=configs/omniglot.py:gradient"
+    code, _, err = launch("launch", config, f"--workdir={tmp_path / 'run'}", *SMALL, *RULE)
+    assert code == 0, err
+    assert (tmp_path / "run" / "result.json").exists()
+
+
+def test_missing_data_come_before_anything_else(program, monkeypatch, tmp_path):
+    monkeypatch.setenv("PLASTICITY_DATA_DIR", str(tmp_path / "nothing"))
+    workdir = tmp_path / "run"
+    code, _, err = program("launch", "--config=configs/cifar_fs.py:none", f"--workdir={workdir}")
+    assert code == 2
+    assert "python -m experiments.prepare_data --dataset=cifar_fs" in err
+    assert not workdir.exists()
+
+
+def test_prepare_data_tells_what_is_wrong(program, monkeypatch, tmp_path):
+    monkeypatch.setenv("PLASTICITY_DATA_DIR", str(tmp_path / "data"))
+    code, _, err = program("prepare_data", "--dataset=omniglot", f"--archives={tmp_path}")
+    assert code == 2
+    assert "images_background.zip is not there" in err
+    code, _, err = program("prepare_data")
+    assert code == 2
+    assert "--dataset is missing" in err
+
+
+def test_a_prototypical_net_has_no_rule(launch, tmp_path):
+    flags = ["--config=configs/encoder.py", f"--workdir={tmp_path / 'run'}"]
+    code, _, err = launch("launch", *flags, "--config.rule.name=hebbian")
+    assert code == 2
+    assert "rule.name='hebbian' must be 'none' for model.name='prototypical'" in err
+    code, _, err = launch("launch", *flags, "--config.task.order=stream")
+    assert code == 2
+    assert "task.order='independent'" in err
