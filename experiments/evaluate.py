@@ -72,9 +72,15 @@ def contrast(metric: str, on: Summary, off: Summary, seeds: int) -> str:
     episodes = f"same {on[metric]['n']} episodes" if seeds == 1 else "same episodes"
     nets = "same net" if seeds == 1 else f"same {seeds} nets"
     return (
-        f"{metric}: {on[metric]['mean']:.3f} +- {on[metric]['ci95']:.3f} with plasticity on, "
-        f"{off[metric]['mean']:.3f} +- {off[metric]['ci95']:.3f} off ({nets}, {episodes})"
+        f"{metric}: {_number(on[metric])} with plasticity on, {_number(off[metric])} off "
+        f"({nets}, {episodes})"
     )
+
+
+def _number(told: dict[str, float]) -> str:
+    """Mean and interval, with enough digits for small errors."""
+    form = "{:.3f}" if told["mean"] == 0 or abs(told["mean"]) >= 0.05 else "{:.1e}"
+    return f"{form.format(told['mean'])} +- {form.format(told['ci95'])}"
 
 
 def records_of(seeds: Seeds, summaries: list[tuple[Summary, Summary]]) -> dict[str, Any]:
