@@ -1,4 +1,13 @@
-"""Cue-reward association (Chaudhary 2025, arXiv 2510.21908)."""
+"""Cue-reward association (Chaudhary 2025, arXiv 2510.21908).
+
+  python -m experiments.launch --config=configs/cue_reward.py:hebbian --workdir=runs/cue-reward
+      [--config.model.attention_window=-1]   closed: fast weights are the only memory
+
+Query MSE on 1024 test episodes, seed 0, one to two minutes on two CPU cores. Who knows nothing is
+at .083; the optimum is 0.
+
+  attention closed   hebbian 6.5e-5 (off: .085)   gradient 4.7e-5 (off: .088)
+"""
 
 from ml_collections import config_dict
 

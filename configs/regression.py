@@ -26,7 +26,7 @@ def get_config(rule: str = "hebbian") -> config_dict.ConfigDict:
     config.model.feed_forward = 128
     config.model.dropout = 0.0
 
-    config.train.steps = 5000
+    config.train.steps = 3000
     config.train.learning_rate = 2e-3
     config.train.schedule = "cosine"
     config.evaluate.every = 1000

@@ -8,6 +8,7 @@ training or test.
 import dataclasses
 from collections.abc import Callable
 
+import jax.numpy as jnp
 from flax import linen as nn
 
 from plasticity.registry import check_choice
@@ -55,7 +56,18 @@ def halve(x: Array) -> Array:
     """
     images, height, width, channels = x.shape
     even = x[:, : height // 2 * 2, : width // 2 * 2]
-    return even.reshape(images, height // 2, 2, width // 2, 2, channels).max((2, 4))
+    even = even.reshape(images, height // 2, 2, width // 2, 2, channels)
+    rows = _larger(even[:, :, 0], even[:, :, 1])
+    return _larger(rows[:, :, :, 0], rows[:, :, :, 1])
+
+
+def _larger(a: Array, b: Array) -> Array:
+    """The maximum, whose gradient goes to exactly one of the two.
+
+    The gradients of max() and maximum() ask which entry equals the maximum. Where XLA computes an
+    entry twice and rounds it differently, none does: the gradient is 0 / 0, or lost.
+    """
+    return jnp.where(a > b, a, b)
 
 
 class Conv4(nn.Module):

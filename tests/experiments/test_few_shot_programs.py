@@ -101,7 +101,7 @@ def test_prepare_data_tells_what_is_wrong(program, monkeypatch, tmp_path):
 
 
 def test_a_prototypical_net_has_no_rule(launch, tmp_path):
-    flags = ["--config=configs/encoder.py", f"--workdir={tmp_path / 'run'}"]
+    flags = ["--config=configs/encoder.py", f"--workdir={tmp_path / 'run'}", *SMALL]
     code, _, err = launch("launch", *flags, "--config.rule.name=hebbian")
     assert code == 2
     assert "rule.name='hebbian' must be 'none' for model.name='prototypical'" in err
