@@ -27,13 +27,16 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from absl import flags
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from experiments import build, cli
 from experiments.validate import ConfigError, validate
 from experiments.workdir import device_name
+from plasticity.learner import Learner, Stream
 from plasticity.memory import ENGINES
-from plasticity.sharding import episode_mesh, replicate
+from plasticity.sharding import episode_mesh, replicate, split_over_devices
+from plasticity.types import Array
 
 CONFIG = cli.define_config()
 ENGINE_NAMES = flags.DEFINE_list("engines", list(ENGINES), "engines to compare; auto is one too")
@@ -53,6 +56,7 @@ COLUMNS = (
     ("train eps/s", "train_episodes_per_second", "{:.1f}"),
     ("+-", "spread", "{:.0%}"),
     ("forward eps/s", "forward_episodes_per_second", "{:.1f}"),
+    ("drawing", "draw_fraction", "{:.1%}"),
     ("compile s", "compile_seconds", "{:.1f}"),
     ("temp MB", "temp_megabytes", "{:.0f}"),
     ("of floor", "floor_fraction", "{:.0%}"),
@@ -124,7 +128,10 @@ def benchmark(config: ConfigDict, rates: dict[str, float], repeats: int) -> dict
     compile_seconds = time.perf_counter() - start
     forward = jax.jit(learner.forward).lower(state.params, seed, knobs).compile()
 
+    draw = _draw(learner, mesh).lower(seed, knobs.data).compile()
+
     seconds = measure(lambda: train(state, seed, knobs), repeats)
+    drawing = statistics.median(measure(lambda: draw(seed, knobs.data), repeats))
     ahead = statistics.median(measure(lambda: forward(state.params, seed, knobs), repeats))
     median = statistics.median(seconds)
     # The program is traced for one device, of which there are `mesh.size`.
@@ -146,6 +153,7 @@ def benchmark(config: ConfigDict, rates: dict[str, float], repeats: int) -> dict
         "train_episodes_per_second": learner.batch / median,
         "spread": (max(seconds) - min(seconds)) / 2 / median,
         "forward_episodes_per_second": learner.batch / ahead,
+        "draw_fraction": drawing / median,
         "compile_seconds": compile_seconds,
         "temp_bytes": temporary,
         "flops": cost.get("flops"),
@@ -156,6 +164,16 @@ def benchmark(config: ConfigDict, rates: dict[str, float], repeats: int) -> dict
         "devices": mesh.size,
         **rates,
     }
+
+
+def _draw(learner: Learner, mesh: Mesh) -> Any:
+    """The program that draws a training batch, and nothing else."""
+
+    def share(index: Array, seed: Array, data: Any) -> Any:
+        return learner.episodes(seed, Stream.TRAIN, jnp.zeros((), jnp.int32), index, data)
+
+    drawn = split_over_devices(share, mesh)
+    return jax.jit(lambda seed, data: drawn(jnp.arange(learner.batch), seed, data))
 
 
 def combinations(config: ConfigDict) -> Iterator[ConfigDict]:

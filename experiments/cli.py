@@ -75,7 +75,7 @@ def config_command(program: str, argument: str, *extra: str, drop: str) -> str:
 
     Args:
       program: module to run.
-      argument: what follows the colon of --config.
+      argument: what takes the place of the rule behind the colon of --config.
       extra: further arguments.
       drop: the section whose overrides are left out.
     """
@@ -83,13 +83,14 @@ def config_command(program: str, argument: str, *extra: str, drop: str) -> str:
     if python.is_relative_to(pathlib.Path.cwd()):
         python = python.relative_to(pathlib.Path.cwd())
     flag = flags.FLAGS["config"]
-    file = config_flags.get_config_filename(flag).split(":")[0]
+    file, _, given = config_flags.get_config_filename(flag).partition(":")
+    task, slash, _ = given.rpartition("/")
     overrides = [
         f"--config.{field}={value}"
         for field, value in config_flags.get_override_values(flag).items()
         if not field.startswith(f"{drop}.")
     ]
-    config = f"--config={file}:{argument}"
+    config = f"--config={file}:{task}{slash}{argument}"
     return shlex.join([str(python), "-m", program, config, *extra, *overrides])
 
 
