@@ -31,17 +31,21 @@ def get_config(model: str = "transformer") -> config_dict.ConfigDict:
     config.rule.eta0 = 0.2  # largest rate of writing
     config.rule.max_norm = 1.0  # global clip of ||delta||; 0: none
     config.rule.norm_biases = False  # whether biases count in ||delta||
+    config.rule.norm_epsilon = 1e-8  # added to ||delta||
     config.rule.plastic_biases = True
     config.rule.decay = "clipped"  # keep = 1 - eta after the clip | unclipped: before it
+    config.rule.decay_ratio = 1.0  # keep = 1 - ratio * eta
+    config.rule.modulated = True  # False: eta0 / 2 in place of eta0 sigmoid(g)
     config.rule.post = "linear"  # hebbian: post before the nonlinearity | activation: after it
-    config.rule.projection = "trained"  # gradient: P of the internal loss is learned | fixed
+    config.rule.projection = "trained"  # gradient: P of the internal loss | fixed | elementwise
+    config.rule.internal_scale = 1.0  # gradient: factor of the internal loss
 
     config.memory = config_dict.ConfigDict()
     config.memory.engine = "auto"  # auto: by a cost model | dense | factored | chunked
     config.memory.chunk = -1  # steps per chunk; 0: whole episodes (not chunked); -1: chosen
 
     config.model = config_dict.ConfigDict()
-    config.model.name = model  # transformer | prototypical
+    config.model.name = model  # transformer | rnn | lstm | prototypical
     config.model.products = "default"  # of matrices: default (the device's) | float32 | bfloat16
     lookup(MODELS, model, "model.name")(config.model)
 
@@ -85,13 +89,25 @@ def _transformer(model: config_dict.ConfigDict) -> None:
     model.dropout = 0.1
     model.attention_window = 0  # 0: full; k: the last k steps and the present one; -1: that alone
     model.position = "none"  # none | learned | rotary
+    model.plastic = "feed_forward"  # parts with fast weights: feed_forward, attention, head
 
 
 def _prototypical(model: config_dict.ConfigDict) -> None:
     model.temperature = 1.0  # divides the distances
 
 
-MODELS = {"transformer": _transformer, "prototypical": _prototypical}
+def _recurrent(model: config_dict.ConfigDict) -> None:
+    model.hidden = 128
+    model.auxiliary = 4
+    model.plastic = "input,recurrent,head"  # parts with fast weights
+
+
+MODELS = {
+    "transformer": _transformer,
+    "rnn": _recurrent,
+    "lstm": _recurrent,
+    "prototypical": _prototypical,
+}
 
 
 # Coefficients of both signs, as in Duan et al. 2023: a write may strengthen or weaken. The paper's

@@ -13,20 +13,16 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from absl import flags
 
 from experiments import cli
-from experiments.trace_format import GoldenTrace, plastic_layers, trace_names
+from experiments.trace_format import GoldenTrace, load
+from experiments.trace_recurrent import RecurrentTrace
+from experiments.trace_transformer import TransformerTrace
 from experiments.validate import ConfigError
-from plasticity.memory import ENGINES, replay
-from plasticity.model import EncoderSettings, TransformerSettings, transformer
-from plasticity.network import Network, Parameters, Trace
-from plasticity.rules import RULES, RuleSettings
-from plasticity.synapse import scaled_matrix
-from plasticity.types import TaskShape
-from plasticity.unroll import run_episode
+from plasticity.memory import ENGINES
 
+FORMATS = {"chaudhary2025_*": TransformerTrace, "duan2023_*": RecurrentTrace}
 TRACE = flags.DEFINE_string("trace", None, "a .npz file in the format of tests/golden/README.md")
 DTYPE = flags.DEFINE_enum("dtype", "float64", ["float32", "float64"], "precision of the replay")
 ENGINE = flags.DEFINE_enum("engine", "dense", list(ENGINES), "the memory to replay it with")
@@ -37,27 +33,11 @@ DEFAULT_TOLERANCE = {"float64": 1e-10, "float32": 1e-4}
 
 def compare(trace: GoldenTrace, dtype: Any, engine: str, chunk: int = 4) -> dict[str, float]:
     """Error of every recorded quantity: {name: relative to its largest magnitude}."""
-    params = trace.parameters(dtype)
-    network = make_network(trace, engine, chunk)
-    loss = jax.jit(jax.value_and_grad(lambda p: _loss(network, trace, p), has_aux=True))
-    (total, episode), grads = loss(params)
-
-    ours: dict[str, Any] = {
-        "trace/logits": episode.outputs.task,
-        "trace/tilde_eta": episode.outputs.modulator,
-        "trace/aux": episode.outputs.auxiliary,
-        "trace/eta": next(iter(episode.writes.values())).rate,
-        "trace/fast_weight_sq_norm": squared_norms(network, params, episode),
-        "loss_sum": total,
-    }
-    for name, layer in plastic_layers(trace.layers):
-        fast = network.memory.weights(episode.fast[layer], params.plasticity.synapses[layer])
-        short = name.replace(".feed_forward", "")
-        ours |= {f"fast/{short}.w": fast.weight, f"fast/{short}.b": fast.bias}
-    ours |= {f"grad/{n}": g for n, g in trace_names(grads, trace.layers).items()}
-    recorded = {n: a for n, a in trace.arrays.items() if n.startswith(("trace/", "fast/", "grad/"))}
-    recorded["loss_sum"] = trace["loss_sum"]
-    return {name: error(ours[name], array) for name, array in recorded.items()}
+    network = trace.network(engine, chunk)
+    run = jax.jit(jax.value_and_grad(lambda p: trace.replay(network, p), has_aux=True))
+    (_, ours), grads = run(trace.parameters(dtype))
+    ours |= {f"grad/{name}": gradient for name, gradient in trace.names(grads).items()}
+    return {name: error(ours[name], array) for name, array in trace.recorded().items()}
 
 
 def error(ours: Any, recorded: np.ndarray) -> float:
@@ -69,54 +49,6 @@ def error(ours: Any, recorded: np.ndarray) -> float:
     return float(np.abs(ours - recorded).max(initial=0.0) / (scale or 1.0))
 
 
-def make_network(trace: GoldenTrace, engine: str, chunk: int) -> Network:
-    """The network of a trace, with the truncated meta-gradient of the published code."""
-    width = trace["param/input_proj.weight"].shape[0]
-    settings = TransformerSettings(
-        layers=trace.layers,
-        heads=int(trace["num_heads"]),
-        width=width,
-        feed_forward=trace["param/blocks.0.feed_forward.fc1.weight"].shape[0],
-        auxiliary=int(trace["aux_dim"]),
-        dropout=0.0,
-    )
-    steps, inputs = trace["input"].shape
-    outputs = trace["trace/logits"].shape[-1]
-    rule = RuleSettings(eta0=float(trace["eta0"]), max_norm=float(trace["max_norm"]))
-    return Network(
-        backbone=transformer(settings, EncoderSettings(), TaskShape(inputs, outputs, steps)),
-        # Static rules too are replayed step by step, as they were recorded.
-        rule=RULES[trace.rule](rule)._replace(static=False),
-        memory=ENGINES[engine](chunk),
-        meta_gradient="truncated",
-    )
-
-
-def _loss(network: Network, trace: GoldenTrace, params: Parameters) -> tuple[jax.Array, Trace]:
-    """Sum over steps of the trace's loss, and the episode."""
-    dtype = jax.tree.leaves(params)[0].dtype
-    episode = run_episode(network, params, jnp.asarray(trace["input"], dtype))
-    logits = episode.outputs.task
-    if str(trace["task"]) == "classification":
-        labels = jnp.asarray(trace["target"])
-        return optax.softmax_cross_entropy_with_integer_labels(logits, labels).sum(), episode
-    target = jnp.asarray(trace["target"], dtype)
-    return ((logits - target) ** 2).mean(-1).sum(), episode
-
-
-def squared_norms(network: Network, params: Parameters, episode: Trace) -> jax.Array:
-    """||w||^2 over all layers after each step, [T], from the writes."""
-    totals = jnp.zeros(len(episode.outputs.modulator))
-    for name, writes in episode.writes.items():
-        synapse = params.plasticity.synapses[name]
-        totals += replay(
-            network.backbone.shapes[name],
-            writes,
-            lambda w, s=synapse: (scaled_matrix(s, w.weight) ** 2).sum(),
-        )
-    return totals
-
-
 def main() -> int:
     """Prints the table; 1 if an error exceeds the tolerance."""
     cli.require(trace=TRACE.value)
@@ -125,7 +57,7 @@ def main() -> int:
     tolerance = TOLERANCE.value
     if tolerance is None:
         tolerance = DEFAULT_TOLERANCE[DTYPE.value]
-    trace = GoldenTrace.load(TRACE.value)
+    trace = load(TRACE.value, FORMATS)
     errors = compare(trace, jnp.dtype(DTYPE.value), ENGINE.value, CHUNK.value)
     for name, value in errors.items():
         print(f"{value:9.2e}  {name}{'' if value <= tolerance else '   > tolerance'}")

@@ -1,77 +1,26 @@
-"""Golden traces of the published Transformer, as described in tests/golden/README.md.
+"""Golden traces: recorded episodes of published code, as described in tests/golden/README.md."""
 
-Weights of linear maps are stored as (out, in); ours, but for alpha, as (in, out).
-"""
-
+import abc
 import dataclasses
 import pathlib
 import zipfile
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 
 from experiments.validate import ConfigError
-from plasticity.network import Parameters
+from plasticity.network import Network, Parameters
 from plasticity.rules import RULES
-from plasticity.types import Plasticity, Synapse
-
-# (trace name, path of ours) within a block; a trailing .T marks a transposed matrix.
-_BLOCK = {
-    "ln1.weight": "attention_norm/scale",
-    "ln1.bias": "attention_norm/bias",
-    "self_attn.in_proj_weight": "attention/query_key_value/kernel.T",
-    "self_attn.in_proj_bias": "attention/query_key_value/bias",
-    "self_attn.out_proj.weight": "attention/out/kernel.T",
-    "self_attn.out_proj.bias": "attention/out/bias",
-    "ln2.weight": "feed_forward_norm/scale",
-    "ln2.bias": "feed_forward_norm/bias",
-    "feed_forward.fc1.weight": "fc1/slow/kernel.T",
-    "feed_forward.fc1.bias": "fc1/slow/bias",
-    "feed_forward.fc2.weight": "fc2/slow/kernel.T",
-    "feed_forward.fc2.bias": "fc2/slow/bias",
-}
-_ENDS = {
-    "input_proj.weight": "embed/kernel.T",
-    "input_proj.bias": "embed/bias",
-    "final_ln.weight": "final_norm/scale",
-    "final_ln.bias": "final_norm/bias",
-    "head.weight": "head/columns/kernel.T",
-    "head.bias": "head/columns/bias",
-}
-_PLASTIC = ("fc1", "fc2")
-_REQUIRED = ("input", "target", "rule", "task", "eta0", "max_norm", "num_heads", "num_layers")
 
 
 @dataclasses.dataclass(frozen=True)
-class GoldenTrace:
-    """One recorded episode."""
+class GoldenTrace(abc.ABC):
+    """One recorded run, and how our code repeats it."""
 
     arrays: Mapping[str, np.ndarray]
-
-    @classmethod
-    def load(cls, path: str) -> "GoldenTrace":
-        """Reads a .npz file.
-
-        Raises:
-          ConfigError: the file is missing, damaged, or of another format.
-        """
-        try:
-            with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
-        except (OSError, ValueError, zipfile.BadZipFile) as error:
-            raise ConfigError(f"--trace={path} cannot be read as a .npz file: {error}") from error
-        missing = [name for name in _REQUIRED if name not in arrays]
-        if missing or "param/input_proj.weight" not in arrays:
-            raise ConfigError(
-                f"--trace={pathlib.Path(path).name} is not a trace of the Transformer "
-                f"(chaudhary2025_*): {', '.join(missing) or 'param/input_proj.weight'} is missing"
-            )
-        trace = cls(arrays)
-        if trace.rule not in RULES:
-            raise ConfigError(f"--trace: rule={trace.rule!r} is not one of {sorted(RULES)}")
-        return trace
+    required: ClassVar[tuple[str, ...]]  # names without which it is no such trace
 
     def __getitem__(self, name: str) -> np.ndarray:
         return self.arrays[name]
@@ -81,11 +30,6 @@ class GoldenTrace:
         """Name of the rule."""
         return str(self["rule"])
 
-    @property
-    def layers(self) -> int:
-        """Number of blocks."""
-        return int(self["num_layers"])
-
     def named(self, prefix: str) -> dict[str, np.ndarray]:
         """Arrays below `prefix/`, by the rest of their name."""
         return {
@@ -94,50 +38,57 @@ class GoldenTrace:
             if name.startswith(f"{prefix}/")
         }
 
+    def recorded(self) -> dict[str, np.ndarray]:
+        """All that a replay must reproduce."""
+        results = ("trace/", "fast/", "grad/", "loss_")
+        return {name: array for name, array in self.arrays.items() if name.startswith(results)}
+
+    @abc.abstractmethod
+    def network(self, engine: str, chunk: int) -> Network:
+        """Our network with the settings of the trace."""
+
+    @abc.abstractmethod
     def parameters(self, dtype: Any) -> Parameters:
-        """The recorded weights as parameters of our Transformer and rule."""
-        arrays = {n: jnp.asarray(a, dtype) for n, a in self.named("param").items()}
-        slow: dict[str, Any] = {}
-        for name, path in _slow_names(self.layers):
-            array = arrays[name].T if path.endswith(".T") else arrays[name]
-            *parents, leaf = path.removesuffix(".T").split("/")
-            node = slow
-            for parent in parents:
-                node = node.setdefault(parent, {})
-            node[leaf] = array
-        synapses = {
-            layer: Synapse(arrays[f"{name}.alpha"], None, None, arrays[f"{name}.beta"])
-            for name, layer in plastic_layers(self.layers)
-        }
-        projection = arrays.get("internal_proj.weight")
-        return Parameters({"params": slow}, Plasticity(synapses, projection))
+        """The recorded weights as parameters of our network."""
+
+    @abc.abstractmethod
+    def names(self, params: Parameters) -> dict[str, Any]:
+        """Parameters, or gradients of them, under the names and in the layout of the trace."""
+
+    @abc.abstractmethod
+    def replay(self, network: Network, params: Parameters) -> tuple[jax.Array, dict[str, Any]]:
+        """The loss that was differentiated, and the recorded quantities but for gradients."""
 
 
-def trace_names(params: Parameters, layers: int) -> dict[str, Any]:
-    """Parameters, or gradients of them, under the names and in the layout of a trace."""
-    named = {}
-    for name, path in _slow_names(layers):
-        node = params.slow["params"]
-        for part in path.removesuffix(".T").split("/"):
-            node = node[part]
-        named[name] = node.T if path.endswith(".T") else node
-    for name, layer in plastic_layers(layers):
-        synapse = params.plasticity.synapses[layer]
-        named |= {f"{name}.alpha": synapse.alpha, f"{name}.beta": synapse.beta}
-    if params.plasticity.projection is not None:
-        named["internal_proj.weight"] = params.plasticity.projection
-    return named
+def read_arrays(path: str) -> dict[str, np.ndarray]:
+    """The arrays of a .npz file.
+
+    Raises:
+      ConfigError: the file is missing or damaged.
+    """
+    try:
+        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise ConfigError(f"--trace={path} cannot be read as a .npz file: {error}") from error
 
 
-def plastic_layers(layers: int) -> Iterator[tuple[str, str]]:
-    """(trace name, our name) of every plastic layer."""
-    for i in range(layers):
-        for fc in _PLASTIC:
-            yield f"blocks.{i}.feed_forward.{fc}", f"block_{i}/{fc}"
+def load(path: str, formats: Mapping[str, type[GoldenTrace]]) -> GoldenTrace:
+    """Reads a trace in one of some formats.
 
-
-def _slow_names(layers: int) -> Iterator[tuple[str, str]]:
-    yield from _ENDS.items()
-    for i in range(layers):
-        for name, path in _BLOCK.items():
-            yield f"blocks.{i}.{name}", f"block_{i}/{path}"
+    Raises:
+      ConfigError: the file is missing, damaged, or of another format.
+    """
+    arrays = read_arrays(path)
+    absent = {}
+    for name, kind in formats.items():
+        missing = [field for field in kind.required if field not in arrays]
+        if not missing:
+            trace = kind(arrays)
+            if trace.rule not in RULES:
+                raise ConfigError(f"--trace: rule={trace.rule!r} is not one of {sorted(RULES)}")
+            return trace
+        absent[name] = f"not of {name}, where {', '.join(missing)} would be"
+    raise ConfigError(
+        f"--trace={pathlib.Path(path).name} is of no known format: {'; '.join(absent.values())}"
+    )

@@ -64,7 +64,7 @@ class Plasticity(NamedTuple):
     """Everything about plasticity that the outer loop learns (theta)."""
 
     synapses: dict[str, Synapse]
-    projection: Array | None  # P of the internal loss, [O + A + 1, O + A + 1]
+    projection: Array | None  # P of the internal loss, [O + A + 1, O + A + 1] or its diagonal
 
 
 class Outputs(NamedTuple):

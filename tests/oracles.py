@@ -46,8 +46,8 @@ def plain_episode(slow, plasticity, inputs, *, settings, rule, outputs, heads, w
     layers = sorted(k for k in p if k.startswith("block_"))
     fast = {
         f"{b}/{fc}": [
-            jnp.zeros(p[b][fc]["slow"]["kernel"].shape[::-1]),
-            jnp.zeros(p[b][fc]["slow"]["bias"].shape),
+            jnp.zeros(p[b][fc]["kernel"].shape[::-1]),
+            jnp.zeros(p[b][fc]["bias"].shape),
         ]
         for b in layers
         for fc in ("fc1", "fc2")
@@ -77,9 +77,9 @@ def plain_episode(slow, plasticity, inputs, *, settings, rule, outputs, heads, w
                     + p[b]["attention"]["out"]["bias"]
                 )
                 pre1 = _norm(h, p[b]["feed_forward_norm"])
-                post1 = _plastic(pre1, p[b]["fc1"]["slow"], fast[f"{b}/fc1"])
+                post1 = _plastic(pre1, p[b]["fc1"], fast[f"{b}/fc1"])
                 pre2 = jax.nn.gelu(post1, approximate=False)
-                post2 = _plastic(pre2, p[b]["fc2"]["slow"], fast[f"{b}/fc2"])
+                post2 = _plastic(pre2, p[b]["fc2"], fast[f"{b}/fc2"])
                 seen |= {f"{b}/fc1": (pre1, post1, pre2), f"{b}/fc2": (pre2, post2, post2)}
                 h = h + post2
             raw = _norm(h, p["final_norm"]) @ p["head"]["columns"]["kernel"]

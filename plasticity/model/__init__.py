@@ -5,10 +5,13 @@ factory(settings, encoder settings, task) -> Backbone.
 
 from plasticity.model.conv4 import EncoderSettings
 from plasticity.model.prototypical import PrototypicalSettings, prototypical
+from plasticity.model.recurrent import RecurrentSettings, lstm, rnn
 from plasticity.model.transformer import TransformerSettings, transformer
 
 BACKBONES = {
     "transformer": (transformer, TransformerSettings),
+    "rnn": (rnn, RecurrentSettings),
+    "lstm": (lstm, RecurrentSettings),
     "prototypical": (prototypical, PrototypicalSettings),
 }
 
@@ -16,7 +19,10 @@ __all__ = [
     "BACKBONES",
     "EncoderSettings",
     "PrototypicalSettings",
+    "RecurrentSettings",
     "TransformerSettings",
+    "lstm",
     "prototypical",
+    "rnn",
     "transformer",
 ]

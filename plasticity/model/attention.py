@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from plasticity.model.linear import linear
-from plasticity.types import Array, DType
+from plasticity.model.plastic_dense import PlasticDense
+from plasticity.types import Activity, Array, DType, FastRead
 
 EMPTY = -1  # position of a slot that holds nothing
 
@@ -132,6 +132,7 @@ class Attention(nn.Module):
     window: int
     rotary: bool
     dropout: float
+    plastic: bool = False  # whether both projections carry fast weights
 
     @nn.compact
     def __call__(
@@ -139,16 +140,19 @@ class Attention(nn.Module):
         x: Array,
         past: Sequence[KeyValue],
         position: Array,
+        fast: FastRead,
         apart: bool,
         deterministic: bool,
-    ) -> tuple[Array, KeyValue]:
-        """x [S, D], position [S] -> mixed [S, D], and what to add to the past.
+    ) -> tuple[Array, KeyValue, dict[str, Activity]]:
+        """x [S, D], position [S] -> mixed [S, D], what to add to the past, activities.
 
         The steps see each other causally or, if they are `apart`, not at all.
         """
         steps, width = x.shape
         xavier = nn.initializers.xavier_uniform()  # of queries, keys and values stacked
-        stacked = nn.Dense(3 * width, kernel_init=xavier, name="query_key_value")(x)
+        zeros = nn.initializers.zeros
+        project = PlasticDense(3 * width, self.plastic, xavier, zeros, name="query_key_value")
+        stacked, activities = project(x, fast)
         query, key, value = jnp.moveaxis(stacked.reshape(steps, 3, self.heads, -1), 1, 0)
         if self.rotary:
             query, key = rotate(query, position), rotate(key, position)
@@ -168,4 +172,6 @@ class Attention(nn.Module):
             seen = [segment for segment in past if len(segment.position)]
             context = Context(seen, present, apart)
             mixed = mix(drop(jax.nn.softmax(score(query, position, context, self.window))), context)
-        return linear(width, width, "out")(mixed.reshape(steps, width)), present
+        out = PlasticDense(width, self.plastic, name="out")
+        mixed, active_out = out(mixed.reshape(steps, width), fast)
+        return mixed, present, activities | active_out

@@ -2,8 +2,8 @@
 
 from flax import linen as nn
 
-from plasticity.model.linear import linear
-from plasticity.types import Array, Outputs, PyTree
+from plasticity.model.plastic_dense import Initializer, PlasticDense
+from plasticity.types import Activity, Array, FastRead, Outputs, PyTree
 
 
 class Head(nn.Module):
@@ -11,14 +11,22 @@ class Head(nn.Module):
 
     outputs: int
     auxiliary: int
+    plastic: bool = False
+    initializer: Initializer | None = None
 
     @nn.compact
-    def __call__(self, x: Array) -> Outputs:
-        """x [..., D] -> Outputs [..., .]."""
-        raw = linear(x.shape[-1], self.outputs + 1 + self.auxiliary, name="columns")(x)
-        return Outputs(
-            raw[..., : self.outputs], raw[..., self.outputs], raw[..., self.outputs + 1 :]
+    def __call__(self, x: Array, fast: FastRead) -> tuple[Outputs, dict[str, Activity]]:
+        """x [S, D] -> Outputs [S, .], and the activity if the head is plastic."""
+        columns = PlasticDense(
+            self.outputs + 1 + self.auxiliary,
+            self.plastic,
+            self.initializer,
+            self.initializer,
+            name="columns",
         )
+        raw, activities = columns(x, fast)
+        outputs = Outputs(raw[:, : self.outputs], raw[:, self.outputs], raw[:, self.outputs + 1 :])
+        return outputs, activities
 
 
 def modulator_column(slow: PyTree, outputs: int) -> Array:

@@ -9,9 +9,8 @@ from jax import numpy as jnp
 from plasticity.types import Array, DType, Key
 
 
-def _uniform_fan_in(fan_in: int) -> Callable[..., Array]:
-    """U(-1/sqrt(fan_in), 1/sqrt(fan_in)), for kernels and biases alike."""
-    bound = fan_in**-0.5
+def uniform(bound: float) -> Callable[..., Array]:
+    """U(-bound, bound), for kernels and biases alike."""
 
     def init(key: Key, shape: tuple[int, ...], dtype: DType = jnp.float32) -> Array:
         return jax.random.uniform(key, shape, dtype, minval=-bound, maxval=bound)
@@ -20,6 +19,6 @@ def _uniform_fan_in(fan_in: int) -> Callable[..., Array]:
 
 
 def linear(fan_in: int, features: int, name: str | None = None) -> nn.Dense:
-    """A dense layer; call it inside a compact Linen method."""
-    init = _uniform_fan_in(fan_in)
+    """A dense layer, U(-1/sqrt(fan_in), 1/sqrt(fan_in)); call it inside a compact Linen method."""
+    init = uniform(fan_in**-0.5)
     return nn.Dense(features, kernel_init=init, bias_init=init, name=name)

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from plasticity.model.conv4 import Conv4, EncoderSettings
+from plasticity.model.parts import first_inputs
 from plasticity.steps import join, length
 from plasticity.types import (
     Array,
@@ -102,9 +103,7 @@ def prototypical(
         return Forward(Outputs(answers, nothing, answers[:, :0]), {}, x)
 
     def init(key: Key) -> PyTree:
-        vector = jnp.zeros((1, task.inputs))
-        seen = vector if task.image is None else Sight(jnp.zeros((1, *task.image)), vector)
-        return module.init(key, seen)
+        return module.init(key, first_inputs(task))
 
     def blank(slots: int, dtype: DType) -> Example:
         return Example(jnp.zeros((slots, features), dtype), jnp.zeros((slots, task.outputs), dtype))

@@ -7,9 +7,9 @@ change at every step, S = T when nothing changes.
 
 import dataclasses
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
@@ -18,7 +18,8 @@ from plasticity.model.attention import Attention, KeyValue
 from plasticity.model.conv4 import Conv4, EncoderSettings
 from plasticity.model.head import Head
 from plasticity.model.linear import linear
-from plasticity.model.plastic_dense import PlasticDense
+from plasticity.model.parts import first_inputs, initialized, plastic_parts
+from plasticity.model.plastic_dense import PlasticDense, activated
 from plasticity.registry import check_choice
 from plasticity.steps import join, length, no_fast_weights
 from plasticity.types import (
@@ -29,7 +30,6 @@ from plasticity.types import (
     FastRead,
     Forward,
     Key,
-    LayerShape,
     Outputs,
     PyTree,
     Sight,
@@ -37,6 +37,7 @@ from plasticity.types import (
 )
 
 POSITIONS = ("none", "learned", "rotary")
+PARTS = ("feed_forward", "attention", "head")
 NORM_EPSILON = 1e-5
 
 
@@ -52,9 +53,11 @@ class TransformerSettings:
     dropout: float = 0.1
     attention_window: int = 0  # 0: full; k: the last k steps and the present one
     position: str = "none"  # none | learned | rotary
+    plastic: str = "feed_forward"  # parts that carry fast weights: feed_forward, attention, head
 
     def __post_init__(self) -> None:
         check_choice(self.position, POSITIONS, "model.position")
+        plastic_parts(self.plastic, PARTS)
         if self.width % self.heads:
             raise ValueError(
                 f"model.heads={self.heads} must divide model.width={self.width} without remainder"
@@ -67,18 +70,20 @@ class TransformerSettings:
 
 
 class Block(nn.Module):
-    """Attention, then a feed-forward net of two plastic layers, each around a residual."""
+    """Attention, then a feed-forward net of two layers, each around a residual."""
 
     settings: TransformerSettings
 
     def setup(self) -> None:
         """Names of the parts are names of parameters and of plastic layers."""
         s = self.settings
+        parts = plastic_parts(s.plastic, PARTS)
         self.attention_norm = nn.LayerNorm(NORM_EPSILON)
-        self.attention = Attention(s.heads, s.attention_window, s.position == "rotary", s.dropout)
+        rotary, plastic = s.position == "rotary", "attention" in parts
+        self.attention = Attention(s.heads, s.attention_window, rotary, s.dropout, plastic)
         self.feed_forward_norm = nn.LayerNorm(NORM_EPSILON)
-        self.fc1 = PlasticDense(s.feed_forward)
-        self.fc2 = PlasticDense(s.width)
+        self.fc1 = PlasticDense(s.feed_forward, "feed_forward" in parts)
+        self.fc2 = PlasticDense(s.width, "feed_forward" in parts)
         self.drop = nn.Dropout(s.dropout)
 
     def attend(
@@ -86,31 +91,31 @@ class Block(nn.Module):
         x: Array,
         past: Sequence[KeyValue],
         position: Array,
+        fast: FastRead,
         apart: bool,
         deterministic: bool,
-    ) -> tuple[Array, KeyValue]:
-        """The first half: x [S, D] -> x [S, D], and what it adds to the past."""
+    ) -> tuple[Array, KeyValue, dict[str, Activity]]:
+        """The first half: x [S, D] -> x [S, D], what it adds to the past, activities."""
         x_norm = self.attention_norm(x)
-        mixed, entry = self.attention(x_norm, past, position, apart, deterministic)
-        return x + self.drop(mixed, deterministic=deterministic), entry
+        mixed, entry, active = self.attention(x_norm, past, position, fast, apart, deterministic)
+        return x + self.drop(mixed, deterministic=deterministic), entry, active
 
     def feed_forward(
         self, x: Array, fast: FastRead, deterministic: bool
     ) -> tuple[Array, dict[str, Activity]]:
         """The second half: x [S, D] -> x [S, D], with the activities of its layers."""
-        hidden, activity1 = self.fc1(self.feed_forward_norm(x), fast)
-        hidden = nn.gelu(hidden, approximate=False)
-        activity1 = activity1._replace(activation=hidden)
-        out, activity2 = self.fc2(self.drop(hidden, deterministic=deterministic), fast)
+        post, active = self.fc1(self.feed_forward_norm(x), fast)
+        hidden = nn.gelu(post, approximate=False)
+        out, active_out = self.fc2(self.drop(hidden, deterministic=deterministic), fast)
         x = x + self.drop(out, deterministic=deterministic)
-        return x, {self.fc1.layer_name: activity1, self.fc2.layer_name: activity2}
+        return x, activated(active, hidden) | active_out
 
 
 class Transformer(nn.Module):
     """Embedding, blocks, final norm, head, in two parts.
 
-    The first block's attention hears inputs only, so it is done for all steps at once and leaves
-    nothing in the past.
+    Unless attention is plastic, the first block's hears inputs only, so it is done for all steps at
+    once and leaves nothing in the past.
     """
 
     settings: TransformerSettings
@@ -123,6 +128,7 @@ class Transformer(nn.Module):
     def setup(self) -> None:
         """Blocks are called block_0, block_1, ..."""
         s = self.settings
+        parts = plastic_parts(s.plastic, PARTS)
         if self.image is not None:
             self.encoder = Conv4(self.encoder_settings)
         features = 0 if self.image is None else self.encoder_settings.features(self.image)
@@ -132,7 +138,7 @@ class Transformer(nn.Module):
             self.position = self.param("position", nn.initializers.normal(0.02), shape)
         self.blocks = [Block(s, name=f"block_{i}") for i in range(s.layers)]
         self.final_norm = nn.LayerNorm(NORM_EPSILON)
-        self.head = Head(self.outputs, s.auxiliary)
+        self.head = Head(self.outputs, s.auxiliary, "head" in parts)
 
     def prepare(
         self, inputs: Array | Sight, queries: Array | Sight | None, deterministic: bool
@@ -146,11 +152,13 @@ class Transformer(nn.Module):
         position = jnp.minimum(jnp.arange(len(x), dtype=jnp.int32), steps)
         if self.settings.position == "learned":
             x = x + self.position[position]
-        attend = self.blocks[0].attend
-        shown, entry = attend(x[:steps], (), position[:steps], False, deterministic)
-        if queries is None:
-            return shown, None
-        asked, _ = attend(x[steps:], (entry,), position[steps:], True, deterministic)
+        shown, asked = x[:steps], None if queries is None else x[steps:]
+        if not attends_ahead(self.settings):
+            return shown, asked
+        attend = partial(self.blocks[0].attend, fast=no_fast_weights, deterministic=deterministic)
+        shown, entry, _ = attend(shown, (), position[:steps], apart=False)
+        if asked is not None:
+            asked, *_ = attend(asked, (entry,), position[steps:], apart=True)
         return shown, asked
 
     def __call__(
@@ -162,16 +170,24 @@ class Transformer(nn.Module):
         apart: bool,
         deterministic: bool,
     ) -> tuple[Outputs, dict[str, Activity], list[KeyValue]]:
-        """Prepared x [S, D] -> outputs [S, .], activities, one entry per block but the first."""
-        x, activities = self.blocks[0].feed_forward(x, fast, deterministic)
-        entries = []
-        for i, block in enumerate(self.blocks[1:]):
-            earlier = [part[i] for part in past]
-            x, entry = block.attend(x, earlier, position, apart, deterministic)
+        """Prepared x [S, D] -> outputs [S, .], activities, an entry per block that attends here."""
+        activities: dict[str, Activity] = {}
+        entries: list[KeyValue] = []
+        for i, block in enumerate(self.blocks):
+            if i or not attends_ahead(self.settings):
+                earlier = [part[len(entries)] for part in past]
+                x, entry, active = block.attend(x, earlier, position, fast, apart, deterministic)
+                activities |= active
+                entries.append(entry)
             x, active = block.feed_forward(x, fast, deterministic)
             activities |= active
-            entries.append(entry)
-        return self.head(self.final_norm(x)), activities, entries
+        outputs, active = self.head(self.final_norm(x), fast)
+        return outputs, activities | active, entries
+
+
+def attends_ahead(settings: TransformerSettings) -> bool:
+    """Whether the first block attends while inputs are prepared, beyond fast weights' reach."""
+    return "attention" not in plastic_parts(settings.plastic, PARTS)
 
 
 def transformer(
@@ -184,7 +200,7 @@ def transformer(
 
     def blank(slots: int, dtype: DType) -> list[KeyValue]:
         segment = attention.blank(slots, settings.heads, head_width, dtype)
-        return [segment] * (settings.layers - 1)
+        return [segment] * (settings.layers - attends_ahead(settings))
 
     def rngs(key: Key | None) -> dict[str, Key] | None:
         return None if key is None else {"dropout": key}
@@ -211,17 +227,10 @@ def transformer(
 
     def first_step(module: Transformer) -> dict[str, Activity]:
         """Runs one step without fast weights."""
-        vector = jnp.zeros((1, inputs))
-        seen = vector if task.image is None else Sight(jnp.zeros((1, *task.image)), vector)
-        x, _ = module.prepare(seen, None, True)
+        x, _ = module.prepare(first_inputs(task), None, True)
         return module(x, (), jnp.zeros((1,), jnp.int32), no_fast_weights, False, True)[1]
 
-    # Under jit: Linen would otherwise run the network eagerly, operation by operation.
-    init = jax.jit(lambda key: module.init(key, method=first_step))
-    activities, _ = jax.eval_shape(
-        lambda key: module.init_with_output(key, method=first_step), jax.random.key(0)
-    )
-    shapes = {name: LayerShape(a.post.shape[-1], a.pre.shape[-1]) for name, a in activities.items()}
+    init, shapes = initialized(module, first_step)
     return Backbone(
         init,
         shapes,

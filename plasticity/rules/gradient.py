@@ -7,7 +7,9 @@ with credit_t = d L_t / d post_t: a layer is used once per step, so its weight g
 one. The sign of the step is left to alpha, which is learned (Duan et al. draw it from U(-1, 1)).
 
 Source: Duan et al. 2023 (arXiv 2302.03235) as adapted by Chaudhary 2025 (arXiv 2510.21908), where
-P is a learned square matrix. Departures: none in the forward pass.
+P is a learned square matrix. With `projection="elementwise"` it is diagonal, as in Duan et al., who
+moreover take the mean over a batch of episodes, which makes the loss smaller by 1 / B
+(`internal_scale`). Departures: none in the forward pass.
 """
 
 from collections.abc import Mapping
@@ -20,15 +22,18 @@ from plasticity.types import Activity, Array, Key, LayerShape, Outputs, Plastici
 
 
 def gradient(settings: RuleSettings = RuleSettings()) -> Rule:
-    """The rule; `settings.projection` chooses whether P is learned or stays as drawn."""
+    """The rule; `settings.projection` chooses what P is."""
 
     def init(key: Key, shapes: Mapping[str, LayerShape], head: int) -> Plasticity:
         synapse_key, projection_key = jax.random.split(key)
+        synapses = init_synapses(synapse_key, shapes, settings)
+        if settings.projection == "elementwise":
+            return Plasticity(synapses, jnp.ones((head,), jnp.float32))
         bound = head**-0.5
         projection = jax.random.uniform(
             projection_key, (head, head), jnp.float32, minval=-bound, maxval=bound
         )
-        return Plasticity(init_synapses(synapse_key, shapes, settings), projection)
+        return Plasticity(synapses, projection)
 
     def internal_loss(theta: Plasticity, outputs: Outputs) -> Array:
         projection = theta.projection
@@ -38,7 +43,8 @@ def gradient(settings: RuleSettings = RuleSettings()) -> Rule:
         everything = jnp.concatenate(
             [outputs.task, outputs.auxiliary, jnp.expand_dims(outputs.modulator, -1)], axis=-1
         )
-        return jnp.mean((projection @ everything) ** 2)
+        product = projection * everything if projection.ndim == 1 else projection @ everything
+        return settings.internal_scale * jnp.mean(product**2)
 
     def write(
         theta: Plasticity, modulator: Array, activities: Mapping[str, Activity]

@@ -127,7 +127,7 @@ def test_initial_weights_are_those_of_the_paper():
     shape = TaskShape(10, 10, 3)
     slow = transformer(TransformerSettings(), EncoderSettings(), shape).init(jax.random.key(0))
     block = slow["params"]["block_0"]
-    for layer, fan_in in ((block["fc1"]["slow"], 128), (block["fc2"]["slow"], 256)):
+    for layer, fan_in in ((block["fc1"], 128), (block["fc2"], 256)):
         for values in (layer["kernel"], layer["bias"]):
             bound = fan_in**-0.5
             assert 0.95 * bound < float(jnp.abs(values).max()) <= bound

@@ -1,0 +1,49 @@
+"""What backbones have in common: which parts of them are plastic, and a first look at them."""
+
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from plasticity.registry import nearest
+from plasticity.types import Activity, Array, Key, LayerShape, PyTree, Sight, TaskShape
+
+
+def plastic_parts(value: str, known: Sequence[str]) -> frozenset[str]:
+    """The parts that `model.plastic` names, joined by commas.
+
+    Raises:
+      ValueError: there are none, or one is unknown.
+    """
+    parts = [part.strip() for part in value.split(",")]
+    for part in parts:
+        if part not in known:
+            raise ValueError(
+                f"model.plastic={value!r}: {part!r} is not a part of this network: "
+                f"{nearest(part, known)}; several are joined by commas"
+            )
+    return frozenset(parts)
+
+
+def first_inputs(task: TaskShape) -> Array | Sight:
+    """Inputs [1, ...] of a task, all zero."""
+    vector = jnp.zeros((1, task.inputs))
+    return vector if task.image is None else Sight(jnp.zeros((1, *task.image)), vector)
+
+
+def initialized(
+    module: nn.Module, first_step: Callable[..., dict[str, Activity]]
+) -> tuple[Callable[[Key], PyTree], dict[str, LayerShape]]:
+    """How slow parameters are drawn, and the shapes of the plastic layers.
+
+    Args:
+      module: a Linen module.
+      first_step: module -> activities of one step, after which every parameter exists.
+    """
+    # Under jit: Linen would otherwise run the network eagerly, operation by operation.
+    init = jax.jit(lambda key: module.init(key, method=first_step))
+    activities, _ = jax.eval_shape(
+        lambda key: module.init_with_output(key, method=first_step), jax.random.key(0)
+    )
+    return init, {n: LayerShape(a.post.shape[-1], a.pre.shape[-1]) for n, a in activities.items()}

@@ -1,0 +1,207 @@
+"""Plastic RNN and LSTM: input layer, recurrent cell and head carry fast weights.
+
+  e = relu(in x),   a = hidden(h) + drive(e)
+  rnn:   h <- relu(a)
+  lstm:  c <- sigmoid(f) c + sigmoid(i) tanh(g),   h <- sigmoid(o) tanh(c),   a = [i, f, g, o]
+  outputs = head h
+
+What a step leaves to the next one, h or [h, c], is an entry of the past like any other: the
+network looks one step back.
+
+Source: Duan et al. 2023 (arXiv 2302.03235). Departure: what precedes a step is read from the same
+past that attention reads.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from plasticity.model.conv4 import Conv4, EncoderSettings
+from plasticity.model.head import Head
+from plasticity.model.linear import uniform
+from plasticity.model.parts import first_inputs, initialized, plastic_parts
+from plasticity.model.plastic_dense import PlasticDense, activated
+from plasticity.steps import join, length, no_fast_weights
+from plasticity.types import (
+    Activity,
+    Array,
+    Backbone,
+    DType,
+    FastRead,
+    Forward,
+    Key,
+    Outputs,
+    PyTree,
+    Sight,
+    TaskShape,
+)
+
+PARTS = ("input", "recurrent", "head")
+EMPTY = -1  # position of a slot that holds nothing
+
+
+@dataclasses.dataclass(frozen=True)
+class RecurrentSettings:
+    """Sizes and variants. Defaults: Duan et al. 2023."""
+
+    hidden: int = 128
+    auxiliary: int = 4
+    plastic: str = "input,recurrent,head"  # parts that carry fast weights
+
+    def __post_init__(self) -> None:
+        plastic_parts(self.plastic, PARTS)
+
+
+class Cell(NamedTuple):
+    """A kind of recurrence.
+
+    step(a [S, gates * H], state [S, states * H]) -> (state, h [S, H], activation [S, gates * H]).
+    scale: of the initial weights of the recurrence, U(-scale / sqrt(O), scale / sqrt(O)).
+    """
+
+    gates: int
+    states: int
+    scale: float
+    step: Callable[[Array, Array], tuple[Array, Array, Array]]
+
+
+def _rnn_step(a: Array, state: Array) -> tuple[Array, Array, Array]:
+    del state
+    hidden = nn.relu(a)
+    return hidden, hidden, hidden
+
+
+def _lstm_step(a: Array, state: Array) -> tuple[Array, Array, Array]:
+    i, f, g, o = jnp.split(a, 4, axis=-1)
+    gates = [nn.sigmoid(i), nn.sigmoid(f), jnp.tanh(g), nn.sigmoid(o)]
+    cell = gates[1] * jnp.split(state, 2, axis=-1)[1] + gates[0] * gates[2]
+    hidden = gates[3] * jnp.tanh(cell)
+    return jnp.concatenate([hidden, cell], -1), hidden, jnp.concatenate(gates, -1)
+
+
+RNN = Cell(gates=1, states=1, scale=1.0, step=_rnn_step)
+LSTM = Cell(gates=4, states=2, scale=2.0, step=_lstm_step)
+
+
+class State(NamedTuple):
+    """What P steps left to the steps after them."""
+
+    value: Array  # [P, states * H]
+    position: Array  # [P] int32, EMPTY where nothing is stored
+
+
+class Recurrent(nn.Module):
+    """One step, for S states that are independent of each other."""
+
+    settings: RecurrentSettings
+    encoder_settings: EncoderSettings
+    cell: Cell
+    outputs: int
+    image: tuple[int, int, int] | None
+
+    def setup(self) -> None:
+        """Names of the parts are names of parameters and of plastic layers."""
+        s, cell = self.settings, self.cell
+        parts = plastic_parts(s.plastic, PARTS)
+
+        def dense(part: str, features: int, scale: float = 1.0) -> PlasticDense:
+            init = uniform(scale * features**-0.5)
+            return PlasticDense(features, part in parts, init, init)
+
+        if self.image is not None:
+            self.encoder = Conv4(self.encoder_settings)
+        self.input = dense("input", s.hidden)
+        self.hidden = dense("recurrent", cell.gates * s.hidden, cell.scale)
+        self.drive = dense("recurrent", cell.gates * s.hidden, cell.scale)
+        columns = self.outputs + 1 + s.auxiliary
+        self.head = Head(self.outputs, s.auxiliary, "head" in parts, uniform(columns**-0.5))
+
+    def prepare(self, inputs: Array | Sight) -> Array:
+        """What no fast weight reaches: inputs [S, I] as vectors."""
+        if isinstance(inputs, Sight):
+            return jnp.concatenate([self.encoder(inputs.image), inputs.vector], axis=-1)
+        return inputs
+
+    def __call__(
+        self, x: Array, state: Array, fast: FastRead
+    ) -> tuple[Outputs, dict[str, Activity], Array]:
+        """x [S, I], state [S, states * H] -> outputs [S, .], activities, state."""
+        post, activities = self.input(x, fast)
+        embedded = nn.relu(post)
+        activities = activated(activities, embedded)
+        recurrent, active_hidden = self.hidden(state[:, : self.settings.hidden], fast)
+        driven, active_drive = self.drive(embedded, fast)
+        state, hidden, activation = self.cell.step(recurrent + driven, state)
+        activities |= activated(active_hidden | active_drive, activation)
+        outputs, active_head = self.head(hidden, fast)
+        return outputs, activities | active_head, state
+
+
+def recurrent(
+    cell: Cell, settings: RecurrentSettings, encoder: EncoderSettings, task: TaskShape
+) -> Backbone:
+    """The backbone for a task; `encoder` serves inputs that are images."""
+    module = Recurrent(settings, encoder, cell, task.outputs, task.image)
+    apply: Any = module.apply
+    width = cell.states * settings.hidden
+
+    def blank(slots: int, dtype: DType) -> State:
+        return State(jnp.zeros((slots, width), dtype), jnp.full((slots,), EMPTY, jnp.int32))
+
+    def prepare(
+        slow: PyTree, inputs: PyTree, queries: PyTree | None, key: Key | None
+    ) -> tuple[Array, Array | None]:
+        del key  # no dropout
+        x = apply(slow, join(inputs, queries), method="prepare")
+        steps = length(inputs)
+        return x[:steps], None if queries is None else x[steps:]
+
+    def forward(
+        slow: PyTree,
+        past: Sequence[State],
+        x: Array,
+        position: Array,
+        fast: FastRead,
+        key: Key | None,
+        apart: bool = False,
+    ) -> Forward:
+        del key  # no dropout
+        before = _state_at(past, position[0] - 1, width, x.dtype)
+        if apart or len(x) == 1:
+            every = jnp.broadcast_to(before, (len(x), width))
+            outputs, activities, after = apply(slow, x, every, fast)
+            return Forward(outputs, activities, State(after, position))
+
+        def body(state: Array, x: Array) -> tuple[Array, tuple[PyTree, Array]]:
+            outputs, activities, after = apply(slow, x[None], state[None], fast)
+            return after[0], jax.tree.map(lambda a: a[0], (outputs, activities, after))
+
+        _, (outputs, activities, after) = jax.lax.scan(body, before, x)
+        return Forward(outputs, activities, State(after, position))
+
+    def first_step(module: Recurrent) -> dict[str, Activity]:
+        """Runs one step without fast weights."""
+        x = module.prepare(first_inputs(task))
+        return module(x, jnp.zeros((1, width)), no_fast_weights)[1]
+
+    init, shapes = initialized(module, first_step)
+    head = task.outputs + 1 + settings.auxiliary
+    return Backbone(init, shapes, head, prepare, forward, blank, window=1)
+
+
+def _state_at(past: Sequence[State], position: Array, width: int, dtype: DType) -> Array:
+    """The state that the step at `position` left; zeros before the first."""
+    found = jnp.zeros((width,), dtype)
+    for segment in past:
+        here = (segment.position == position) & (segment.position != EMPTY)
+        found = found + jnp.where(here[:, None], segment.value, 0).sum(0)
+    return found
+
+
+rnn = partial(recurrent, RNN)
+lstm = partial(recurrent, LSTM)
