@@ -110,6 +110,27 @@ MODELS = {
 }
 
 
+def with_model(config: config_dict.ConfigDict, name: str) -> config_dict.ConfigDict:
+    """Puts a backbone in place of the present one, with the defaults of its fields.
+
+    What does not depend on the backbone (products, auxiliary) stays.
+    """
+    old = config.model
+    config.model = get_config(name).model
+    for field in ("products", "auxiliary"):
+        if field in old and field in config.model:
+            config.model[field] = old[field]
+    return config
+
+
+def override(config: config_dict.ConfigDict, values: Mapping[str, Any]) -> config_dict.ConfigDict:
+    """Sets fields by their dotted names; `model.name` first, which brings fields of its own."""
+    if "model.name" in values:
+        with_model(config, values["model.name"])
+    config.update_from_flattened_dict(dict(values))
+    return config
+
+
 # Coefficients of both signs, as in Duan et al. 2023: a write may strengthen or weaken. The paper's
 # constant 0.02 leaves the gradient rule no choice of sign.
 _SIGNED = {"alpha": "per_neuron", "alpha_init": "uniform", "alpha_scale": 1.0}

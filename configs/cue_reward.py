@@ -21,7 +21,11 @@ def get_config(rule: str = "hebbian") -> config_dict.ConfigDict:
     config.task = config_dict.ConfigDict()
     config.task.name = "cue_reward"
     config.task.num_pairs = 8  # cues per episode
-    config.task.cue_dim = 20  # cues that there are
+    config.task.cue_dim = 20  # cues that there are, or length of a vector
+    config.task.cues = "one_hot"  # one_hot | vectors
+    config.task.cue_noise = 0.0  # deviation of what is added to a cue each time
+    config.task.rewards = "unit"  # unit: U(0, 1) | signed: U(-1, 1)
+    config.task.draws = 0  # steps that show, and that ask, of cues drawn anew; 0: each cue once
     config.task.shuffle = True  # ask in an order of its own; False: in that of the presentation
     config.task.loss_steps = "query"  # query | all: the paper also trains the presentation
 

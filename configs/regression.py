@@ -19,6 +19,7 @@ def get_config(rule: str = "hebbian") -> config_dict.ConfigDict:
     config.task.bias_scale = 1.0
     config.task.noise = 0.0  # deviation of what is added to the values shown
     config.task.hidden = 8  # units of the family mlp
+    config.task.standardise = False  # values of an episode have mean 0 and deviation 1
     config.task.order = "stream"  # queries follow one after the other | independent
     config.task.loss_steps = "query"  # query | all: the paper also trains the pairs
 

@@ -5,13 +5,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from plasticity.memory import ENGINES
-from plasticity.model import EncoderSettings
-from plasticity.model.transformer import TransformerSettings, transformer
+from plasticity.model import BACKBONES, EncoderSettings
 from plasticity.network import Network, Parameters, init_parameters
 from plasticity.rules import RULES, RuleSettings
 from plasticity.types import TaskShape
 
 INPUTS, OUTPUTS, STEPS = 3, 2, 7
+SMALL = {
+    "transformer": {"layers": 1, "heads": 2, "width": 8, "feed_forward": 6, "dropout": 0.0},
+    "rnn": {"hidden": 5},
+    "lstm": {"hidden": 4},
+}
 
 
 def make_network(
@@ -23,13 +27,14 @@ def make_network(
     meta_gradient="full",
     chunk=3,
     steps=STEPS,
+    backbone="transformer",
 ) -> Network:
-    """A net of one block, width 8, whose fast weights matter: eta0 1, large signed alpha."""
-    model = {"layers": 1, "heads": 2, "width": 8, "feed_forward": 6, "auxiliary": 2} | (model or {})
+    """A small net (one block, width 8) whose fast weights matter: eta0 1, large signed alpha."""
+    make_backbone, settings = BACKBONES[backbone]
+    model = settings(**(SMALL[backbone] | {"auxiliary": 2} | (model or {})))
     options = {"eta0": 1.0, "alpha_init": "uniform", "alpha_scale": 1.0} | (rule_settings or {})
-    settings = TransformerSettings(**({"dropout": 0.0} | model))
     return Network(
-        transformer(settings, EncoderSettings(), TaskShape(INPUTS, OUTPUTS, steps)),
+        make_backbone(model, EncoderSettings(), TaskShape(INPUTS, OUTPUTS, steps)),
         RULES[rule](RuleSettings(**options)),
         ENGINES[engine](chunk),
         meta_gradient,

@@ -177,9 +177,9 @@ def recurrent(
             outputs, activities, after = apply(slow, x, every, fast)
             return Forward(outputs, activities, State(after, position))
 
-        def body(state: Array, x: Array) -> tuple[Array, tuple[PyTree, Array]]:
-            outputs, activities, after = apply(slow, x[None], state[None], fast)
-            return after[0], jax.tree.map(lambda a: a[0], (outputs, activities, after))
+        def body(state: Array, x: Array) -> tuple[Array, Any]:
+            result = jax.tree.map(lambda a: a[0], apply(slow, x[None], state[None], fast))
+            return result[-1], result
 
         _, (outputs, activities, after) = jax.lax.scan(body, before, x)
         return Forward(outputs, activities, State(after, position))

@@ -1,7 +1,7 @@
 """Few-shot regression: infer a function from k pairs, then apply it.
 
 An episode draws a function f, shows x and f(x) + noise for `k_support` points and asks for f(x) of
-`k_query` others:
+`k_query` others, all x normal; the values may first be brought to mean 0 and deviation 1:
 
   input   [x (input_dim) | y, 0 when asked | 1 when asked]        target   y
 
@@ -13,7 +13,8 @@ An episode draws a function f, shows x and f(x) + noise for `k_support` points a
 For "linear" in d dimensions with unit scales and no noise the query MSE is d + 1 for those who know
 nothing, d + 1 - k after k <= d + 1 pairs by least squares, and 0 from then on.
 
-Source: Chaudhary 2025, section on few-shot regression (linear).
+Source: Chaudhary 2025, section on few-shot regression (linear); Duan et al. 2023
+(arXiv 2302.03235): linear and tanh, values standardised, then noise on those shown.
 """
 
 from collections.abc import Callable
@@ -74,6 +75,7 @@ def regression(
     bias_scale: float = 1.0,
     noise: float = 0.0,
     hidden: int = 8,
+    standardise: bool = False,
     order: str = "stream",
     loss_steps: str = "query",
 ) -> Task:
@@ -85,6 +87,7 @@ def regression(
       weight_scale, bias_scale: deviations of w (W) and b (u).
       noise: deviation of what is added to the values that are shown.
       hidden: units of "mlp".
+      standardise: values of an episode's points have mean 0 and deviation 1, before noise is added.
       order: queries follow in one "stream" (the paper), or are "independent".
       loss_steps: the outer loss counts "all" steps (the paper; the value of a shown point is in
         its input) or those of the "query" only.
@@ -102,6 +105,9 @@ def regression(
         raise ValueError(f"task.input_dim={input_dim} must be 1 for task.family='sinusoid'")
     points = k_support + k_query
     asked = (jnp.arange(points) >= k_support).astype(jnp.float32)
+    chance = input_dim * weight_scale**2 + bias_scale**2 if family == "linear" else None
+    if standardise:
+        chance = (points - 1) / points
 
     def sample(key: Key, data: None = None) -> Episode:
         del data
@@ -110,6 +116,7 @@ def regression(
         if family == "sinusoid":
             x = jax.random.uniform(x_key, (points, 1), minval=-REACH, maxval=REACH)
         y = draw(function_key, input_dim, hidden, weight_scale, bias_scale, x)
+        y = (y - y.mean()) / y.std(ddof=1) if standardise else y
         heard = (1 - asked) * (y + noise * jax.random.normal(noise_key, (points,)))
         inputs = jnp.concatenate([x, heard[:, None], asked[:, None]], axis=-1)
         weights = asked if loss_steps == "query" else jnp.ones_like(asked)
@@ -120,7 +127,7 @@ def regression(
         outputs=1,
         steps=orders.steps(order, k_support, k_query),
         main_metric="query_mse",
-        chance=input_dim * weight_scale**2 + bias_scale**2 if family == "linear" else None,
+        chance=chance,
         sample=sample,
         loss=_squares,
         metrics=partial(_metrics, k_support),

@@ -22,6 +22,34 @@ def test_settings_are_checked():
         TransformerSettings(position="lerned")
 
 
+@pytest.mark.parametrize("name", ["rnn", "lstm", "transformer"])
+def test_any_part_may_be_plastic(name):
+    """The names that a rule sees follow the setting, and everything else stays slow."""
+    make, settings = BACKBONES[name]
+    parts = {
+        "rnn": {"input": ["input"], "recurrent": ["hidden", "drive"], "head": ["head/columns"]},
+        "transformer": {
+            "feed_forward": ["block_0/fc1", "block_0/fc2"],
+            "attention": ["block_0/attention/query_key_value", "block_0/attention/out"],
+            "head": ["head/columns"],
+        },
+    }
+    parts["lstm"] = parts["rnn"]
+    small = {"transformer": {"layers": 1}}.get(name, {})
+
+    def shapes(plastic):
+        made = make(settings(plastic=plastic, **small), EncoderSettings(), TaskShape(4, 2, 5))
+        return set(made.shapes)
+
+    for part, layers in parts[name].items():
+        assert shapes(part) == set(layers)
+    assert shapes(", ".join(parts[name])) == {x for layers in parts[name].values() for x in layers}
+    with pytest.raises(ValueError, match=r"model.plastic='heads': 'heads' is not .*'head'"):
+        settings(plastic="heads")
+    with pytest.raises(ValueError, match=r"model.plastic=''"):
+        settings(plastic="")
+
+
 def test_plastic_layers_are_the_feed_forward_layers():
     backbone = transformer(TransformerSettings(layers=2), EncoderSettings(), TaskShape(3, 5, 4))
     assert backbone.shapes == {

@@ -215,3 +215,46 @@ def test_orders_hold_the_same_episode():
 def test_wrong_settings_of_tasks_are_named(make, options, message):
     with pytest.raises(ValueError, match=message):
         make(**options)
+
+
+def test_numbers_are_copied_like_symbols():
+    task = copying(seq_length=3, delay=2, values="reals", loss_steps="recall")
+    inputs, targets, weights, _ = task.sample(jax.random.key(0), None)
+    assert task.shape == (2, 1, 9, None)
+    np.testing.assert_array_equal(targets[6:, 0], inputs[:3, 0])
+    assert (inputs[3:, 0] == 0).all()
+    np.testing.assert_array_equal(inputs[:, 1], np.arange(9) == 5)
+    np.testing.assert_array_equal(weights, np.arange(9) >= 6)
+    episodes = jax.vmap(task.sample, (0, None))(jax.random.split(jax.random.key(0), 2000), None)
+    ignorant = jax.vmap(task.metrics)(jnp.zeros((2000, 9, 1)), episodes)["recall_mse"].mean()
+    np.testing.assert_allclose(ignorant, task.chance, rtol=0.05)
+
+
+def test_noisy_vector_cues_drawn_anew():
+    """Duan et al. 2023: the ignorant are at 1/3, those who remember all they were shown at .036."""
+    task = cue_reward(
+        num_pairs=5, cue_dim=14, cues="vectors", cue_noise=0.1, rewards="signed", draws=10
+    )
+    assert task.shape == (16, 1, 20, None)
+    count = 2000
+    episodes = jax.vmap(task.sample, (0, None))(jax.random.split(jax.random.key(0), count), None)
+    assert len(np.unique(episodes.targets[0])) <= 5
+    ignorant = jax.vmap(task.metrics)(jnp.zeros((count, 20, 1)), episodes)["query_mse"].mean()
+    np.testing.assert_allclose(ignorant, task.chance, rtol=0.05)
+    assert abs(task.chance - 1 / 3) < 1e-9
+    shown, asked = episodes.targets[:, :10, 0], episodes.targets[:, 10:, 0]
+    known = (asked[:, :, None] == shown[:, None]).any(-1)
+    best = jax.vmap(task.metrics)(
+        jnp.concatenate([episodes.targets[:, :10], (known * asked)[..., None]], 1), episodes
+    )
+    np.testing.assert_allclose(best["query_mse"].mean(), 0.8**10 / 3, rtol=0.1)
+    # Half of that is the loss over all steps: .0179.
+    np.testing.assert_allclose(best["paper_validation_mse"].mean(), 0.0179, rtol=0.1)
+
+
+def test_standardised_values():
+    task = regression(input_dim=12, k_support=20, standardise=True)
+    _, targets, _, _ = task.sample(jax.random.key(0), None)
+    np.testing.assert_allclose(targets.mean(), 0, atol=1e-6)
+    np.testing.assert_allclose(targets.std(ddof=1), 1, rtol=1e-5)
+    assert task.chance == 29 / 30

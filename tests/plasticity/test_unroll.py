@@ -35,7 +35,9 @@ def per_output(rule: Rule) -> Rule:
     return rule._replace(write=write, per_output=True)
 
 
-def answers(engine, chunk, rule, steps, wide, meta, options, model, asked=0):
+def answers(
+    engine, chunk, rule, steps, wide, meta, options, model, asked=0, backbone="transformer"
+):
     """Loss, final fast weights and gradients of two episodes, with so many queries."""
     network = make_network(
         rule,
@@ -45,6 +47,7 @@ def answers(engine, chunk, rule, steps, wide, meta, options, model, asked=0):
         rule_settings=options,
         meta_gradient=meta,
         model=model,
+        backbone=backbone,
     )
     if wide:
         network = network._replace(rule=per_output(network.rule))
@@ -97,6 +100,38 @@ def test_every_engine_equals_the_dense_one(
         fast, dense = answers(engine, chunk, *case), answers("dense", 0, *case)
         # Rounding grows over steps; the dense engine is off by as much in float32.
         assert_trees_close(fast, dense, 1e-10 if precision == "float64" else 1e-5)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "plastic", "rule", "engine"),
+    [
+        ("rnn", "input,recurrent,head", "gradient", "factored"),
+        ("lstm", "recurrent", "hebbian", "chunked"),
+        ("transformer", "attention,feed_forward,head", "gradient", "chunked"),
+    ],
+)
+def test_every_backbone_has_the_fast_engines(backbone, plastic, rule, engine, x64):
+    options = {"post": "activation", "projection": "elementwise", "norm_epsilon": 0.0}
+    case = (rule, 6, False, "full", options, {"plastic": plastic}, 2, backbone)
+    assert_trees_close(answers(engine, 4, *case), answers("dense", 0, *case), 1e-10)
+
+
+@pytest.mark.parametrize("backbone", ["rnn", "lstm"])
+def test_a_recurrent_query_is_answered_as_the_next_step_would_be(backbone, x64):
+    network = make_network("gradient", engine="factored", chunk=2, backbone=backbone)
+    static = network._replace(rule=RULES["none"]())
+    params = make_params(network)
+    both = jax.random.normal(jax.random.key(4), (STEPS + 2, INPUTS), jnp.float64)
+    inputs, queries = both[:STEPS], both[STEPS:]
+    for net in (network, static):
+        asked = run_episode(net, params, inputs, None, queries).outputs
+        for i, query in enumerate(queries):
+            alone = scan_episode(net, params, jnp.concatenate([inputs, query[None]])).outputs
+            assert_trees_close(
+                jax.tree.map(lambda a, i=i: a[STEPS + i], asked),
+                jax.tree.map(lambda a: a[STEPS], alone),
+                1e-10,
+            )
 
 
 @pytest.mark.parametrize("window", [-1, 0, 2])

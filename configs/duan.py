@@ -1,0 +1,90 @@
+"""Plastic recurrent networks and their tasks, as in Duan et al. 2023 (arXiv 2302.03235).
+
+  python -m experiments.launch --config=configs/duan.py:TASK/CELL/RULE --workdir=DIR
+
+TASK is copying (numbers), cue_reward, linear or mlp (regression); CELL rnn or lstm; RULE none,
+hebbian or gradient. Lengths and delays are fields of `task`. Departures: AdamW without the
+maximum of AMSGrad; the internal loss is not divided by the number of episodes in a batch.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ml_collections import config_dict
+
+from configs import base, copying, cue_reward, regression
+from plasticity.registry import lookup
+
+RULE = {
+    "rule.meta_gradient": "full",
+    "rule.alpha": "per_synapse",
+    "rule.alpha_init": "uniform",
+    "rule.alpha_scale": 1.0,
+    "rule.eta0": 0.2,  # .1 * 2 sigmoid(g)
+    "rule.max_norm": 1.0,
+    "rule.decay": "unclipped",
+    "rule.norm_biases": True,
+    "rule.norm_epsilon": 0.0,
+    "rule.post": "activation",
+    "rule.projection": "elementwise",
+    "train.batch": 64,
+    "train.learning_rate": 1e-3,
+    "train.warmup": 0,
+    "train.schedule": "constant",
+    "train.clip": 5.0,
+}
+_REGRESSION = {
+    "task.k_support": 20,
+    "task.k_query": 20,
+    "task.standardise": True,
+    "task.noise": 0.1,
+    "train.steps": 10_000,
+}
+# {task: (its config, what they do otherwise)}
+TASKS: dict[str, tuple[Any, Mapping[str, Any]]] = {
+    "copying": (
+        copying,
+        {
+            "task.values": "reals",
+            "task.seq_length": 5,
+            "task.delay": 20,
+            "task.loss_steps": "recall",
+            "train.steps": 10_000,
+        },
+    ),
+    "cue_reward": (
+        cue_reward,
+        {
+            "task.num_pairs": 5,
+            "task.cue_dim": 14,
+            "task.cues": "vectors",
+            "task.cue_noise": 0.1,
+            "task.rewards": "signed",
+            "task.draws": 10,
+            "task.loss_steps": "all",
+            "train.steps": 20_000,
+        },
+    ),
+    "linear": (regression, _REGRESSION | {"task.input_dim": 12}),
+    "mlp": (
+        regression,
+        _REGRESSION | {"task.family": "mlp", "task.input_dim": 6, "task.hidden": 2},
+    ),
+}
+# Units of a plastic cell; one without plasticity has half as many again.
+HIDDEN = {"rnn": 256, "lstm": 128}
+
+
+def get_config(which: str = "copying/rnn/gradient") -> config_dict.ConfigDict:
+    """Their config: --config=configs/duan.py:TASK/CELL/RULE."""
+    task, cell, rule = ([*which.split("/"), "", ""])[:3]
+    module, special = lookup(TASKS, task, "TASK of configs/duan.py:TASK/CELL/RULE")
+    hidden = lookup(HIDDEN, cell or "rnn", "CELL of configs/duan.py:TASK/CELL/RULE")
+    rule = rule or "gradient"
+    config = module.get_config(rule)
+    values = {
+        "model.name": cell or "rnn",
+        "model.hidden": hidden if rule != "none" else hidden * 3 // 2,
+        "rule.plastic_biases": rule == "gradient",
+    }
+    return base.override(config, RULE | dict(special) | values)
