@@ -36,6 +36,7 @@ IMAGES = {
     "model.width": 256,
     "model.feed_forward": 512,
     "train.weight_decay": 5e-4,
+    "task.queries": 15,
     "task.order": "stream",
     "task.shuffle": False,
     "task.flip": False,

@@ -36,11 +36,12 @@ def pools(described: Dataset, split: str, features: str) -> tuple[dict[str, Pool
       DataError: the images are not there, or the features are not theirs.
     """
     images = load(described)
-    examples: Any = images.images
-    if features:
-        examples = features_of(features, described, images.checksum)
     parts = splits(described, split, images.classes)
     chosen = {part: _numbers(one, images.classes) for part, one in parts.items()}
+    examples: Any = images.images
+    if features:
+        encoded = features_of(features, described, images.checksum)
+        examples = centred(encoded, chosen["train"])
     most = max(map(len, chosen.values()))  # of one length, so that splits share their programs
     made = {
         part: Pool(
@@ -80,6 +81,17 @@ def _numbers(split: Split, names: list[str]) -> np.ndarray:
     number = {name: i for i, name in enumerate(names)}
     turns = range(ROTATIONS if split.rotations else 1)
     return np.array([number[n] * ROTATIONS + turn for n in split.classes for turn in turns])
+
+
+def centred(features: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Features whose mean is 0 and whose mean square is 1 in the training classes.
+
+    One factor for all directions: ratios of distances stay as they are. What all images have in
+    common would otherwise be most of what a rule writes.
+    """
+    known = features[classes // ROTATIONS, classes % ROTATIONS % features.shape[1]]
+    moved = features - known.mean((0, 1))
+    return moved / np.sqrt(np.square(known - known.mean((0, 1))).mean())
 
 
 def features_of(path: str, described: Dataset, checksum: str) -> np.ndarray:

@@ -75,8 +75,8 @@ def test_encoder_features_rules(launch, tmp_path):
 
 
 def test_end_to_end_from_pixels(launch, tmp_path):
-    config = "--config=configs/omniglot.py:gradient"
-    code, _, err = launch("launch", config, f"--workdir={tmp_path / 'run'}", *SMALL, *RULE)
+    config = ["--config=configs/omniglot.py:gradient", "--config.memory.engine=dense"]
+    code, _, err = launch("launch", *config, f"--workdir={tmp_path / 'run'}", *SMALL, *RULE)
     assert code == 0, err
     assert (tmp_path / "run" / "result.json").exists()
 

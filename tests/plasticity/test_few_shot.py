@@ -10,7 +10,7 @@ from plasticity.model import EncoderSettings
 from plasticity.model.prototypical import PrototypicalSettings, prototypical
 from plasticity.tasks.augment import Augmentation, augment, rotate
 from plasticity.tasks.few_shot import few_shot
-from plasticity.tasks.pools import features_of
+from plasticity.tasks.pools import ROTATIONS, centred, features_of
 from tests import pools
 
 
@@ -158,6 +158,19 @@ def test_each_change_does_what_it_says():
 def test_wrong_settings_are_named(images, options, message):
     with pytest.raises(ValueError, match=message):
         few_shot(**options)
+
+
+def test_features_are_centred_by_what_training_may_see():
+    rng = np.random.default_rng(0)
+    features = rng.normal(loc=[3.0, -2.0], scale=[1.0, 2.0], size=(6, 4, 20, 2))
+    features[4:] += 100  # classes of other splits
+    training = np.array([c * ROTATIONS + turn for c in range(4) for turn in range(2)])
+    moved = centred(features, training)
+    known = moved[:4, :2]
+    np.testing.assert_allclose(known.mean((0, 1, 2)), 0, atol=1e-12)
+    np.testing.assert_allclose(np.square(known).mean(), 1)
+    stretch = np.ptp(moved, axis=(0, 1, 2)) / np.ptp(features, axis=(0, 1, 2))
+    np.testing.assert_allclose(stretch[0], stretch[1])  # one factor for all directions
 
 
 def test_features_have_to_be_of_the_prepared_images(tmp_path):

@@ -217,7 +217,7 @@ def test_chunks_bound_the_memory_of_training():
     assert long < 0.25 * temporary_megabytes("dense", 0, 256)
 
 
-@pytest.mark.parametrize("rule", PLASTIC)
+@pytest.mark.parametrize("rule", [pytest.param("hebbian", marks=pytest.mark.slow), "gradient"])
 def test_products_in_bfloat16_keep_sums_and_state_in_float32(rule):
     """Emulated, for a CPU multiplies in float32 whatever is asked for; -s shows the errors."""
     options = {"rule_settings": {"max_norm": 1.0}, "model": {"layers": 2}}
