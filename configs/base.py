@@ -5,6 +5,7 @@ defaults; `experiments.validate` checks values, before anything is compiled or w
 """
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from ml_collections import config_dict
@@ -23,22 +24,7 @@ def get_config(model: str = "transformer") -> config_dict.ConfigDict:
     config.seed = 0  # of initial weights, episodes and dropout
 
     config.rule = config_dict.ConfigDict()
-    config.rule.name = "hebbian"  # none | hebbian | gradient
-    config.rule.meta_gradient = "full"  # full | truncated (the published code: nothing is learned)
-    config.rule.alpha = "per_synapse"  # per_synapse | per_neuron (rank one) | shared
-    config.rule.alpha_init = "constant"  # constant: alpha_scale | uniform: U(-scale, scale)
-    config.rule.alpha_scale = 0.02  # beta, of plastic biases, is drawn likewise
-    config.rule.eta0 = 0.2  # largest rate of writing
-    config.rule.max_norm = 1.0  # global clip of ||delta||; 0: none
-    config.rule.norm_biases = False  # whether biases count in ||delta||
-    config.rule.norm_epsilon = 1e-8  # added to ||delta||
-    config.rule.plastic_biases = True
-    config.rule.decay = "clipped"  # keep = 1 - eta after the clip | unclipped: before it
-    config.rule.decay_ratio = 1.0  # keep = 1 - ratio * eta
-    config.rule.modulated = True  # False: eta0 / 2 in place of eta0 sigmoid(g)
-    config.rule.post = "linear"  # hebbian: post before the nonlinearity | activation: after it
-    config.rule.projection = "trained"  # gradient: P of the internal loss | fixed | elementwise
-    config.rule.internal_scale = 1.0  # gradient: factor of the internal loss
+    _rule(config.rule)
 
     config.memory = config_dict.ConfigDict()
     config.memory.engine = "auto"  # auto: by a cost model | dense | factored | chunked
@@ -80,6 +66,25 @@ def get_config(model: str = "transformer") -> config_dict.ConfigDict:
     return config
 
 
+def _rule(rule: config_dict.ConfigDict) -> None:
+    rule.name = "hebbian"  # none | hebbian | gradient
+    rule.meta_gradient = "full"  # full | truncated (the published code: nothing is learned)
+    rule.alpha = "per_synapse"  # per_synapse | per_neuron (rank one) | shared
+    rule.alpha_init = "constant"  # constant: alpha_scale | uniform: U(-scale, scale)
+    rule.alpha_scale = 0.02  # beta, of plastic biases, is drawn likewise
+    rule.eta0 = 0.2  # largest rate of writing
+    rule.max_norm = 1.0  # global clip of ||delta||; 0: none
+    rule.norm_biases = False  # whether biases count in ||delta||
+    rule.norm_epsilon = 1e-8  # added to ||delta||
+    rule.plastic_biases = True
+    rule.decay = "clipped"  # keep = 1 - eta after the clip | unclipped: before it
+    rule.decay_ratio = 1.0  # keep = 1 - ratio * eta
+    rule.modulated = True  # False: eta0 / 2 in place of eta0 sigmoid(g)
+    rule.post = "linear"  # hebbian: post before the nonlinearity | activation: after it
+    rule.projection = "trained"  # gradient: P of the internal loss | fixed | elementwise
+    rule.internal_scale = 1.0  # gradient: factor of the internal loss
+
+
 def _transformer(model: config_dict.ConfigDict) -> None:
     model.layers = 2
     model.heads = 4
@@ -110,38 +115,31 @@ MODELS = {
 }
 
 
-def with_model(config: config_dict.ConfigDict, name: str) -> config_dict.ConfigDict:
-    """Puts a backbone in place of the present one, with the defaults of its fields.
-
-    What does not depend on the backbone (products, auxiliary) stays.
-    """
-    old = config.model
-    config.model = get_config(name).model
-    for field in ("products", "auxiliary"):
-        if field in old and field in config.model:
-            config.model[field] = old[field]
-    return config
-
-
-def override(config: config_dict.ConfigDict, values: Mapping[str, Any]) -> config_dict.ConfigDict:
-    """Sets fields by their dotted names; `model.name` first, which brings fields of its own."""
-    if "model.name" in values:
-        with_model(config, values["model.name"])
-    config.update_from_flattened_dict(dict(values))
-    return config
-
-
 # Coefficients of both signs, as in Duan et al. 2023: a write may strengthen or weaken. The paper's
 # constant 0.02 leaves the gradient rule no choice of sign.
-_SIGNED = {"alpha": "per_neuron", "alpha_init": "uniform", "alpha_scale": 1.0}
-SIGNED = {"hebbian": _SIGNED, "gradient": _SIGNED}
+SIGNED = {"alpha": "per_neuron", "alpha_init": "uniform", "alpha_scale": 1.0}
+# Sizes for synthetic tasks: 67,000 to 69,000 slow weights each.
+SMALL = {
+    "transformer": {"width": 64, "feed_forward": 128, "dropout": 0.0},
+    "rnn": {"hidden": 180},
+    "lstm": {"hidden": 91},
+}
 
 
-def with_rule(
-    config: config_dict.ConfigDict, name: str, tuned: Mapping[str, Mapping[str, Any]]
+def start(
+    which: str, sizes: Mapping[str, Mapping[str, Any]] = MappingProxyType(SMALL)
 ) -> config_dict.ConfigDict:
-    """Selects a rule, with the values of `rule.*` that a task's config found to suit it."""
-    lookup(RULES, name, "rule.name")
-    config.rule.update(tuned.get(name, {}))
-    config.rule.name = name
+    """The defaults from which a task's config starts, without `config.task`.
+
+    Args:
+      which: RULE, or MODEL/RULE: what follows the colon of --config; the model is a Transformer
+        unless it is named.
+      sizes: {model: fields of `config.model`}.
+    """
+    model, _, rule = which.rpartition("/")
+    config = get_config(model or "transformer")
+    config.model.update(sizes.get(config.model.name, {}))
+    lookup(RULES, rule, "rule.name")
+    config.rule.update(SIGNED)
+    config.rule.name = rule
     return config

@@ -14,9 +14,9 @@ from ml_collections import config_dict
 from configs import base
 
 
-def get_config(rule: str = "hebbian") -> config_dict.ConfigDict:
-    """The config for a rule: --config=configs/copying.py:RULE."""
-    config = base.with_rule(base.get_config(), rule, base.SIGNED)
+def get_config(which: str = "hebbian") -> config_dict.ConfigDict:
+    """The config for a rule: --config=configs/copying.py:RULE, or :MODEL/RULE."""
+    config = base.start(which)
 
     config.task = config_dict.ConfigDict()
     config.task.name = "copying"
@@ -26,11 +26,9 @@ def get_config(rule: str = "hebbian") -> config_dict.ConfigDict:
     config.task.values = "symbols"  # symbols | reals, numbers between -1 and 1
     config.task.loss_steps = "recall"  # recall | all: the paper also trains the blanks
 
-    config.model.width = 64
-    config.model.feed_forward = 128
-    config.model.dropout = 0.0
-    config.model.attention_window = 6  # a recalled symbol is 26 steps back
-    config.model.position = "learned"
+    if config.model.name == "transformer":
+        config.model.attention_window = 6  # a recalled symbol is 26 steps back
+        config.model.position = "learned"
 
     config.train.steps = 800
     config.train.learning_rate = 2e-3

@@ -14,9 +14,9 @@ from ml_collections import config_dict
 from configs import base
 
 
-def get_config(rule: str = "hebbian") -> config_dict.ConfigDict:
-    """The config for a rule: --config=configs/cue_reward.py:RULE."""
-    config = base.with_rule(base.get_config(), rule, base.SIGNED)
+def get_config(which: str = "hebbian") -> config_dict.ConfigDict:
+    """The config for a rule: --config=configs/cue_reward.py:RULE, or :MODEL/RULE."""
+    config = base.start(which)
 
     config.task = config_dict.ConfigDict()
     config.task.name = "cue_reward"
@@ -28,10 +28,6 @@ def get_config(rule: str = "hebbian") -> config_dict.ConfigDict:
     config.task.draws = 0  # steps that show, and that ask, of cues drawn anew; 0: each cue once
     config.task.shuffle = True  # ask in an order of its own; False: in that of the presentation
     config.task.loss_steps = "query"  # query | all: the paper also trains the presentation
-
-    config.model.width = 64
-    config.model.feed_forward = 128
-    config.model.dropout = 0.0
 
     config.train.steps = 1500
     config.train.learning_rate = 2e-3

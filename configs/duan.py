@@ -12,7 +12,7 @@ from typing import Any
 
 from ml_collections import config_dict
 
-from configs import base, copying, cue_reward, regression
+from configs import copying, cue_reward, regression
 from plasticity.registry import lookup
 
 RULE = {
@@ -77,14 +77,13 @@ HIDDEN = {"rnn": 256, "lstm": 128}
 
 def get_config(which: str = "copying/rnn/gradient") -> config_dict.ConfigDict:
     """Their config: --config=configs/duan.py:TASK/CELL/RULE."""
-    task, cell, rule = ([*which.split("/"), "", ""])[:3]
+    task, _, network = which.partition("/")
+    cell, _, rule = network.partition("/")
+    cell, rule = cell or "rnn", rule or "gradient"
     module, special = lookup(TASKS, task, "TASK of configs/duan.py:TASK/CELL/RULE")
-    hidden = lookup(HIDDEN, cell or "rnn", "CELL of configs/duan.py:TASK/CELL/RULE")
-    rule = rule or "gradient"
-    config = module.get_config(rule)
-    values = {
-        "model.name": cell or "rnn",
-        "model.hidden": hidden if rule != "none" else hidden * 3 // 2,
-        "rule.plastic_biases": rule == "gradient",
-    }
-    return base.override(config, RULE | dict(special) | values)
+    hidden = lookup(HIDDEN, cell, "CELL of configs/duan.py:TASK/CELL/RULE")
+    config = module.get_config(f"{cell}/{rule}")
+    config.update_from_flattened_dict(RULE | dict(special))
+    config.model.hidden = hidden if rule != "none" else hidden * 3 // 2
+    config.rule.plastic_biases = rule == "gradient"
+    return config

@@ -25,12 +25,11 @@ def add_task(config: config_dict.ConfigDict, dataset: str) -> None:
 SPLITS = {"omniglot": "vinyals", "cifar_fs": "bertinetto"}
 
 
-def get_config(rule: str, dataset: str) -> config_dict.ConfigDict:
-    """The config for a rule and a data set; see configs/omniglot.py and configs/cifar_fs.py."""
-    config = base.with_rule(base.get_config(), rule, base.SIGNED)
+def get_config(which: str, dataset: str) -> config_dict.ConfigDict:
+    """The config for a RULE or MODEL/RULE; see configs/omniglot.py and configs/cifar_fs.py."""
+    config = base.start(which, {"transformer": {"dropout": 0.0}})
     add_task(config, dataset)
     config.task.queries = 5  # enough to learn from; accuracy does not depend on it
-    config.model.dropout = 0.0
     config.train.steps = 600
     config.train.batch = 32
     config.train.learning_rate = 2e-3

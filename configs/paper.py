@@ -13,7 +13,7 @@ from typing import Any
 
 from ml_collections import config_dict
 
-from configs import base, cifar_fs, copying, cue_reward, omniglot, regression
+from configs import cifar_fs, copying, cue_reward, omniglot, regression
 from plasticity.registry import lookup
 
 ALL = {
@@ -64,4 +64,6 @@ def get_config(which: str = "copying/hebbian") -> config_dict.ConfigDict:
     """The published config: --config=configs/paper.py:TASK/RULE."""
     task, _, rule = which.partition("/")
     module, published = lookup(TASKS, task, "TASK of configs/paper.py:TASK/RULE")
-    return base.override(module.get_config(rule or "hebbian"), ALL | dict(published))
+    config = module.get_config(rule or "hebbian")
+    config.update_from_flattened_dict(ALL | dict(published))
+    return config

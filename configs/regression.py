@@ -5,9 +5,9 @@ from ml_collections import config_dict
 from configs import base
 
 
-def get_config(rule: str = "hebbian") -> config_dict.ConfigDict:
-    """The config for a rule: --config=configs/regression.py:RULE."""
-    config = base.with_rule(base.get_config(), rule, base.SIGNED)
+def get_config(which: str = "hebbian") -> config_dict.ConfigDict:
+    """The config for a rule: --config=configs/regression.py:RULE, or :MODEL/RULE."""
+    config = base.start(which)
 
     config.task = config_dict.ConfigDict()
     config.task.name = "regression"
@@ -22,10 +22,6 @@ def get_config(rule: str = "hebbian") -> config_dict.ConfigDict:
     config.task.standardise = False  # values of an episode have mean 0 and deviation 1
     config.task.order = "stream"  # queries follow one after the other | independent
     config.task.loss_steps = "query"  # query | all: the paper also trains the pairs
-
-    config.model.width = 64
-    config.model.feed_forward = 128
-    config.model.dropout = 0.0
 
     config.train.steps = 3000
     config.train.learning_rate = 2e-3

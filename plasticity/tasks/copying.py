@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import optax
 
 from plasticity.registry import check_choice, lookup
+from plasticity.tasks.squares import squares
 from plasticity.types import Array, Episode, Key, Task
 
 BLANK = 0
@@ -87,11 +88,8 @@ def _reals(layout: Layout, weights: Array) -> Task:
         targets = nothing.at[lead:].set(numbers)[:, None]
         return Episode(jnp.stack([shown, delimiter], -1), targets, weights)
 
-    def loss(answers: Array, episode: Episode) -> Array:
-        return ((answers - episode.targets) ** 2).mean(-1)
-
     def metrics(answers: Array, episode: Episode) -> dict[str, Array]:
-        return {"recall_mse": loss(answers, episode)[lead:].mean()}
+        return {"recall_mse": squares(answers, episode)[lead:].mean()}
 
     return Task(
         inputs=2,
@@ -100,7 +98,7 @@ def _reals(layout: Layout, weights: Array) -> Task:
         main_metric="recall_mse",
         chance=1 / 3,
         sample=sample,
-        loss=loss,
+        loss=squares,
         metrics=metrics,
     )
 

@@ -19,11 +19,13 @@ tells the answer to a net that counts) and whose loss is the mean over all steps
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 
 from plasticity.registry import check_choice, lookup
+from plasticity.tasks.squares import query_metrics, squares
 from plasticity.types import Array, Episode, Key, Task
 
 LOSS_STEPS = ("all", "query")
@@ -68,33 +70,19 @@ def cue_reward(
       shuffle: ask in an order of its own; False: in that of the presentation.
       loss_steps: the outer loss counts "all" steps (the paper) or those of the "query" only.
     """
-    if num_pairs < 1:
-        raise ValueError(f"task.num_pairs={num_pairs} must be at least 1")
     make_cues = lookup(CUES, cues, "task.cues")
     least, largest = lookup(REWARDS, rewards, "task.rewards")
-    if cue_noise < 0 or draws < 0:
-        raise ValueError(f"task.cue_noise={cue_noise} and task.draws={draws} must be at least 0")
-    if cues == "one_hot" and cue_dim < num_pairs:
-        raise ValueError(
-            f"task.cue_dim={cue_dim} must be at least task.num_pairs={num_pairs}: cues differ"
-        )
     check_choice(loss_steps, LOSS_STEPS, "task.loss_steps")
+    _check(num_pairs, cue_dim, cues, cue_noise, draws)
     shown_steps = draws or num_pairs
     steps = 2 * shown_steps
     asked = (jnp.arange(steps) >= shown_steps).astype(jnp.float32)
-
-    def pick(key: Key) -> Array:
-        """Which cue a step is about, [T]."""
-        if draws:
-            return jax.random.randint(key, (steps,), 0, num_pairs)
-        order = jnp.arange(num_pairs)
-        return jnp.concatenate([order, jax.random.permutation(key, order) if shuffle else order])
 
     def sample(key: Key, data: None = None) -> Episode:
         del data
         cue_key, reward_key, order_key = jax.random.split(key, 3)
         values = jax.random.uniform(reward_key, (num_pairs,), minval=least, maxval=largest)
-        picked = pick(order_key)
+        picked = _pick(order_key, num_pairs, draws, shuffle)
         seen = make_cues(cue_key, num_pairs, cue_dim)[picked]
         if cue_noise:
             noise = jax.random.normal(jax.random.fold_in(cue_key, 0), seen.shape)
@@ -105,13 +93,6 @@ def cue_reward(
         weights = asked if loss_steps == "query" else jnp.ones_like(asked)
         return Episode(inputs, targets, weights)
 
-    def loss(answers: Array, episode: Episode) -> Array:
-        return ((answers - episode.targets) ** 2).mean(-1)
-
-    def metrics(answers: Array, episode: Episode) -> dict[str, Array]:
-        squares = loss(answers, episode)
-        return {"query_mse": squares[shown_steps:].mean(), "paper_validation_mse": squares.mean()}
-
     return Task(
         inputs=cue_dim + 2,
         outputs=1,
@@ -119,6 +100,25 @@ def cue_reward(
         main_metric="query_mse",
         chance=(largest - least) ** 2 / 12,
         sample=sample,
-        loss=loss,
-        metrics=metrics,
+        loss=squares,
+        metrics=partial(query_metrics, shown_steps),
     )
+
+
+def _pick(key: Key, num_pairs: int, draws: int, shuffle: bool) -> Array:
+    """Which cue a step is about, [T]."""
+    if draws:
+        return jax.random.randint(key, (2 * draws,), 0, num_pairs)
+    order = jnp.arange(num_pairs)
+    return jnp.concatenate([order, jax.random.permutation(key, order) if shuffle else order])
+
+
+def _check(num_pairs: int, cue_dim: int, cues: str, cue_noise: float, draws: int) -> None:
+    if num_pairs < 1:
+        raise ValueError(f"task.num_pairs={num_pairs} must be at least 1")
+    if cue_noise < 0 or draws < 0:
+        raise ValueError(f"task.cue_noise={cue_noise} and task.draws={draws} must be at least 0")
+    if cues == "one_hot" and cue_dim < num_pairs:
+        raise ValueError(
+            f"task.cue_dim={cue_dim} must be at least task.num_pairs={num_pairs}: cues differ"
+        )

@@ -17,7 +17,7 @@ Source: Chaudhary 2025, section on few-shot regression (linear); Duan et al. 202
 (arXiv 2302.03235): linear and tanh, values standardised, then noise on those shown.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import jax
@@ -25,6 +25,7 @@ import jax.numpy as jnp
 
 from plasticity.registry import check_choice, lookup
 from plasticity.tasks import orders
+from plasticity.tasks.squares import query_metrics, squares
 from plasticity.types import Array, Episode, Key, Task
 
 LOSS_STEPS = ("all", "query")
@@ -96,13 +97,7 @@ def regression(
     check_choice(order, orders.ORDERS, "task.order")
     check_choice(loss_steps, LOSS_STEPS, "task.loss_steps")
     sizes = {"input_dim": input_dim, "k_support": k_support, "k_query": k_query, "hidden": hidden}
-    for name, value in sizes.items():
-        if value < 1:
-            raise ValueError(f"task.{name}={value} must be at least 1")
-    if noise < 0:
-        raise ValueError(f"task.noise={noise} must be at least 0")
-    if family == "sinusoid" and input_dim != 1:
-        raise ValueError(f"task.input_dim={input_dim} must be 1 for task.family='sinusoid'")
+    _check(family, noise, sizes)
     points = k_support + k_query
     asked = (jnp.arange(points) >= k_support).astype(jnp.float32)
     chance = input_dim * weight_scale**2 + bias_scale**2 if family == "linear" else None
@@ -129,15 +124,18 @@ def regression(
         main_metric="query_mse",
         chance=chance,
         sample=sample,
-        loss=_squares,
-        metrics=partial(_metrics, k_support),
+        loss=squares,
+        metrics=partial(query_metrics, k_support),
     )
 
 
-def _squares(answers: Array, episode: Episode) -> Array:
-    return ((answers - episode.targets) ** 2).mean(-1)
-
-
-def _metrics(k_support: int, answers: Array, episode: Episode) -> dict[str, Array]:
-    squares = _squares(answers, episode)
-    return {"query_mse": squares[k_support:].mean(), "paper_validation_mse": squares.mean()}
+def _check(family: str, noise: float, sizes: Mapping[str, int]) -> None:
+    for name, value in sizes.items():
+        if value < 1:
+            raise ValueError(f"task.{name}={value} must be at least 1")
+    if noise < 0:
+        raise ValueError(f"task.noise={noise} must be at least 0")
+    if family == "sinusoid" and sizes["input_dim"] != 1:
+        raise ValueError(
+            f"task.input_dim={sizes['input_dim']} must be 1 for task.family='sinusoid'"
+        )
