@@ -33,4 +33,16 @@ def architectures() -> list[Point]:
     return [architecture | rule for architecture, rule in pairs]
 
 
-SWEEPS = {"rules": rules, "architectures": architectures}
+def attention() -> list[Point]:
+    """Full attention, and none of the past; each rule."""
+    windows = [{"model.attention_window": window} for window in (0, -1)]
+    return [window | rule for window, rule in itertools.product(windows, rules())]
+
+
+def shots() -> list[Point]:
+    """1 and 5 shots, with and without attention; each rule. Five shots need half the episodes."""
+    sizes = [{"task.shots": 1}, {"task.shots": 5, "train.steps": 300}]
+    return [size | point for size, point in itertools.product(sizes, attention())]
+
+
+SWEEPS = {"rules": rules, "attention": attention, "architectures": architectures, "shots": shots}
