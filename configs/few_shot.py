@@ -32,7 +32,10 @@ def get_config(which: str, dataset: str) -> config_dict.ConfigDict:
     config.task.queries = 5  # enough to learn from; accuracy does not depend on it
     config.train.steps = 600
     config.train.batch = 32
-    config.train.learning_rate = 2e-3
+    config.train.learning_rate = 1e-3
     config.train.schedule = "cosine"
+    # A class is written once: with the paper's 0.2 training stays on a plateau for long, under the
+    # gradient rule in two of three seeds for good.
+    config.rule.eta0 = 1.0
     config.evaluate.every = 500
     return config

@@ -201,12 +201,17 @@ class Episode(NamedTuple):
 
 
 class TaskShape(NamedTuple):
-    """What a backbone has to know of a task: I, O, T, and (H, W, channels) of images if any."""
+    """What a backbone has to know of a task: I, O, T, and (H, W, channels) of images if any.
+
+    typical: some images [N, H, W, channels] of the training split, for an initialisation that looks
+      at data.
+    """
 
     inputs: int
     outputs: int
     steps: int
     image: tuple[int, int, int] | None = None
+    typical: Array | None = None
 
 
 class Task(NamedTuple):
@@ -218,7 +223,7 @@ class Task(NamedTuple):
     metrics(answers [T + Q, O], episode) -> {name: []}, of one episode.
     main_metric: the one that a run is told by.
     chance: the main metric of those who know nothing but the distribution of answers, if known.
-    image: (H, W, channels) if inputs are `Sight`s.
+    image: (H, W, channels) if inputs are `Sight`s; typical: some of them, for training.
     data: {split: arrays} for the splits "train", "validation" and "test"; none: episodes are made
       from the key alone.
     checksum: of the data.
@@ -233,10 +238,11 @@ class Task(NamedTuple):
     loss: Callable[[Array, Episode], Array]
     metrics: Callable[[Array, Episode], dict[str, Array]]
     image: tuple[int, int, int] | None = None
+    typical: Array | None = None
     data: Mapping[str, PyTree] | None = None
     checksum: str | None = None
 
     @property
     def shape(self) -> TaskShape:
         """What a backbone has to know."""
-        return TaskShape(self.inputs, self.outputs, self.steps, self.image)
+        return TaskShape(self.inputs, self.outputs, self.steps, self.image, self.typical)

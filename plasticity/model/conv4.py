@@ -7,12 +7,13 @@ training or test.
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
 
 from plasticity.registry import check_choice
-from plasticity.types import Array
+from plasticity.types import Array, Sight
 
 BLOCKS = 4
 NORM_EPSILON = 1e-5
@@ -86,3 +87,29 @@ class Conv4(nn.Module):
             x = halve(nn.relu(x))
         x = x.reshape(len(x), -1)
         return nn.Dense(s.projection, name="projection")(x) if s.projection else x
+
+
+class See(nn.Module):
+    """Images through Conv-4, centred and scaled by what typical images look like; then the vector.
+
+    What a Conv-4, as drawn, answers to every image alike is 50 times (in squares) what tells
+    classes apart, and would be most of every key and every write until it is unlearned. So `centre`
+    and `gain`, which are learned, start from data, as in Salimans & Kingma 2016: see `look_at`.
+    """
+
+    settings: EncoderSettings
+
+    @nn.compact
+    def __call__(self, inputs: Sight) -> Array:
+        """Inputs [S, ...] -> [S, F + I]."""
+        seen = Conv4(self.settings, name="encoder")(inputs.image)
+        centre = self.param("centre", nn.initializers.zeros, seen.shape[-1:])
+        gain = self.param("gain", nn.initializers.ones, ())
+        return jnp.concatenate([gain * (seen - centre), inputs.vector], axis=-1)
+
+
+def look_at(images: Array, settings: EncoderSettings, params: dict[str, Any]) -> dict[str, Any]:
+    """Parameters of `See` with which these images [N, ...] have mean 0 and mean square 1."""
+    seen: Any = Conv4(settings).apply({"params": params["encoder"]}, images)
+    centre = seen.mean(0)
+    return params | {"centre": centre, "gain": 1 / jnp.sqrt(jnp.square(seen - centre).mean())}

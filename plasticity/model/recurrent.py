@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from plasticity.model.conv4 import Conv4, EncoderSettings
+from plasticity.model.conv4 import EncoderSettings, See
 from plasticity.model.head import Head
 from plasticity.model.linear import uniform
 from plasticity.model.parts import first_inputs, initialized, plastic_parts
@@ -114,7 +114,7 @@ class Recurrent(nn.Module):
             return PlasticDense(features, part in parts, init, init)
 
         if self.image is not None:
-            self.encoder = Conv4(self.encoder_settings)
+            self.see = See(self.encoder_settings)
         self.input = dense("input", s.hidden)
         self.hidden = dense("recurrent", cell.gates * s.hidden, cell.scale)
         self.drive = dense("recurrent", cell.gates * s.hidden, cell.scale)
@@ -123,9 +123,7 @@ class Recurrent(nn.Module):
 
     def prepare(self, inputs: Array | Sight) -> Array:
         """What no fast weight reaches: inputs [S, I] as vectors."""
-        if isinstance(inputs, Sight):
-            return jnp.concatenate([self.encoder(inputs.image), inputs.vector], axis=-1)
-        return inputs
+        return self.see(inputs) if isinstance(inputs, Sight) else inputs
 
     def __call__(
         self, x: Array, state: Array, fast: FastRead
@@ -189,7 +187,7 @@ def recurrent(
         x = module.prepare(first_inputs(task))
         return module(x, jnp.zeros((1, width)), no_fast_weights)[1]
 
-    init, shapes = initialized(module, first_step)
+    init, shapes = initialized(module, first_step, task.typical)
     head = task.outputs + 1 + settings.auxiliary
     return Backbone(init, shapes, head, prepare, forward, blank, window=1)
 

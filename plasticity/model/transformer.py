@@ -15,7 +15,7 @@ from flax import linen as nn
 
 from plasticity.model import attention
 from plasticity.model.attention import Attention, KeyValue
-from plasticity.model.conv4 import Conv4, EncoderSettings
+from plasticity.model.conv4 import EncoderSettings, See
 from plasticity.model.head import Head
 from plasticity.model.linear import linear
 from plasticity.model.parts import first_inputs, initialized, plastic_parts
@@ -130,7 +130,7 @@ class Transformer(nn.Module):
         s = self.settings
         parts = plastic_parts(s.plastic, PARTS)
         if self.image is not None:
-            self.encoder = Conv4(self.encoder_settings)
+            self.see = See(self.encoder_settings)
         features = 0 if self.image is None else self.encoder_settings.features(self.image)
         self.embed = linear(features + self.inputs, s.width)
         if s.position == "learned":
@@ -145,10 +145,7 @@ class Transformer(nn.Module):
     ) -> tuple[Array, Array | None]:
         """What no fast weight reaches: inputs [S, I], queries [Q, I] -> [S, D], [Q, D]."""
         together, steps = join(inputs, queries), length(inputs)
-        if isinstance(together, Sight):
-            seen = self.encoder(together.image)
-            together = jnp.concatenate([seen, together.vector], axis=-1)
-        x = self.embed(together)
+        x = self.embed(self.see(together) if isinstance(together, Sight) else together)
         position = jnp.minimum(jnp.arange(len(x), dtype=jnp.int32), steps)
         if self.settings.position == "learned":
             x = x + self.position[position]
@@ -230,7 +227,7 @@ def transformer(
         x, _ = module.prepare(first_inputs(task), None, True)
         return module(x, (), jnp.zeros((1,), jnp.int32), no_fast_weights, False, True)[1]
 
-    init, shapes = initialized(module, first_step)
+    init, shapes = initialized(module, first_step, task.typical)
     return Backbone(
         init,
         shapes,

@@ -28,6 +28,8 @@ from plasticity.tasks.augment import Augmentation, augment, rotate, standardise
 from plasticity.tasks.pools import ROTATIONS, Pool, check_ways, draw, pools
 from plasticity.types import Array, Episode, Key, Sight, Task
 
+TYPICAL = 128  # images that an initialisation may look at
+
 
 class Layout(NamedTuple):
     """How an episode is put together."""
@@ -103,6 +105,7 @@ def few_shot(
         loss=loss,
         metrics=metrics,
         image=None if features else described.shape,
+        typical=None if features else _typical(described, data["train"]),
         data=data,
         checksum=checksum,
     )
@@ -151,6 +154,13 @@ def _show_images(
         keys = jax.random.split(key, len(images))
         images = jax.vmap(functools.partial(augment, how=change))(keys, images)
     return Sight(standardise(images, described), vector)
+
+
+def _typical(described: Dataset, pool: Pool) -> Array:
+    """An image each of some training classes, [TYPICAL, H, W, channels]."""
+    places = jnp.linspace(0, pool.size - 1, TYPICAL).astype(jnp.int32)
+    images = pool.examples[pool.classes[places] // ROTATIONS, 0]
+    return standardise(images.astype(jnp.float32) / 255, described)
 
 
 def _check(described: Dataset, layout: Layout, crop: int, jitter: float) -> None:
