@@ -47,7 +47,8 @@ def main() -> int:
     parts = splits(described, config.task.split, images.classes)
     turns = 4 if any(split.rotations for split in parts.values()) else 1
     step, params = trained_parameters(config, workdir)
-    encoder = params.slow["params"]["encoder"]
+    slow = params.slow["params"]
+    encoder = slow.get("see", slow)["encoder"]  # of a network that sees, or of an encoder alone
     found = encode(config, encoder, np.asarray(images.images), turns)
     with out.open("xb") as file:
         np.savez(file, features=found, dataset=described.name, checksum=images.checksum)

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 
 from plasticity.data import OMNIGLOT, DataError
-from plasticity.model import EncoderSettings
+from plasticity.model import BACKBONES, EncoderSettings
+from plasticity.model.conv4 import See
 from plasticity.model.prototypical import PrototypicalSettings, prototypical
 from plasticity.tasks.augment import Augmentation, augment, rotate
-from plasticity.tasks.few_shot import few_shot
+from plasticity.tasks.few_shot import TYPICAL, few_shot
 from plasticity.tasks.pools import ROTATIONS, centred, features_of
+from plasticity.types import Sight
 from tests import pools
 
 
@@ -158,6 +160,22 @@ def test_each_change_does_what_it_says():
 def test_wrong_settings_are_named(images, options, message):
     with pytest.raises(ValueError, match=message):
         few_shot(**options)
+
+
+@pytest.mark.parametrize("backbone", ["transformer", "rnn"])
+def test_networks_start_from_what_images_have_in_common(backbone, monkeypatch):
+    """Typical images, of training classes, have embeddings of mean 0 and mean square 1."""
+    noise = np.random.default_rng(0).integers(0, 255, (pools.CLASSES, pools.PER_CLASS, 28, 28, 1))
+    pools.install(monkeypatch, jnp.asarray(noise, jnp.uint8))
+    task = few_shot(ways=3, shots=1, queries=2)
+    assert task.typical.shape == (TYPICAL, 28, 28, 1)
+    make, settings = BACKBONES[backbone]
+    encoder = EncoderSettings(filters=8)
+    see = make(settings(), encoder, task.shape).init(jax.random.key(0))["params"]["see"]
+    inputs = Sight(task.typical, jnp.zeros((TYPICAL, 4)))
+    seen = See(encoder).apply({"params": see}, inputs)[:, :-4]
+    np.testing.assert_allclose(seen.mean(0), 0, atol=1e-4)
+    np.testing.assert_allclose(jnp.square(seen).mean(), 1, rtol=1e-4)
 
 
 def test_features_are_centred_by_what_training_may_see():

@@ -10,6 +10,7 @@ from plasticity.tasks import TASKS
 from plasticity.tasks.copying import copying
 from plasticity.tasks.cue_reward import cue_reward
 from plasticity.tasks.regression import FAMILIES, regression
+from plasticity.types import TaskShape
 
 
 def first(stack):
@@ -220,7 +221,7 @@ def test_wrong_settings_of_tasks_are_named(make, options, message):
 def test_numbers_are_copied_like_symbols():
     task = copying(seq_length=3, delay=2, values="reals", loss_steps="recall")
     inputs, targets, weights, _ = task.sample(jax.random.key(0), None)
-    assert task.shape == (2, 1, 9, None)
+    assert task.shape == TaskShape(2, 1, 9)
     np.testing.assert_array_equal(targets[6:, 0], inputs[:3, 0])
     assert (inputs[3:, 0] == 0).all()
     np.testing.assert_array_equal(inputs[:, 1], np.arange(9) == 5)
@@ -235,7 +236,7 @@ def test_noisy_vector_cues_drawn_anew():
     task = cue_reward(
         num_pairs=5, cue_dim=14, cues="vectors", cue_noise=0.1, rewards="signed", draws=10
     )
-    assert task.shape == (16, 1, 20, None)
+    assert task.shape == TaskShape(16, 1, 20)
     count = 2000
     episodes = jax.vmap(task.sample, (0, None))(jax.random.split(jax.random.key(0), count), None)
     assert len(np.unique(episodes.targets[0])) <= 5
