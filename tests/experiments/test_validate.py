@@ -2,7 +2,8 @@
 
 import pytest
 
-from configs import copying
+from configs import copying, cue_reward, duan, paper, regression
+from configs.sweeps import SWEEPS
 from experiments.validate import CONDITIONS, ConfigError, validate
 from plasticity.rules import RULES
 
@@ -19,9 +20,43 @@ def refuse(message, **fields):
         validate(config)
 
 
+SYNTHETIC = {"copying": copying, "cue_reward": cue_reward, "regression": regression}
+
+
 @pytest.mark.parametrize("rule", RULES)
 def test_the_shipped_configs_are_valid(rule):
-    validate(copying.get_config(rule))
+    for task, config in SYNTHETIC.items():
+        for model in ("", "rnn/", "lstm/"):
+            validate(config.get_config(f"{model}{rule}"))
+        published = paper.get_config(f"{task}/{rule}")
+        validate(published)
+        assert published.rule.meta_gradient == "truncated"
+        assert (published.train.batch, published.rule.name) == (1, rule)
+    for task in duan.TASKS:
+        for cell in duan.HIDDEN:
+            theirs = duan.get_config(f"{task}/{cell}/{rule}")
+            validate(theirs)
+            assert (theirs.model.name, theirs.rule.name) == (cell, rule)
+
+
+def test_what_follows_the_colon_is_checked():
+    for module, spec, message in (
+        (paper, "copyin/hebbian", "TASK of .*'copyin'.*did you mean 'copying'"),
+        (duan, "copying/gru", "CELL of .*'gru'.*valid: lstm, rnn"),
+        (copying, "hebian", "rule.name='hebian'.*did you mean 'hebbian'"),
+        (copying, "rn/hebbian", "model.name='rn'.*did you mean 'rnn'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            module.get_config(spec)
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_sweeps_name_settings(name):
+    """Each point is a change of a config, and no two points are the same."""
+    points = SWEEPS[name]()
+    assert len({tuple(sorted(point.items())) for point in points}) == len(points) > 1
+    for point in points:
+        assert point.keys() & {"rule.name", "model.name"}
 
 
 @pytest.mark.parametrize(
