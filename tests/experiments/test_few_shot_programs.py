@@ -22,7 +22,12 @@ SMALL = [
     "--config.evaluate.episodes=4",
     "--config.evaluate.batch=2",
 ]
-RULE = ["--config.model.width=8", "--config.model.feed_forward=8", "--config.model.heads=2"]
+RULE = [
+    "--config.model.width=8",
+    "--config.model.feed_forward=8",
+    "--config.model.heads=2",
+    "--config.model.layers=1",
+]
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ TINY = [
     "--config.model.width=8",
     "--config.model.feed_forward=8",
     "--config.model.heads=2",
+    "--config.model.layers=1",
     "--config.memory.engine=dense",
     "--config.task.k_support=3",
     "--config.task.k_query=2",

@@ -220,8 +220,7 @@ def test_chunks_bound_the_memory_of_training():
 @pytest.mark.parametrize("rule", [pytest.param("hebbian", marks=pytest.mark.slow), "gradient"])
 def test_products_in_bfloat16_keep_sums_and_state_in_float32(rule):
     """Emulated, for a CPU multiplies in float32 whatever is asked for; -s shows the errors."""
-    options = {"rule_settings": {"max_norm": 1.0}, "model": {"layers": 2}}
-    exact = make_network(rule, engine="factored", **options)
+    exact = make_network(rule, engine="factored", rule_settings={"max_norm": 1.0})
     params = make_params(exact)
     inputs = jax.random.normal(jax.random.key(4), (8, STEPS, INPUTS))
 
