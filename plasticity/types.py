@@ -203,8 +203,8 @@ class Episode(NamedTuple):
 class TaskShape(NamedTuple):
     """What a backbone has to know of a task: I, O, T, and (H, W, channels) of images if any.
 
-    typical: some images [N, H, W, channels] of the training split, for an initialisation that looks
-      at data.
+    typical: some images [N, H, W, channels] of the training split, by whose features those of
+      others are centred.
     """
 
     inputs: int

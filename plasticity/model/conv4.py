@@ -7,8 +7,8 @@ training or test.
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
@@ -90,26 +90,23 @@ class Conv4(nn.Module):
 
 
 class See(nn.Module):
-    """Images through Conv-4, centred and scaled by what typical images look like; then the vector.
+    """Images through Conv-4, centred and scaled by what it makes of typical images.
 
-    What a Conv-4, as drawn, answers to every image alike is 50 times (in squares) what tells
-    classes apart, and would be most of every key and every write until it is unlearned. So `centre`
-    and `gain`, which are learned, start from data, as in Salimans & Kingma 2016: see `look_at`.
+    What a Conv-4 answers to every image alike is, as drawn, 50 times (in squares) what tells
+    classes apart, and would be most of every key and every write. Statistics of a batch would let
+    images hear of each other; those of a fixed set of images do not (virtual batch normalisation,
+    Salimans et al. 2016). They follow the encoder as it learns; no gradient passes through them.
     """
 
     settings: EncoderSettings
 
     @nn.compact
-    def __call__(self, inputs: Sight) -> Array:
-        """Inputs [S, ...] -> [S, F + I]."""
-        seen = Conv4(self.settings, name="encoder")(inputs.image)
-        centre = self.param("centre", nn.initializers.zeros, seen.shape[-1:])
-        gain = self.param("gain", nn.initializers.ones, ())
-        return jnp.concatenate([gain * (seen - centre), inputs.vector], axis=-1)
-
-
-def look_at(images: Array, settings: EncoderSettings, params: dict[str, Any]) -> dict[str, Any]:
-    """Parameters of `See` with which these images [N, ...] have mean 0 and mean square 1."""
-    seen: Any = Conv4(settings).apply({"params": params["encoder"]}, images)
-    centre = seen.mean(0)
-    return params | {"centre": centre, "gain": 1 / jnp.sqrt(jnp.square(seen - centre).mean())}
+    def __call__(self, inputs: Sight, typical: Array | None) -> Array:
+        """Inputs [S, ...], typical images [N, ...] or none, to centre nothing -> [S, F + I]."""
+        encoder = Conv4(self.settings, name="encoder")
+        if typical is None:
+            return jnp.concatenate([encoder(inputs.image), inputs.vector], axis=-1)
+        reference = jax.lax.stop_gradient(encoder(typical))
+        centre = reference.mean(0)
+        scale = jax.lax.rsqrt(jnp.square(reference - centre).mean() + NORM_EPSILON)
+        return jnp.concatenate([scale * (encoder(inputs.image) - centre), inputs.vector], axis=-1)

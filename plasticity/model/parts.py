@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from plasticity.model.conv4 import look_at
 from plasticity.registry import nearest
 from plasticity.types import Activity, Array, Key, LayerShape, PyTree, Sight, TaskShape
 
@@ -34,26 +33,16 @@ def first_inputs(task: TaskShape) -> Array | Sight:
 
 
 def initialized(
-    module: nn.Module, first_step: Callable[..., dict[str, Activity]], typical: Array | None
+    module: nn.Module, first_step: Callable[..., dict[str, Activity]]
 ) -> tuple[Callable[[Key], PyTree], dict[str, LayerShape]]:
     """How slow parameters are drawn, and the shapes of the plastic layers.
 
     Args:
-      module: a Linen module, which sees images, if any, by its part `see`.
+      module: a Linen module.
       first_step: module -> activities of one step, after which every parameter exists.
-      typical: images [N, ...] to look at first; None: there are none.
     """
-
-    def draw(key: Key) -> PyTree:
-        slow = module.init(key, method=first_step)
-        if typical is None:
-            return slow
-        params = slow["params"]
-        see = look_at(typical, module.encoder_settings, params["see"])
-        return {"params": params | {"see": see}}
-
     # Under jit: Linen would otherwise run the network eagerly, operation by operation.
-    init = jax.jit(draw)
+    init = jax.jit(lambda key: module.init(key, method=first_step))
     activities, _ = jax.eval_shape(
         lambda key: module.init_with_output(key, method=first_step), jax.random.key(0)
     )

@@ -121,9 +121,9 @@ class Recurrent(nn.Module):
         columns = self.outputs + 1 + s.auxiliary
         self.head = Head(self.outputs, s.auxiliary, "head" in parts, uniform(columns**-0.5))
 
-    def prepare(self, inputs: Array | Sight) -> Array:
+    def prepare(self, inputs: Array | Sight, typical: Array | None) -> Array:
         """What no fast weight reaches: inputs [S, I] as vectors."""
-        return self.see(inputs) if isinstance(inputs, Sight) else inputs
+        return self.see(inputs, typical) if isinstance(inputs, Sight) else inputs
 
     def __call__(
         self, x: Array, state: Array, fast: FastRead
@@ -155,7 +155,7 @@ def recurrent(
         slow: PyTree, inputs: PyTree, queries: PyTree | None, key: Key | None
     ) -> tuple[Array, Array | None]:
         del key  # no dropout
-        x = apply(slow, join(inputs, queries), method="prepare")
+        x = apply(slow, join(inputs, queries), task.typical, method="prepare")
         steps = length(inputs)
         return x[:steps], None if queries is None else x[steps:]
 
@@ -184,10 +184,10 @@ def recurrent(
 
     def first_step(module: Recurrent) -> dict[str, Activity]:
         """Runs one step without fast weights."""
-        x = module.prepare(first_inputs(task))
+        x = module.prepare(first_inputs(task), task.typical)
         return module(x, jnp.zeros((1, width)), no_fast_weights)[1]
 
-    init, shapes = initialized(module, first_step, task.typical)
+    init, shapes = initialized(module, first_step)
     head = task.outputs + 1 + settings.auxiliary
     return Backbone(init, shapes, head, prepare, forward, blank, window=1)
 

@@ -141,11 +141,15 @@ class Transformer(nn.Module):
         self.head = Head(self.outputs, s.auxiliary, "head" in parts)
 
     def prepare(
-        self, inputs: Array | Sight, queries: Array | Sight | None, deterministic: bool
+        self,
+        inputs: Array | Sight,
+        queries: Array | Sight | None,
+        typical: Array | None,
+        deterministic: bool,
     ) -> tuple[Array, Array | None]:
         """What no fast weight reaches: inputs [S, I], queries [Q, I] -> [S, D], [Q, D]."""
         together, steps = join(inputs, queries), length(inputs)
-        x = self.embed(self.see(together) if isinstance(together, Sight) else together)
+        x = self.embed(self.see(together, typical) if isinstance(together, Sight) else together)
         position = jnp.minimum(jnp.arange(len(x), dtype=jnp.int32), steps)
         if self.settings.position == "learned":
             x = x + self.position[position]
@@ -206,7 +210,7 @@ def transformer(
         slow: PyTree, inputs: PyTree, queries: PyTree | None, key: Key | None
     ) -> tuple[Array, Array | None]:
         prepared: Any = module.apply(
-            slow, inputs, queries, key is None, rngs=rngs(key), method="prepare"
+            slow, inputs, queries, task.typical, key is None, rngs=rngs(key), method="prepare"
         )
         return prepared
 
@@ -224,10 +228,10 @@ def transformer(
 
     def first_step(module: Transformer) -> dict[str, Activity]:
         """Runs one step without fast weights."""
-        x, _ = module.prepare(first_inputs(task), None, True)
+        x, _ = module.prepare(first_inputs(task), None, task.typical, True)
         return module(x, (), jnp.zeros((1,), jnp.int32), no_fast_weights, False, True)[1]
 
-    init, shapes = initialized(module, first_step, task.typical)
+    init, shapes = initialized(module, first_step)
     return Backbone(
         init,
         shapes,

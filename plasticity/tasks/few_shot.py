@@ -28,7 +28,7 @@ from plasticity.tasks.augment import Augmentation, augment, rotate, standardise
 from plasticity.tasks.pools import ROTATIONS, Pool, check_ways, draw, pools
 from plasticity.types import Array, Episode, Key, Sight, Task
 
-TYPICAL = 128  # images that an initialisation may look at
+TYPICAL = 64  # images by whose features those of others are centred
 
 
 class Layout(NamedTuple):
