@@ -175,7 +175,7 @@ def test_what_images_have_in_common_is_taken_away(backbone, monkeypatch):
     inputs = Sight(task.typical, jnp.zeros((TYPICAL, 4)))
     seen = See(encoder).apply({"params": see}, inputs, task.typical)[:, :-4]
     np.testing.assert_allclose(seen.mean(0), 0, atol=1e-4)
-    np.testing.assert_allclose(jnp.square(seen).mean(), 1, rtol=1e-3)
+    np.testing.assert_allclose(jnp.square(seen).mean(), 1, rtol=1e-2)
     alone = Sight(inputs.image[:1], inputs.vector[:1])
     first = See(encoder).apply({"params": see}, alone, task.typical)[:, :-4]
     np.testing.assert_allclose(first, seen[:1], atol=1e-5)  # no image hears of the others
