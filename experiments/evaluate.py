@@ -1,7 +1,7 @@
 """Evaluation on fixed episodes, with plasticity on and off on the same net."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -14,7 +14,7 @@ from experiments import build
 from experiments.checkpoint import Checkpoints
 from experiments.metrics import across_seeds, summarise
 from experiments.seeds import Seeds
-from experiments.validate import ConfigError
+from experiments.validate import ConfigError, validate
 from experiments.workdir import Workdir, WorkdirError, differences, write_json
 from plasticity.learner import Learner, Stream, TrainState
 from plasticity.network import Parameters
@@ -100,6 +100,32 @@ def evaluate(config: ConfigDict, path: str) -> int:
     Prints every metric and writes `evaluation-STEP.json`, or, if that exists, the next free name.
     """
     workdir = Workdir(path)
+    report, metric = _report(config, workdir)
+    target = _free_name(workdir, report["step"])
+    write_json(target, report)
+    print(json.dumps(report, indent=2))
+    seeds = len(report.get("seeds", [report]))
+    print(contrast(metric, report["metrics"], report["metrics_plasticity_off"], seeds))
+    print(f"written: {target}")
+    return 0
+
+
+def evaluated_elsewhere(workdir: Workdir, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """The report of the newest checkpoint under overrides; made and written if it is not there."""
+    for path in sorted(workdir.path.glob("evaluation-*.json")):
+        report = json.loads(path.read_text())
+        if report["changed"] == dict(overrides):
+            return report
+    config = ConfigDict(workdir.load_config())
+    config.update_from_flattened_dict(dict(overrides))
+    validate(config)
+    report, _ = _report(config, workdir)
+    write_json(_free_name(workdir, report["step"]), report)
+    return report
+
+
+def _report(config: ConfigDict, workdir: Workdir) -> tuple[dict[str, Any], str]:
+    """What `evaluate` writes, and the task's main metric."""
     trained = ConfigDict(workdir.load_config())
     changed = differences(trained.to_dict(), config.to_dict())
     for field, there, here in changed:
@@ -125,13 +151,8 @@ def evaluate(config: ConfigDict, path: str) -> int:
         "changed": {field: here for field, _, here in changed},
         "metrics": on,
         "metrics_plasticity_off": off,
-    } | records_of(seeds, summaries)
-    target = _free_name(workdir, step)
-    write_json(target, report)
-    print(json.dumps(report, indent=2))
-    print(contrast(learner.task.main_metric, on, off, len(summaries)))
-    print(f"written: {target}")
-    return 0
+    }
+    return report | records_of(seeds, summaries), learner.task.main_metric
 
 
 def trained_parameters(config: ConfigDict, workdir: Workdir) -> tuple[int, Parameters]:

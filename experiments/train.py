@@ -227,6 +227,8 @@ class _Run:
             "compile_seconds": clock["compile_seconds"],
             "episodes_per_second": episodes * len(summaries) / clock["train_seconds"],
             "device": device_name(),
+            "main_metric": self.learner.task.main_metric,
+            "chance": self.learner.task.chance,
         }
         write_json(self.workdir.result, result | records_of(self.seeds, summaries))
         self._say_contrast("test", summaries)

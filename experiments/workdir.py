@@ -112,7 +112,19 @@ def write_manifest(workdir: Workdir, config: ConfigDict, data_checksum: str | No
 
     `data_checksum`: of the task's images; None: it makes its episodes itself.
     """
-    launch = {
+    launch = describe_launch()
+    if not workdir.manifest.exists():
+        first = launch | {"seed": config.seed, "data_checksum": data_checksum, "resumed": []}
+        write_json(workdir.manifest, first)
+        return
+    manifest = json.loads(workdir.manifest.read_text())
+    manifest["resumed"].append(launch)
+    write_json(workdir.manifest, manifest)
+
+
+def describe_launch() -> dict[str, Any]:
+    """When, how, with which versions and on what this process was started."""
+    return {
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "argv": sys.argv,
         "python": platform.python_version(),
@@ -122,13 +134,6 @@ def write_manifest(workdir: Workdir, config: ConfigDict, data_checksum: str | No
         "device_count": jax.device_count(),
         "host": {"machine": platform.machine(), "cores": os.cpu_count()},
     }
-    if not workdir.manifest.exists():
-        first = launch | {"seed": config.seed, "data_checksum": data_checksum, "resumed": []}
-        write_json(workdir.manifest, first)
-        return
-    manifest = json.loads(workdir.manifest.read_text())
-    manifest["resumed"].append(launch)
-    write_json(workdir.manifest, manifest)
 
 
 def _version(package: str) -> str | None:

@@ -74,6 +74,8 @@ def step(
     params, state = _truncated(network, params, state)
     outputs, activities, past = _observe(network, params, state, x, t, key)
     writes = network.rule.write(params.plasticity, outputs.modulator, activities)
+    if network.intervention is not None:
+        writes = network.intervention(writes, t)
     if network.meta_gradient == "truncated":
         writes = jax.lax.stop_gradient(writes)
     return Entry(writes, past), outputs

@@ -1,11 +1,12 @@
 """A network and what it is described by: its parts, its parameters, its state, its trace."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
 
 from plasticity.types import (
+    Array,
     Backbone,
     DType,
     FastState,
@@ -20,6 +21,9 @@ from plasticity.types import (
 
 META_GRADIENTS = ("full", "truncated")
 
+# (writes of a step {layer: Write}, its position []) -> what is written instead
+Intervention = Callable[[dict[str, Write], Array], dict[str, Write]]
+
 
 class Network(NamedTuple):
     """A backbone with plastic layers, the rule that writes them, the memory that holds them.
@@ -28,6 +32,7 @@ class Network(NamedTuple):
       weights as constants, as in the code published with Chaudhary 2025; alpha, beta, P and the
       modulator then learn nothing.
     products: in which numbers `plasticity.unroll` multiplies matrices; a name of `PRODUCTS`.
+    intervention: has the last word on what a step writes; see `plasticity.interventions`.
     """
 
     backbone: Backbone
@@ -35,6 +40,7 @@ class Network(NamedTuple):
     memory: Memory
     meta_gradient: str = "full"
     products: str = "default"
+    intervention: Intervention | None = None
 
 
 class Parameters(NamedTuple):

@@ -1,13 +1,15 @@
 """How plastic a network was: numbers for logs and results."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import optax
 
 from plasticity.model.head import modulator_column
 from plasticity.network import Network, Parameters, Trace
-from plasticity.synapse import write_norm_squared
-from plasticity.types import Array
+from plasticity.synapse import scaled_matrix, write_norm_squared
+from plasticity.types import Array, Synapse, Write
 
 
 def plasticity_gradients(network: Network, grads: Parameters, outputs: int) -> dict[str, Array]:
@@ -21,6 +23,25 @@ def plasticity_gradients(network: Network, grads: Parameters, outputs: int) -> d
     }
 
 
+class Modulation(NamedTuple):
+    """How plastic each layer was at each step of B episodes."""
+
+    rates: dict[str, Array]  # {layer: [B, T]}, eta; the mean over outputs where they differ
+    sizes: dict[str, Array]  # {layer: [B, T]}, ||eta alpha delta||, of what is written
+
+
+def modulation(network: Network, params: Parameters, trace: Trace) -> Modulation:
+    """Rates and sizes of all writes; empty under a static rule."""
+    rates, sizes = {}, {}
+    norm = jax.vmap(jax.vmap(write_norm_squared, (None, 0, 0)), (None, 0, 0))
+    for name, write in trace.writes.items():
+        rates[name] = write.rate.mean(-1) if network.rule.per_output else write.rate
+        rate = write.rate if network.rule.per_output else write.rate[..., None]
+        synapse = params.plasticity.synapses[name]
+        sizes[name] = jnp.sqrt(norm(synapse, rate * write.left, write.right))
+    return Modulation(rates, sizes)
+
+
 def telemetry(network: Network, params: Parameters, trace: Trace) -> dict[str, Array]:
     """How plastic B episodes were; zeros under a static rule.
 
@@ -30,16 +51,27 @@ def telemetry(network: Network, params: Parameters, trace: Trace) -> dict[str, A
     """
     if network.rule.static:
         return dict.fromkeys(("eta_mean", "write_norm"), jnp.zeros(len(trace.outputs.task)))
-    rates, squares = [], []
-    norm = jax.vmap(jax.vmap(write_norm_squared, (None, 0, 0)), (None, 0, 0))
-    for name, write in trace.writes.items():
-        rates.append(write.rate.reshape(len(write.rate), -1).mean(1))
-        rate = write.rate if network.rule.per_output else write.rate[..., None]
-        squares.append(norm(params.plasticity.synapses[name], rate * write.left, write.right))
+    rates, sizes = modulation(network, params, trace)
+    squares = sum(size**2 for size in sizes.values())
     return {
-        "eta_mean": jnp.mean(jnp.stack(rates), axis=0),
-        "write_norm": jnp.sqrt(sum(squares)).mean(1),
+        "eta_mean": jnp.mean(jnp.stack([rate.mean(1) for rate in rates.values()]), axis=0),
+        "write_norm": jnp.sqrt(squares).mean(1),
     }
+
+
+def written(synapse: Synapse, write: Write, steps: int) -> Array:
+    """The fast weights after so many steps of an episode, [O, I], from its writes [T, ...].
+
+    The sum over past writes, each as it has been kept since; the oracle of every engine.
+    """
+
+    def after(trace: Array, one: Write) -> tuple[Array, None]:
+        rate, keep = (jnp.reshape(a, (-1, 1)) for a in (one.rate, one.keep))
+        return keep * trace + rate * jnp.outer(one.left, one.right), None
+
+    first = jax.tree.map(lambda a: a[:steps], write)
+    blank = jnp.zeros((write.left.shape[-1], write.right.shape[-1]), write.left.dtype)
+    return scaled_matrix(synapse, jax.lax.scan(after, blank, first)[0])
 
 
 def fast_norm(network: Network, params: Parameters, trace: Trace) -> Array:

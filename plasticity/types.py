@@ -227,6 +227,8 @@ class Task(NamedTuple):
     data: {split: arrays} for the splits "train", "validation" and "test"; none: episodes are made
       from the key alone.
     checksum: of the data.
+    events: what happens at each of the T steps, in words.
+    informative: those events that tell what is asked for later.
     """
 
     inputs: int
@@ -241,6 +243,8 @@ class Task(NamedTuple):
     typical: Array | None = None
     data: Mapping[str, PyTree] | None = None
     checksum: str | None = None
+    events: tuple[str, ...] = ()
+    informative: tuple[str, ...] = ()
 
     @property
     def shape(self) -> TaskShape:

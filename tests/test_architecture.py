@@ -19,7 +19,7 @@ LAYERS = [
     ["plasticity.append_scan", "plasticity.data"],
     ["plasticity.rules", "plasticity.memory", "plasticity.model", "plasticity.tasks"],
     ["plasticity.network"],
-    ["plasticity.episode", "plasticity.telemetry"],
+    ["plasticity.episode", "plasticity.telemetry", "plasticity.interventions"],
     ["plasticity.unroll"],
     ["plasticity.learner"],
     ["plasticity.checks"],

@@ -43,6 +43,12 @@ class Layout(NamedTuple):
         """T."""
         return self.lead + self.length
 
+    @property
+    def events(self) -> tuple[str, ...]:
+        """What happens at each step."""
+        shown, recalled = ("presentation",) * self.length, ("recall",) * self.length
+        return (*shown, *("delay",) * (self.lead - self.length - 1), "delimiter", *recalled)
+
 
 def _symbols(layout: Layout, weights: Array) -> Task:
     length, lead, vocabulary = layout
@@ -74,6 +80,8 @@ def _symbols(layout: Layout, weights: Array) -> Task:
         sample=sample,
         loss=loss,
         metrics=metrics,
+        events=layout.events,
+        informative=("presentation",),
     )
 
 
@@ -100,6 +108,8 @@ def _reals(layout: Layout, weights: Array) -> Task:
         sample=sample,
         loss=squares,
         metrics=metrics,
+        events=layout.events,
+        informative=("presentation",),
     )
 
 

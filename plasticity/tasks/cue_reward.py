@@ -25,6 +25,7 @@ import jax
 import jax.numpy as jnp
 
 from plasticity.registry import check_choice, lookup
+from plasticity.tasks import orders
 from plasticity.tasks.squares import query_metrics, squares
 from plasticity.types import Array, Episode, Key, Task
 
@@ -102,6 +103,8 @@ def cue_reward(
         sample=sample,
         loss=squares,
         metrics=partial(query_metrics, shown_steps),
+        events=orders.events(shown_steps, steps),
+        informative=orders.INFORMATIVE,
     )
 
 

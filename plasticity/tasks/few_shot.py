@@ -95,10 +95,11 @@ def few_shot(
         correct = (answers.argmax(-1) == episode.targets).astype(answers.dtype)
         return {"accuracy": correct[layout.support :].mean()}
 
+    steps = orders.steps(order, layout.support, ways * queries)
     return Task(
         inputs=(data["train"].examples.shape[-1] if features else 0) + ways + 1,
         outputs=ways,
-        steps=orders.steps(order, layout.support, ways * queries),
+        steps=steps,
         main_metric="accuracy",
         chance=1 / ways,
         sample=sample,
@@ -108,6 +109,8 @@ def few_shot(
         typical=None if features else _typical(described, data["train"]),
         data=data,
         checksum=checksum,
+        events=orders.events(layout.support, steps),
+        informative=orders.INFORMATIVE,
     )
 
 

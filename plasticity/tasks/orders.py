@@ -7,6 +7,7 @@ from plasticity.types import Array, Episode, PyTree
 # independent: every query is asked after the support, as if it were the only one.
 # stream: queries follow as further steps, which see, and rewrite, what came before.
 ORDERS = ("independent", "stream")
+INFORMATIVE = ("support",)
 
 
 def lay_out(order: str, support: int, inputs: PyTree, targets: PyTree, weights: Array) -> Episode:
@@ -21,3 +22,8 @@ def lay_out(order: str, support: int, inputs: PyTree, targets: PyTree, weights: 
 def steps(order: str, support: int, queries: int) -> int:
     """T."""
     return support + (queries if order == "stream" else 0)
+
+
+def events(support: int, steps: int) -> tuple[str, ...]:
+    """What happens at each of T steps: queries, where there are any, follow the support."""
+    return ("support",) * support + ("query",) * (steps - support)

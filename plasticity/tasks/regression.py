@@ -117,15 +117,18 @@ def regression(
         weights = asked if loss_steps == "query" else jnp.ones_like(asked)
         return orders.lay_out(order, k_support, inputs, y[:, None], weights)
 
+    steps = orders.steps(order, k_support, k_query)
     return Task(
         inputs=input_dim + 2,
         outputs=1,
-        steps=orders.steps(order, k_support, k_query),
+        steps=steps,
         main_metric="query_mse",
         chance=chance,
         sample=sample,
         loss=squares,
         metrics=partial(query_metrics, k_support),
+        events=orders.events(k_support, steps),
+        informative=orders.INFORMATIVE,
     )
 
 

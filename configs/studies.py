@@ -1,0 +1,179 @@
+"""What `experiments.reproduce` runs: studies, each a config, some points, and what they share.
+
+`published`: the paper's tables under its own protocol. `proper`: the same questions, with writes
+that are learned, enough training, paired seeds, and plasticity also switched off.
+"""
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from configs import paper
+from configs.sweeps import Point, attention, rules
+
+PLASTIC: list[Point] = [{"rule.name": rule} for rule in ("hebbian", "gradient")]
+CLOSED = {"model.attention_window": -1}
+
+
+class Study(NamedTuple):
+    """Runs that belong together.
+
+    task: that the study is of. about: what it asks, a line for its table.
+    config: FILE[:ARGUMENT]. points: where it differs from run to run. fixed: where it does not.
+    elsewhere: overrides under which the trained nets are evaluated once more.
+    analysed: whether the modulation of its plastic nets is recorded.
+    dataset: whose images it needs; with `frozen`, as features of an encoder.
+    """
+
+    task: str
+    about: str
+    config: str
+    points: Sequence[Point]
+    fixed: Mapping[str, Any] = {}
+    elsewhere: Sequence[Point] = ()
+    analysed: bool = False
+    dataset: str = ""
+    frozen: bool = False
+
+
+def grid(**choices: Sequence[Any]) -> list[Point]:
+    """All combinations; in names of fields, __ stands for the dot."""
+    fields = [name.replace("__", ".") for name in choices]
+    return [
+        dict(zip(fields, values, strict=True)) for values in itertools.product(*choices.values())
+    ]
+
+
+def crossed(*lists: Sequence[Point]) -> list[Point]:
+    """All combinations of points of several lists."""
+    return [dict(itertools.chain(*map(dict.items, points))) for points in itertools.product(*lists)]
+
+
+IMAGES = {"cifar_fs": "cifar_fs", "omniglot": "omniglot"}  # {task: its data set}
+
+
+def published() -> dict[str, Study]:
+    """Five tasks under three rules, and the two ablations that were published."""
+    tables = {
+        task: Study(
+            task,
+            f"{task}, as published",
+            f"configs/paper.py:{task}/hebbian",
+            rules(),
+            # Unlike the paper's 50 to 100 episodes, drawn anew for every rule.
+            fixed={"evaluate.episodes": 200, "evaluate.batch": 20} if task in IMAGES else {},
+            dataset=IMAGES.get(task, ""),
+        )
+        for task in paper.TASKS
+    }
+    no_auxiliary = tables["copying"]._replace(
+        about="copying, no auxiliary outputs",
+        points=[{"rule.name": "gradient"}],
+        fixed={"model.auxiliary": 0},
+    )
+    no_writes = tables["cifar_fs"]._replace(
+        about="cifar_fs, eta0 = 0",
+        points=[{"rule.name": "hebbian"}],
+        fixed=tables["cifar_fs"].fixed | {"rule.eta0": 0.0},
+    )
+    return tables | {"copying_no_auxiliary": no_auxiliary, "cifar_fs_no_writes": no_writes}
+
+
+def proper() -> dict[str, Study]:
+    """The paper's questions, asked so that they can be answered."""
+    return _copying() | _values() | _images()
+
+
+def _copying() -> dict[str, Study]:
+    file = "configs/copying.py"
+    truncated = crossed([{"rule.meta_gradient": "truncated"}], PLASTIC)
+    return {
+        "copying": Study(
+            "copying",
+            "attention six steps back: does plasticity bridge a delay, and must it be learned?",
+            file,
+            rules() + truncated,
+            analysed=True,
+        ),
+        "copying_attention": Study(
+            "copying", "full attention", file, rules(), {"model.attention_window": 0}
+        ),
+        "delay": Study(
+            "copying",
+            "attention six steps back, delays in training",
+            file,
+            crossed(grid(task__delay=[0, 50, 100]), rules()),
+        ),
+        "longer": Study(
+            "copying",
+            "trained with a delay of 20, tested with others; rotary positions, of no fixed length",
+            file,
+            PLASTIC,
+            {"model.position": "rotary"},
+            elsewhere=grid(task__delay=[0, 10, 30, 40, 60, 100]),
+        ),
+        "alpha": Study(
+            "copying",
+            "coefficients of plasticity",
+            file,
+            crossed(grid(rule__alpha=["per_synapse", "shared"]), PLASTIC),
+        ),
+        "depth": Study(
+            "copying",
+            "depth, with and without the clip of the write",
+            file,
+            crossed(grid(model__layers=[2, 4, 8], rule__max_norm=[1.0, 0.0]), PLASTIC),
+        ),
+    }
+
+
+def _values() -> dict[str, Study]:
+    return {
+        "cue_reward": Study(
+            "cue_reward", "attention full and closed", "configs/cue_reward.py", attention()
+        ),
+        "associations": Study(
+            "cue_reward",
+            "attention closed, number of associations",
+            "configs/cue_reward.py",
+            crossed(grid(task__num_pairs=[4, 16]), rules()),
+            CLOSED,
+        ),
+        "regression": Study(
+            "regression",
+            "attention full and closed",
+            "configs/regression.py",
+            attention(),
+            analysed=True,
+        ),
+    }
+
+
+def _images() -> dict[str, Study]:
+    windows = grid(task__shots=[1, 5], model__attention_window=[0, -1])
+    return {
+        task: Study(
+            task,
+            "features of a frozen encoder, attention full and closed",
+            f"configs/{task}.py",
+            crossed(windows, rules()),
+            dataset=dataset,
+            frozen=True,
+        )
+        for task, dataset in IMAGES.items()
+    }
+
+
+PRESETS: dict[str, Callable[[], dict[str, Study]]] = {"paper": published, "full": proper}
+TINY = {
+    "train.num_seeds": 2,
+    "train.steps": 3,
+    "train.batch": 2,
+    "evaluate.episodes": 8,
+    "evaluate.batch": 4,
+}
+# What a budget sets in every run of a preset.
+BUDGETS: dict[str, dict[str, dict[str, Any]]] = {
+    "standard": {"paper": {"train.num_seeds": 3}, "full": {"train.num_seeds": 5}},
+    "smoke": {"paper": TINY, "full": TINY},
+}

@@ -1,0 +1,237 @@
+r"""What a trained net's plasticity does: when it writes, what it stores, what it is good for.
+
+python -m experiments.analysis --run=WORKDIR
+
+Writes WORKDIR/analysis.json, from test episodes; for each seed:
+
+  rates, sizes   {layer: [T]}, means over episodes of eta and of the write ||eta alpha delta||;
+                 the same of the untrained net under `untrained`
+  spectra        {layer: {"slow", "fast"}}: singular values; fast ones after the last step, mean
+  metrics        scalars: `gating_index` (see there), `eta_EVENT`, `write_EVENT`, each also with
+                 `_untrained`; `fast_to_slow_LAYER`, ratio of norms; `decoded_T`, share of the
+                 symbols that a linear map reads off the fast weights after T steps; and the main
+                 metric under interventions: `METRIC_silent_LAYER`, `METRIC_silent_EVENT` (no
+                 writes there), `METRIC_silent_after` (none after the last informative step),
+                 `METRIC_held` (every step writes at the mean rate)
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import flags
+from ml_collections import ConfigDict
+
+from experiments import build, cli
+from experiments.decoding import decoded
+from experiments.evaluate import trained_parameters
+from experiments.seeds import Seeds
+from experiments.validate import ConfigError, validate
+from experiments.workdir import Workdir, write_json
+from plasticity.interventions import hold, silence
+from plasticity.learner import Stream, judge
+from plasticity.network import Parameters
+from plasticity.rules import RULES
+from plasticity.telemetry import modulation, written
+from plasticity.types import Array, PyTree
+
+RUN = flags.DEFINE_string("run", None, "workdir of a trained, plastic net")
+EPISODES = 256  # for rates, spectra and interventions
+DECODED = 512  # to learn decoding from, half of them, and to test it on
+EVERY = 5  # steps between decodings
+
+Metrics = dict[str, float]
+
+
+def gating_index(rates: np.ndarray, informative: np.ndarray) -> float:
+    """(a - b) / (a + b), where a is the mean rate at informative steps and b at the others.
+
+    From -1 to 1; 0: not gated; nan if all steps are of one kind, or nothing is written.
+
+    Args:
+      rates: [T].
+      informative: [T], true at steps that tell what is asked for later.
+    """
+    if informative.all() or not informative.any() or not rates.sum() > 0:
+        return float("nan")
+    inside, outside = rates[informative].mean(), rates[~informative].mean()
+    return float((inside - outside) / (inside + outside))
+
+
+class Probe:
+    """Runs nets of one run on its test episodes, as they are or under interventions."""
+
+    def __init__(self, config: ConfigDict):
+        self.learner, self.seeds = build.make_learner(config), Seeds(config)
+        self.task = self.learner.task
+        self.knobs = build.make_knobs(config, self.task, Stream.TEST)
+        self.layers = list(self.learner.make_network(self.knobs).backbone.shapes)
+        self.events = np.array(self.task.events)
+        self.informative = np.isin(self.events, self.task.informative)
+        self._observe = jax.jit(self._observed)
+        self._under = {"silence": jax.jit(self._silenced), "hold": jax.jit(self._held)}
+        self._states = jax.jit(self._fast, static_argnums=2)
+
+    def _run(self, params: Parameters, seed: Array, count: int, change: Any = None) -> PyTree:
+        network = self.learner.make_network(self.knobs)._replace(intervention=change)
+        index = jnp.arange(count)
+        start = jnp.zeros((), jnp.int32)
+        episodes = self.learner.episodes(seed, Stream.TEST, start, index, self.knobs.data)
+        metrics, trace = judge(network, self.task, params, episodes, None)
+        return network, episodes, metrics[self.task.main_metric].mean(), trace
+
+    def _observed(self, params: Parameters, seed: Array) -> PyTree:
+        network, _, _, trace = self._run(params, seed, EPISODES)
+        rates, sizes = modulation(network, params, trace)
+        keeps = {name: write.keep.mean((0, 1)) for name, write in trace.writes.items()}
+        held = {name: write.rate.mean((0, 1)) for name, write in trace.writes.items()}
+        fast = {
+            name: jnp.linalg.svd(self._at(params, trace.writes, name, self.task.steps)[:32])[1]
+            for name in trace.writes
+        }
+        means = jax.tree.map(lambda a: a.mean(0), (rates, sizes, fast))
+        return {"means": means, "held": (held, keeps)}
+
+    def _at(self, params: Parameters, writes: PyTree, name: str, steps: int) -> Array:
+        """Fast weights of a layer after so many steps, [B, O, I]."""
+        synapse = params.plasticity.synapses[name]
+        return jax.vmap(lambda write: written(synapse, write, steps))(writes[name])
+
+    def _silenced(self, params: Parameters, seed: Array, where: Mapping[str, Array]) -> Array:
+        return self._run(params, seed, EPISODES, silence(where))[2]
+
+    def _held(self, params: Parameters, seed: Array, held: PyTree) -> Array:
+        return self._run(params, seed, EPISODES, hold(*held))[2]
+
+    def _fast(self, params: Parameters, seed: Array, steps: int) -> tuple[Array, Array]:
+        """All fast weights [B, F] after so many steps, and the targets [B, T]."""
+        _, episodes, _, trace = self._run(params, seed, DECODED)
+        weights = [self._at(params, trace.writes, name, steps) for name in trace.writes]
+        flat = [weight.reshape(len(weight), -1) for weight in weights]
+        return jnp.concatenate(flat, axis=1), episodes.targets
+
+    def observe(self, params: Parameters, seed: Array) -> tuple[dict[str, Any], Metrics, PyTree]:
+        """Rates, sizes and singular values; their summary; mean rates, for `hold`."""
+        found = jax.tree.map(np.asarray, self._observe(params, seed))
+        rates, sizes, fast = found["means"]
+        # The size of a whole write, over layers.
+        size = np.sqrt(sum(layer**2 for layer in sizes.values()))
+        rate = np.mean(list(rates.values()), axis=0)
+        metrics = {"gating_index": gating_index(rate, self.informative)}
+        for event in dict.fromkeys(self.task.events):
+            metrics[f"eta_{event}"] = float(rate[self.events == event].mean())
+            metrics[f"write_{event}"] = float(size[self.events == event].mean())
+        return {"rates": rates, "sizes": sizes, "fast": fast}, metrics, found["held"]
+
+    def interventions(self, params: Parameters, seed: Array, held: PyTree) -> Metrics:
+        """The main metric under each intervention."""
+        found = {
+            name: self._under["silence"](params, seed, where) for name, where in self._wheres()
+        }
+        found["held"] = self._under["hold"](params, seed, held)
+        return {f"{self.task.main_metric}_{name}": float(v) for name, v in found.items()}
+
+    def _wheres(self) -> Iterator[tuple[str, dict[str, Array]]]:
+        never = dict.fromkeys(self.layers, jnp.zeros(self.task.steps, bool))
+        for layer in self.layers:
+            yield f"silent_{layer}", never | {layer: jnp.ones(self.task.steps, bool)}
+        for event in dict.fromkeys(self.task.events):
+            yield f"silent_{event}", dict.fromkeys(self.layers, jnp.asarray(self.events == event))
+        last = np.flatnonzero(self.informative).max()
+        after = jnp.arange(self.task.steps) > last
+        yield "silent_after", dict.fromkeys(self.layers, after)
+
+    def decodings(self, params: Parameters, seed: Array) -> Metrics:
+        """What a linear map reads off the fast weights, where symbols are to be recalled."""
+        recalled = np.flatnonzero(self.events == "recall")
+        if not len(recalled):
+            return {}
+        first = int(np.flatnonzero(self.informative).max()) + 1
+        found = {}
+        for steps in range(first, int(recalled[0]) + 1, EVERY):
+            states, targets = map(np.asarray, self._states(params, seed, steps))
+            if not np.issubdtype(targets.dtype, np.integer):
+                return {}
+            found[f"decoded_{steps}"] = decoded(states, targets[:, recalled], self.task.outputs)
+        return found
+
+
+def analyse(config: ConfigDict, params: PyTree) -> list[dict[str, Any]]:
+    """A record per seed; see the top of this file."""
+    probe, records = Probe(config), []
+    for which, number in enumerate(probe.seeds.numbers):
+        seed, own = jnp.int32(number), probe.seeds.pick(params, which)
+        first = probe.learner.init(seed, probe.knobs).params
+        traces, metrics, held = probe.observe(own, seed)
+        traces_before, before, _ = probe.observe(first, seed)
+        before |= probe.decodings(first, seed)
+        metrics |= probe.decodings(own, seed) | probe.interventions(own, seed, held)
+        metrics |= {f"{name}_untrained": value for name, value in before.items()}
+        spectra = _spectra(own, traces.pop("fast"))
+        traces_before.pop("fast")
+        metrics |= {f"fast_to_slow_{name}": _ratio(both) for name, both in spectra.items()}
+        records.append(
+            {"seed": number, "metrics": metrics, "spectra": spectra, "untrained": traces_before}
+            | traces
+        )
+    return records
+
+
+def _spectra(params: Parameters, fast: Mapping[str, np.ndarray]) -> dict[str, dict[str, Any]]:
+    spectra = {}
+    for name, values in fast.items():
+        layer = params.slow["params"]
+        for part in name.split("/"):
+            layer = layer[part]
+        slow = np.linalg.svd(np.asarray(layer["kernel"]), compute_uv=False)
+        spectra[name] = {"slow": slow, "fast": values}
+    return spectra
+
+
+def _ratio(both: Mapping[str, np.ndarray]) -> float:
+    return float(np.linalg.norm(both["fast"]) / np.linalg.norm(both["slow"]))
+
+
+def analysis_of(workdir: Workdir) -> dict[str, Any]:
+    """analysis.json of a trained run; made if it is not there.
+
+    Raises:
+      ConfigError: its net is not plastic. WorkdirError: there is no trained net.
+    """
+    path = workdir.path / "analysis.json"
+    if path.exists():
+        return json.loads(path.read_text())
+    config = ConfigDict(workdir.load_config())
+    validate(config)
+    if RULES[config.rule.name]().static:
+        raise ConfigError(f"--run={workdir.path} holds a net under the rule {config.rule.name!r}")
+    step, params = trained_parameters(config, workdir)
+    records = analyse(config, params)
+    found = {"step": step, "events": build.make_task(config).events, "seeds": records}
+    write_json(path, jax.tree.map(_plain, found))
+    return json.loads(path.read_text())
+
+
+def _plain(value: Any) -> Any:
+    """As JSON knows it; to five digits, for traces are many."""
+    if isinstance(value, str):
+        return value
+    rounded = np.vectorize(lambda x: float(f"{x:.5g}") if np.isfinite(x) else None, otypes=[object])
+    return rounded(value).tolist()
+
+
+def main() -> int:
+    """Analyses, and prints the scalars."""
+    cli.require(run=RUN.value)
+    workdir = Workdir(RUN.value)
+    for record in analysis_of(workdir)["seeds"]:
+        print(json.dumps({"seed": record["seed"]} | record["metrics"], indent=2))
+    print(f"written: {workdir.path / 'analysis.json'}")
+    return 0
+
+
+if __name__ == "__main__":
+    cli.run(main)

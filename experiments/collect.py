@@ -1,0 +1,133 @@
+"""Finished runs, wherever they lie under a folder, as a report wants them."""
+
+import json
+import pathlib
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from experiments.tables import Row
+from experiments.validate import ConfigError
+from plasticity.rules import RULES
+
+# Fields in which runs may differ without being different experiments.
+WINDOWS = {0: "full attention", -1: "attention closed"}
+OF_NO_INTEREST = ("seed", "rule.name", "task.features", "model.name")
+
+
+class Run(NamedTuple):
+    """One finished run.
+
+    group: the folder it stands in, seen from the root: runs of a group are compared.
+    config: {dotted field: value}. curves: the lines of metrics.jsonl. analysis: None: there is
+    none. command: argv of its launch.
+    """
+
+    group: str
+    name: str
+    config: dict[str, Any]
+    result: dict[str, Any]
+    curves: list[Row]
+    analysis: dict[str, Any] | None
+    manifest: dict[str, Any]
+
+    @property
+    def rule(self) -> str:
+        """Its plasticity rule."""
+        return self.config["rule.name"]
+
+    @property
+    def metric(self) -> str:
+        """The metric that it is told by."""
+        return self.result.get("main_metric", "loss")
+
+    def values(self, on: bool = True) -> list[float]:
+        """The main metric of each seed, or of the only one."""
+        part = "metrics" if on else "metrics_plasticity_off"
+        return [
+            record[part][self.metric]["mean"] for record in self.result.get("seeds", [self.result])
+        ]
+
+
+def collect(root: pathlib.Path) -> dict[str, list[Run]]:
+    """The finished runs under a folder, by group, in the order of their names.
+
+    Raises:
+      ConfigError: there is none.
+    """
+    groups: dict[str, list[Run]] = {}
+    for path in sorted(root.rglob("result.json")):
+        if (path.parent / "config.json").exists():
+            run = _read(root, path.parent)
+            groups.setdefault(run.group, []).append(run)
+    if not groups:
+        raise ConfigError(
+            f"--runs={root} holds no finished run: no folder with config.json and result.json"
+        )
+    return {group: _ordered(runs) for group, runs in groups.items()}
+
+
+def _ordered(runs: list[Run]) -> list[Run]:
+    """Runs of a group by what sets them apart, then by rule in the order of the registry."""
+    fields, rules = varied(runs), list(RULES)
+
+    def place(run: Run) -> tuple:
+        values = [run.config.get(field) for field in fields]
+        told = [(0, v, "") if isinstance(v, int | float) else (1, 0, str(v)) for v in values]
+        known = rules.index(run.rule) if run.rule in rules else len(rules)
+        return (*told, known)
+
+    return sorted(runs, key=place)
+
+
+def _read(root: pathlib.Path, folder: pathlib.Path) -> Run:
+    relative = folder.relative_to(root)
+    return Run(
+        group=str(relative.parent) if relative.parent.name else relative.name or folder.name,
+        name=folder.name,
+        config=flat(_json(folder / "config.json")),
+        result=_json(folder / "result.json"),
+        curves=_lines(folder / "metrics.jsonl"),
+        analysis=_json(folder / "analysis.json"),
+        manifest=_json(folder / "manifest.json") or {},
+    )
+
+
+def _json(path: pathlib.Path) -> Any:
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def _lines(path: pathlib.Path) -> list[Row]:
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{dotted field: value} of nested dicts."""
+    found: dict[str, Any] = {}
+    for key, value in config.items():
+        name = f"{prefix}{key}"
+        found |= flat(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
+    return found
+
+
+def varied(runs: Iterable[Run]) -> list[str]:
+    """The fields, apart from the rule, in which runs of a group differ, most telling first."""
+    runs = list(runs)
+    names = list(dict.fromkeys(name for run in runs for name in run.config))
+    differing = [n for n in names if len({json.dumps(run.config.get(n)) for run in runs}) > 1]
+    models = ["model.name"] if "model.name" in differing else []
+    if models:  # what differs because the models have other settings is said by their names
+        differing = [n for n in differing if all(n in run.config for run in runs)]
+    return models + [name for name in differing if name not in OF_NO_INTEREST]
+
+
+def variant(run: Run, fields: Iterable[str]) -> str:
+    """What sets a run apart from others of its group and rule, in words."""
+    return ", ".join(_told(name, run.config.get(name)) for name in fields)
+
+
+def _told(field: str, value: Any) -> str:
+    if field == "model.attention_window" and value in WINDOWS:
+        return WINDOWS[value]
+    return f"{field.rpartition('.')[2].replace('_', ' ')} {value}"

@@ -1,0 +1,262 @@
+"""Figures of results: legible in print, and for who does not see colours as others do.
+
+Rules differ by colour (Okabe and Ito's palette) and by marker; plasticity off is hollow.
+"""
+
+import collections
+from collections.abc import Sequence
+
+import matplotlib as mpl
+import numpy as np
+import scipy.stats
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from experiments.collect import Run, variant, varied
+
+STYLES = {  # rule: (colour, marker)
+    "none": ("#555555", "s"),
+    "hebbian": ("#0072B2", "o"),
+    "gradient": ("#D55E00", "^"),
+}
+OTHERS = [("#009E73", "D"), ("#CC79A7", "v"), ("#E69F00", "P")]
+EVENTS = ["#56B4E9", "#EEEEEE", "#F0E442", "#CC79A7"]
+mpl.use("Agg")
+plt.rcParams |= {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "plasticity",  # the same figure, the same file
+    "figure.constrained_layout.use": True,
+}
+WIDTH = 6.4  # inches
+
+
+def style(rule: str) -> tuple[str, str]:
+    """Colour and marker of a rule; rules that are not ours get those that are left."""
+    return STYLES.get(rule) or OTHERS[sum(map(ord, rule)) % len(OTHERS)]
+
+
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    """Mean, and half the 95 % interval by Student's t; 0 for a single value."""
+    mean = float(np.mean(values))
+    if len(values) < 2:
+        return mean, 0.0
+    error = float(np.std(values, ddof=1)) / len(values) ** 0.5
+    return mean, float(scipy.stats.t.ppf(0.975, len(values) - 1)) * error
+
+
+def words(metric: str) -> str:
+    """A metric as the label of an axis."""
+    return metric.replace("_", " ").replace("mse", "MSE")
+
+
+def _finish(axes: Axes, run: Run) -> None:
+    chance = run.result.get("chance")
+    if chance is not None:
+        axes.axhline(chance, color="#999999", linestyle=":", linewidth=1)
+        axes.annotate(
+            "knows nothing", (1, chance), xycoords=("axes fraction", "data"), fontsize=7,
+            color="#777777", ha="right", va="bottom",
+        )  # fmt: skip
+    values = [v for v in axes.dataLim.intervaly if np.isfinite(v)]
+    if "mse" in run.metric and values and min(values) > 0 and max(values) / min(values) > 30:
+        axes.set_yscale("log")
+    axes.set_ylabel(words(run.metric))
+
+
+def performance(runs: Sequence[Run]) -> Figure:
+    """The main metric of every run of a group, on (filled) and off (hollow), each seed a dot."""
+    fields = varied(runs)
+    numeric = len(fields) == 1 and all(
+        isinstance(run.config.get(fields[0]), int | float) for run in runs
+    )
+    if numeric and len({run.config[fields[0]] for run in runs}) > 2:
+        return curve_over(runs, fields[0])
+    variants = list(dict.fromkeys(variant(run, fields) for run in runs))
+    rules = list(dict.fromkeys(run.rule for run in runs))
+    figure, axes = plt.subplots(figsize=(WIDTH, 2.6))
+    for run in runs:
+        spread = (rules.index(run.rule) - (len(rules) - 1) / 2) * 0.24
+        place = variants.index(variant(run, fields)) + spread
+        _points(axes, place, run)
+    axes.set_xticks(range(len(variants)), [_wrapped(v) for v in variants])
+    axes.set_xlim(-0.6, len(variants) - 0.4)
+    _legend(axes, rules, off=True)
+    _finish(axes, runs[0])
+    return figure
+
+
+def _points(axes: Axes, place: float, run: Run) -> None:
+    colour, marker = style(run.rule)
+    for on, shift in ((True, -0.03), (False, 0.05)):
+        if not on and run.rule == "none":
+            continue
+        values = run.values(on)
+        mean, half = interval(values)
+        axes.plot(
+            [place + shift] * len(values), values, ".", color=colour, alpha=0.35, markersize=4
+        )
+        axes.errorbar(
+            place + shift, mean, half, fmt=marker, color=colour, capsize=2, markersize=6,
+            markerfacecolor=colour if on else "white",
+        )  # fmt: skip
+
+
+def _wrapped(text: str) -> str:
+    return text.replace(", ", "\n")
+
+
+def _legend(axes: Axes, rules: Sequence[str], off: bool = False) -> None:
+    handles = []
+    for rule in rules:
+        colour, marker = style(rule)
+        handles.append(plt.Line2D([], [], color=colour, marker=marker, linestyle="", label=rule))
+    if off:
+        handles.append(
+            plt.Line2D(
+                [],
+                [],
+                color="black",
+                marker="o",
+                linestyle="",
+                markerfacecolor="white",
+                label="plasticity off",
+            )
+        )
+    axes.legend(
+        handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=len(handles), frameon=False
+    )
+
+
+def curve_over(runs: Sequence[Run], field: str) -> Figure:
+    """The main metric over a setting that is a number, a line per rule, plasticity off dashed."""
+    figure, axes = plt.subplots(figsize=(WIDTH, 2.8))
+    rules = list(dict.fromkeys(run.rule for run in runs))
+    for rule in rules:
+        colour, marker = style(rule)
+        own = sorted((r for r in runs if r.rule == rule), key=lambda r: r.config[field])
+        places = [run.config[field] for run in own]
+        for on in (True, False) if rule != "none" else (True,):
+            told = [interval(run.values(on)) for run in own]
+            means, halves = np.array(told).T
+            axes.plot(
+                places,
+                means,
+                "-" if on else "--",
+                color=colour,
+                marker=marker,
+                markerfacecolor=colour if on else "white",
+            )
+            axes.fill_between(places, means - halves, means + halves, color=colour, alpha=0.15)
+    axes.set_xlabel(field.rpartition(".")[2].replace("_", " "))
+    _legend(axes, rules, off=True)
+    _finish(axes, runs[0])
+    return figure
+
+
+def learning_curves(runs: Sequence[Run]) -> Figure | None:
+    """Training: the main metric over steps, mean and interval over seeds; a panel per variant."""
+    fields = varied(runs)
+    panels: dict[str, list[Run]] = collections.defaultdict(list)
+    for run in runs:
+        if any(row["split"] == "train" and run.metric in row for row in run.curves):
+            panels[variant(run, fields)].append(run)
+    if not panels:
+        return None
+    columns = min(3, len(panels))
+    rows = -(-len(panels) // columns)
+    figure, grid = plt.subplots(
+        rows, columns, figsize=(WIDTH, 0.5 + 1.9 * rows), squeeze=False, sharey=True
+    )
+    for axes, (title, own) in zip(grid.flat, panels.items(), strict=False):
+        for run in own:
+            _curve(axes, run)
+        axes.set_title(_wrapped(title), fontsize=8)
+        axes.set_xlabel("training step")
+    for axes in grid.flat[len(panels) :]:
+        axes.set_visible(False)
+    for axes in grid[:, 0]:
+        axes.set_ylabel(words(runs[0].metric))
+    rules = list(dict.fromkeys(run.rule for run in runs))
+    figure.legend(
+        handles=[plt.Line2D([], [], color=style(r)[0], label=r) for r in rules],
+        loc="outside upper left", ncols=len(rules), frameon=False,
+    )  # fmt: skip
+    return figure
+
+
+def _curve(axes: Axes, run: Run) -> None:
+    by_step: dict[int, list[float]] = collections.defaultdict(list)
+    for row in run.curves:
+        if row["split"] == "train" and row.get(run.metric) is not None:
+            by_step[row["step"]].append(row[run.metric])
+    steps = sorted(by_step)
+    means, halves = np.array([interval(by_step[step]) for step in steps]).T
+    colour, _ = style(run.rule)
+    axes.plot(steps, means, color=colour, linewidth=1.2)
+    axes.fill_between(steps, means - halves, means + halves, color=colour, alpha=0.15)
+
+
+def modulation(run: Run) -> Figure:
+    """Rates and sizes of writes over an episode, above what happens; the untrained net dotted."""
+    assert run.analysis is not None
+    seeds, events = run.analysis["seeds"], run.analysis["events"]
+    figure, grid = plt.subplots(3, 1, figsize=(WIDTH, 3.6), sharex=True, height_ratios=[4, 4, 0.5])
+    for axes, kind, label in (
+        (grid[0], "rates", "rate $\\eta_t$"),
+        (grid[1], "sizes", "write $\\|\\eta\\alpha\\delta\\|$"),
+    ):
+        for index, layer in enumerate(seeds[0][kind]):
+            trained = np.array([seed[kind][layer] for seed in seeds])
+            before = np.array([seed["untrained"][kind][layer] for seed in seeds])
+            colour = ["#0072B2", "#D55E00", "#009E73", "#CC79A7"][index % 4]
+            _band(axes, trained, colour, "-", layer)
+            _band(axes, before, colour, ":", "")
+        axes.set_ylabel(label)
+    grid[0].legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False, fontsize=7)
+    _raster(grid[2], events)
+    return figure
+
+
+def _band(axes: Axes, values: np.ndarray, colour: str, line: str, label: str) -> None:
+    steps = np.arange(values.shape[1])
+    told = np.array([interval(column) for column in values.T])
+    axes.plot(steps, told[:, 0], line, color=colour, linewidth=1.2, label=label)
+    axes.fill_between(
+        steps, told[:, 0] - told[:, 1], told[:, 0] + told[:, 1], color=colour, alpha=0.12
+    )
+
+
+def _raster(axes: Axes, events: Sequence[str]) -> None:
+    kinds = list(dict.fromkeys(events))
+    for step, event in enumerate(events):
+        axes.axvspan(step - 0.5, step + 0.5, color=EVENTS[kinds.index(event) % len(EVENTS)])
+    for kind in kinds:
+        steps = [i for i, event in enumerate(events) if event == kind]
+        axes.text(np.mean(steps), 0.5, kind, ha="center", va="center", fontsize=7)
+    axes.set(yticks=[], xlabel="step of the episode", xlim=(-0.5, len(events) - 0.5), ylim=(0, 1))
+
+
+def interventions(run: Run) -> Figure:
+    """The main metric when writes are silenced in a layer, at an event, or held constant."""
+    assert run.analysis is not None
+    metrics = [seed["metrics"] for seed in run.analysis["seeds"]]
+    prefix = f"{run.metric}_"
+    names = [n for n in metrics[0] if n.startswith((f"{prefix}silent", f"{prefix}held"))]
+    told = {"as trained": run.values(), "plasticity off": run.values(False)}
+    for name in names:
+        short = name.removeprefix(prefix).replace("silent_", "no writes: ").replace("_", " ")
+        told[short] = [seed[name] for seed in metrics]
+    figure, axes = plt.subplots(figsize=(WIDTH, 0.6 + 0.24 * len(told)))
+    colour, marker = style(run.rule)
+    for place, values in enumerate(told.values()):
+        mean, half = interval(values)
+        axes.errorbar(mean, place, xerr=half, fmt=marker, color=colour, capsize=2)
+        axes.plot(values, [place] * len(values), ".", color=colour, alpha=0.35, markersize=4)
+    axes.set_yticks(range(len(told)), list(told))
+    axes.invert_yaxis()
+    axes.set_xlabel(words(run.metric))
+    return figure

@@ -1,0 +1,214 @@
+r"""One page that tells what runs came to: figures, tables, verdicts, commands.
+
+python -m experiments.report --runs=DIR --out=report.html
+
+DIR is the folder of `experiments.reproduce`, of a sweep, or any folder with finished runs in it:
+runs whose folders stand in one folder are compared. The page is one file and needs no network.
+Beside it, in the folder report_files, lie every figure as SVG and PNG and every table as CSV and
+LaTeX. Needs the extra `plots`.
+"""
+
+import io
+import json
+import pathlib
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from absl import flags
+
+from experiments import cli
+from experiments.collect import Run, collect, varied
+from experiments.page import Page, latex
+from experiments.tables import Row, write_csv
+from experiments.validate import ConfigError
+
+RUNS = flags.DEFINE_string("runs", None, "folder with finished runs, at any depth")
+OUT = flags.DEFINE_string("out", None, "the page; never overwritten")
+INTRODUCTION = (
+    "The networks of these runs carry fast weights in some of their layers: weights that are zero "
+    "when an episode begins and are rewritten after every step by a plasticity rule. The rule "
+    "hebbian writes what a layer read and answered, gradient writes against a loss of the "
+    "network's own, none writes nothing. “Plasticity off” is the same trained net on "
+    "the same episodes with its fast weights held at zero. Whiskers and bands are 95 % intervals "
+    "over seeds (Student's t), dots are single seeds. “Knows nothing” is the score of "
+    "whoever only knows how answers are distributed."
+)
+
+
+class Files:
+    """Figures and tables as files, beside the page."""
+
+    def __init__(self, folder: pathlib.Path):
+        self._folder = folder
+        folder.mkdir(parents=True)
+
+    def figure(self, name: str, figure: Any) -> bytes:
+        """Writes NAME.svg and NAME.png, and returns the SVG."""
+        from matplotlib import pyplot as plt
+
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+        figure.savefig(self._folder / f"{name}.png", dpi=200)
+        plt.close(figure)
+        (self._folder / f"{name}.svg").write_bytes(buffer.getvalue())
+        return buffer.getvalue()
+
+    def table(self, name: str, rows: Sequence[Row]) -> None:
+        """Writes NAME.csv and NAME.tex."""
+        write_csv(self._folder / f"{name}.csv", rows)
+        (self._folder / f"{name}.tex").write_text(latex(rows))
+
+
+def results_table(runs: Sequence[Run]) -> list[Row]:
+    """A row per run of a group: what sets it apart, and its main metric on and off."""
+    from experiments.figures import interval
+
+    rows = []
+    fields = varied(runs)
+    for run in runs:
+        (on, half), (off, half_off) = interval(run.values()), interval(run.values(False))
+        row: Row = {field.rpartition(".")[2]: run.config.get(field) for field in fields}
+        row |= {"rule": run.rule, run.metric: on, "interval": half, "off": off}
+        rows.append(row | {"interval off": half_off, "seeds": len(run.values())})
+    return rows
+
+
+def add_group(page: Page, files: Files, group: str, runs: Sequence[Run]) -> None:
+    """A section on runs that are compared."""
+    from experiments import figures
+
+    page.section(group.replace("_", " "))
+    name = re.sub(r"\W+", "-", group)
+    task = runs[0].config["task.name"]
+    page.figure(
+        files.figure(f"{name}-performance", figures.performance(runs)),
+        f"Task {task}: {figures.words(runs[0].metric)} on test episodes, plasticity on and off.",
+    )
+    curves = figures.learning_curves(runs)
+    if curves:
+        caption = f"Training: {figures.words(runs[0].metric)} of training episodes."
+        page.figure(files.figure(f"{name}-learning", curves), caption)
+    table = results_table(runs)
+    page.table(table)
+    files.table(name, table)
+    for index, run in enumerate(run for run in runs if run.analysis):
+        title = f"{run.rule} rule: {run.name}"
+        page.heading(title)
+        svg = files.figure(f"{name}-modulation-{index}", figures.modulation(run))
+        page.figure(svg, f"{title}. Modulation; dotted: the untrained net. Below: what happens.")
+        svg = files.figure(f"{name}-interventions-{index}", figures.interventions(run))
+        page.figure(svg, f"{title}. The trained net under interventions on its writes.")
+        table = analysis_table(run)
+        page.table(table)
+        files.table(f"{name}-analysis-{index}", table)
+
+
+def analysis_table(run: Run) -> list[Row]:
+    """Scalars of an analysis, trained beside untrained."""
+    from experiments.figures import interval
+
+    assert run.analysis is not None
+    seeds = [seed["metrics"] for seed in run.analysis["seeds"]]
+    rows = []
+    for name in seeds[0]:
+        if name.endswith("_untrained") or name.startswith(run.metric):
+            continue
+        told = {"quantity": name.replace("_", " ")}
+        for column, key in (("trained", name), ("untrained", f"{name}_untrained")):
+            values = [seed[key] for seed in seeds if seed.get(key) is not None]
+            mean, half = interval(values) if values else (None, None)
+            told |= {column: mean, f"{column} interval": half}
+        rows.append(told)
+    return rows
+
+
+def add_verdicts(page: Page, files: Files, verdicts: Sequence[Mapping[str, Any]]) -> None:
+    """The claims, and the comparisons that they rest on."""
+    page.section("Verdicts")
+    page.text(
+        "Each claim is a set of comparisons between paired seeds. It is supported if all of them "
+        "hold significantly (p < .05 by the paired t-test, adjusted for all comparisons on this "
+        "page by Holm's method); opposite if some significantly fail and none holds."
+    )
+    table = [{key: claim[key] for key in ("verdict", "claim", "source")} for claim in verdicts]
+    page.table(table, marked="verdict")
+    files.table("verdicts", table)
+    page.heading("Evidence")
+    fields = ("study", "claimed", "other", "direction", "mean", "low", "high", "effect", "n")
+    evidence = [
+        {field: told.get(field) for field in (*fields, "p", "p_adjusted")}
+        for claim in verdicts
+        for told in claim["evidence"]
+        if told["n"]
+    ]
+    if evidence:
+        page.table(evidence)
+        files.table("evidence", evidence)
+
+
+def add_published(page: Page, files: Files, rows: Sequence[Row]) -> None:
+    """Published numbers beside ours."""
+    page.section("As published")
+    page.text(
+        "Under the paper's own protocol, flaws included: published mean and deviation over three "
+        "seeds beside ours; distance in published deviations."
+    )
+    page.table(rows)
+    files.table("published", rows)
+
+
+def add_commands(page: Page, groups: Mapping[str, Sequence[Run]]) -> None:
+    """How each run was started, on what, with which versions."""
+    page.section("Commands")
+    manifests = [run.manifest for runs in groups.values() for run in runs if run.manifest]
+    if not manifests:
+        page.text("These runs have no manifests.")
+        return
+    page.code(dict.fromkeys(shlex.join(m["argv"]) for m in manifests))
+    told = {
+        json.dumps({key: m.get(key) for key in ("versions", "device", "python", "revision")})
+        for m in manifests
+    }
+    page.heading("Versions")
+    page.code(sorted(told))
+
+
+def main() -> int:
+    """Collects, draws, writes."""
+    cli.require(runs=RUNS.value, out=OUT.value)
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise ConfigError("a report needs the extra `plots`: pip install '.[plots]'") from error
+    root, out = pathlib.Path(RUNS.value), pathlib.Path(OUT.value)
+    folder = out.with_name(f"{out.stem}_files")
+    for path in (out, folder):
+        if path.exists():
+            raise ConfigError(f"--out: {path} exists, and nothing is overwritten")
+    groups = collect(root)
+    write_report(root, groups, out, folder)
+    print(f"written: {out} and {folder}/")
+    return 0
+
+
+def write_report(
+    root: pathlib.Path, groups: Mapping[str, list[Run]], out: pathlib.Path, folder: pathlib.Path
+) -> None:
+    """The page and its files."""
+    page, files = Page(f"Plasticity: {root.resolve().name}"), Files(folder)
+    page.text(INTRODUCTION)
+    verdicts, published = root / "verdicts.json", root / "published.json"
+    if verdicts.exists():
+        add_verdicts(page, files, json.loads(verdicts.read_text()))
+    if published.exists():
+        add_published(page, files, json.loads(published.read_text()))
+    for group, runs in groups.items():
+        add_group(page, files, group, runs)
+    add_commands(page, groups)
+    out.write_text(page.html)
+
+
+if __name__ == "__main__":
+    cli.run(main)

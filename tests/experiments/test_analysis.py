@@ -1,0 +1,86 @@
+"""Analysis on traces and states whose answer is known."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments import build
+from experiments.analysis import Probe, analyse, gating_index
+from experiments.decoding import decoded
+from plasticity.learner import Stream
+from tests.plasticity.test_learner import small_config
+
+SHOWN = np.arange(6) < 2
+
+
+@pytest.mark.parametrize(
+    ("rates", "expected"),
+    [
+        ([1, 1, 0, 0, 0, 0], 1),
+        ([0, 0, 1, 1, 1, 1], -1),
+        ([0.3] * 6, 0),
+        ([3, 3, 1, 1, 1, 1], 0.5),
+        ([0] * 6, math.nan),
+    ],
+)
+def test_gating_index(rates, expected):
+    assert gating_index(np.array(rates, float), SHOWN) == pytest.approx(expected, nan_ok=True)
+
+
+def test_gating_needs_both_kinds_of_steps():
+    assert math.isnan(gating_index(np.ones(6), np.ones(6, bool)))
+
+
+def test_what_is_in_a_state_is_decoded():
+    """Labels that are mixed linearly into more numbers than there are states, with noise."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 4, (200, 3))
+    one_hot = np.eye(4)[labels].reshape(200, -1)
+    noise = rng.normal(size=(200, 500))
+    states = 3 * one_hot @ rng.normal(size=(12, 500)) + noise
+    assert decoded(states, labels, 4) > 0.95
+    assert decoded(noise, labels, 4) == pytest.approx(0.25, abs=0.1)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """A net that is not trained at all, but writes strongly: (config, parameters)."""
+    config = small_config()
+    config.rule.eta0, config.rule.alpha_init, config.rule.alpha_scale = 1.0, "uniform", 1.0
+    learner = build.make_learner(config)
+    knobs = jax.tree.map(jnp.float32, build.make_knobs(config, learner.task))
+    return config, learner.init(jnp.int32(config.seed), knobs).params
+
+
+def test_analysis_of_a_net_that_was_not_trained(trained):
+    """Trained and untrained are then the same; writes never made are plasticity off."""
+    config, params = trained
+    (record,) = analyse(config, params)
+    metrics, probe = record["metrics"], Probe(config)
+    layers, events = probe.layers, probe.task.events
+    assert metrics["gating_index"] == pytest.approx(metrics["gating_index_untrained"])
+    for kind in ("rates", "sizes"):
+        for layer in layers:
+            assert record[kind][layer].shape == (probe.task.steps,)
+            np.testing.assert_allclose(record[kind][layer], record["untrained"][kind][layer])
+    rate = np.mean(list(record["rates"].values()), axis=0)
+    shown = np.array(events) == "presentation"
+    assert metrics["eta_presentation"] == pytest.approx(rate[shown].mean(), rel=1e-5)
+    for spectrum in record["spectra"].values():
+        assert (np.diff(spectrum["fast"]) <= 1e-6).all()
+        assert spectrum["slow"].shape == spectrum["fast"].shape
+    first = int(shown.sum())
+    assert metrics[f"decoded_{first}"] > 0.5  # right after it was written
+
+
+def test_silent_everywhere_is_off(trained):
+    config, params = trained
+    probe = Probe(config)
+    always = dict.fromkeys(probe.layers, jnp.ones(probe.task.steps, bool))
+    seed = jnp.int32(config.seed)
+    silent = float(probe._silenced(params, seed, always))
+    off = probe.learner.evaluate(params, seed, Stream.TEST, jnp.arange(256), probe.knobs, on=False)
+    assert silent == pytest.approx(float(off[probe.task.main_metric].mean()), abs=1e-6)

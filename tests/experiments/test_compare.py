@@ -1,0 +1,129 @@
+"""Tables and verdicts, on results that are made up to support, contradict, or say nothing."""
+
+import numpy as np
+import pytest
+
+from configs.claims import CLAIMS, Claim, Comparison, Side
+from configs.published import TABLES
+from configs.studies import PRESETS
+from experiments.compare import NO_EVIDENCE, judge_claims, published_table, within
+from experiments.points import Point
+from experiments.reproduce import config_field, points_of
+
+A, B = {"rule.name": "hebbian"}, {"rule.name": "none"}
+LESS = Claim("less", "test", [Comparison("s", Side(A, "loss"), Side(B, "loss"), lower=True)])
+
+
+def rows(hebbian, none, study="s"):
+    return [
+        {"study": study, "seed": seed, "loss": value, **side}
+        for side, values in ((A, hebbian), (B, none))
+        for seed, value in enumerate(values)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("hebbian", "none", "expected"),
+    [
+        ([1.0, 2.0, 3.0, 4.1], [2.0, 3.1, 4.0, 5.0], "supported"),
+        ([2.0, 3.1, 4.0, 5.0], [1.0, 2.0, 3.0, 4.1], "opposite"),
+        ([1.0, 2.0, 3.0, 4.0], [2.0, 1.0, 4.0, 3.0], "not supported"),
+        ([1.0, 2.0], [], NO_EVIDENCE),
+        ([1.0], [2.0], NO_EVIDENCE),
+    ],
+)
+def test_verdicts_follow_the_results(hebbian, none, expected):
+    assert judge_claims(rows(hebbian, none), [LESS])[0]["verdict"] == expected
+
+
+def test_seeds_are_paired_not_pooled():
+    """A difference far smaller than the spread between seeds is found, because it is within."""
+    spread = np.array([0.0, 10.0, 20.0, 30.0])
+    noise = np.array([0.0, 0.01, -0.01, 0.005])
+    found = judge_claims(rows(spread, spread + 0.1 + noise), [LESS])[0]
+    assert found["verdict"] == "supported"
+    assert found["evidence"][0]["mean"] == pytest.approx(0.1 + noise.mean())
+
+
+def test_every_comparison_must_hold():
+    both = Claim(
+        "both", "test", [*LESS.comparisons, Comparison("s", Side(B, "loss"), Side(A, "loss"), True)]
+    )
+    verdicts = judge_claims(rows([1.0, 2.0, 3.0, 4.1], [2.0, 3.1, 4.0, 5.0]), [LESS, both])
+    assert [claim["verdict"] for claim in verdicts] == ["supported", "not supported"]
+
+
+def test_p_values_are_adjusted_for_all_claims():
+    data = rows([1.0, 2.0, 3.0, 4.0], [1.5, 2.2, 3.6, 4.2])
+    alone = judge_claims(data, [LESS])[0]["evidence"][0]
+    among = judge_claims(data, [LESS] * 20)[0]
+    assert alone["significant"]
+    assert among["evidence"][0]["p_adjusted"] == pytest.approx(20 * alone["p"])
+    assert among["verdict"] == "not supported"
+
+
+def test_a_margin_asks_for_no_more_than_not_being_much_worse():
+    little_worse = rows([1.001, 2.002, 3.001, 4.002], [1.0, 2.0, 3.0, 4.0])
+    for margin, expected in ((0.1, "supported"), (0.0, "opposite")):
+        comparison = LESS.comparisons[0]._replace(margin=margin)
+        claim = Claim("close", "test", [comparison])
+        assert judge_claims(little_worse, [claim])[0]["verdict"] == expected
+
+
+def test_ambiguous_runs_are_an_error():
+    with pytest.raises(ValueError, match="more than one point"):
+        judge_claims(rows([1.0, 2.0], [1.0, 2.0]) * 2, [LESS])
+
+
+def test_published_cells_count_in_published_deviations():
+    own = [
+        {"study": "omniglot", "rule.name": "none", "seed": s, "accuracy": a, "eta_mean": 0.0}
+        for s, a in enumerate((0.19, 0.21, 0.25))
+    ]
+    table = published_table(own)
+    accuracy = next(row for row in table if row["metric"] == "accuracy")
+    mean, deviation = TABLES["omniglot"]["none"]["accuracy"]
+    assert accuracy["ours"] == pytest.approx(0.65 / 3)
+    assert accuracy["distance"] == pytest.approx((0.65 / 3 - mean) / deviation)
+    assert within(table, 1) == (0, 1)
+    assert within(table, 2) == (1, 1)
+
+
+@pytest.fixture(scope="module")
+def cells(tmp_path_factory):
+    """What every point of a preset would be labelled by: {study: [config]}."""
+    found = {}
+    for preset in PRESETS.values():
+        for name, study in preset().items():
+            points = points_of(tmp_path_factory.mktemp("none"), name, study, {})
+            found.setdefault(name, []).extend((study, point.config()) for point in points)
+    return found
+
+
+def test_every_point_of_a_preset_is_a_config(cells):
+    assert {name for name in cells if name in TABLES} == set(TABLES)
+    assert all(isinstance(study.about, str) for own in cells.values() for study, _ in own)
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.text)
+def test_every_claim_is_about_runs_that_are_made(cells, claim):
+    """A field or a study misspelt would leave a claim without evidence for ever."""
+    for comparison in claim.comparisons:
+        for side in (comparison.claimed, comparison.other):
+            matching = [
+                study
+                for study, config in cells[comparison.study]
+                if all(config_field(config, f) == value for f, value in side.where.items())
+            ]
+            # Two presets may have a study of one name; a preset has one point that matches.
+            assert any(not study.config.startswith("configs/paper") for study in matching), side
+
+
+def test_a_point_says_what_runs_it(tmp_path):
+    point = Point(
+        "configs/paper.py", "copying/hebbian", {"rule.name": "none"}, {"seed": 3}, tmp_path
+    )
+    assert point.argument == "copying/none"
+    assert point.config().rule.name == "none"
+    assert "--config=configs/paper.py:copying/none" in point.command()
+    assert "--config.seed=3" in point.command()

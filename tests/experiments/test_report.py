@@ -1,0 +1,146 @@
+"""Reports on runs that are made up: what they say, that they open, that nothing is overwritten."""
+
+import json
+import shutil
+import struct
+import subprocess
+
+import numpy as np
+import pytest
+
+from experiments.collect import collect, varied
+from experiments.page import Page, latex
+from experiments.validate import ConfigError
+
+RULES = {"none": 0.13, "hebbian": 0.97, "gradient": 0.9}
+EVENTS = ["presentation"] * 2 + ["delay"] * 3 + ["recall"] * 2
+
+
+def told(value):
+    return {"mean": value, "ci95": 0.01, "n": 100}
+
+
+def make_run(folder, rule, delay, value, analysed=False):
+    folder.mkdir(parents=True)
+    config = {
+        "seed": 0,
+        "rule": {"name": rule},
+        "model": {"name": "transformer"},
+        "task": {"name": "copying", "delay": delay},
+    }
+    rng = np.random.default_rng(delay)
+    seeds = [
+        {
+            "seed": seed,
+            "metrics": {"recall_accuracy": told(value + shift)},
+            "metrics_plasticity_off": {"recall_accuracy": told(0.12 + shift)},
+        }
+        for seed, shift in enumerate(rng.normal(0, 0.01, 3))
+    ]
+    result = dict(seeds[0]) | {"seeds": seeds, "main_metric": "recall_accuracy", "chance": 0.125}
+    files = {"config": config, "result": result, "manifest": {"argv": ["launch", "<b>"]}}
+    if analysed:
+        files["analysis"] = {"events": EVENTS, "seeds": [analysis(seed) for seed in range(3)]}
+    for name, content in files.items():
+        (folder / f"{name}.json").write_text(json.dumps(content))
+    lines = [
+        {"step": step, "split": "train", "seed": seed, "recall_accuracy": step / 100}
+        for step in (20, 40, 60)
+        for seed in range(3)
+    ]
+    (folder / "metrics.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+
+
+def analysis(seed):
+    rates = {"fc1": [0.1 + seed / 100] * 7, "fc2": [0.05] * 7}
+    metrics = {
+        "gating_index": 0.4,
+        "gating_index_untrained": None,
+        "recall_accuracy_silent_fc1": 0.2,
+        "recall_accuracy_held": 0.5,
+    }
+    both = {"rates": rates, "sizes": rates}
+    return {"seed": seed, "metrics": metrics, "untrained": both} | both
+
+
+@pytest.fixture
+def runs(tmp_path):
+    root = tmp_path / "runs"
+    for rule, value in RULES.items():
+        for delay in (0, 20, 100):
+            folder = root / "delays" / f"task.delay={delay},rule.name={rule}"
+            make_run(folder, rule, delay, value, analysed=rule == "hebbian" and delay == 20)
+    make_run(root / "alone", "hebbian", 5, 0.5)
+    verdicts = [
+        {
+            "claim": "A & B_c",
+            "source": "test",
+            "verdict": "not supported",
+            "evidence": [{"study": "delays", "claimed": "x", "other": "y", "n": 3, "p": 0.2}],
+        }
+    ]
+    (root / "verdicts.json").write_text(json.dumps(verdicts))
+    return root
+
+
+def test_runs_are_grouped_and_ordered(runs):
+    groups = collect(runs)
+    assert list(groups) == ["alone", "delays"]
+    assert varied(groups["delays"]) == ["task.delay"]
+    order = [(run.config["task.delay"], run.rule) for run in groups["delays"]]
+    assert order == [(delay, rule) for delay in (0, 20, 100) for rule in RULES]
+    assert len(groups["delays"][0].values()) == 3
+
+
+def test_a_folder_without_runs_is_an_error(tmp_path):
+    with pytest.raises(ConfigError, match="holds no finished run"):
+        collect(tmp_path)
+
+
+def test_report(program, runs, tmp_path):
+    out = tmp_path / "report.html"
+    args = ["report", f"--runs={runs}", f"--out={out}"]
+    code, _, err = program(*args)
+    assert code == 0, err
+    page = out.read_text()
+    for expected in ("not supported", "A &amp; B_c", "delays", "launch &#x27;&lt;b&gt;&#x27;"):
+        assert expected in page
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert 'src="http' not in page
+    assert "<script" not in page
+    files = {path.name for path in (tmp_path / "report_files").iterdir()}
+    assert {"delays-performance.svg", "delays-performance.png", "delays.csv", "delays.tex"} <= files
+    assert {"delays-modulation-0.png", "delays-interventions-0.svg", "verdicts.tex"} <= files
+    before = out.read_bytes()
+    code, _, err = program(*args)
+    assert code == 2
+    assert "nothing is overwritten" in err
+    assert out.read_bytes() == before
+    if shutil.which("chromium"):
+        opens(out, tmp_path / "shot.png")
+
+
+def opens(page, shot):
+    """A browser shows it, as wide as a phone."""
+    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu"]
+    command += ["--window-size=500,900", f"--screenshot={shot}", page.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    width, height = struct.unpack(">II", shot.read_bytes()[16:24])
+    assert (width, height) == (500, 900)
+    assert len(shot.read_bytes()) > 10_000  # not blank
+
+
+def test_text_is_escaped():
+    page = Page("<script>")
+    page.text("a < b")
+    page.table([{"x": "<i>", "y": 0.123456}], marked="x")
+    assert "<script>" not in page.html
+    assert "a &lt; b" in page.html
+    assert '<td class="number">0.1235</td>' in page.html
+
+
+def test_latex():
+    table = latex([{"rule": "a_b & 50 %", "loss": 0.5}])
+    assert r"a\_b \& 50 \% & 0.5 \\" in table
+    assert r"\begin{tabular}{lr}" in table

@@ -1,0 +1,97 @@
+"""Comparisons against known cases, against scipy, and against simulated truth."""
+
+import math
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from experiments.statistics import (
+    NOT_SUPPORTED,
+    OPPOSITE,
+    SUPPORTED,
+    Contrast,
+    holm,
+    of_differences,
+    paired,
+    verdict,
+)
+
+
+def test_only_seeds_in_common_are_paired():
+    found = paired({0: 1.0, 1: 3.0, 2: 9.0, 7: 100.0}, {2: 4.0, 1: 1.0, 0: 0.0, 8: -5.0})
+    assert found.n == 3
+    assert found.mean == pytest.approx((1 + 2 + 5) / 3)
+    with pytest.raises(ValueError, match=r"two seeds in common.*\[0\]"):
+        paired({0: 1.0, 1: 2.0}, {0: 1.0, 2: 2.0})
+
+
+def test_p_is_that_of_the_paired_t_test():
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(0.4, 1, 9), rng.normal(0, 1, 9)
+    found = paired(dict(enumerate(a)), dict(enumerate(b)))
+    assert found.p == pytest.approx(scipy.stats.ttest_rel(a, b).pvalue)
+
+
+def test_effect_size_by_hand():
+    """Of 1, 2, 3: mean 2, deviation 1, and J(2) = gamma(1) / (sqrt(1) gamma(1/2)) = 0.5642."""
+    assert of_differences(np.array([1.0, 2.0, 3.0])).effect == pytest.approx(2 / math.sqrt(math.pi))
+
+
+def test_effect_size_is_unbiased():
+    rng = np.random.default_rng(1)
+    effects = [of_differences_effect(rng.normal(1, 2, 5)) for _ in range(4000)]
+    assert np.mean(effects) == pytest.approx(0.5, abs=0.03)
+
+
+def of_differences_effect(differences):
+    """Without the bootstrap, which is slow."""
+    import experiments.statistics as module
+
+    interval, module._interval = module._interval, lambda _: (0, 0)
+    try:
+        return module.of_differences(differences).effect
+    finally:
+        module._interval = interval
+
+
+def test_interval_covers_the_truth_about_as_often_as_it_says():
+    rng = np.random.default_rng(2)
+    found = [of_differences(rng.exponential(1, 20)) for _ in range(60)]
+    covered = np.mean([c.low <= 1 <= c.high for c in found])
+    assert 0.82 <= covered <= 1
+    assert all(c.low < c.mean < c.high for c in found)
+
+
+def test_differences_without_spread():
+    assert of_differences(np.zeros(4)) == Contrast(0, 0, 0, 0, 1, 4)
+    same = of_differences(np.full(4, 0.1))
+    assert (same.low, same.high, same.p) == (same.mean, same.mean, 0)
+    assert same.effect == math.inf
+
+
+def test_holm_by_hand():
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.5, 0.9]) == [1, 1]
+    assert holm([]) == []
+    assert holm([0.02]) == [0.02]
+
+
+FOR, AGAINST, SILENT = (1.0, 0.01), (-1.0, 0.01), (1.0, 0.3)
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        ([FOR, FOR], SUPPORTED),
+        ([FOR, SILENT], NOT_SUPPORTED),
+        ([SILENT], NOT_SUPPORTED),
+        ([AGAINST], OPPOSITE),
+        ([AGAINST, SILENT], OPPOSITE),
+        ([AGAINST, FOR], NOT_SUPPORTED),
+        ([], NOT_SUPPORTED),
+    ],
+)
+def test_verdicts(found, expected):
+    contrasts = [Contrast(mean, 0, 0, 0, p, 5) for mean, p in found]
+    assert verdict(contrasts, [p for _, p in found]) == expected
