@@ -70,7 +70,7 @@ class Probe:
         self.knobs = build.make_knobs(config, self.task, Stream.TEST)
         self.layers = list(self.learner.make_network(self.knobs).backbone.shapes)
         self.events = np.array(self.task.events)
-        self.informative = np.isin(self.events, self.task.informative)
+        self.informative = self.events == self.task.events[0]
         self._observe = jax.jit(self._observed)
         self._under = {"silence": jax.jit(self._silenced), "hold": jax.jit(self._held)}
         self._states = jax.jit(self._fast, static_argnums=2)

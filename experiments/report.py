@@ -77,7 +77,7 @@ def results_table(runs: Sequence[Run]) -> list[Row]:
 
 def add_group(page: Page, files: Files, group: str, runs: Sequence[Run]) -> None:
     """A section on runs that are compared."""
-    from experiments import figures
+    from experiments import figures, trace_figures
 
     page.section(group.replace("_", " "))
     name = re.sub(r"\W+", "-", group)
@@ -96,9 +96,9 @@ def add_group(page: Page, files: Files, group: str, runs: Sequence[Run]) -> None
     for index, run in enumerate(run for run in runs if run.analysis):
         title = f"{run.rule} rule: {run.name}"
         page.heading(title)
-        svg = files.figure(f"{name}-modulation-{index}", figures.modulation(run))
+        svg = files.figure(f"{name}-modulation-{index}", trace_figures.modulation(run))
         page.figure(svg, f"{title}. Modulation; dotted: the untrained net. Below: what happens.")
-        svg = files.figure(f"{name}-interventions-{index}", figures.interventions(run))
+        svg = files.figure(f"{name}-interventions-{index}", trace_figures.interventions(run))
         page.figure(svg, f"{title}. The trained net under interventions on its writes.")
         table = analysis_table(run)
         page.table(table)

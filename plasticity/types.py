@@ -227,8 +227,8 @@ class Task(NamedTuple):
     data: {split: arrays} for the splits "train", "validation" and "test"; none: episodes are made
       from the key alone.
     checksum: of the data.
-    events: what happens at each of the T steps, in words.
-    informative: those events that tell what is asked for later.
+    spans: what happens in the T steps, (event, steps) in turn; the first one tells what is asked
+      for later.
     """
 
     inputs: int
@@ -243,8 +243,12 @@ class Task(NamedTuple):
     typical: Array | None = None
     data: Mapping[str, PyTree] | None = None
     checksum: str | None = None
-    events: tuple[str, ...] = ()
-    informative: tuple[str, ...] = ()
+    spans: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def events(self) -> tuple[str, ...]:
+        """What happens at each of the T steps."""
+        return tuple(event for event, steps in self.spans for _ in range(steps))
 
     @property
     def shape(self) -> TaskShape:

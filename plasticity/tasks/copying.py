@@ -44,10 +44,11 @@ class Layout(NamedTuple):
         return self.lead + self.length
 
     @property
-    def events(self) -> tuple[str, ...]:
-        """What happens at each step."""
-        shown, recalled = ("presentation",) * self.length, ("recall",) * self.length
-        return (*shown, *("delay",) * (self.lead - self.length - 1), "delimiter", *recalled)
+    def spans(self) -> tuple[tuple[str, int], ...]:
+        """What happens, and for how many steps."""
+        delay = self.lead - self.length - 1
+        shown, recalled = ("presentation", self.length), ("recall", self.length)
+        return shown, ("delay", delay), ("delimiter", 1), recalled
 
 
 def _symbols(layout: Layout, weights: Array) -> Task:
@@ -80,8 +81,7 @@ def _symbols(layout: Layout, weights: Array) -> Task:
         sample=sample,
         loss=loss,
         metrics=metrics,
-        events=layout.events,
-        informative=("presentation",),
+        spans=layout.spans,
     )
 
 
@@ -108,8 +108,7 @@ def _reals(layout: Layout, weights: Array) -> Task:
         sample=sample,
         loss=squares,
         metrics=metrics,
-        events=layout.events,
-        informative=("presentation",),
+        spans=layout.spans,
     )
 
 

@@ -103,8 +103,7 @@ def cue_reward(
         sample=sample,
         loss=squares,
         metrics=partial(query_metrics, shown_steps),
-        events=orders.events(shown_steps, steps),
-        informative=orders.INFORMATIVE,
+        spans=orders.spans("stream", shown_steps, shown_steps),
     )
 
 

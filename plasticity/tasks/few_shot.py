@@ -95,11 +95,10 @@ def few_shot(
         correct = (answers.argmax(-1) == episode.targets).astype(answers.dtype)
         return {"accuracy": correct[layout.support :].mean()}
 
-    steps = orders.steps(order, layout.support, ways * queries)
     return Task(
         inputs=(data["train"].examples.shape[-1] if features else 0) + ways + 1,
         outputs=ways,
-        steps=steps,
+        steps=orders.steps(order, layout.support, ways * queries),
         main_metric="accuracy",
         chance=1 / ways,
         sample=sample,
@@ -109,8 +108,7 @@ def few_shot(
         typical=None if features else _typical(described, data["train"]),
         data=data,
         checksum=checksum,
-        events=orders.events(layout.support, steps),
-        informative=orders.INFORMATIVE,
+        spans=orders.spans(order, layout.support, ways * queries),
     )
 
 

@@ -7,7 +7,6 @@ from plasticity.types import Array, Episode, PyTree
 # independent: every query is asked after the support, as if it were the only one.
 # stream: queries follow as further steps, which see, and rewrite, what came before.
 ORDERS = ("independent", "stream")
-INFORMATIVE = ("support",)
 
 
 def lay_out(order: str, support: int, inputs: PyTree, targets: PyTree, weights: Array) -> Episode:
@@ -24,6 +23,6 @@ def steps(order: str, support: int, queries: int) -> int:
     return support + (queries if order == "stream" else 0)
 
 
-def events(support: int, steps: int) -> tuple[str, ...]:
-    """What happens at each of T steps: queries, where there are any, follow the support."""
-    return ("support",) * support + ("query",) * (steps - support)
+def spans(order: str, support: int, queries: int) -> tuple[tuple[str, int], ...]:
+    """What happens in T steps: queries, if they follow in a stream, after the support."""
+    return ("support", support), ("query", steps(order, support, queries) - support)

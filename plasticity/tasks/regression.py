@@ -98,8 +98,7 @@ def regression(
     check_choice(loss_steps, LOSS_STEPS, "task.loss_steps")
     sizes = {"input_dim": input_dim, "k_support": k_support, "k_query": k_query, "hidden": hidden}
     _check(family, noise, sizes)
-    points = k_support + k_query
-    asked = (jnp.arange(points) >= k_support).astype(jnp.float32)
+    asked = (jnp.arange(points := k_support + k_query) >= k_support).astype(jnp.float32)
     chance = input_dim * weight_scale**2 + bias_scale**2 if family == "linear" else None
     if standardise:
         chance = (points - 1) / points
@@ -117,18 +116,16 @@ def regression(
         weights = asked if loss_steps == "query" else jnp.ones_like(asked)
         return orders.lay_out(order, k_support, inputs, y[:, None], weights)
 
-    steps = orders.steps(order, k_support, k_query)
     return Task(
         inputs=input_dim + 2,
         outputs=1,
-        steps=steps,
+        steps=orders.steps(order, k_support, k_query),
         main_metric="query_mse",
         chance=chance,
         sample=sample,
         loss=squares,
         metrics=partial(query_metrics, k_support),
-        events=orders.events(k_support, steps),
-        informative=orders.INFORMATIVE,
+        spans=orders.spans(order, k_support, k_query),
     )
 
 

@@ -1,0 +1,87 @@
+"""Studies are run once, whatever happens in between, and come to the same tables."""
+
+import json
+
+import pytest
+
+from configs.studies import PRESETS, Study, grid
+from experiments import reproduce
+from experiments.validate import ConfigError
+from plasticity.registry import lookup
+
+TINY = {
+    "model.width": 8,
+    "model.feed_forward": 8,
+    "model.heads": 2,
+    "model.layers": 1,
+    "model.position": "rotary",
+    "memory.engine": "dense",
+    "task.seq_length": 2,
+    "task.delay": 1,
+    "task.vocabulary": 4,
+    "train.steps": 2,
+    "train.batch": 2,
+    "train.num_seeds": 2,
+    "evaluate.episodes": 4,
+    "evaluate.batch": 2,
+}
+STUDY = Study(
+    "copying",
+    "tiny",
+    "configs/copying.py",
+    grid(rule__name=["none", "hebbian"]),
+    elsewhere=[{"task.delay": 3}],
+)
+
+
+@pytest.fixture
+def told(monkeypatch):
+    """What is left of the tables: rows, as `run` hands them over."""
+    found = []
+    monkeypatch.setitem(reproduce.TABLES, "full", lambda folder, rows: found.append(rows))
+    return found
+
+
+def test_a_study_is_resumed_and_repeats_nothing(told, tmp_path, capsys, monkeypatch):
+    def run():
+        studies = {"small": STUDY}
+        return reproduce.run(tmp_path, studies, {"small": TINY}, {"preset": "full"})
+
+    assert run() == 0
+    (rows,) = told
+    # Two rules, two seeds, as trained and elsewhere.
+    assert [(r["rule.name"], r["task.delay"], r["seed"]) for r in rows] == [
+        (rule, delay, seed) for rule in ("none", "hebbian") for delay in (1, 3) for seed in (0, 1)
+    ]
+    assert all({"recall_accuracy", "recall_accuracy_off"} <= row.keys() for row in rows)
+    before = json.loads((tmp_path / "results.json").read_text())
+    assert before["rows"] == rows
+    capsys.readouterr()
+    times = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*ation-*.json")}
+    assert len(times) == 2
+    assert run() == 0
+    assert capsys.readouterr().out.count("Nothing to do") == 2
+    assert told[1] == rows
+    assert {path: path.stat().st_mtime_ns for path in times} == times
+
+
+def test_what_is_missing_is_said_with_the_command(monkeypatch, tmp_path):
+    monkeypatch.setenv("PLASTICITY_DATA_DIR", str(tmp_path))
+    paper, full = (preset() for preset in PRESETS.values())
+    assert "experiments.prepare_data --dataset=omniglot" in reproduce.missing(paper["omniglot"], {})
+    assert "--features=omniglot:FILE" in reproduce.missing(full["omniglot"], {})
+    assert reproduce.missing(full["regression"], {}) == ""
+
+
+def test_tasks_and_features_are_checked():
+    studies = PRESETS["paper"]()
+    assert list(reproduce.chosen_studies(studies, ["copying"])) == [
+        "copying",
+        "copying_no_auxiliary",
+    ]
+    with pytest.raises(ConfigError, match="--tasks=copyng is unknown: valid are"):
+        reproduce.chosen_studies(studies, ["copyng"])
+    with pytest.raises(ConfigError, match="DATASET:FILE"):
+        reproduce.features_given(["mnist:x.npz"])
+    assert reproduce.features_given(["omniglot:a.npz"]) == {"omniglot": "a.npz"}
+    assert lookup(PRESETS, "paper", "--preset")
