@@ -4,14 +4,14 @@
 that are learned, enough training, paired seeds, and plasticity also switched off.
 """
 
-import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from configs import paper
-from configs.sweeps import Point, attention, rules
+from configs.algebra import Point, over, product
+from configs.sweeps import attention, rules
 
-PLASTIC: list[Point] = [{"rule.name": rule} for rule in ("hebbian", "gradient")]
+PLASTIC = over("rule.name", ["hebbian", "gradient"])
 CLOSED = {"model.attention_window": -1}
 
 
@@ -34,19 +34,6 @@ class Study(NamedTuple):
     analysed: bool = False
     dataset: str = ""
     frozen: bool = False
-
-
-def grid(**choices: Sequence[Any]) -> list[Point]:
-    """All combinations; in names of fields, __ stands for the dot."""
-    fields = [name.replace("__", ".") for name in choices]
-    return [
-        dict(zip(fields, values, strict=True)) for values in itertools.product(*choices.values())
-    ]
-
-
-def crossed(*lists: Sequence[Point]) -> list[Point]:
-    """All combinations of points of several lists."""
-    return [dict(itertools.chain(*map(dict.items, points))) for points in itertools.product(*lists)]
 
 
 IMAGES = {"cifar_fs": "cifar_fs", "omniglot": "omniglot"}  # {task: its data set}
@@ -86,7 +73,7 @@ def proper() -> dict[str, Study]:
 
 def _copying() -> dict[str, Study]:
     file = "configs/copying.py"
-    truncated = crossed([{"rule.meta_gradient": "truncated"}], PLASTIC)
+    truncated = product(over("rule.meta_gradient", ["truncated"]), PLASTIC)
     return {
         "copying": Study(
             "copying",
@@ -102,7 +89,7 @@ def _copying() -> dict[str, Study]:
             "copying",
             "attention six steps back, delays in training",
             file,
-            crossed(grid(task__delay=[0, 50, 100]), rules()),
+            product(over("task.delay", [0, 50, 100]), rules()),
         ),
         "longer": Study(
             "copying",
@@ -110,19 +97,19 @@ def _copying() -> dict[str, Study]:
             file,
             PLASTIC,
             {"model.position": "rotary"},
-            elsewhere=grid(task__delay=[0, 10, 30, 40, 60, 100]),
+            elsewhere=over("task.delay", [0, 10, 30, 40, 60, 100]),
         ),
         "alpha": Study(
             "copying",
             "coefficients of plasticity",
             file,
-            crossed(grid(rule__alpha=["per_synapse", "shared"]), PLASTIC),
+            product(over("rule.alpha", ["per_synapse", "shared"]), PLASTIC),
         ),
         "depth": Study(
             "copying",
             "depth, with and without the clip of the write",
             file,
-            crossed(grid(model__layers=[2, 4, 8], rule__max_norm=[1.0, 0.0]), PLASTIC),
+            product(over("model.layers", [2, 4, 8]), over("rule.max_norm", [1.0, 0.0]), PLASTIC),
         ),
     }
 
@@ -136,7 +123,7 @@ def _values() -> dict[str, Study]:
             "cue_reward",
             "attention closed, number of associations",
             "configs/cue_reward.py",
-            crossed(grid(task__num_pairs=[4, 16]), rules()),
+            product(over("task.num_pairs", [4, 16]), rules()),
             CLOSED,
         ),
         "regression": Study(
@@ -150,13 +137,13 @@ def _values() -> dict[str, Study]:
 
 
 def _images() -> dict[str, Study]:
-    windows = grid(task__shots=[1, 5], model__attention_window=[0, -1])
+    points = product(over("task.shots", [1, 5]), attention())
     return {
         task: Study(
             task,
             "features of a frozen encoder, attention full and closed",
             f"configs/{task}.py",
-            crossed(windows, rules()),
+            points,
             dataset=dataset,
             frozen=True,
         )

@@ -1,48 +1,43 @@
-"""Sweeps: functions without arguments that return lists of overrides {dotted field: value}.
+"""Sweeps by name, for any config: functions without arguments that return lists of points.
 
   python -m experiments.sweep --config=configs/regression.py --sweep=architectures --workdir=DIR
 
-The fields `rule.name` and `model.name` choose the config, as FILE:MODEL/RULE does; every other one
-is set in it.
+A config file may hold such functions of its own.
 """
 
-import itertools
-from typing import Any
+from collections.abc import Callable
 
+from configs.algebra import Point, chain, over, product, zip_
 from plasticity.rules import RULES
-
-Point = dict[str, Any]
-
-# At matched numbers of parameters: see `configs.base.SMALL`.
-ARCHITECTURES: list[Point] = [
-    {"model.name": "transformer", "model.attention_window": 0},
-    {"model.name": "transformer", "model.attention_window": -1},
-    {"model.name": "rnn"},
-    {"model.name": "lstm"},
-]
 
 
 def rules() -> list[Point]:
     """Every rule."""
-    return [{"rule.name": rule} for rule in RULES]
-
-
-def architectures() -> list[Point]:
-    """Transformer with full attention, or with none of the past; RNN; LSTM: with each rule."""
-    pairs = itertools.product(ARCHITECTURES, rules())
-    return [architecture | rule for architecture, rule in pairs]
+    return over("rule.name", RULES)
 
 
 def attention() -> list[Point]:
     """Full attention, and none of the past; each rule."""
-    windows = [{"model.attention_window": window} for window in (0, -1)]
-    return [window | rule for window, rule in itertools.product(windows, rules())]
+    return product(over("model.attention_window", (0, -1)), rules())
+
+
+def architectures() -> list[Point]:
+    """Transformer with full attention, or with none of the past; RNN; LSTM: with each rule.
+
+    At matched numbers of parameters: see `configs.base.SMALL`.
+    """
+    transformer = product(over("model.name", ["transformer"]), attention())
+    return chain(transformer, product(over("model.name", ["rnn", "lstm"]), rules()))
 
 
 def shots() -> list[Point]:
     """1 and 5 shots, with and without attention; each rule. Five shots need half the episodes."""
-    sizes = [{"task.shots": 1}, {"task.shots": 5, "train.steps": 300}]
-    return [size | point for size, point in itertools.product(sizes, attention())]
+    sizes = chain(
+        over("task.shots", [1]), zip_(over("task.shots", [5]), over("train.steps", [300]))
+    )
+    return product(sizes, attention())
 
 
-SWEEPS = {"rules": rules, "attention": attention, "architectures": architectures, "shots": shots}
+SWEEPS: dict[str, Callable[[], list[Point]]] = {
+    sweep.__name__: sweep for sweep in (rules, attention, architectures, shots)
+}

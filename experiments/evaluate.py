@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 import jax
@@ -13,6 +12,7 @@ from ml_collections import ConfigDict
 from experiments import build
 from experiments.checkpoint import Checkpoints
 from experiments.metrics import across_seeds, summarise
+from experiments.program import Program, program_for
 from experiments.seeds import Seeds
 from experiments.validate import ConfigError, validate
 from experiments.workdir import Workdir, WorkdirError, differences, write_json
@@ -27,19 +27,14 @@ FREE_SECTIONS = ("seed", "task", "rule", "memory", "evaluate", "checkpoint", "lo
 
 
 class Evaluator:
-    """Compiled evaluation of one learner: `evaluator(params, Stream.TEST)` -> [(on, off)]."""
+    """Compiled evaluation by one program: `evaluator(params, Stream.TEST)` -> [(on, off)]."""
 
-    def __init__(self, learner: Learner, seeds: Seeds, config: ConfigDict):
-        self._seeds, self._config, self._task = seeds, config, learner.task
+    def __init__(self, program: Program, seeds: Seeds, config: ConfigDict):
+        self._seeds, self._config, self._task = seeds, config, program.learner.task
+        self._metrics = program.evaluate
         self._static = RULES[config.rule.name]().static
         self._mesh = episode_mesh(config.evaluate.batch)
         self._episodes, self._batch = config.evaluate.episodes, config.evaluate.batch
-
-        def metrics(params, seed, split, index, knobs, on):
-            own = seeds.map(partial(learner.evaluate, on=on), True, True, False, False, False)
-            return own(params, seed, split, index, knobs)
-
-        self._metrics = jax.jit(metrics, static_argnames="on")
 
     def __call__(
         self, params: Parameters, split: Stream, stop: Callable[[], bool] = lambda: False
@@ -134,7 +129,8 @@ def _report(config: ConfigDict, workdir: Workdir) -> tuple[dict[str, Any], str]:
                 f"{field}={here!r}, but the net in --workdir={workdir.path} was trained with "
                 f"{there!r}"
             )
-    learner, seeds = build.make_learner(config), Seeds(config)
+    program, seeds = program_for(config), Seeds(config)
+    learner = program.learner
     like = _shapes(build.make_learner(trained), seeds, trained)
     wanted = _shapes(learner, seeds, config)
     if jax.tree.map(jnp.shape, like) != jax.tree.map(jnp.shape, wanted):
@@ -143,7 +139,7 @@ def _report(config: ConfigDict, workdir: Workdir) -> tuple[dict[str, Any], str]:
             + "; ".join(f"{f}: trained {a!r}, here {b!r}" for f, a, b in changed)
         )
     step, params = trained_parameters(trained, workdir)
-    summaries = Evaluator(learner, seeds, config)(params, Stream.TEST)
+    summaries = Evaluator(program, seeds, config)(params, Stream.TEST)
     assert summaries is not None  # nothing stops it
     on, off = (across_seeds(own) for own in zip(*summaries, strict=True))
     report = {

@@ -1,14 +1,15 @@
 """Points of a sweep: one config each, with a folder of its own. Checked together, run in turn."""
 
+import functools
+import hashlib
 import importlib.util
 import json
 import pathlib
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import jax
 from ml_collections import ConfigDict
 
 from experiments.train import train
@@ -34,13 +35,24 @@ class Point(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What sets the point apart, as the name of its folder."""
+        """What sets the point apart, in words."""
         return ",".join(f"{field}={value}" for field, value in self.chosen.items()) or "default"
+
+    @property
+    def identity(self) -> str:
+        """A hash of the resolved config: the same run, however it was asked for."""
+        config = self.config().to_json(sort_keys=True)
+        return hashlib.sha256(config.encode()).hexdigest()[:10]
 
     @property
     def workdir(self) -> pathlib.Path:
         """The folder of the run."""
-        return self.folder / self.name
+        return self.folder / f"{self.name[:150]},{self.identity}"
+
+    @property
+    def complete(self) -> bool:
+        """Whether its result is there."""
+        return (self.workdir / "result.json").exists()
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -62,7 +74,7 @@ class Point(NamedTuple):
         Raises:
           ConfigError: a field of the point is not one of its config.
         """
-        config = _get_config(self.file)(self.argument)
+        config = config_module(self.file).get_config(self.argument)
         try:
             config.update_from_flattened_dict(self.settings)
         except (KeyError, AttributeError, TypeError) as error:
@@ -112,7 +124,6 @@ def run_all(points: Sequence[Point], failed: list[Point]) -> Iterator[Point]:
         if code:
             raise InterruptedRunError(code)
         yield point
-        jax.clear_caches()  # no point runs the program of another
 
 
 def say_failed(failed: Sequence[Point]) -> int:
@@ -122,11 +133,12 @@ def say_failed(failed: Sequence[Point]) -> int:
     return 1 if failed else 0
 
 
-def _get_config(file: str) -> Callable[[str], ConfigDict]:
-    """The function `get_config` of a file."""
+@functools.cache
+def config_module(file: str) -> Any:
+    """A config file, as a module."""
     spec = importlib.util.spec_from_file_location("swept_config", file)
     assert spec is not None
     assert spec.loader is not None  # a .py file always has one
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.get_config
+    return module

@@ -1,29 +1,84 @@
-r"""Runs a sweep of `configs/sweeps.py`, one point after the other.
+r"""Runs a sweep: many points, each a config, on whatever executor there is.
 
 python -m experiments.sweep --config=configs/copying.py --sweep=architectures --workdir=DIR \
-    [--config.train.num_seeds=4 ...] [--dry_run]
+    [--sweep_over=config.rule.name=hebbian,gradient --sweep_over=config.seed=0:5] \
+    [--executor=local|slurm|ray --workers=N] [--config.train.steps=500 ...] [--dry_run]
 
-Every point is checked before the first one starts. A point has a folder of its own in DIR, named
-by its overrides: started again, the sweep goes on where it was, and repeats nothing. A point that
-fails does not stop the others; it is listed at the end, and the exit code is 1. All results are in
-DIR/results.csv.
+A sweep is a function of the config file or of `configs/sweeps.py`; every --sweep_over multiplies it
+by the values of a field. Every point is checked before anything starts. A point has a folder of its
+own in DIR, named by its fields and by the hash of its resolved config: started again, the sweep
+finishes what is unfinished and repeats nothing. A point that fails is tried again --retries times,
+and is then listed at the end; the exit code is 1. All results are in DIR/results.csv.
 """
 
 import pathlib
+import sys
+from typing import Any
 
 from absl import flags
+from ml_collections import ConfigDict
 from ml_collections.config_flags import config_flags
 
+from configs.algebra import over, product
 from configs.sweeps import SWEEPS
 from experiments import cli
-from experiments.points import InterruptedRunError, Point, run_all, say_failed
+from experiments.executors import EXECUTORS, make_executor
+from experiments.points import (
+    InterruptedRunError,
+    Point,
+    config_module,
+    run_all,
+    say_failed,
+)
+from experiments.schedule import Schedule
 from experiments.tables import mean_row, write_csv
 from experiments.validate import ConfigError, validate
+from plasticity.registry import lookup
 
 CONFIG = cli.define_config()
-SWEEP = flags.DEFINE_enum("sweep", None, list(SWEEPS), "a name of configs/sweeps.py")
+SWEEP = flags.DEFINE_string("sweep", "", "a function of the config file or of configs/sweeps.py")
+SWEEP_OVER = flags.DEFINE_multi_string(
+    "sweep_over", [], "config.FIELD=VALUE,VALUE,... or config.FIELD=FIRST:END, integers"
+)
 WORKDIR = flags.DEFINE_string("workdir", None, "folder of the sweep; made if it is not there")
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "print the command of every point, run nothing")
+EXECUTOR = flags.DEFINE_enum("executor", "local", list(EXECUTORS), "where workers run")
+WORKERS = flags.DEFINE_integer("workers", 0, "workers at once; 0: what the executor has", 0)
+OPTIONS = flags.DEFINE_list("executor_options", [], "NAME=VALUE of the executor")
+RETRIES = flags.DEFINE_integer("retries", 2, "how often a point that failed is tried again", 0)
+ONLY = flags.DEFINE_list("only", [], "of a worker: the points with these hashes, in this process")
+
+
+def values_of(given: str, config: ConfigDict) -> tuple[str, list[Any]]:
+    """The field and the values of a --sweep_over.
+
+    Raises:
+      ConfigError: it is not of the form config.FIELD=VALUES, or names no field of the config.
+    """
+    name, equals, told = given.partition("=")
+    field = name.removeprefix("config.")
+    if not equals or not told or field == name:
+        raise ConfigError(f"--sweep_over={given} must be config.FIELD=VALUE,VALUE or =FIRST:END")
+    default: Any = config
+    for part in field.split("."):
+        if not isinstance(default, ConfigDict) or part not in default:
+            raise ConfigError(f"--sweep_over={given}: {field!r} is not a setting of this config")
+        default = default[part]
+    first, colon, end = told.partition(":")
+    if colon:
+        return field, list(range(int(first), int(end)))
+    return field, [_parsed(value, default, given) for value in told.split(",")]
+
+
+def _parsed(text: str, default: Any, given: str) -> Any:
+    """A value, of the type of its default."""
+    if isinstance(default, bool):
+        return lookup({"True": True, "False": False}, text, f"--sweep_over={given}: value")
+    try:
+        return type(default)(text)
+    except ValueError as error:
+        kind = type(default).__name__
+        raise ConfigError(f"--sweep_over={given}: {text!r} must be of type {kind}") from error
 
 
 def points() -> list[Point]:
@@ -31,7 +86,8 @@ def points() -> list[Point]:
     flag = flags.FLAGS["config"]
     file, _, given = config_flags.get_config_filename(flag).partition(":")
     overrides = config_flags.get_override_values(flag)
-    chosen = SWEEPS[SWEEP.value]()
+    asked = [over(*values_of(told, cli.config_value(CONFIG))) for told in SWEEP_OVER.value]
+    chosen = product(_named_sweep(file), *asked)
     clash = {field for point in chosen for field in point if field in overrides}
     if clash:
         raise ConfigError(f"--config.{min(clash)} is what the sweep varies: leave it out")
@@ -39,26 +95,81 @@ def points() -> list[Point]:
     return [Point(file, given, point, overrides, folder) for point in chosen]
 
 
+def _named_sweep(file: str) -> list[dict[str, Any]]:
+    if not SWEEP.value:
+        return [{}]
+    own = getattr(config_module(file), SWEEP.value, None)
+    if callable(own):
+        return own()
+    try:
+        return lookup(SWEEPS, SWEEP.value, "--sweep")()
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
 def main() -> int:
     """Checks every point, runs every point, writes the table."""
     cli.config_value(CONFIG)
-    cli.require(sweep=SWEEP.value, workdir=WORKDIR.value)
+    cli.require(workdir=WORKDIR.value)
+    if not SWEEP.value and not SWEEP_OVER.value:
+        raise ConfigError("--sweep or --sweep_over is missing: there is nothing to vary")
     wanted = points()
-    if DRY_RUN.value:
+    try:
+        if ONLY.value:
+            return _work([point for point in wanted if point.identity in ONLY.value])
         for point in wanted:
             validate(point.config())
-        print("\n".join(point.command() for point in wanted))
-        return 0
-    failed, rows = [], []
-    table = pathlib.Path(WORKDIR.value) / "results.csv"
-    try:
-        for point in run_all(wanted, failed):
-            rows.append(mean_row(point))
-            write_csv(table, rows)
+        if DRY_RUN.value:
+            print("\n".join(point.command() for point in wanted))
+            return 0
+        return _sweep(wanted)
     except InterruptedRunError as stop:
         return stop.code
-    print(f"{len(rows)} of {len(wanted)} points complete: {table}")
+
+
+def _work(own: list[Point]) -> int:
+    """A worker: the points in turn, in this process."""
+    failed: list[Point] = []
+    for _ in run_all(own, failed):
+        pass
     return say_failed(failed)
+
+
+def _sweep(wanted: list[Point]) -> int:
+    folder = pathlib.Path(WORKDIR.value)
+    folder.mkdir(parents=True, exist_ok=True)
+    table = folder / "results.csv"
+    complete = {point.identity for point in wanted if point.complete}
+
+    def done(point: Point) -> None:
+        complete.add(point.identity)
+        write_csv(table, [mean_row(p) for p in wanted if p.identity in complete])
+        print(f"complete: {len(complete)} of {len(wanted)}: {point.name}", flush=True)
+
+    unfinished = [point for point in wanted if point.identity not in complete]
+    print(f"{len(complete)} of {len(wanted)} points are complete", flush=True)
+    executor = make_executor(EXECUTOR.value, WORKERS.value, folder, OPTIONS.value)
+    schedule = Schedule(executor, _worker_command, folder / "logs", RETRIES.value)
+    schedule.run(unfinished, done)
+    print(f"{len(complete)} of {len(wanted)} points complete: {table}")
+    return say_failed(schedule.failed)
+
+
+def _worker_command(identities: list[str]) -> list[str]:
+    """The command of a worker that runs some points of this sweep."""
+    flag = flags.FLAGS["config"]
+    settings = config_flags.get_override_values(flag)
+    return [
+        sys.executable,
+        "-m",
+        "experiments.sweep",
+        f"--config={config_flags.get_config_filename(flag)}",
+        *(f"--config.{field}={value}" for field, value in settings.items()),
+        f"--sweep={SWEEP.value}",
+        *(f"--sweep_over={given}" for given in SWEEP_OVER.value),
+        f"--workdir={WORKDIR.value}",
+        f"--only={','.join(identities)}",
+    ]
 
 
 if __name__ == "__main__":

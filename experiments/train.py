@@ -13,6 +13,7 @@ from experiments.clock import Clock
 from experiments.evaluate import Evaluator, Summary, contrast, records_of
 from experiments.interrupts import Interrupts
 from experiments.metrics import MetricsLog, Progress, across_seeds, check_tensorboard
+from experiments.program import program_for
 from experiments.seeds import Seeds
 from experiments.workdir import Workdir, device_name, write_json, write_manifest
 from plasticity.checks import (
@@ -51,12 +52,13 @@ class _Run:
 
     def __init__(self, config: ConfigDict, workdir: Workdir, interrupts: Interrupts):
         self.config, self.workdir, self.interrupts = config, workdir, interrupts
-        self.learner = build.make_learner(config)
+        self.program = program_for(config)
+        self.learner = self.program.learner
         self.mesh = episode_mesh(config.train.batch)
         knobs = build.make_knobs(config, self.learner.task)
         self.seeds = Seeds(config)
         self.seed, self.knobs = replicate((self.seeds.array, knobs), self.mesh)
-        self.evaluator = Evaluator(self.learner, self.seeds, config)
+        self.evaluator = Evaluator(self.program, self.seeds, config)
         self.checkpoints = Checkpoints(workdir.checkpoints, config.checkpoint.keep)
         self.clock = Clock()
         self.state = replicate(self._initial_state(), self.mesh)
@@ -94,7 +96,7 @@ class _Run:
         return 0
 
     def _initial_state(self) -> TrainState:
-        init = jax.jit(self.seeds.map(self.learner.init, True, False))
+        init = self.program.init
         if self.checkpoints.latest() is None:
             return init(self.seed, self.knobs)
         state, clock = self.checkpoints.restore(jax.eval_shape(init, self.seed, self.knobs))
@@ -109,10 +111,8 @@ class _Run:
             self.progress.say(
                 f"memory: {engine}, chunk {chunk or 'whole episode'} (asked: {asked})"
             )
-        mapped = self.seeds.map(self.learner.train_step, True, True, False)
         with self.clock.compiling():
-            step = jax.jit(mapped, donate_argnums=0)
-            return step.lower(self.state, self.seed, self.knobs).compile()
+            return self.program.compiled_step(self.state, self.seed, self.knobs)
 
     def _learns_plasticity(self) -> bool:
         static = self.learner.make_network(self.knobs).rule.static

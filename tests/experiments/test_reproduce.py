@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from configs.studies import PRESETS, Study, grid
+from configs.algebra import over
+from configs.studies import PRESETS, Study
 from experiments import reproduce
 from experiments.validate import ConfigError
 from plasticity.registry import lookup
@@ -29,7 +30,7 @@ STUDY = Study(
     "copying",
     "tiny",
     "configs/copying.py",
-    grid(rule__name=["none", "hebbian"]),
+    over("rule.name", ["none", "hebbian"]),
     elsewhere=[{"task.delay": 3}],
 )
 

@@ -1,0 +1,82 @@
+"""The compiled parts of a run, which runs of equal shape share.
+
+What only enters as numbers (seeds, rates, clips) is an input of the program: configs that differ in
+nothing else are served by one compilation, one after the other.
+"""
+
+import functools
+import json
+from functools import partial
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from experiments import build
+from experiments.seeds import Seeds
+from plasticity.learner import Learner
+
+# Fields that no compiled program depends on, and what stands for them in its key.
+INPUTS: dict[str, Any] = {
+    "seed": 0,
+    "rule.eta0": 1.0,
+    "rule.max_norm": 1.0,
+    "train.learning_rate": 1.0,
+    "train.weight_decay": 0.0,
+    "train.clip": 1.0,
+    "evaluate.episodes": 2,
+    "evaluate.every": 0,
+    "checkpoint.every": 1,
+    "checkpoint.keep": 1,
+    "log.every": 1,
+    "log.tensorboard": False,
+}
+
+
+class Program:
+    """A learner, and its functions, jitted and mapped over seeds.
+
+    Attributes:
+      learner: of the config, but for the fields of `INPUTS`.
+      init: (seed, knobs) -> state.
+      evaluate: (params, seed, split, index, knobs, on=) -> metrics.
+    """
+
+    def __init__(self, config: ConfigDict):
+        self.learner: Learner = build.make_learner(config)
+        seeds = Seeds(config)
+        self.init = jax.jit(seeds.map(self.learner.init, True, False))
+
+        def evaluate(params, seed, split, index, knobs, on):
+            own = partial(self.learner.evaluate, on=on)
+            mapped = seeds.map(own, True, True, False, False, False)
+            return mapped(params, seed, split, index, knobs)
+
+        self.evaluate = jax.jit(evaluate, static_argnames="on")
+        mapped = seeds.map(self.learner.train_step, True, True, False)
+        self._train_step = jax.jit(mapped, donate_argnums=0)
+        self._compiled: Any = None
+
+    def compiled_step(self, *arguments: Any) -> Any:
+        """The training step (state, seed, knobs) -> (state, metrics), for arguments like these."""
+        if self._compiled is None:
+            self._compiled = self._train_step.lower(*arguments).compile()
+        return self._compiled
+
+
+def program_for(config: ConfigDict) -> Program:
+    """The program of a config: the last one that was asked for, if it serves."""
+    return _program(shape_of(config))
+
+
+def shape_of(config: ConfigDict) -> str:
+    """What configs share that one program serves."""
+    shared = config.copy_and_resolve_references()
+    shared.update_from_flattened_dict(INPUTS)
+    return shared.to_json(sort_keys=True)
+
+
+@functools.lru_cache(maxsize=1)
+def _program(key: str) -> Program:
+    jax.clear_caches()  # the one before is not asked for again, and holds on to memory
+    return Program(ConfigDict(json.loads(key)))

@@ -1,0 +1,106 @@
+"""Points of a sweep, dealt out to workers until each is complete or has failed too often."""
+
+import collections
+import math
+import pathlib
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from experiments.executors import Executor, Job
+from experiments.interrupts import Interrupts
+from experiments.points import InterruptedRunError, Point
+from experiments.program import shape_of
+
+POLL_SECONDS = 0.2
+
+
+class Batch(NamedTuple):
+    """What one worker does."""
+
+    points: list[Point]
+    log: pathlib.Path
+
+
+def in_batches(points: Sequence[Point], slots: int) -> list[list[Point]]:
+    """Points that share a compiled program together, in batches small enough to fill all slots."""
+    shapes: dict[str, list[Point]] = collections.defaultdict(list)
+    for point in points:
+        shapes[shape_of(point.config())].append(point)
+    most = max(1, math.ceil(len(points) / slots))
+    return [own[i : i + most] for own in shapes.values() for i in range(0, len(own), most)]
+
+
+class Schedule:
+    """Runs points by an executor.
+
+    Args:
+      executor: where. command: of a worker that runs points with these identities in turn.
+      logs: folder of the workers' output. retries: how often a point is tried again.
+    """
+
+    def __init__(
+        self,
+        executor: Executor,
+        command: Callable[[Sequence[str]], list[str]],
+        logs: pathlib.Path,
+        retries: int,
+    ):
+        self._executor, self._command, self._retries = executor, command, retries
+        self._logs = logs
+        logs.mkdir(parents=True, exist_ok=True)
+        self._tries: dict[str, int] = collections.Counter()
+        self._started = 0
+        self.failed: list[Point] = []
+
+    def run(self, points: Sequence[Point], done: Callable[[Point], None]) -> None:
+        """Calls `done` for every point that becomes complete; the rest is in `failed`.
+
+        Raises:
+          InterruptedRunError: by a signal, once all workers have saved and ended.
+        """
+        queue = collections.deque(in_batches(points, self._executor.slots))
+        running: list[tuple[Job, Batch]] = []
+        with Interrupts() as interrupts:
+            while queue or running:
+                if interrupts.asked():
+                    _stop_all([job for job, _ in running])
+                    raise InterruptedRunError(interrupts.exit_code)
+                while queue and len(running) < self._executor.slots:
+                    running.append(self._start(queue.popleft()))
+                time.sleep(POLL_SECONDS)
+                for job, batch in list(running):
+                    code = job.poll()
+                    if code is not None:
+                        running.remove((job, batch))
+                        queue.extend(self._settle(batch, code, done))
+
+    def _start(self, points: list[Point]) -> tuple[Job, Batch]:
+        self._started += 1
+        batch = Batch(points, self._logs / f"worker-{self._started}.log")
+        names = ", ".join(point.name for point in points)
+        print(f"started: {names} (output: {batch.log})", flush=True)
+        command = self._command([point.identity for point in points])
+        return self._executor.start(command, batch.log), batch
+
+    def _settle(self, batch: Batch, code: int, done: Callable[[Point], None]) -> list[list[Point]]:
+        """Notes what came of a batch; what is to be tried again, point by point."""
+        again = []
+        for point in batch.points:
+            if point.complete:
+                done(point)
+                continue
+            self._tries[point.identity] += 1
+            if self._tries[point.identity] <= self._retries:
+                print(f"again: {point.name} (exit code {code}: {batch.log})", flush=True)
+                again.append([point])
+            else:
+                self.failed.append(point)
+        return again
+
+
+def _stop_all(jobs: Sequence[Job]) -> None:
+    for job in jobs:
+        job.stop()
+    while any(job.poll() is None for job in jobs):
+        time.sleep(POLL_SECONDS)
