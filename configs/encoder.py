@@ -19,7 +19,7 @@ def _omniglot(config: config_dict.ConfigDict) -> None:
     config.task.shots = 1
     config.task.queries = 3
     config.train.batch = 2
-    config.train.steps = 6000
+    config.train.steps = 3000
 
 
 def _cifar_fs(config: config_dict.ConfigDict) -> None:
@@ -30,7 +30,7 @@ def _cifar_fs(config: config_dict.ConfigDict) -> None:
     config.task.crop = 4
     config.task.jitter = 0.2
     config.train.batch = 2
-    config.train.steps = 10000
+    config.train.steps = 6000
 
 
 DATASETS = {"omniglot": _omniglot, "cifar_fs": _cifar_fs}

@@ -8,7 +8,8 @@ A sweep is a function of the config file or of `configs/sweeps.py`; every --swee
 by the values of a field. Every point is checked before anything starts. A point has a folder of its
 own in DIR, named by its fields and by the hash of its resolved config: started again, the sweep
 finishes what is unfinished and repeats nothing. A point that fails is tried again --retries times,
-and is then listed at the end; the exit code is 1. All results are in DIR/results.csv.
+and is then listed at the end; the exit code is 1. DIR/results.csv has a row per point,
+DIR/seeds.csv one per point and seed.
 """
 
 import pathlib
@@ -31,7 +32,7 @@ from experiments.points import (
     say_failed,
 )
 from experiments.schedule import Schedule
-from experiments.tables import mean_row, write_csv
+from experiments.tables import mean_row, seed_rows, write_csv
 from experiments.validate import ConfigError, validate
 from plasticity.registry import lookup
 
@@ -143,7 +144,11 @@ def _sweep(wanted: list[Point]) -> int:
 
     def done(point: Point) -> None:
         complete.add(point.identity)
-        write_csv(table, [mean_row(p) for p in wanted if p.identity in complete])
+        there = [p for p in wanted if p.identity in complete]
+        write_csv(table, [mean_row(p) for p in there])
+        write_csv(
+            folder / "seeds.csv", [row for p in there for row in seed_rows(p.result(), p.chosen)]
+        )
         print(f"complete: {len(complete)} of {len(wanted)}: {point.name}", flush=True)
 
     unfinished = [point for point in wanted if point.identity not in complete]

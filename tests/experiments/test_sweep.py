@@ -104,7 +104,8 @@ def test_a_killed_worker_costs_no_point(tmp_path):
     assert process.returncode == 0, out
     assert out.count("again: ") == 1
     assert "2 of 2 points complete" in out
-    assert [row["seed"] for row in read(tmp_path / "results.csv")] == ["0", "1"]
+    for table in ("results.csv", "seeds.csv"):
+        assert [row["seed"] for row in read(tmp_path / table)] == ["0", "1"]
 
 
 def wait_for_worker(parent, folder):
