@@ -51,6 +51,10 @@ def get_config(model: str = "transformer") -> config_dict.ConfigDict:
     config.train.weight_decay = 1e-4  # of slow weights only
     config.train.clip = 5.0  # global norm of the outer gradient
 
+    config.mesh = config_dict.ConfigDict()
+    config.mesh.data = 0  # devices that share a batch; -1: all; 0: as many as divide it evenly
+    config.mesh.model = 1  # devices that share each wide layer, in each of those shares
+
     config.evaluate = config_dict.ConfigDict()
     config.evaluate.episodes = 1024  # fixed by the seed; also the n of every interval reported
     config.evaluate.batch = 128

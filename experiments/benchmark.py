@@ -35,7 +35,7 @@ from experiments.validate import ConfigError, validate
 from experiments.workdir import device_name
 from plasticity.learner import Learner, Stream
 from plasticity.memory import ENGINES
-from plasticity.sharding import episode_mesh, replicate, split_over_devices
+from plasticity.sharding import Layout, placed, split_over_devices
 from plasticity.types import Array
 
 CONFIG = cli.define_config()
@@ -77,7 +77,7 @@ def measure(run: Callable[[], Any], repeats: int) -> list[float]:
 def device_rates() -> dict[str, float]:
     """What all devices together do at best: matrix products and copies in float32."""
     devices = len(jax.local_devices())
-    mesh = episode_mesh(devices)
+    mesh = Layout().mesh(devices)
     width = 2048
     spread = jax.NamedSharding(mesh, jax.P("episodes"))
     matrices = jax.device_put(jnp.ones((devices, width, width)), spread)
@@ -116,11 +116,11 @@ def _inner_programs(params: dict[str, Any]) -> Iterator[Any]:
 def benchmark(config: ConfigDict, rates: dict[str, float], repeats: int) -> dict[str, Any]:
     """One record."""
     learner = build.make_learner(config)
-    mesh = episode_mesh(learner.batch)
+    mesh = learner.layout.mesh(learner.batch)
     knobs = build.make_knobs(config, learner.task)
     seed = jnp.asarray(config.seed, jnp.int32)
     state = jax.jit(learner.init)(seed, knobs)
-    state, seed, knobs = replicate((state, seed, knobs), mesh)
+    state, seed, knobs = placed((state, seed, knobs), mesh)
 
     start = time.perf_counter()
     traced = jax.jit(learner.train_step).trace(state, seed, knobs)

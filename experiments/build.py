@@ -13,6 +13,7 @@ from plasticity.memory import ENGINES, choose, chunk_for
 from plasticity.model import BACKBONES, EncoderSettings
 from plasticity.network import Network
 from plasticity.rules import RULES, RuleSettings
+from plasticity.sharding import Layout
 from plasticity.tasks import TASKS
 from plasticity.types import LayerShape, Task
 
@@ -66,6 +67,11 @@ def choose_memory(config: ConfigDict, shapes: Iterable[LayerShape], steps: int) 
     return engine, chosen if chunk < 0 else chunk
 
 
+def make_layout(config: ConfigDict) -> Layout:
+    """How a run is spread over devices."""
+    return Layout(**config.mesh)
+
+
 def make_learner(config: ConfigDict) -> Learner:
     """The learner of a validated config."""
     task = make_task(config)
@@ -96,4 +102,5 @@ def make_learner(config: ConfigDict) -> Learner:
         warmup=config.train.warmup,
         schedule=config.train.schedule,
         microbatch=config.train.microbatch,
+        layout=make_layout(config),
     )

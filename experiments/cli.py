@@ -13,6 +13,8 @@ from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from experiments import processor
+from experiments.checkpoint import CheckpointError
+from experiments.hosts import PeerError
 from experiments.validate import ConfigError
 from experiments.workdir import WorkdirError
 from plasticity.checks import PlasticityError
@@ -21,7 +23,8 @@ from plasticity.registry import nearest
 
 USAGE_ERROR = 2  # the command or the config is wrong: nothing was started
 RUN_ERROR = 1  # the run itself failed
-USER_ERRORS = (ConfigError, WorkdirError, DataError)
+USER_ERRORS = (ConfigError, WorkdirError, DataError, PeerError)
+RUN_ERRORS = (PlasticityError, CheckpointError, OSError)
 
 
 def run(main: Callable[[], int | None]) -> None:
@@ -101,7 +104,7 @@ def _guard(main: Callable[[], int | None], argv: Sequence[str]) -> int:
         return main() or 0
     except USER_ERRORS as error:
         return _complain(error, USAGE_ERROR)
-    except PlasticityError as error:
+    except RUN_ERRORS as error:
         return _complain(error, RUN_ERROR)
     except KeyboardInterrupt:  # outside training, which handles it itself: nothing to save
         return 128 + signal.SIGINT

@@ -23,7 +23,7 @@ from plasticity.data import DATASETS, load
 from plasticity.data.store import splits
 from plasticity.model import EncoderSettings
 from plasticity.model.conv4 import Conv4
-from plasticity.sharding import episode_mesh, replicate, split_over_devices
+from plasticity.sharding import Layout, placed, split_over_devices
 from plasticity.tasks.augment import rotate, standardise
 
 WORKDIR = flags.DEFINE_string("workdir", None, "folder of the encoder's run")
@@ -61,7 +61,7 @@ def encode(config: ConfigDict, encoder: dict, images: np.ndarray, turns: int) ->
     """Features [classes, turns, per class, F] of images [classes, per class, H, W, channels]."""
     module = Conv4(EncoderSettings(**config.encoder))
     described = DATASETS[config.task.dataset]
-    mesh = episode_mesh(BATCH)
+    mesh = Layout().mesh(BATCH)
 
     def run(index: jax.Array, encoder: dict, images: jax.Array) -> jax.Array:
         kind, turn, row = jnp.unravel_index(index, (images.shape[0], turns, images.shape[1]))
@@ -69,7 +69,7 @@ def encode(config: ConfigDict, encoder: dict, images: np.ndarray, turns: int) ->
         return module.apply({"params": encoder}, standardise(pixels, described))
 
     whole = jax.jit(split_over_devices(run, mesh))
-    encoder, images_there = replicate((encoder, images), mesh)
+    encoder, images_there = placed((encoder, images), mesh)
     count = images.shape[0] * turns * images.shape[1]
     parts = []
     for first in range(0, count, BATCH):

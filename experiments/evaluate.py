@@ -19,7 +19,7 @@ from experiments.workdir import Workdir, WorkdirError, differences, write_json
 from plasticity.learner import Learner, Stream, TrainState
 from plasticity.network import Parameters
 from plasticity.rules import RULES
-from plasticity.sharding import episode_mesh, replicate
+from plasticity.sharding import placed
 
 Summary = dict[str, dict[str, float]]
 # May differ from the trained config: neither changes the shape of a trained parameter.
@@ -33,7 +33,8 @@ class Evaluator:
         self._seeds, self._config, self._task = seeds, config, program.learner.task
         self._metrics = program.evaluate
         self._static = RULES[config.rule.name]().static
-        self._mesh = episode_mesh(config.evaluate.batch)
+        self._mesh = program.learner.layout.mesh(config.evaluate.batch)
+        self._program = program
         self._episodes, self._batch = config.evaluate.episodes, config.evaluate.batch
 
     def __call__(
@@ -41,8 +42,8 @@ class Evaluator:
     ) -> list[tuple[Summary, Summary]] | None:
         """Each seed's summaries with plasticity on and off; None if `stop` turned true."""
         knobs = build.make_knobs(self._config, self._task, split)
-        arguments = (params, self._seeds.array, knobs)
-        params, seed, knobs = replicate(arguments, self._mesh)
+        params = jax.device_put(params, self._program.shardings(params, self._mesh))
+        seed, knobs = placed((self._seeds.array, knobs), self._mesh)
         summaries: list[list[Summary]] = []
         for on in (True, False):
             if summaries and self._static:  # there is nothing to switch off
@@ -152,7 +153,13 @@ def _report(config: ConfigDict, workdir: Workdir) -> tuple[dict[str, Any], str]:
 
 
 def trained_parameters(config: ConfigDict, workdir: Workdir) -> tuple[int, Parameters]:
-    """The newest checkpoint of a run: its step, and what was learned.
+    """The newest checkpoint of a run: its step, and what was learned."""
+    state = trained_state(config, workdir)
+    return int(np.max(state.step)), state.params
+
+
+def trained_state(config: ConfigDict, workdir: Workdir) -> TrainState:
+    """The newest checkpoint of a run, on the first device of this process.
 
     Raises:
       WorkdirError: there is none.
@@ -161,9 +168,10 @@ def trained_parameters(config: ConfigDict, workdir: Workdir) -> tuple[int, Param
     if checkpoints.latest() is None:
         raise WorkdirError(f"--workdir={workdir.path} holds no checkpoint yet")
     like = _shapes(build.make_learner(config), Seeds(config), config)
-    state, _ = checkpoints.restore(like)
+    here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    state, _ = checkpoints.restore(like, jax.tree.map(lambda _: here, like))
     checkpoints.close()
-    return int(np.max(state.step)), state.params
+    return state
 
 
 def _shapes(learner: Learner, seeds: Seeds, config: ConfigDict) -> TrainState:

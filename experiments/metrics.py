@@ -47,13 +47,19 @@ class MetricsLog:
     """metrics.jsonl, and TensorBoard if asked for."""
 
     def __init__(
-        self, path: pathlib.Path, first_step: int, seeds: Sequence[int], tensorboard: bool
+        self, path: pathlib.Path | None, first_step: int, seeds: Sequence[int], tensorboard: bool
     ):
         """Opens the log of a run of these seeds that goes on after `first_step` updates.
 
+        None: a process that is not to write logs; nothing is kept.
         What a killed process logged after its last checkpoint is dropped: those steps are run
         again and would stand there twice.
         """
+        self._seeds = [{"seed": seed} if len(seeds) > 1 else {} for seed in seeds]
+        self.has_validation, self._board = False, None
+        self._file: TextIO | None = None
+        if path is None:
+            return
         kept = []
         if path.exists():
             kept = [line for line in path.read_text().splitlines() if _up_to(line, first_step)]
@@ -62,7 +68,6 @@ class MetricsLog:
         temporary.replace(path)
         self.has_validation = any(_is_validation_of(line, first_step) for line in kept)
         self._file = path.open("a")
-        self._seeds = [{"seed": seed} if len(seeds) > 1 else {} for seed in seeds]
         self._board = _board(path.parent / "tensorboard", first_step) if tensorboard else None
 
     def write(self, step: int, **splits: Sequence[Mapping[str, float]]) -> None:
@@ -71,6 +76,8 @@ class MetricsLog:
         Of several seeds, each line names its own, "seed". What is not finite becomes null. Lines
         that belong together are written at once, so that a kill leaves all or none.
         """
+        if self._file is None:
+            return
         lines = []
         for split, seeds in splits.items():
             for seed, scalars in zip(self._seeds, seeds, strict=True):
@@ -85,7 +92,8 @@ class MetricsLog:
 
     def close(self) -> None:
         """Flushes."""
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
         if self._board:
             self._board.close()
 
@@ -127,10 +135,13 @@ class Progress:
 
     REDRAW_SECONDS = 0.2
 
-    def __init__(self, total: int, first_step: int, batch: int, metric: str, every: int):
+    def __init__(
+        self, total: int, first_step: int, batch: int, metric: str, every: int, quiet: bool = False
+    ):
         self._total, self._first, self._batch = total, first_step, batch
         self._metric, self._every = metric, every
         self._out: TextIO = sys.stdout
+        self._quiet = quiet
         self._live = self._out.isatty()
         self._drawn = time.monotonic()
         self._width = 0
@@ -143,7 +154,7 @@ class Progress:
         now = time.monotonic()
         last = step == self._total
         due = now - self._drawn >= self.REDRAW_SECONDS if self._live else step % self._every == 0
-        if not due and not last:
+        if self._quiet or not (due or last):
             return
         self._drawn = now
         rate = (step - self._first) / max(seconds, 1e-9)
@@ -161,6 +172,8 @@ class Progress:
 
     def say(self, text: str = "") -> None:
         """A line of its own; without text, only ends the line that is being redrawn."""
+        if self._quiet:
+            return
         self._out.write("\r" + " " * self._width + "\r" if self._live else "")
         self._out.write(f"{text}\n" if text else "")
         self._out.flush()

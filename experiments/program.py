@@ -10,11 +10,14 @@ from functools import partial
 from typing import Any
 
 import jax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
 from experiments import build
 from experiments.seeds import Seeds
-from plasticity.learner import Learner
+from plasticity.learner import Knobs, Learner, TrainState
+from plasticity.sharding import shardings
+from plasticity.types import Array
 
 # Fields that no compiled program depends on, and what stands for them in its key.
 INPUTS: dict[str, Any] = {
@@ -52,15 +55,26 @@ class Program:
             mapped = seeds.map(own, True, True, False, False, False)
             return mapped(params, seed, split, index, knobs)
 
-        self.evaluate = jax.jit(evaluate, static_argnames="on")
-        mapped = seeds.map(self.learner.train_step, True, True, False)
-        self._train_step = jax.jit(mapped, donate_argnums=0)
+        # Everywhere: what every process prints, and one of them writes.
+        mesh = self.learner.layout.mesh(config.evaluate.batch)
+        everywhere = NamedSharding(mesh, PartitionSpec())
+        self.evaluate = jax.jit(evaluate, static_argnames="on", out_shardings=everywhere)
+        self._train_step = seeds.map(self.learner.train_step, True, True, False)
+        knobs = build.make_knobs(config, self.learner.task)
+        self._split = self.learner.make_network(knobs).backbone.split
+        self._lead = int(len(seeds.numbers) > 1)
         self._compiled: Any = None
 
-    def compiled_step(self, *arguments: Any) -> Any:
+    def shardings(self, tree: Any, mesh: Mesh) -> Any:
+        """Where parameters, or all that is trained, lie on a mesh."""
+        return shardings(tree, mesh, self._split, self._lead)
+
+    def compiled_step(self, state: TrainState, seed: Array, knobs: Knobs) -> Any:
         """The training step (state, seed, knobs) -> (state, metrics), for arguments like these."""
         if self._compiled is None:
-            self._compiled = self._train_step.lower(*arguments).compile()
+            there = jax.tree.map(lambda a: a.sharding, state)
+            step = jax.jit(self._train_step, donate_argnums=0, out_shardings=(there, None))
+            self._compiled = step.lower(state, seed, knobs).compile()
         return self._compiled
 
 

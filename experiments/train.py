@@ -1,5 +1,6 @@
 """One training run, from config to result.json. Killed at any moment, it resumes bit for bit."""
 
+import contextlib
 import math
 from typing import Any
 
@@ -11,7 +12,7 @@ from experiments import build
 from experiments.checkpoint import Checkpoints
 from experiments.clock import Clock
 from experiments.evaluate import Evaluator, Summary, contrast, records_of
-from experiments.interrupts import Interrupts
+from experiments.hosts import SharedInterrupts, agreed, decided_by_primary, primary
 from experiments.metrics import MetricsLog, Progress, across_seeds, check_tensorboard
 from experiments.program import program_for
 from experiments.seeds import Seeds
@@ -22,7 +23,7 @@ from plasticity.checks import (
     first_nonfinite,
 )
 from plasticity.learner import Stream, TrainState
-from plasticity.sharding import episode_mesh, replicate
+from plasticity.sharding import placed
 
 
 def train(config: ConfigDict, path: str) -> int:
@@ -37,35 +38,46 @@ def train(config: ConfigDict, path: str) -> int:
     """
     check_tensorboard(config.log.tensorboard)
     workdir = Workdir(path)
-    with workdir.lock():
-        workdir.open(config)
-        if workdir.result.exists():
-            print(f"{workdir.path} is complete: see {workdir.result}. Nothing to do.")
+    with contextlib.ExitStack() as held:
+        if not decided_by_primary(lambda: _begin(held, workdir, config)):
             return 0
-        write_manifest(workdir, config, build.make_task(config).checksum)
-        with Interrupts() as interrupts:
+        with SharedInterrupts() as interrupts:
             return _Run(config, workdir, interrupts).run()
+
+
+def _begin(held: contextlib.ExitStack, workdir: Workdir, config: ConfigDict) -> bool:
+    """Makes the workdir the run's own, and says whether there is anything to do."""
+    held.enter_context(workdir.lock())
+    workdir.open(config)
+    if workdir.result.exists():
+        print(f"{workdir.path} is complete: see {workdir.result}. Nothing to do.")
+        return False
+    write_manifest(workdir, config, build.make_task(config).checksum)
+    return True
 
 
 class _Run:
     """The state of a run, and the loop."""
 
-    def __init__(self, config: ConfigDict, workdir: Workdir, interrupts: Interrupts):
+    def __init__(self, config: ConfigDict, workdir: Workdir, interrupts: SharedInterrupts):
         self.config, self.workdir, self.interrupts = config, workdir, interrupts
         self.program = program_for(config)
         self.learner = self.program.learner
-        self.mesh = episode_mesh(config.train.batch)
+        self.mesh = self.learner.layout.mesh(config.train.batch)
         knobs = build.make_knobs(config, self.learner.task)
         self.seeds = Seeds(config)
-        self.seed, self.knobs = replicate((self.seeds.array, knobs), self.mesh)
+        self.seed, self.knobs = placed((self.seeds.array, knobs), self.mesh)
         self.evaluator = Evaluator(self.program, self.seeds, config)
         self.checkpoints = Checkpoints(workdir.checkpoints, config.checkpoint.keep)
         self.clock = Clock()
-        self.state = replicate(self._initial_state(), self.mesh)
+        self.state = self._initial_state()
         # The host's count of updates; that of a state stalls when its loss is not finite.
         self.step = int(np.max(self.state.step))
         self.log = MetricsLog(
-            workdir.metrics, self.step, self.seeds.numbers, config.log.tensorboard
+            workdir.metrics if primary() else None,
+            self.step,
+            self.seeds.numbers,
+            config.log.tensorboard,
         )
         self.progress = Progress(
             config.train.steps,
@@ -73,6 +85,7 @@ class _Run:
             config.train.batch * config.train.num_seeds,
             self.learner.task.main_metric,
             config.log.every,
+            quiet=not primary(),
         )
 
     def run(self) -> int:
@@ -92,14 +105,16 @@ class _Run:
         if summaries is None:
             self.progress.say(f"saved at step {self.step}; the same command goes on from there")
             return self.interrupts.exit_code
-        self._write_result(summaries)
+        if primary():
+            self._write_result(summaries)
         return 0
 
     def _initial_state(self) -> TrainState:
-        init = self.program.init
+        like = jax.eval_shape(self.program.init, self.seed, self.knobs)
+        there = self.program.shardings(like, self.mesh)
         if self.checkpoints.latest() is None:
-            return init(self.seed, self.knobs)
-        state, clock = self.checkpoints.restore(jax.eval_shape(init, self.seed, self.knobs))
+            return jax.device_put(self.program.init(self.seed, self.knobs), there)
+        state, clock = self.checkpoints.restore(like, there)
         self.clock.resume(clock)
         return state
 
@@ -122,7 +137,8 @@ class _Run:
     def _loop(self, train_step: Any) -> bool:
         """True when all steps are done, False when a signal asked to stop."""
         pending: tuple[int, dict[str, jax.Array]] | None = None
-        if self.step > 0 and not self.log.has_validation:  # killed between saving and validating
+        if self.step > 0 and not agreed(self.log.has_validation):
+            # Killed between saving and validating.
             self._validate_if_due()
         with self.clock.training():
             while self.step < self.config.train.steps and not self.interrupts.asked():

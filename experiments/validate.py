@@ -66,6 +66,8 @@ CONDITIONS: dict[str, Condition] = {
     "train.warmup": NOT_NEGATIVE,
     "train.weight_decay": NOT_NEGATIVE,
     "train.clip": POSITIVE,
+    "mesh.data": ("-1, 0 or a number of devices", lambda v: v >= -1),
+    "mesh.model": POSITIVE,
     "evaluate.episodes": ("at least 2, for an interval", lambda v: v >= 2),
     "evaluate.batch": POSITIVE,
     "evaluate.every": NOT_NEGATIVE,
@@ -104,11 +106,34 @@ def validate(config: ConfigDict) -> None:
                 "that keeps an episode in one piece is 'factored'"
             )
         EncoderSettings(**config.encoder)
+        _check_mesh(config)
         _check_together(config, build.make_task(config))
     except ConfigError:
         raise
     except (ValueError, TypeError) as error:  # raised by the library, which names the field
         raise ConfigError(str(error)) from error
+
+
+def _check_mesh(config: ConfigDict) -> None:
+    """Devices must divide what they share."""
+    for field in ("train.batch", "evaluate.batch"):
+        try:
+            build.make_layout(config).mesh(_get(config, field))
+        except ValueError as error:
+            raise ConfigError(f"{field}={_get(config, field)}: {error}") from error
+    parts = config.mesh.model
+    for name in ("width", "feed_forward"):
+        size = config.model.get(name)
+        if parts > 1 and size is None:
+            raise ConfigError(
+                f"mesh.model={parts} must be 1 for model.name={config.model.name!r}, whose layers "
+                "are not shared by devices"
+            )
+        if size is not None and size % parts:
+            near = max(size // parts, 1) * parts
+            raise ConfigError(
+                f"model.{name}={size} cannot be shared by mesh.model={parts} devices: {near} can"
+            )
 
 
 def _check_together(config: ConfigDict, task: Task) -> None:

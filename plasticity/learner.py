@@ -17,7 +17,7 @@ from plasticity.network import Network, Parameters, Trace, init_parameters
 from plasticity.registry import lookup
 from plasticity.rules import none
 from plasticity.sharding import (
-    episode_mesh,
+    Layout,
     mean_over_devices,
     mean_over_parts,
     split_over_devices,
@@ -73,6 +73,7 @@ class Learner:
       microbatch: how many of them a device differentiates at once, at most; 0: all of its share.
       steps, warmup, schedule: linear warm-up to the learning rate over `warmup` steps, then
         "constant", or "cosine" down to zero at `steps`.
+      layout: how a batch is spread over devices.
     """
 
     task: Task
@@ -82,6 +83,7 @@ class Learner:
     warmup: int
     schedule: str
     microbatch: int = 0
+    layout: Layout = dataclasses.field(default_factory=Layout)
 
     def init(self, seed: Array, knobs: Knobs) -> TrainState:
         """The state before the first step."""
@@ -112,7 +114,7 @@ class Learner:
 
         index = jnp.arange(self.batch)
         in_parts = mean_over_parts(gradient, self.microbatch)
-        shared = mean_over_devices(in_parts, episode_mesh(self.batch))
+        shared = mean_over_devices(in_parts, self.layout.mesh(self.batch))
         metrics, grads = shared(index, state.params, seed, state.step, knobs)
         metrics["grad_norm"] = optax.tree.norm(grads)
         network = self.make_network(knobs)
@@ -129,7 +131,7 @@ class Learner:
             params, seed, knobs = args
             return self.loss(params, seed, jnp.zeros((), jnp.int32), index, knobs)[0]
 
-        shared = mean_over_devices(share, episode_mesh(self.batch))
+        shared = mean_over_devices(share, self.layout.mesh(self.batch))
         return shared(jnp.arange(self.batch), params, seed, knobs)
 
     def evaluate(
@@ -156,7 +158,7 @@ class Learner:
             metrics, trace = judge(network, self.task, params, episodes, None)
             return metrics | {"fast_norm": fast_norm(network, params, trace)}
 
-        split_up = split_over_devices(run, episode_mesh(len(index)))
+        split_up = split_over_devices(run, self.layout.mesh(len(index)))
         return split_up(index, params, seed, jnp.asarray(split), knobs)
 
     def episodes(

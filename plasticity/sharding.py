@@ -1,10 +1,16 @@
-"""Episodes spread over devices and time: parameters everywhere, each device a share of a batch.
+"""A run spread over devices: episodes over the axis `data`, wide layers over the axis `model`.
+
+Each device (or row of devices that share the layers) runs its share of a batch; gradients are
+averaged once a step. Within a row, XLA's partitioner splits what `Backbone.split` names: slow
+weights, coefficients of plasticity, and with them the fast weights. One process or many, one device
+or many: the same program.
 
 One device per core is also the fastest way to use a CPU: the operations of a small network are too
 short to be worth splitting between threads.
 """
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -13,19 +19,85 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from plasticity.types import Array, PyTree
 
-EPISODES = "episodes"  # the axis of the mesh
+DATA, MODEL = "data", "model"  # axes of the mesh
+AUTO, ALL = 0, -1
+
+# Which axes of the parameters of a layer lie along `model`, by the side that is split.
+_SPLIT = {
+    "outputs": {"kernel": 1, "bias": 0, "alpha": 0, "alpha_out": 0, "beta": 0},
+    "inputs": {"kernel": 0, "alpha": 1, "alpha_in": 0},
+}
 
 
-def episode_mesh(episodes: int) -> Mesh:
-    """A mesh of as many local devices as divide `episodes` evenly."""
-    devices = jax.local_devices()
-    count = max(n for n in range(1, len(devices) + 1) if episodes % n == 0)
-    return Mesh(np.asarray(devices[:count]), (EPISODES,), axis_types=(AxisType.Auto,))
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """How many devices share the episodes of a batch, and how many share each layer.
+
+    data: a number; -1: all there are; 0: as many as divide the batch evenly.
+    model: devices per row; they share the layers that `Backbone.split` names.
+    """
+
+    data: int = AUTO
+    model: int = 1
+
+    def mesh(self, episodes: int) -> Mesh:
+        """The mesh for a batch of so many episodes.
+
+        Raises:
+          ValueError: there are not so many devices, or they do not divide the batch; the message
+            names what would do.
+        """
+        devices = jax.devices()
+        rows = len(devices) // self.model
+        data = self.data
+        if data == ALL or (data == AUTO and jax.process_count() > 1):
+            data = rows
+        elif data == AUTO:
+            data = max([n for n in range(1, rows + 1) if episodes % n == 0], default=0)
+        if not 0 < data * self.model <= len(devices):
+            raise ValueError(
+                f"mesh.data={self.data} times mesh.model={self.model} must be at most "
+                f"{len(devices)}, the devices there are"
+            )
+        if episodes % data:
+            below = episodes // data * data
+            near = [size for size in (below, below + data) if size]
+            raise ValueError(
+                f"a batch of {episodes} episodes cannot be shared by mesh.data={data} devices: "
+                f"the nearest that can are {' and '.join(map(str, near))}"
+            )
+        grid = np.asarray(devices[: data * self.model]).reshape(data, self.model)
+        return Mesh(grid, (DATA, MODEL), axis_types=(AxisType.Auto, AxisType.Auto))
 
 
-def replicate(tree: PyTree, mesh: Mesh) -> PyTree:
-    """A copy of the arrays on every device of the mesh."""
-    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
+def placed(
+    tree: PyTree, mesh: Mesh, split: Mapping[str, str] | None = None, lead: int = 0
+) -> PyTree:
+    """The arrays on the devices of the mesh: everywhere, but for layers that are split.
+
+    Args:
+      tree: parameters, or anything that holds them, such as the state of an optimizer.
+      mesh: of a `Layout`.
+      split: {layer: "outputs" or "inputs"}, see `Backbone.split`; None: nothing is split.
+      lead: leading axes that stand before those of a parameter, such as seeds.
+    """
+    return jax.device_put(tree, shardings(tree, mesh, split or {}, lead))
+
+
+def shardings(tree: PyTree, mesh: Mesh, split: Mapping[str, str], lead: int = 0) -> PyTree:
+    """The sharding of every array of a tree; see `placed`."""
+
+    def of(path: tuple, leaf: Array) -> NamedSharding:
+        *parts, name = (str(getattr(k, "key", getattr(k, "name", k))) for k in path)
+        where = "/".join(parts)
+        for layer, side in split.items():
+            axis = lead + _SPLIT[side].get(name, jnp.ndim(leaf))
+            # Coefficients that one value serves have no such axis.
+            if f"/{where}".endswith(f"/{layer}") and axis < jnp.ndim(leaf):
+                return NamedSharding(mesh, PartitionSpec(*[None] * axis, MODEL))
+        return NamedSharding(mesh, PartitionSpec())
+
+    return jax.tree_util.tree_map_with_path(of, tree)
 
 
 def mean_over_devices(function: Callable[..., PyTree], mesh: Mesh) -> Callable[..., PyTree]:
@@ -33,11 +105,14 @@ def mean_over_devices(function: Callable[..., PyTree], mesh: Mesh) -> Callable[.
 
     Args:
       function: its results are means over its share of the batch.
-      mesh: from `episode_mesh`.
+      mesh: of a `Layout`.
     """
 
+    if mesh.shape[DATA] == 1:
+        return function  # a mean of one, which XLA's partitioner does not take beside `model`
+
     def share(index: Array, *args: PyTree) -> PyTree:
-        return jax.lax.pmean(function(index, *args), EPISODES)
+        return jax.lax.pmean(function(index, *args), DATA)
 
     return _shard(share, mesh, PartitionSpec())
 
@@ -69,13 +144,21 @@ def mean_over_parts(function: Callable[..., PyTree], most: int) -> Callable[...,
 
 def split_over_devices(function: Callable[..., PyTree], mesh: Mesh) -> Callable[..., PyTree]:
     """function(index [B], *args) with the index and the results, leading axis B, split evenly."""
-    return _shard(function, mesh, PartitionSpec(EPISODES))
+    return function if mesh.shape[DATA] == 1 else _shard(function, mesh, PartitionSpec(DATA))
 
 
 def _shard(function: Callable, mesh: Mesh, out: PartitionSpec) -> Callable:
     def run(index: Array, *args: PyTree) -> PyTree:
-        specs = (PartitionSpec(EPISODES), *(PartitionSpec() for _ in args))
-        mapped = jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=out, check_vma=False)
+        specs = (PartitionSpec(DATA), *(PartitionSpec() for _ in args))
+        mapped = jax.shard_map(
+            function,
+            mesh=mesh,
+            in_specs=specs,
+            out_specs=out,
+            # `model` is the partitioner's affair, where there is anything to share.
+            axis_names={DATA} if mesh.shape[MODEL] > 1 else {DATA, MODEL},
+            check_vma=False,
+        )
         return mapped(index, *args)
 
     return run

@@ -8,6 +8,7 @@ Axis letters, used in every docstring of the project:
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -167,6 +168,8 @@ class Backbone(NamedTuple):
       no dropout.
     blank(P, dtype) -> a segment of P entries that hold nothing.
     window: how many past steps `forward` looks at; 0: all; -1: none.
+    split: {layer: side} of wide layers that devices may share: by their "outputs", or by their
+      "inputs", whose results are then summed over devices. Layers are named by their paths.
     """
 
     init: Callable[[Key], PyTree]
@@ -178,6 +181,7 @@ class Backbone(NamedTuple):
     ]
     blank: Callable[[int, DType], PyTree]
     window: int
+    split: Mapping[str, str] = MappingProxyType({})
 
 
 class Sight(NamedTuple):

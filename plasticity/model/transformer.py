@@ -240,4 +240,11 @@ def transformer(
         forward,
         blank,
         settings.attention_window,
+        _split(settings.layers),
     )
+
+
+def _split(layers: int) -> dict[str, str]:
+    """Feed-forward layers by their units: fc1 writes and fc2 reads its share of them alone."""
+    halves = {f"block_{i}/fc1": "outputs" for i in range(layers)}
+    return halves | {f"block_{i}/fc2": "inputs" for i in range(layers)} | {"head/columns": "inputs"}

@@ -56,20 +56,15 @@ def read(path):
 def final_state(workdir):
     """All arrays of the newest checkpoint."""
     import jax
-    import jax.numpy as jnp
     from ml_collections import ConfigDict
 
-    from experiments import build
-    from experiments.checkpoint import Checkpoints
+    from experiments.evaluate import trained_state
+    from experiments.workdir import Workdir
 
     config = ConfigDict(read(workdir / "config.json"))
-    learner = build.make_learner(config)
-    knobs = build.make_knobs(config, learner.task)
-    like = jax.eval_shape(learner.init, jnp.int32(config.seed), knobs)
-    checkpoints = Checkpoints(workdir / "checkpoints", 2)
-    state, _ = checkpoints.restore(like)
-    checkpoints.close()
-    return [np.asarray(leaf) for leaf in jax.tree.leaves(state)]
+    return [
+        np.asarray(leaf) for leaf in jax.tree.leaves(trained_state(config, Workdir(str(workdir))))
+    ]
 
 
 @pytest.fixture(scope="module")

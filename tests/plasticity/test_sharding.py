@@ -1,12 +1,23 @@
 """Spread over devices, a batch gives what it gives on one."""
 
 import dataclasses
+import os
+import re
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
+from jax.sharding import PartitionSpec
 
-from plasticity.sharding import episode_mesh, mean_over_devices, mean_over_parts, split_over_devices
+from plasticity.sharding import (
+    Layout,
+    mean_over_devices,
+    mean_over_parts,
+    placed,
+    shardings,
+    split_over_devices,
+)
 
 
 def test_two_devices_give_the_gradient_and_the_metrics_of_one(program_with_devices):
@@ -18,7 +29,7 @@ def check_two_devices():
     from tests.plasticity.test_learner import SEED, make
 
     learner, knobs, state = make()
-    assert episode_mesh(learner.batch).size == 2
+    assert Layout().mesh(learner.batch).size == 2
     after, metrics = jax.jit(learner.train_step)(state, SEED, knobs)
     grad = jax.value_and_grad(learner.loss, has_aux=True)
     index = jnp.arange(learner.batch)
@@ -29,12 +40,84 @@ def check_two_devices():
     assert int(after.step) == 1
     tested = learner.evaluate(state.params, SEED, Stream.TEST, jnp.arange(6), knobs, True)
     alone = learner.evaluate(state.params, SEED, Stream.TEST, jnp.arange(5), knobs, True)
-    assert episode_mesh(5).size == 1
+    assert Layout().mesh(5).size == 1
     np.testing.assert_allclose(tested["loss"][:5], alone["loss"], rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "case", ["hebbian, factored", "gradient, chunked", "hebbian, dense", "none, dense"]
+)
+def test_shared_layers_compute_what_whole_ones_do(program_with_devices, case, monkeypatch):
+    monkeypatch.setenv("CASE", case)
+    program_with_devices(4, "tests.plasticity.test_sharding", "check_shared_layers")
+
+
+def check_shared_layers():
+    """One device, two by two, one by four: the same loss, gradient and update; what is sent."""
+    from tests.plasticity.test_learner import SEED, make
+
+    rule, engine = os.environ["CASE"].split(", ")
+    model = {"width": 16, "feed_forward": 40, "heads": 2}
+    memory = {"engine": engine, "chunk": 2}
+    learner, knobs, state = make(rule, model=model, memory=memory)
+    split = learner.make_network(knobs).backbone.split
+    found = []
+    for layout in (Layout(1, 1), Layout(2, 2), Layout(1, 4)):
+        mesh = layout.mesh(learner.batch)
+        there = jax.device_put(state, shardings(state, mesh, split))
+        step = jax.jit(dataclasses.replace(learner, layout=layout).train_step)
+        compiled = step.lower(there, *placed((SEED, knobs), mesh)).compile()
+        after, metrics = compiled(there, *placed((SEED, knobs), mesh))
+        found.append((metrics, jax.device_get(after.params)))
+        kernel = after.params.slow["params"]["block_0"]["fc1"]["kernel"]
+        assert kernel.sharding.shard_shape(kernel.shape) == (16, 40 // layout.model)
+        check_traffic(compiled.as_text(), layout)
+    for metrics, params in found[1:]:
+        for name in ("loss", "grad_norm", "grad_alpha", "write_norm"):
+            np.testing.assert_allclose(metrics[name], found[0][0][name], rtol=1e-5, atol=1e-7)
+        first = found[0][1].plasticity, found[0][1].slow["params"]["block_0"]["fc2"]
+        again = params.plasticity, params.slow["params"]["block_0"]["fc2"]
+        for a, b in zip(*map(jax.tree.leaves, (first, again)), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+def check_traffic(program, layout):
+    """Sums over devices; of what lies along the shared side of a layer, vectors at most.
+
+    Fast weights are [B, 40, 16], or histories [B, T, 40].
+    """
+    sums = re.findall(r"all-reduce(?:-start)?\(", program)
+    assert bool(sums) == (layout != Layout(1, 1))
+    gathered = re.findall(r"= \w+\[([\d,]*)\]\S* (?:all-gather|all-to-all)(?:-start)?\(", program)
+    for shape in gathered:
+        axes = [size for size in shape.split(",") if size != "1"]
+        assert "40" not in axes or len(axes) <= 2, f"[{shape}] is gathered"
+
+
+def test_meshes():
+    """Without devices that fit: an error that names those that would."""
+    with pytest.raises(ValueError, match=r"mesh.data=999 .* must be at most"):
+        Layout(999).mesh(999)
+    assert Layout().mesh(1).size == 1
+    split = {"a/fc1": "outputs", "a/fc2": "inputs"}
+    tree = {
+        "mu": {"a": {"fc1": {"kernel": jnp.ones((3, 4)), "bias": jnp.ones(4)}}},
+        "s": {"a/fc2": {"alpha": jnp.ones((3, 4)), "alpha_out": jnp.ones(()), "beta": jnp.ones(3)}},
+        "b": {"fc1": {"kernel": jnp.ones((3, 4))}},
+    }
+    found = shardings(tree, Layout().mesh(1), split)
+    assert found["mu"]["a"]["fc1"]["kernel"].spec == PartitionSpec(None, "model")
+    assert found["mu"]["a"]["fc1"]["bias"].spec == PartitionSpec("model")
+    assert found["s"]["a/fc2"]["alpha"].spec == PartitionSpec(None, "model")
+    for other in ("alpha_out", "beta"):
+        assert found["s"]["a/fc2"][other].spec == PartitionSpec()
+    assert found["b"]["fc1"]["kernel"].spec == PartitionSpec()
+    seeds = shardings({"a": {"fc1": {"bias": jnp.ones((2, 4))}}}, Layout().mesh(1), split, lead=1)
+    assert seeds["a"]["fc1"]["bias"].spec == PartitionSpec(None, "model")
+
+
 def test_index_and_results_are_split_and_averaged():
-    mesh = episode_mesh(4)
+    mesh = Layout().mesh(4)
     index = jnp.arange(4.0)
     np.testing.assert_array_equal(
         split_over_devices(lambda i, k: k * i, mesh)(index, 2.0), 2 * index

@@ -1,0 +1,174 @@
+"""Several processes as one run: same results, one stop, and none left behind."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from tests.conftest import QUICK, ROOT
+from tests.experiments.test_launch import TINY, final_state
+
+RUN = [
+    "--config=configs/copying.py:hebbian",
+    *TINY,
+    "--config.train.batch=8",
+    "--config.train.steps=12",
+    "--config.evaluate.episodes=16",
+    "--config.evaluate.batch=8",
+    "--config.evaluate.every=0",
+    "--config.checkpoint.every=4",
+    "--config.log.every=1",
+]
+ENDLESS = ["--config.train.steps=100000", "--config.checkpoint.every=100"]
+
+
+def start(workdir, devices, *flags):
+    """One process with so many CPU devices."""
+    environment = dict(os.environ)
+    environment["XLA_FLAGS"] = f"{QUICK} --xla_force_host_platform_device_count={devices}"
+    command = [sys.executable, "-m", "experiments.launch", *RUN, f"--workdir={workdir}", *flags]
+    return subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def start_two(workdir, *flags):
+    """Two processes with two devices each."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    shared = ["--multihost", f"--coordinator={address}", "--process_count=2"]
+    return [start(workdir, 2, *shared, f"--process_index={i}", *flags) for i in range(2)]
+
+
+def finish(*processes, code=0):
+    for process in processes:
+        out, _ = process.communicate(timeout=300)
+        assert process.returncode == code, out
+    return out
+
+
+def learned(workdir):
+    """All arrays but the keys' biases: their gradient is zero, and Adam follows its rounding."""
+    width = 8
+    return [
+        np.delete(array, slice(width, 2 * width)) if array.shape == (3 * width,) else array
+        for array in final_state(workdir)
+    ]
+
+
+def losses(workdir):
+    rows = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
+    return {row["step"]: row["loss"] for row in rows if row["split"] == "train"}
+
+
+def wait_for_checkpoint(workdir, processes):
+    deadline = time.monotonic() + 120
+    while not any(workdir.glob("checkpoints/[0-9]*")):
+        assert time.monotonic() < deadline, "nothing was saved"
+        for process in processes:
+            assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def two(tmp_path):
+    """Starts two processes, which do not outlive the test."""
+    started = []
+
+    def run(*flags):
+        started.extend(start_two(tmp_path / "run", *flags))
+        return started
+
+    yield run
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """The run on one device."""
+    workdir = tmp_path_factory.mktemp("multihost") / "alone"
+    finish(start(workdir, 1))
+    return workdir
+
+
+@pytest.mark.parametrize(
+    "mesh", [[], ["--config.mesh.data=2", "--config.mesh.model=2"]], ids=["data", "model"]
+)
+def test_two_processes_come_to_what_one_device_comes_to(alone, two, tmp_path, mesh):
+    finish(*two(*mesh))
+    expected, found = losses(alone), losses(tmp_path / "run")
+    assert expected.keys() == found.keys()
+    np.testing.assert_allclose(list(found.values()), list(expected.values()), rtol=1e-5)
+    for a, b in zip(learned(alone), learned(tmp_path / "run"), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    reference = json.loads((alone / "result.json").read_text())
+    assert result["metrics"]["loss"]["mean"] == pytest.approx(
+        reference["metrics"]["loss"]["mean"], rel=1e-5
+    )
+
+
+def test_sigterm_to_one_saves_on_all_and_one_device_goes_on(two, tmp_path):
+    """And the run that went on elsewhere is the run that was never stopped."""
+    workdir = tmp_path / "run"
+    processes = two(*ENDLESS)
+    wait_for_checkpoint(workdir, processes)
+    processes[1].send_signal(signal.SIGTERM)
+    out = finish(*processes, code=128 + signal.SIGTERM)
+    assert "Traceback" not in out
+    saved = max(int(path.name) for path in workdir.glob("checkpoints/[0-9]*"))
+    process = start(workdir, 1, *ENDLESS)
+    deadline = time.monotonic() + 120
+    while max(losses(workdir), default=0) < saved + 3:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    finish(process, code=128 + signal.SIGTERM)
+    steps = sorted(losses(workdir))
+    assert steps == list(range(1, steps[-1] + 1))  # none missing, none twice
+
+
+def test_a_killed_peer_ends_the_others(two, tmp_path):
+    workdir = tmp_path / "run"
+    processes = two(*ENDLESS, "--heartbeat_timeout_seconds=5")
+    wait_for_checkpoint(workdir, processes)
+    processes[1].kill()
+    begun = time.monotonic()
+    processes[0].communicate(timeout=120)
+    assert processes[0].returncode != 0
+    assert time.monotonic() - begun < 90
+
+
+def test_flags_of_several_processes_are_checked(program, tmp_path):
+    code, _, err = program(
+        "launch", *RUN, f"--workdir={tmp_path}", "--multihost", "--process_index=1"
+    )
+    assert code == 2
+    assert "--coordinator, --process_count and --process_index are given together" in err
+
+
+def test_batches_that_devices_cannot_share(program, tmp_path):
+    flags = [*RUN, f"--workdir={tmp_path / 'run'}"]
+    for wrong, message in (
+        (["--config.mesh.data=999"], "mesh.data=999 times mesh.model=1 must be at most"),
+        (["--config.mesh.data=2", "--config.train.batch=5"], "the nearest that can are 4 and 6"),
+        (["--config.mesh.model=2", "--config.model.feed_forward=7"], "model.feed_forward=7 cannot"),
+    ):
+        code, _, err = program("launch", *flags, *wrong)
+        assert code == 2
+        assert message in err
+        assert not (tmp_path / "run").exists()
