@@ -5,6 +5,8 @@ import jax.numpy as jnp
 
 from plasticity.types import Array, PyTree
 
+EMPTY = -1  # the position of a slot of the past that holds nothing
+
 
 def length(stack: PyTree) -> int:
     """The size of the leading axis."""

@@ -9,9 +9,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from plasticity.model.plastic_dense import PlasticDense
+from plasticity.steps import EMPTY
 from plasticity.types import Activity, Array, DType, FastRead
-
-EMPTY = -1  # position of a slot that holds nothing
 
 
 class KeyValue(NamedTuple):

@@ -26,7 +26,7 @@ from plasticity.model.head import Head
 from plasticity.model.linear import uniform
 from plasticity.model.parts import first_inputs, initialized, plastic_parts
 from plasticity.model.plastic_dense import PlasticDense, activated
-from plasticity.steps import join, length, no_fast_weights
+from plasticity.steps import EMPTY, join, length, no_fast_weights
 from plasticity.types import (
     Activity,
     Array,
@@ -42,7 +42,6 @@ from plasticity.types import (
 )
 
 PARTS = ("input", "recurrent", "head")
-EMPTY = -1  # position of a slot that holds nothing
 
 
 @dataclasses.dataclass(frozen=True)
