@@ -2,7 +2,7 @@ r"""The paper's tables as published, or its questions asked properly: one comman
 
 python -m experiments.reproduce --preset=paper --workdir=DIR
 python -m experiments.reproduce --preset=full --workdir=DIR [--tasks=copying,regression] \
-    [--budget=smoke|standard] [--features=omniglot:FILE.npz,cifar_fs:FILE.npz]
+    [--budget=smoke|standard] [--features=omniglot:FILE.npz,cifar_fs:FILE.npz] [--workers=2]
 
 The studies stand in `configs/studies.py`, the claims in `configs/claims.py`. Every run has a folder
 DIR/STUDY/POINT. Started again, the command finishes what is unfinished, repeats nothing, and comes
@@ -14,27 +14,30 @@ to the same tables. DIR then holds
 """
 
 import pathlib
-from collections.abc import Mapping
-from typing import Any
+import sys
+from collections.abc import Callable, Mapping, Sequence
 
 from absl import flags
 
 from configs.claims import CLAIMS
 from configs.studies import BUDGETS, PRESETS, Study
 from experiments import cli
-from experiments.analysis import analysis_of
+from experiments.campaign import Campaign, points_of, run_here
 from experiments.compare import judge_claims, published_table, within
-from experiments.evaluate import evaluated_elsewhere
-from experiments.points import InterruptedRunError, Point, run_all, say_failed
-from experiments.tables import Row, seed_rows, write_csv
-from experiments.validate import ConfigError
-from experiments.workdir import Workdir, describe_launch, write_json
+from experiments.executors import make_executor
+from experiments.points import InterruptedRunError, Point, say_failed
+from experiments.schedule import Schedule
+from experiments.tables import Row, write_csv
+from experiments.validate import ConfigError, validate
+from experiments.workdir import write_json
 from plasticity.data import DATASETS, DataError, load
 
 PRESET = flags.DEFINE_enum("preset", None, list(PRESETS), "as published, or in full")
 WORKDIR = flags.DEFINE_string("workdir", None, "folder of all runs; made if it is not there")
 TASKS = flags.DEFINE_list("tasks", [], "only these; default: all")
 BUDGET = flags.DEFINE_enum("budget", "standard", list(BUDGETS), "how much training")
+WORKERS = flags.DEFINE_integer("workers", 1, "processes; 1: this one; 0: one per accelerator", 0)
+ONLY = flags.DEFINE_list("only", [], "of a worker: the points with these hashes, in this process")
 FEATURES = flags.DEFINE_list("features", [], "DATASET:FILE of experiments.encode, for preset full")
 
 
@@ -83,92 +86,70 @@ def missing(study: Study, features: Mapping[str, str]) -> str:
     return ""
 
 
-def points_of(
-    folder: pathlib.Path, name: str, study: Study, settings: Mapping[str, Any]
-) -> list[Point]:
-    """The runs of a study, under settings that all of them share."""
-    file, _, given = study.config.partition(":")
-    fixed = dict(study.fixed) | dict(settings)
-    return [Point(file, given, chosen, fixed, folder / name) for chosen in study.points]
-
-
-def rows_of(name: str, study: Study, point: Point, fields: list[str]) -> list[Row]:
-    """A finished run, and what its nets do elsewhere: a row per seed."""
-    rows = []
-    workdir = Workdir(str(point.workdir))
-    results: list[tuple[Mapping[str, Any], dict]] = [({}, point.result())]
-    for overrides in study.elsewhere:
-        results.append((overrides, evaluated_elsewhere(workdir, overrides)))
-    for overrides, result in results:
-        config = point.config()
-        config.update_from_flattened_dict(overrides)
-        labels = {"study": name, "task": study.task}
-        labels |= {field: value for field in fields if (value := config_field(config, field)) != ()}
-        rows += seed_rows(result, labels)
-    if study.analysed and point.config().rule.name != "none":
-        # The first rows are those of the nets as they were trained.
-        for row, record in zip(rows, analysis_of(workdir)["seeds"], strict=False):
-            row |= record["metrics"]
-    return rows
-
-
-def config_field(config: Any, field: str) -> Any:
-    """The value of a dotted field; () if the config has no such field."""
-    for part in field.split("."):
-        if part not in config:
-            return ()
-        config = config[part]
-    return config
+def campaign_of_flags() -> tuple[Campaign, dict[str, str]]:
+    """What the flags ask for, and what of it cannot be run here: {study: why}."""
+    features = features_given(FEATURES.value)
+    studies = chosen_studies(PRESETS[PRESET.value](), TASKS.value)
+    skipped = {name: why for name, s in studies.items() if (why := missing(s, features))}
+    folder, points = pathlib.Path(WORKDIR.value), []
+    for name, study in studies.items():
+        settings = dict(BUDGETS[BUDGET.value][PRESET.value])
+        if study.frozen and name not in skipped:
+            settings["task.features"] = features[study.dataset]
+        if name not in skipped:
+            points += points_of(folder, name, study, settings)
+    return Campaign(folder, studies, points), skipped
 
 
 def main() -> int:
     """Runs what can be run, and writes the tables."""
     cli.require(preset=PRESET.value, workdir=WORKDIR.value)
-    features = features_given(FEATURES.value)
-    studies = chosen_studies(PRESETS[PRESET.value](), TASKS.value)
-    skipped = {name: why for name, s in studies.items() if (why := missing(s, features))}
-    for name, why in skipped.items():
-        print(f"skipped: {name}: {why}", flush=True)
-    settings = {
-        name: BUDGETS[BUDGET.value][PRESET.value]
-        | ({"task.features": features[study.dataset]} if study.frozen else {})
-        for name, study in studies.items()
-        if name not in skipped
-    }
-    about = {"preset": PRESET.value, "budget": BUDGET.value, "skipped": skipped}
-    return run(pathlib.Path(WORKDIR.value), studies, settings, about)
-
-
-def run(
-    folder: pathlib.Path,
-    studies: Mapping[str, Study],
-    settings: Mapping[str, Mapping[str, Any]],
-    about: Mapping[str, Any],
-) -> int:
-    """Runs the points of studies in turn; results are written after each of them.
-
-    Args:
-      folder: of everything.
-      studies: by name. settings: {study to run: fields that all its runs share}.
-      about: stands in results.json; `preset` says which tables are written.
-    """
-    fields = sorted({f for s in studies.values() for p in (*s.points, *s.elsewhere) for f in p})
-    runs = [
-        p for name, own in settings.items() for p in points_of(folder, name, studies[name], own)
-    ]
-    failed: list[Point] = []
-    rows: list[Row] = []
+    campaign, skipped = campaign_of_flags()
     try:
-        for point in run_all(runs, failed):
-            name = point.folder.name
-            rows += rows_of(name, studies[name], point, fields)
-            names = [f"{other.folder.name}/{other.name}" for other in failed]
-            report = {"rows": rows, "failed": names, "launch": describe_launch()}
-            write_json(folder / "results.json", dict(about) | report)
+        if ONLY.value:
+            return work(campaign)
+        for name, why in skipped.items():
+            print(f"skipped: {name}: {why}", flush=True)
+        for point in campaign.points:
+            validate(point.config())
+        campaign.folder.mkdir(parents=True, exist_ok=True)
+        about = {"preset": PRESET.value, "budget": BUDGET.value, "skipped": skipped}
+        rows, failed = campaign.run(run_here if WORKERS.value == 1 else on_workers, about)
     except InterruptedRunError as stop:
         return stop.code
-    TABLES[about["preset"]](folder, rows)
+    TABLES[PRESET.value](campaign.folder, rows)
     return say_failed(failed)
+
+
+def work(campaign: Campaign) -> int:
+    """A worker: some points in turn, in this process."""
+    own = [point for point in campaign.points if point.identity in ONLY.value]
+    return say_failed(run_here(own, campaign.rows))
+
+
+def on_workers(points: Sequence[Point], done: Callable[[Point], None]) -> list[Point]:
+    """A runner: processes side by side."""
+    folder = pathlib.Path(WORKDIR.value)
+    executor = make_executor("local", WORKERS.value, folder, [])
+    # Once more at most: what diverges does so again.
+    schedule = Schedule(executor, _worker_command, folder / "logs", retries=1)
+    schedule.run(points, done)
+    return schedule.failed
+
+
+def _worker_command(identities: Sequence[str]) -> list[str]:
+    """The command of a worker that runs some points."""
+    return [
+        sys.executable,
+        "-m",
+        "experiments.reproduce",
+        f"--preset={PRESET.value}",
+        f"--workdir={WORKDIR.value}",
+        f"--tasks={','.join(TASKS.value)}",
+        f"--budget={BUDGET.value}",
+        f"--features={','.join(FEATURES.value)}",
+        f"--only={','.join(identities)}",
+    ]
 
 
 def write_published(folder: pathlib.Path, rows: list[Row]) -> None:

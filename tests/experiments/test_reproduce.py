@@ -7,6 +7,7 @@ import pytest
 from configs.algebra import over
 from configs.studies import PRESETS, Study
 from experiments import reproduce
+from experiments.campaign import Campaign, points_of, run_here
 from experiments.validate import ConfigError
 from plasticity.registry import lookup
 
@@ -35,35 +36,29 @@ STUDY = Study(
 )
 
 
-@pytest.fixture
-def told(monkeypatch):
-    """What is left of the tables: rows, as `run` hands them over."""
-    found = []
-    monkeypatch.setitem(reproduce.TABLES, "full", lambda folder, rows: found.append(rows))
-    return found
-
-
-def test_a_study_is_resumed_and_repeats_nothing(told, tmp_path, capsys, monkeypatch):
+def test_a_study_is_resumed_and_repeats_nothing(tmp_path, capsys):
     def run():
-        studies = {"small": STUDY}
-        return reproduce.run(tmp_path, studies, {"small": TINY}, {"preset": "full"})
+        points = points_of(tmp_path, "small", STUDY, TINY)
+        rows, failed = Campaign(tmp_path, {"small": STUDY}, points).run(run_here, {"preset": "x"})
+        assert not failed
+        return rows
 
-    assert run() == 0
-    (rows,) = told
+    rows = run()
     # Two rules, two seeds, as trained and elsewhere.
     assert [(r["rule.name"], r["task.delay"], r["seed"]) for r in rows] == [
         (rule, delay, seed) for rule in ("none", "hebbian") for delay in (1, 3) for seed in (0, 1)
     ]
     assert all({"recall_accuracy", "recall_accuracy_off"} <= row.keys() for row in rows)
-    before = json.loads((tmp_path / "results.json").read_text())
-    assert before["rows"] == rows
-    capsys.readouterr()
-    times = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*ation-*.json")}
-    assert len(times) == 2
-    assert run() == 0
-    assert capsys.readouterr().out.count("Nothing to do") == 2
-    assert told[1] == rows
+    results = tmp_path / "results.json"
+    assert json.loads(results.read_text())["rows"] == rows
+    assert capsys.readouterr().out.count("result: ") == 2
+    written = [path for path in tmp_path.rglob("*.json") if path != results]
+    times = {path: path.stat().st_mtime_ns for path in written}
+    results.unlink()
+    assert run() == rows
+    assert "---" not in capsys.readouterr().out  # nothing was started
     assert {path: path.stat().st_mtime_ns for path in times} == times
+    assert json.loads(results.read_text())["rows"] == rows
 
 
 def test_what_is_missing_is_said_with_the_command(monkeypatch, tmp_path):
