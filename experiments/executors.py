@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from experiments.validate import ConfigError
 
-FAILED = 1  # exit code of what did not end by itself
+LOST = -1  # exit code of a worker that did not end by itself
 
 
 class Job(Protocol):
@@ -113,7 +113,7 @@ class _Submitted:
         try:
             return self._job.result()
         except Exception:  # submitit tells of a job that died by its own exceptions
-            return FAILED
+            return LOST
 
     def stop(self) -> None:
         self._job.cancel()
@@ -148,7 +148,7 @@ class _Task:
         try:
             return self._ray.get(self._reference)
         except self._ray.exceptions.RayError:  # its worker died
-            return FAILED
+            return LOST
 
     def stop(self) -> None:
         self._ray.cancel(self._reference)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from experiments.cli import RUN_ERROR
 from experiments.executors import Executor, Job
 from experiments.interrupts import Interrupts
 from experiments.points import InterruptedRunError, Point
@@ -84,19 +85,24 @@ class Schedule:
         return self._executor.start(command, batch.log), batch
 
     def _settle(self, batch: Batch, code: int, done: Callable[[Point], None]) -> list[list[Point]]:
-        """Notes what came of a batch; what is to be tried again, point by point."""
-        again = []
+        """Notes what came of a batch; what is to be started again, in batches."""
         for point in batch.points:
             if point.complete:
                 done(point)
-                continue
-            self._tries[point.identity] += 1
-            if self._tries[point.identity] <= self._retries:
-                print(f"again: {point.name} (exit code {code}: {batch.log})", flush=True)
-                again.append([point])
-            else:
-                self.failed.append(point)
-        return again
+        left = [point for point in batch.points if not point.complete]
+        # A worker that is lost was at the first of them; the others have not had their turn.
+        tried = left if code == RUN_ERROR else left[:1]
+        again = [[point] for point in tried if self._may_try_again(point, code, batch.log)]
+        waiting = left[len(tried) :]
+        return [*again, waiting] if waiting else again
+
+    def _may_try_again(self, point: Point, code: int, log: pathlib.Path) -> bool:
+        self._tries[point.identity] += 1
+        if self._tries[point.identity] > self._retries:
+            self.failed.append(point)
+            return False
+        print(f"again: {point.name} (exit code {code}: {log})", flush=True)
+        return True
 
 
 def _stop_all(jobs: Sequence[Job]) -> None:

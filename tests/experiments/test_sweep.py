@@ -173,6 +173,8 @@ class Script:
         for point in self.points:
             if point.identity in command:
                 outcome = self.outcomes[point.chosen["seed"]].pop(0)
+                if outcome == "killed":
+                    return Done(-9)
                 code = max(code, not outcome)
                 if outcome:
                     point.workdir.mkdir(parents=True)
@@ -206,6 +208,16 @@ def test_what_fails_is_tried_again_alone_and_then_given_up(tmp_path):
     assert [point.chosen["seed"] for point in schedule.failed] == [2]
     assert outcomes == [[], [], [], []]
     assert sorted(map(len, executor.started)) == [1, 1, 1, 2, 2]
+
+
+def test_a_lost_worker_costs_a_try_only_where_it_was(tmp_path):
+    """The points after it go on together."""
+    points = make_points(tmp_path, 6)
+    outcomes = [[True], ["killed", True], [True], [True], [True], [True]]
+    executor, done = Script(points, outcomes), []
+    Schedule(executor, list, tmp_path / "logs", retries=1).run(points, done.append)
+    assert len(done) == 6
+    assert sorted(map(len, executor.started)) == [1, 1, 3, 3]
 
 
 def test_points_of_one_shape_go_together(tmp_path):

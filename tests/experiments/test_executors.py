@@ -1,0 +1,93 @@
+"""Executors start workers where they say, and come to the same results."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from experiments.executors import accelerators, make_executor
+from experiments.validate import ConfigError
+from tests.conftest import ROOT
+from tests.experiments.test_sweep import TINY, read
+
+EXECUTORS = {
+    "local": ["--workers=2"],
+    "slurm": ["--workers=2", "--executor_options=cluster=local"],
+    "ray": ["--workers=2", "--executor_options=cpus=1"],
+}
+
+
+def test_accelerators_are_those_that_are_visible(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
+    assert accelerators() == ["2", "5"]
+    for nothing in ("", "-1"):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", nothing)
+        assert accelerators() == []
+
+
+def test_workers_share_what_is_there(monkeypatch, tmp_path):
+    """One accelerator each; a slot is free again once its worker has ended."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,7")
+    executor = make_executor("local", 0, tmp_path, [])
+    assert executor.slots == 2
+    show = [sys.executable, "-c", "import os; print(os.environ['CUDA_VISIBLE_DEVICES'])"]
+    wait([executor.start(show, tmp_path / f"{i}.log") for i in range(2)])
+    told = [(tmp_path / f"{i}.log").read_text().strip() for i in range(2)]
+    assert sorted(told) == ["3", "7"]
+    wait([executor.start(show, tmp_path / "again.log")])
+
+
+def wait(jobs):
+    deadline = time.monotonic() + 60
+    while any(job.poll() is None for job in jobs):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert not any(job.poll() for job in jobs)
+
+
+def test_options_are_checked(tmp_path):
+    with pytest.raises(ConfigError, match=r"\['cpus'\] are none of 'local'"):
+        make_executor("local", 1, tmp_path, ["cpus=3"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", EXECUTORS)
+def test_24_points_survive_killed_workers(name, tmp_path):
+    """Workers are killed twice, and all points come to what they come to undisturbed."""
+    pytest.importorskip({"slurm": "submitit"}.get(name, "ray" if name == "ray" else "sys"))
+    calm, stormy = tmp_path / "calm", tmp_path / "stormy"
+    sweep = ["-m", "experiments.sweep", *TINY, "--sweep_over=config.seed=0:24"]
+    sweep += ["--config.rule.name=none", "--config.train.steps=60"]
+    subprocess.run(
+        [sys.executable, *sweep, f"--workdir={calm}"], cwd=ROOT, check=True, capture_output=True
+    )
+    command = [sys.executable, "-u", *sweep, f"--workdir={stormy}", f"--executor={name}"]
+    process = subprocess.Popen(
+        [*command, *EXECUTORS[name]], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    for complete in (2, 8):
+        deadline = time.monotonic() + 300
+        while len(list(stormy.glob("*/result.json"))) < complete:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        kill_a_worker(stormy)
+    out, _ = process.communicate(timeout=600)
+    assert process.returncode == 0, out
+    assert "24 of 24 points complete" in out
+    results = [read(folder / "results.csv") for folder in (calm, stormy)]
+    assert len(results[0]) == 24
+    assert results[0] == results[1]
+    logs = "".join(path.read_text() for path in (stormy / "logs").iterdir())
+    finished = re.findall(r"result: (\S+)", logs)
+    assert len(finished) == len(set(finished)) == 24  # none twice
+
+
+def kill_a_worker(folder):
+    listed = subprocess.run(
+        ["pgrep", "-f", f"workdir={folder}.*--only="], capture_output=True, text=True, check=True
+    )
+    os.kill(int(listed.stdout.split()[0]), signal.SIGKILL)
