@@ -13,6 +13,8 @@ from typing import Any
 from ml_collections import config_dict
 
 from configs import copying, cue_reward, regression
+from configs.algebra import Point, over, product
+from configs.sweeps import rules
 from plasticity.registry import lookup
 
 RULE = {
@@ -71,6 +73,13 @@ TASKS: dict[str, tuple[Any, Mapping[str, Any]]] = {
         _REGRESSION | {"task.family": "mlp", "task.input_dim": 6, "task.hidden": 2},
     ),
 }
+
+
+def delays() -> list[Point]:
+    """For --config=configs/duan.py:copying/CELL/RULE: the delays of their figure, each rule."""
+    return product(over("task.delay", (0, 20, 40)), rules())
+
+
 # Units of a plastic cell; one without plasticity has half as many again.
 HIDDEN = {"rnn": 256, "lstm": 128}
 

@@ -4,6 +4,7 @@ import pytest
 
 from configs import copying, cue_reward, duan, paper, regression
 from configs.sweeps import SWEEPS
+from experiments.points import Point
 from experiments.validate import CONDITIONS, ConfigError, validate
 from plasticity.rules import RULES
 
@@ -48,6 +49,18 @@ def test_what_follows_the_colon_is_checked():
     ):
         with pytest.raises(ValueError, match=message):
             module.get_config(spec)
+
+
+def test_delays_are_of_duans_copying(tmp_path):
+    points = [
+        Point("configs/duan.py", "copying/rnn/none", chosen, {}, tmp_path)
+        for chosen in duan.delays()
+    ]
+    configs = [point.config() for point in points]
+    for config in configs:
+        validate(config)
+    told = {(config.model.name, config.task.delay, config.rule.name) for config in configs}
+    assert told == {("rnn", delay, rule) for delay in (0, 20, 40) for rule in RULES}
 
 
 @pytest.mark.parametrize("name", SWEEPS)
