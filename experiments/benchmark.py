@@ -35,7 +35,7 @@ from experiments.validate import ConfigError, validate
 from experiments.workdir import device_name
 from plasticity.learner import Learner, Stream
 from plasticity.memory import ENGINES
-from plasticity.sharding import Layout, placed, split_over_devices
+from plasticity.sharding import DATA, Layout, placed, split_over_devices
 from plasticity.types import Array
 
 CONFIG = cli.define_config()
@@ -79,7 +79,7 @@ def device_rates() -> dict[str, float]:
     devices = len(jax.local_devices())
     mesh = Layout().mesh(devices)
     width = 2048
-    spread = jax.NamedSharding(mesh, jax.P("episodes"))
+    spread = jax.NamedSharding(mesh, jax.P(DATA))
     matrices = jax.device_put(jnp.ones((devices, width, width)), spread)
     vectors = jax.device_put(jnp.ones((devices, 1 << 25)), spread)
     product = jax.jit(lambda m: jnp.einsum("dij,djk->dik", m, m))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import matplotlib as mpl
 import numpy as np
-import scipy.stats
+import scipy.special
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -44,7 +44,7 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
     if len(values) < 2:
         return mean, 0.0
     error = float(np.std(values, ddof=1)) / len(values) ** 0.5
-    return mean, float(scipy.stats.t.ppf(0.975, len(values) - 1)) * error
+    return mean, float(scipy.special.stdtrit(len(values) - 1, 0.975)) * error
 
 
 def words(metric: str) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
 import numpy as np
-import scipy.stats
+import scipy.special
 
 from experiments.validate import ConfigError
 
@@ -34,7 +34,7 @@ def across_seeds(summaries: Sequence[Mapping[str, dict[str, float]]]) -> dict[st
     if len(summaries) == 1:
         return dict(summaries[0])
     count = len(summaries)
-    quantile = float(scipy.stats.t.ppf(0.975, count - 1))
+    quantile = float(scipy.special.stdtrit(count - 1, 0.975))
     together = {}
     for name in summaries[0]:
         means = np.array([summary[name]["mean"] for summary in summaries])

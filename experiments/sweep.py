@@ -17,13 +17,13 @@ import sys
 from typing import Any
 
 from absl import flags
-from ml_collections import ConfigDict
 from ml_collections.config_flags import config_flags
 
 from configs.algebra import over, product
 from configs.sweeps import SWEEPS
 from experiments import cli
 from experiments.executors import EXECUTORS, make_executor
+from experiments.overrides import values_of
 from experiments.points import (
     InterruptedRunError,
     Point,
@@ -48,38 +48,6 @@ WORKERS = flags.DEFINE_integer("workers", 0, "workers at once; 0: what the execu
 OPTIONS = flags.DEFINE_list("executor_options", [], "NAME=VALUE of the executor")
 RETRIES = flags.DEFINE_integer("retries", 2, "how often a point that failed is tried again", 0)
 ONLY = flags.DEFINE_list("only", [], "of a worker: the points with these hashes, in this process")
-
-
-def values_of(given: str, config: ConfigDict) -> tuple[str, list[Any]]:
-    """The field and the values of a --sweep_over.
-
-    Raises:
-      ConfigError: it is not of the form config.FIELD=VALUES, or names no field of the config.
-    """
-    name, equals, told = given.partition("=")
-    field = name.removeprefix("config.")
-    if not equals or not told or field == name:
-        raise ConfigError(f"--sweep_over={given} must be config.FIELD=VALUE,VALUE or =FIRST:END")
-    default: Any = config
-    for part in field.split("."):
-        if not isinstance(default, ConfigDict) or part not in default:
-            raise ConfigError(f"--sweep_over={given}: {field!r} is not a setting of this config")
-        default = default[part]
-    first, colon, end = told.partition(":")
-    if colon:
-        return field, list(range(int(first), int(end)))
-    return field, [_parsed(value, default, given) for value in told.split(",")]
-
-
-def _parsed(text: str, default: Any, given: str) -> Any:
-    """A value, of the type of its default."""
-    if isinstance(default, bool):
-        return lookup({"True": True, "False": False}, text, f"--sweep_over={given}: value")
-    try:
-        return type(default)(text)
-    except ValueError as error:
-        kind = type(default).__name__
-        raise ConfigError(f"--sweep_over={given}: {text!r} must be of type {kind}") from error
 
 
 def points() -> list[Point]:

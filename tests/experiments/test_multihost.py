@@ -106,7 +106,13 @@ def alone(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "mesh", [[], ["--config.mesh.data=2", "--config.mesh.model=2"]], ids=["data", "model"]
+    "mesh",
+    [
+        pytest.param([], id="data"),
+        pytest.param(
+            ["--config.mesh.data=2", "--config.mesh.model=2"], id="model", marks=pytest.mark.slow
+        ),
+    ],
 )
 def test_two_processes_come_to_what_one_device_comes_to(alone, two, tmp_path, mesh):
     finish(*two(*mesh))
@@ -142,6 +148,7 @@ def test_sigterm_to_one_saves_on_all_and_one_device_goes_on(two, tmp_path):
     assert steps == list(range(1, steps[-1] + 1))  # none missing, none twice
 
 
+@pytest.mark.slow
 def test_a_killed_peer_ends_the_others(two, tmp_path):
     workdir = tmp_path / "run"
     processes = two(*ENDLESS, "--heartbeat_timeout_seconds=5")

@@ -15,9 +15,9 @@ from ml_collections import ConfigDict
 
 from configs.algebra import chain, over, product, seeds, zip_
 from configs.sweeps import architectures
+from experiments.overrides import values_of
 from experiments.points import InterruptedRunError, Point
 from experiments.schedule import Schedule, in_batches
-from experiments.sweep import values_of
 from experiments.validate import ConfigError
 from tests.conftest import ROOT
 

@@ -46,7 +46,14 @@ def check_two_devices():
 
 
 @pytest.mark.parametrize(
-    "case", ["hebbian, factored", "gradient, chunked", "hebbian, dense", "none, dense"]
+    "case",
+    [
+        "hebbian, factored",
+        *(
+            pytest.param(case, marks=pytest.mark.slow)
+            for case in ("gradient, chunked", "hebbian, dense", "none, dense")
+        ),
+    ],
 )
 def test_shared_layers_compute_what_whole_ones_do(program_with_devices, case, monkeypatch):
     monkeypatch.setenv("CASE", case)

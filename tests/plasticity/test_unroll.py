@@ -75,7 +75,7 @@ def answers(
     return total, seen, grads
 
 
-@pytest.mark.parametrize("precision", ["float32", "float64"])
+@pytest.mark.parametrize("precision", [pytest.param("float32", marks=pytest.mark.slow), "float64"])
 @settings(max_examples=4, deadline=None, derandomize=True)
 @given(
     engine=st.sampled_from(FAST),
