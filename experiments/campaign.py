@@ -62,8 +62,8 @@ class Campaign(NamedTuple):
 
     def rows(self, point: Point) -> list[Row]:
         """The rows of a finished point; evaluates and analyses what its study asks for."""
-        swept = (*self.studies.values(),)
-        fields = sorted({f for s in swept for p in (*s.points, *s.elsewhere) for f in p})
+        studies = self.studies.values()
+        fields = sorted({f for s in studies for p in (*s.points, *s.elsewhere) for f in p})
         name = point.folder.name
         return rows_of(name, self.studies[name], point, fields)
 
