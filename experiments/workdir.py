@@ -9,6 +9,7 @@ import contextlib
 import datetime
 import fcntl
 import importlib.metadata
+import inspect
 import json
 import os
 import pathlib
@@ -21,6 +22,9 @@ from typing import Any
 
 import jax
 from ml_collections import ConfigDict
+
+from configs import base
+from plasticity.tasks import TASKS
 
 TEMPORARY = ".tmp-"  # prefix of files that are not finished; may be left behind by a kill
 LOCK = ".lock"
@@ -73,10 +77,14 @@ class Workdir:
         write_json(self.config, config.to_dict())
 
     def load_config(self) -> dict[str, Any]:
-        """The config that the run was started with."""
+        """The config that the run was started with.
+
+        Settings that are newer than the run are filled in with their defaults, under which it
+        would have been the same.
+        """
         if not self.config.exists():
             raise WorkdirError(f"--workdir={self.path} holds no run: there is no config.json")
-        return json.loads(self.config.read_text())
+        return _completed(json.loads(self.config.read_text()))
 
     def _check_same(self, config: ConfigDict) -> None:
         stored = self.load_config()
@@ -105,6 +113,25 @@ class Workdir:
             except OSError as error:
                 raise WorkdirError(f"--workdir={self.path} cannot be locked: {error}") from error
             yield
+
+
+def _completed(stored: dict[str, Any]) -> dict[str, Any]:
+    """A stored config with what it lacks, or, if it is none of ours, as it is."""
+    try:
+        return _with_defaults(stored)
+    except (KeyError, TypeError, ValueError):
+        return stored
+
+
+def _with_defaults(stored: dict[str, Any]) -> dict[str, Any]:
+    defaults = base.get_config(stored["model"]["name"]).to_dict()
+    task = inspect.signature(TASKS[stored["task"]["name"]]).parameters
+    defaults["task"] = {name: p.default for name, p in task.items() if p.default is not p.empty}
+    whole = defaults | stored
+    for section, fields in defaults.items():
+        if isinstance(fields, dict):
+            whole[section] = fields | whole[section]
+    return whole
 
 
 def write_manifest(workdir: Workdir, config: ConfigDict, data_checksum: str | None) -> None:

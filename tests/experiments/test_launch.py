@@ -4,6 +4,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -163,6 +164,22 @@ def test_evaluate_mode_reads_the_run_and_writes_beside_it(finished, program):
     assert "evaluation-6-2.json" in out  # nothing is overwritten
     for name in ("evaluation-6.json", "evaluation-6-2.json"):
         (workdir / name).unlink()
+
+
+def test_a_run_that_is_older_than_a_setting_has_its_default(finished, program, tmp_path):
+    old = tmp_path / "old"
+    shutil.copytree(finished[0], old)
+    config = read(old / "config.json")
+    del config["mesh"], config["rule"]["modulated"], config["task"]["values"]
+    (old / "config.json").write_text(json.dumps(config))
+    code, out, err = program("launch", *arguments(old))
+    assert code == 0, err
+    assert "Nothing to do" in out
+    config["rule"]["alpha_scale"] = 0.5
+    (old / "config.json").write_text(json.dumps(config))
+    code, _, err = program("launch", *arguments(old))
+    assert code == 2
+    assert "rule.alpha_scale: there 0.5" in err
 
 
 def test_evaluate_mode_may_change_the_task_but_not_the_net(finished, program):
