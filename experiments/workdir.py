@@ -16,7 +16,6 @@ import pathlib
 import platform
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -198,11 +197,10 @@ def differences(a: Any, b: Any, prefix: str = "") -> list[tuple[str, Any, Any]]:
 
 def write_json(path: pathlib.Path, value: Any) -> None:
     """Writes a file that is either whole or not there, whatever happens."""
-    with tempfile.NamedTemporaryFile(
-        "w", dir=path.parent, prefix=f"{TEMPORARY}{path.name}-", delete=False
-    ) as file:
+    temporary = path.with_name(f"{TEMPORARY}{path.name}-{os.getpid()}")
+    with temporary.open("w") as file:
         json.dump(value, file, indent=2)
         file.write("\n")
         file.flush()
         os.fsync(file.fileno())
-    pathlib.Path(file.name).replace(path)
+    temporary.replace(path)
