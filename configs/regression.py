@@ -1,4 +1,15 @@
-"""Few-shot regression (Chaudhary 2025, arXiv 2510.21908)."""
+"""Few-shot regression (Chaudhary 2025, arXiv 2510.21908).
+
+  python -m experiments.sweep --config=configs/regression.py --sweep=attention --workers=2
+      --workdir=DIR   all of the table: 14 minutes on two CPU cores
+
+Query MSE on 1024 test episodes, seed 0. Who knows nothing is at 4.0, who writes one outer product
+at 1.254; the optimum is 0.
+
+                     none     hebbian (off)     gradient (off)
+  full attention     .045     .011 (.156)       .028 (.074)
+  attention closed   3.90     .055 (3.93)       .079 (3.92)
+"""
 
 from ml_collections import config_dict
 
