@@ -9,8 +9,8 @@ from experiments.tables import Row
 from experiments.validate import ConfigError
 from plasticity.rules import RULES
 
-# Fields in which runs may differ without being different experiments.
 WINDOWS = {0: "full attention", -1: "attention closed"}
+# Fields in which runs may differ without being different experiments.
 OF_NO_INTEREST = ("seed", "rule.name", "task.features", "model.name")
 
 

@@ -70,22 +70,20 @@ class Layout:
         return Mesh(grid, (DATA, MODEL), axis_types=(AxisType.Auto, AxisType.Auto))
 
 
-def placed(
-    tree: PyTree, mesh: Mesh, split: Mapping[str, str] | None = None, lead: int = 0
-) -> PyTree:
-    """The arrays on the devices of the mesh: everywhere, but for layers that are split.
+def placed(tree: PyTree, mesh: Mesh) -> PyTree:
+    """The arrays, each of them on every device of the mesh."""
+    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
+
+
+def shardings(tree: PyTree, mesh: Mesh, split: Mapping[str, str], lead: int = 0) -> PyTree:
+    """Where the arrays of a tree lie: on every device, but for layers that are split.
 
     Args:
       tree: parameters, or anything that holds them, such as the state of an optimizer.
       mesh: of a `Layout`.
-      split: {layer: "outputs" or "inputs"}, see `Backbone.split`; None: nothing is split.
+      split: {layer: "outputs" or "inputs"}, see `Backbone.split`.
       lead: leading axes that stand before those of a parameter, such as seeds.
     """
-    return jax.device_put(tree, shardings(tree, mesh, split or {}, lead))
-
-
-def shardings(tree: PyTree, mesh: Mesh, split: Mapping[str, str], lead: int = 0) -> PyTree:
-    """The sharding of every array of a tree; see `placed`."""
 
     def of(path: tuple, leaf: Array) -> NamedSharding:
         *parts, name = (str(getattr(k, "key", getattr(k, "name", k))) for k in path)
