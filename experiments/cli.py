@@ -7,6 +7,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from logging import CRITICAL, getLogger
 
 import jax
 from absl import app, flags, logging
@@ -32,6 +33,12 @@ def run(main: Callable[[], int | None]) -> None:
     processor.use_all_cores()
     processor.keep_freed_memory()
     logging.set_verbosity(logging.WARNING)  # Orbax reports every file at a lower level
+    # Orbax logs every error with its traceback before it raises it, and leaves others of the same
+    # cause to the event loop: what is raised is told, once.
+    logging.get_absl_logger().addFilter(
+        lambda record: not (record.exc_info and "orbax" in record.pathname)
+    )
+    getLogger("asyncio").setLevel(CRITICAL)
     if not jax.config.jax_compilation_cache_dir:
         jax.config.update("jax_compilation_cache_dir", str(cache_directory() / "compiled"))
     # The default leaves out what compiles within a second: there are many of those in a launch.

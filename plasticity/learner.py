@@ -18,6 +18,7 @@ from plasticity.registry import lookup
 from plasticity.rules import none
 from plasticity.sharding import (
     Layout,
+    laid_out,
     mean_over_devices,
     mean_over_parts,
     split_over_devices,
@@ -112,12 +113,13 @@ class Learner:
             (_, metrics), grads = grad(params, seed, step, index, knobs)
             return metrics, grads
 
-        index = jnp.arange(self.batch)
+        index, mesh = jnp.arange(self.batch), self.layout.mesh(self.batch)
         in_parts = mean_over_parts(gradient, self.microbatch)
-        shared = mean_over_devices(in_parts, self.layout.mesh(self.batch))
+        shared = mean_over_devices(in_parts, mesh)
         metrics, grads = shared(index, state.params, seed, state.step, knobs)
-        metrics["grad_norm"] = optax.tree.norm(grads)
         network = self.make_network(knobs)
+        grads = laid_out(grads, mesh, network.backbone.split)
+        metrics["grad_norm"] = optax.tree.norm(grads)
         metrics |= plasticity_gradients(network, grads, self.task.outputs)
         updates, optimizer = self._optimizer(knobs).update(grads, state.optimizer, state.params)
         updated = TrainState(state.step + 1, optax.apply_updates(state.params, updates), optimizer)

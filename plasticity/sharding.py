@@ -98,6 +98,17 @@ def shardings(tree: PyTree, mesh: Mesh, split: Mapping[str, str], lead: int = 0)
     return jax.tree_util.tree_map_with_path(of, tree)
 
 
+def laid_out(grads: PyTree, mesh: Mesh, split: Mapping[str, str]) -> PyTree:
+    """The gradient of the parameters, inside of a jitted step, laid out as they are.
+
+    Else the partitioner lets the devices of a row share the optimizer's work on whole layers, and
+    then gathers three arrays (parameter and both moments) where one, the gradient, will do.
+    """
+    if mesh.shape[MODEL] == 1:
+        return grads
+    return jax.lax.with_sharding_constraint(grads, shardings(grads, mesh, split))
+
+
 def mean_over_devices(function: Callable[..., PyTree], mesh: Mesh) -> Callable[..., PyTree]:
     """function(index [B / devices], *args) on every device's share of an index [B], averaged.
 

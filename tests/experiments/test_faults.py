@@ -111,6 +111,33 @@ def test_a_full_disk_stops_the_run_with_a_message(tmp_path):
     assert (tmp_path / "run" / "config.json").exists()
 
 
+@pytest.mark.slow
+def test_a_disk_that_is_full(program, tmp_path):
+    """A real one, of 2 MB: full after some checkpoints, of which the newest is whole."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    size = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)]
+    if subprocess.run(size, capture_output=True).returncode:
+        pytest.skip("mounting a small file system needs privileges that this user has not")
+    try:
+        flags = [*RUN, "--config.train.steps=200", "--config.checkpoint.keep=100"]
+        code, _, err = program("launch", *flags, f"--workdir={disk / 'run'}")
+        assert code == 1, err
+        assert "checkpoints cannot be saved" in err
+        assert "Traceback" not in err
+        kept = sorted(int(path.name) for path in disk.glob("run/checkpoints/[0-9]*[0-9]"))
+        assert kept
+        subprocess.run(["mount", "-o", "remount,size=100m", str(disk)], check=True)
+        code, _, err = program("launch", *flags, f"--workdir={disk / 'run'}")
+        assert code == 0, err
+        rows = map(json.loads, (disk / "run" / "metrics.jsonl").read_text().splitlines())
+        logged = [row["step"] for row in rows if row["split"] == "train"]
+        assert logged == list(range(20, 201, 20))
+        assert len(json.loads((disk / "run" / "manifest.json").read_text())["resumed"]) == 1
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
 def test_a_workdir_that_cannot_be_written(program, tmp_path):
     (tmp_path / "file").write_text("mine")
     code, _, err = program("launch", *RUN, f"--workdir={tmp_path / 'file' / 'run'}")

@@ -1,7 +1,9 @@
 """Several processes as one run: same results, one stop, and none left behind."""
 
+import itertools
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -11,6 +13,7 @@ import time
 import numpy as np
 import pytest
 
+from plasticity.memory import ENGINES
 from tests.conftest import QUICK, ROOT
 from tests.experiments.test_launch import TINY, final_state
 
@@ -97,35 +100,69 @@ def two(tmp_path):
         process.communicate()
 
 
-@pytest.fixture(scope="module")
-def alone(tmp_path_factory):
-    """The run on one device."""
-    workdir = tmp_path_factory.mktemp("multihost") / "alone"
-    finish(start(workdir, 1))
-    return workdir
+def same(workdir, other):
+    """Whether two runs logged the same losses and learned the same weights, but for rounding."""
+    expected, found = losses(workdir), losses(other)
+    assert expected.keys() == found.keys()
+    np.testing.assert_allclose(list(found.values()), list(expected.values()), rtol=1e-5)
+    for a, b in zip(learned(workdir), learned(other), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+ROWS, GRID = [], ["--config.mesh.data=2", "--config.mesh.model=2"]
+CASES = [
+    (rule, engine, mesh)
+    for rule, engine in itertools.product(("hebbian", "gradient", "none"), ENGINES)
+    for mesh in (ROWS, GRID)
+    # The slow weights of `none` are all that an engine would hold.
+    if rule != "none" or engine == "dense"
+]
 
 
 @pytest.mark.parametrize(
-    "mesh",
+    ("rule", "engine", "mesh"),
     [
-        pytest.param([], id="data"),
         pytest.param(
-            ["--config.mesh.data=2", "--config.mesh.model=2"], id="model", marks=pytest.mark.slow
-        ),
+            *case,
+            id=f"{case[0]}-{case[1]}-{'model' if case[2] else 'data'}",
+            marks=[pytest.mark.slow] * (case != ("hebbian", "factored", ROWS)),
+        )
+        for case in CASES
     ],
 )
-def test_two_processes_come_to_what_one_device_comes_to(alone, two, tmp_path, mesh):
-    finish(*two(*mesh))
-    expected, found = losses(alone), losses(tmp_path / "run")
-    assert expected.keys() == found.keys()
-    np.testing.assert_allclose(list(found.values()), list(expected.values()), rtol=1e-5)
-    for a, b in zip(learned(alone), learned(tmp_path / "run"), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+def test_two_processes_come_to_what_one_device_comes_to(two, tmp_path, rule, engine, mesh):
+    flags = [f"--config.rule.name={rule}", f"--config.memory.engine={engine}"]
+    flags += ["--config.memory.chunk=2"]
+    finish(*two(*flags, *mesh))
+    finish(start(tmp_path / "alone", 1, *flags))
+    same(tmp_path / "alone", tmp_path / "run")
     result = json.loads((tmp_path / "run" / "result.json").read_text())
-    reference = json.loads((alone / "result.json").read_text())
+    reference = json.loads((tmp_path / "alone" / "result.json").read_text())
     assert result["metrics"]["loss"]["mean"] == pytest.approx(
         reference["metrics"]["loss"]["mean"], rel=1e-5
     )
+
+
+@pytest.mark.slow
+def test_after_a_signal_any_number_of_devices_ends_as_if_nothing_had_been(two, tmp_path):
+    """Two processes with two devices each, stopped; then those, one device, or four."""
+    flags = ["--config.train.steps=40"]
+    finish(*start_two(tmp_path / "whole", *flags))
+    workdir = tmp_path / "run"
+    processes = two(*flags)
+    wait_for_checkpoint(workdir, processes)
+    processes[0].send_signal(signal.SIGTERM)
+    finish(*processes, code=128 + signal.SIGTERM)
+    assert max(losses(workdir)) < 40, "it had ended before the signal came"
+    for name in ("two", "one", "four"):
+        shutil.copytree(workdir, tmp_path / name)
+    finish(*start_two(tmp_path / "two", *flags))
+    finish(start(tmp_path / "one", 1, *flags))
+    finish(start(tmp_path / "four", 4, *flags))
+    for a, b in zip(final_state(tmp_path / "whole"), final_state(tmp_path / "two"), strict=True):
+        np.testing.assert_array_equal(a, b)
+    for name in ("one", "four"):
+        same(tmp_path / "whole", tmp_path / name)
 
 
 def test_sigterm_to_one_saves_on_all_and_one_device_goes_on(two, tmp_path):

@@ -10,13 +10,14 @@ import subprocess
 import sys
 import time
 
+import jax
 import pytest
 from ml_collections import ConfigDict
 
 from configs.algebra import chain, over, product, seeds, zip_
 from configs.sweeps import architectures
 from experiments.overrides import values_of
-from experiments.points import InterruptedRunError, Point
+from experiments.points import InterruptedRunError, Point, run_all
 from experiments.schedule import Schedule, in_batches
 from experiments.validate import ConfigError
 from tests.conftest import ROOT
@@ -119,6 +120,31 @@ def wait_for_worker(parent, folder):
             return int(listed.stdout.split()[0])
         time.sleep(0.02)
     raise AssertionError("no worker has saved anything")
+
+
+def test_rates_do_not_recompile(tmp_path):
+    """Points that differ in what enters as numbers share one compilation."""
+    fixed = dict(flag.removeprefix("--config.").split("=") for flag in TINY[1:])
+    engine = {"memory.engine": fixed.pop("memory.engine")}
+    fixed = engine | {field: int(value) for field, value in fixed.items()}
+    chosen = zip_(
+        over("train.learning_rate", [0.001, 0.01, 0.1]),
+        over("rule.eta0", [0.1, 0.2, 0.3]),
+        over("seed", [0, 1, 2]),
+    )
+    points = [Point("configs/regression.py", "hebbian", p, fixed, tmp_path) for p in chosen]
+    compiled = []
+
+    def count(event, _, **__):
+        compiled.append(event) if event.endswith("backend_compile_duration") else None
+
+    jax.monitoring.register_event_duration_secs_listener(count)
+    try:
+        counts = [len(compiled) for _ in run_all(points, [])]
+    finally:
+        jax.monitoring.unregister_event_duration_listener(count)
+    assert counts[0] > 0
+    assert counts == [counts[0]] * 3
 
 
 def test_every_point_is_checked_before_the_first_one_runs(program, tmp_path):

@@ -1,0 +1,20 @@
+"""A wide and deep plastic Transformer, for studies of scale on paper (experiments.scaling).
+
+6.4 billion slow weights; not meant to be trained on one machine.
+"""
+
+from ml_collections import config_dict
+
+from configs import copying
+
+
+def get_config(which: str = "hebbian") -> config_dict.ConfigDict:
+    """The config for a rule: --config=configs/large.py:RULE."""
+    config = copying.get_config(which)
+    config.task.delay = 117  # 128 steps
+    config.model.width = 4096
+    config.model.feed_forward = 16_384
+    config.model.heads = 32
+    config.model.layers = 32
+    config.memory.engine = "factored"
+    return config

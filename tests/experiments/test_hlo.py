@@ -1,0 +1,83 @@
+"""Work is counted as often as it is done, and what is sent by whom it is sent to."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from experiments.hlo import Work, work_of
+
+
+def compiled(function, *arguments):
+    return jax.jit(function).lower(*arguments).compile().as_text()
+
+
+def test_products_in_loops_count_as_often_as_they_run():
+    a = jnp.ones((24, 16))
+
+    def powers(a):
+        def once(left, _):
+            inner, _ = jax.lax.scan(lambda m, _: (jnp.tanh(m @ a.T @ a), None), left, length=3)
+            return inner, None
+
+        return jax.lax.scan(once, a, length=5)[0]
+
+    assert work_of(compiled(powers, a)).products == 5 * 3 * 2 * (2 * 24 * 24 * 16)
+
+
+def test_a_loop_of_unknown_length_is_refused():
+    text = compiled(lambda n: jax.lax.while_loop(lambda i: i * i < n, lambda i: i + 1, 0), 7)
+    with pytest.raises(ValueError, match="has no known length"):
+        work_of(text)
+    with pytest.raises(ValueError, match="no ENTRY"):
+        work_of("HloModule nothing")
+
+
+def test_what_is_sent(program_with_devices):
+    program_with_devices(4, "tests.experiments.test_hlo", "check_what_is_sent")
+
+
+def check_what_is_sent():
+    """A sum over two devices in a loop, a gathering of all four outside of it."""
+    mesh = jax.make_mesh((2, 2), ("data", "model"))
+    spec = jax.P("data", "model")
+
+    def share(x):
+        def once(x, _):
+            return jnp.tanh(jax.lax.psum(x, "model")), None
+
+        x, _ = jax.lax.scan(once, x, length=7)
+        return jax.lax.all_gather(x, ("data", "model"))
+
+    mapped = jax.shard_map(share, mesh=mesh, in_specs=spec, out_specs=jax.P(), check_vma=False)
+    x = jax.device_put(jnp.ones((6, 10)), jax.NamedSharding(mesh, spec))
+    sent = work_of(compiled(mapped, x)).sent
+    share_bytes = 3 * 5 * 4
+    near, all_ = ("all-reduce", 2, 2), ("all-gather", 4, 4)
+    assert sent == {near: 7 * share_bytes, all_: 4 * share_bytes}
+    far = jax.shard_map(
+        lambda x: jax.lax.psum(x, "data"), mesh=mesh, in_specs=spec, out_specs=jax.P(None, "model")
+    )
+    assert work_of(compiled(far, x)).sent == {("all-reduce", 2, 3): share_bytes}
+
+
+def test_sums():
+    a, b = Work(1.0, {("all-reduce", 2, 2): 3.0}), Work(2.0, {("all-gather", 2, 9): 5.0})
+    both = {("all-reduce", 2, 2): 6.0, ("all-gather", 2, 9): 10.0}
+    assert (a + b).times(2) == Work(6.0, both)
+
+
+@pytest.mark.parametrize(
+    ("written", "extent"),
+    [
+        ("replica_groups={{0,4},{1,5}}", (2, 5)),
+        ("replica_groups=[2,4]<=[8]", (4, 4)),
+        ("replica_groups=[4,2]<=[2,4]T(1,0)", (2, 5)),
+        ("replica_groups=mesh['a'=4,'b'=2], device_ids=([2,4]T(1,0)) {'a'}", (4, 4)),
+        ("replica_groups=mesh['a'=4,'b'=2], device_ids=([2,4]T(1,0)) {'b'}", (2, 5)),
+        ("replica_groups=mesh['a'=2,'b'=4] {'a','b'}", (8, 8)),
+        ("source_target_pairs={{0,1},{1,3}}", (2, 3)),
+    ],
+)
+def test_who_takes_part(written, extent):
+    text = f"ENTRY %main (x: f32[2]) -> f32[2] {{\n  %y = f32[2] all-reduce(%x), {written}, z=1\n}}"
+    assert work_of(text).sent == {("all-reduce", *extent): 8}

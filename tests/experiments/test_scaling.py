@@ -1,0 +1,53 @@
+"""Scaling on paper: linear in depth, honest about what does not fit."""
+
+import json
+
+import pytest
+
+from experiments.hlo import Work
+from experiments.scaling import CHIPS, Chip, Cost, meshes, seconds
+from experiments.validate import ConfigError
+
+
+def test_times_are_those_of_the_data_sheet():
+    chip = Chip(peak=100.0, memory=1.0, near=10.0, far=1.0)
+    sent = {("all-reduce", 4, 4): 40.0, ("all-gather", 4, 4): 40.0, ("all-reduce", 2, 5): 6.0}
+    times = seconds(Cost(0.0, 0.0, Work(50.0, sent)), chip, model=4)
+    assert times == {"products": 0.5, "near": (2 + 1) * 40 * 3 / 4 / 10, "far": 2 * 6 / 2 / 1}
+
+
+def test_meshes():
+    assert meshes(["1x8", "64x8"]) == [(1, 8), (64, 8)]
+    for wrong in ("8", "0x8", "ax8", "2x2x2"):
+        with pytest.raises(ConfigError, match="must be DATAxMODEL"):
+            meshes([wrong])
+
+
+@pytest.mark.slow
+def test_a_report(program, tmp_path):
+    out = tmp_path / "paper.json"
+    command = [
+        "scaling",
+        "--config=configs/large.py",
+        "--config.model.width=16",
+        "--config.model.feed_forward=32",
+        "--config.model.heads=2",
+        "--config.model.layers=8",
+        "--config.task.delay=2",
+        "--meshes=2x2,4x2",
+        "--share=2",
+        f"--out={out}",
+    ]
+    code, shown, err = program(*command)
+    assert code == 0, err
+    few, many = json.loads(out.read_text())
+    # Each device's own work does not depend on how many rows there are.
+    assert many["per_device"]["products"] == few["per_device"]["products"]
+    assert many["batch"] == 2 * few["batch"]
+    slow_weights = 8 * (4 * 16 * 16 + 2 * 16 * 32)
+    assert few["per_device"]["state_bytes"] > 3 * 4 * slow_weights / 2
+    assert few["chips"].keys() == CHIPS.keys()
+    assert "2 x 2 devices" in shown
+    code, _, err = program(*command)
+    assert code == 2
+    assert "nothing is overwritten" in err
