@@ -110,6 +110,7 @@ def _copying() -> dict[str, Study]:
             "depth, with and without the clip of the write",
             file,
             product(over("model.layers", [2, 4, 8]), over("rule.max_norm", [1.0, 0.0]), PLASTIC),
+            {"train.steps": 400},
         ),
     }
 
@@ -161,6 +162,10 @@ TINY = {
 }
 # What a budget sets in every run of a preset.
 BUDGETS: dict[str, dict[str, dict[str, Any]]] = {
-    "standard": {"paper": {"train.num_seeds": 3}, "full": {"train.num_seeds": 5}},
+    # Few episodes a step, since five seeds share each: an hour or two on two CPU cores.
+    "standard": {
+        "paper": {"train.num_seeds": 3},
+        "full": {"train.num_seeds": 5, "train.batch": 16, "evaluate.every": 0},
+    },
     "smoke": {"paper": TINY, "full": TINY},
 }
