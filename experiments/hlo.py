@@ -32,21 +32,24 @@ class Work:
     """What one device does in one execution.
 
     products: operations of matrix products.
+    moved: bytes that these read and write, as if nothing stayed near the arithmetic in between.
     sent: {(collective, devices that take part, how many numbers these devices span): bytes of
       its results}.
     """
 
     products: float = 0.0
+    moved: float = 0.0
     sent: Mapping[tuple[str, int, int], float] = dataclasses.field(default_factory=dict)
 
     def __add__(self, other: "Work") -> "Work":
         keys = self.sent.keys() | other.sent.keys()
         sent = {key: self.sent.get(key, 0) + other.sent.get(key, 0) for key in keys}
-        return Work(self.products + other.products, sent)
+        return Work(self.products + other.products, self.moved + other.moved, sent)
 
     def times(self, count: float) -> "Work":
         """The same so many times."""
-        return Work(self.products * count, {key: count * size for key, size in self.sent.items()})
+        sent = {key: count * size for key, size in self.sent.items()}
+        return Work(self.products * count, self.moved * count, sent)
 
 
 def work_of(text: str) -> Work:
@@ -95,7 +98,7 @@ def _line(line: str, shapes: dict[str, str], of) -> Work:
     name, shape, operation, rest = match.groups()
     shapes[name] = shape
     if operation == "dot":
-        return Work(_product(shape, rest, shapes))
+        return _product(shape, rest, shapes)
     if operation.removesuffix("-start") in COLLECTIVES:
         kind = operation.removesuffix("-start")
         return Work(sent={(kind, *_group(rest)): float(_bytes(shape))})
@@ -119,14 +122,13 @@ def _trips(rest: str, name: str) -> int:
     return int(known.group(1))
 
 
-def _product(shape: str, rest: str, shapes: Mapping[str, str]) -> float:
-    left = re.search(r"%([\w.-]+)", rest)
+def _product(shape: str, rest: str, shapes: Mapping[str, str]) -> Work:
+    left, right = (shapes[name] for name in re.findall(r"%([\w.-]+)", rest)[:2])
     contracted = re.search(r"lhs_contracting_dims=\{([\d,]*)\}", rest)
-    assert left, rest
     assert contracted, rest
-    operand = _sizes(shapes[left.group(1)])
-    inner = [operand[axis] for axis in _numbers(contracted.group(1))]
-    return 2.0 * math.prod(_sizes(shape)) * math.prod(inner)
+    inner = [_sizes(left)[axis] for axis in _numbers(contracted.group(1))]
+    moved = _bytes(left) + _bytes(right) + _bytes(shape)
+    return Work(2.0 * math.prod(_sizes(shape)) * math.prod(inner), float(moved))
 
 
 def _sizes(shape: str) -> list[int]:

@@ -47,7 +47,7 @@ class Program:
 
     def __init__(self, config: ConfigDict):
         self.learner: Learner = build.make_learner(config)
-        seeds = Seeds(config)
+        seeds = Seeds(config, in_turn=self.learner.task.image is not None)
         self.init = jax.jit(seeds.map(self.learner.init, True, False))
 
         def evaluate(params, seed, split, index, knobs, on):

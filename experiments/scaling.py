@@ -6,8 +6,9 @@ The step is compiled for DATAxMODEL pretended devices, from shapes alone: no arr
 compiled with one layer, with two and with three; each layer costs the same, which the third one
 checks, so that the cost of all `config.model.layers` follows. What is counted is what XLA's
 partitioner made: memory by XLA's own analysis, matrix products and bytes sent from the program,
-loops counted as they run. Times are lower bounds by the data sheets in `CHIPS`: products at the
-peak rate, what is sent at the full rate of the links, nothing hidden behind anything.
+loops counted as they run. Times are by the data sheets in `CHIPS`: products at the peak rate, or
+their operands and results through memory once for every product, whichever takes longer; what is
+sent at the full rate of the links; nothing hidden behind anything.
 """
 
 import dataclasses
@@ -35,13 +36,14 @@ TOLERANCE = 0.1  # between layers: XLA schedules temporary memory as it likes
 
 
 class Chip(NamedTuple):
-    """A data sheet: operations per second in bfloat16, bytes of memory, bytes per second sent.
+    """A data sheet: operations per second in bfloat16, bytes of memory, bytes per second.
 
-    near, far: links within a row of devices, and between rows.
+    bandwidth: of memory. near, far: of the links within a row of devices, and between rows.
     """
 
     peak: float
     memory: float
+    bandwidth: float
     near: float
     far: float
 
@@ -49,9 +51,9 @@ class Chip(NamedTuple):
 # Published by their makers: TPUs with all links of the torus, GPUs with NVLink in a node and 400
 # Gb/s each between nodes.
 CHIPS = {
-    "TPU v4": Chip(275e12, 32e9, 300e9, 300e9),
-    "TPU v5p": Chip(459e12, 95e9, 600e9, 600e9),
-    "H200": Chip(989e12, 141e9, 450e9, 50e9),
+    "TPU v4": Chip(275e12, 32e9, 1.23e12, 300e9, 300e9),
+    "TPU v5p": Chip(459e12, 95e9, 2.77e12, 600e9, 600e9),
+    "H200": Chip(989e12, 141e9, 4.8e12, 450e9, 50e9),
 }
 
 
@@ -86,6 +88,7 @@ class Cost:
             "state_bytes": self.state,
             "temporary_bytes": self.temporary,
             "products": self.work.products,
+            "moved_bytes": self.work.moved,
         } | sent
 
 
@@ -129,8 +132,9 @@ def cost_of(config: ConfigDict) -> Cost:
 
 
 def seconds(cost: Cost, chip: Chip, model: int) -> dict[str, float]:
-    """Least times of a step: of products, of what is sent within rows, and between them."""
-    times = {"products": cost.work.products / chip.peak, "near": 0.0, "far": 0.0}
+    """Times of a step: of products, memory, what is sent within rows, and between them."""
+    times = {"products": cost.work.products / chip.peak}
+    times |= {"memory": cost.work.moved / chip.bandwidth, "near": 0.0, "far": 0.0}
     for (kind, devices, span), size in cost.work.sent.items():
         passes = 2 if kind == "all-reduce" else 1  # a sum is scattered, then gathered
         where, rate = ("near", chip.near) if span <= model else ("far", chip.far)
@@ -138,20 +142,19 @@ def seconds(cost: Cost, chip: Chip, model: int) -> dict[str, float]:
     return times
 
 
-def record(config: ConfigDict, share: int) -> dict[str, Any]:
+def record(config: ConfigDict) -> dict[str, Any]:
     """What is written of one mesh."""
     data, model = config.mesh.data, config.mesh.model
     cost = cost_of(config)
     chips = {}
     for name, chip in CHIPS.items():
         times = seconds(cost, chip, model)
-        within = times["products"] + times["near"]
+        within = max(times["products"], times["memory"]) + times["near"]
         chips[name] = {
             "seconds": times,
             "fits": cost.state + cost.temporary < chip.memory,
-            "busy": times["products"] / sum(times.values()),
-            # Sums of gradients cost the same for any share, the rest grows with it.
-            "episodes_per_row_where_sums_are_half": share * times["far"] / within,
+            "busy": times["products"] / (within + times["far"]),
+            "parallel": within / (within + times["far"]),
         }
     return {
         "devices": data * model,
@@ -171,9 +174,8 @@ def told(one: dict[str, Any]) -> str:
         times = ", ".join(f"{what} {1e3 * value:.1f} ms" for what, value in chip["seconds"].items())
         fits = "fits" if chip["fits"] else "does not fit"
         lines.append(
-            f"  {name}: {fits}; {times}; products {chip['busy']:.0%} of the time; sums between "
-            f"rows as long as the rest at {chip['episodes_per_row_where_sums_are_half']:.1f} "
-            "episodes per row"
+            f"  {name}: {fits}; {times}; at {chip['busy']:.0%} of its peak; rows lose "
+            f"{1 - chip['parallel']:.1%} to each other"
         )
     return "\n".join(lines)
 
@@ -210,7 +212,7 @@ def main() -> int:
         config.train.batch = data * SHARE.value
         config.evaluate.batch = data
         validate(config)
-        records.append(record(config, SHARE.value))
+        records.append(record(config))
         print(told(records[-1]), flush=True)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(records, indent=2) + "\n")

@@ -21,7 +21,9 @@ def test_products_in_loops_count_as_often_as_they_run():
 
         return jax.lax.scan(once, a, length=5)[0]
 
-    assert work_of(compiled(powers, a)).products == 5 * 3 * 2 * (2 * 24 * 24 * 16)
+    work = work_of(compiled(powers, a))
+    assert work.products == 5 * 3 * 2 * (2 * 24 * 24 * 16)
+    assert work.moved == 5 * 3 * 2 * 4 * (2 * 24 * 16 + 24 * 24)
 
 
 def test_a_loop_of_unknown_length_is_refused():
@@ -61,9 +63,9 @@ def check_what_is_sent():
 
 
 def test_sums():
-    a, b = Work(1.0, {("all-reduce", 2, 2): 3.0}), Work(2.0, {("all-gather", 2, 9): 5.0})
+    a, b = Work(1.0, 4.0, {("all-reduce", 2, 2): 3.0}), Work(2.0, 5.0, {("all-gather", 2, 9): 5.0})
     both = {("all-reduce", 2, 2): 6.0, ("all-gather", 2, 9): 10.0}
-    assert (a + b).times(2) == Work(6.0, both)
+    assert (a + b).times(2) == Work(6.0, 18.0, both)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import json
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from experiments import build
 from experiments.seeds import Seeds
@@ -19,7 +20,8 @@ def test_one_seed_is_not_mapped():
     assert seeds.split({"a": jnp.ones(3)})[0]["a"].shape == (3,)
 
 
-def test_each_seed_trains_as_it_does_alone():
+@pytest.mark.parametrize("in_turn", [False, True])
+def test_each_seed_trains_as_it_does_alone(in_turn):
     """Within 1e-5: sums of mapped products are taken in another order.
 
     Told by loss and gradient norm, for Adam makes full steps of a gradient that is zero but for
@@ -27,7 +29,7 @@ def test_each_seed_trains_as_it_does_alone():
     """
     config = small_config()
     config.seed, config.train.num_seeds = 5, 3
-    seeds, learner = Seeds(config), build.make_learner(config)
+    seeds, learner = Seeds(config, in_turn), build.make_learner(config)
     knobs = jax.tree.map(jnp.float32, build.make_knobs(config, learner.task))
     together = jax.jit(seeds.map(learner.train_step, True, True, False))
     alone = jax.jit(learner.train_step)
