@@ -18,7 +18,6 @@ Engines are compared within one run only: machines differ, and so do their hours
 import itertools
 import json
 import math
-import pathlib
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -31,7 +30,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from experiments import build, cli
-from experiments.validate import ConfigError, validate
+from experiments.validate import validate
 from experiments.workdir import device_name
 from plasticity.learner import Learner, Stream
 from plasticity.memory import ENGINES
@@ -207,10 +206,7 @@ def table(records: list[dict[str, Any]]) -> str:
 def main() -> int:
     """Measures every combination, shows and writes the records."""
     config = cli.config_value(CONFIG)
-    cli.require(out=OUT.value)
-    out = pathlib.Path(OUT.value)
-    if out.exists():
-        raise ConfigError(f"--out={out} exists, and nothing is overwritten: choose another name")
+    out = cli.new_path("out", OUT.value)
     out.parent.mkdir(parents=True, exist_ok=True)
     configs = list(combinations(config))
     jax.config.update("jax_enable_compilation_cache", False)  # compile_seconds would be nothing

@@ -80,6 +80,21 @@ def require(**values: object) -> None:
             raise ConfigError(f"--{name} is missing")
 
 
+def new_path(flag: str, value: str) -> pathlib.Path:
+    """The value of --FLAG, where something is going to be written.
+
+    Raises:
+      ConfigError: something is there already, or no value was given.
+    """
+    require(**{flag: value})
+    path = pathlib.Path(value)
+    if path.exists():
+        raise ConfigError(
+            f"--{flag}={path} exists, and nothing is overwritten: choose another name"
+        )
+    return path
+
+
 def config_command(program: str, argument: str, *extra: str, drop: str) -> str:
     """This command with another config argument: interpreter, file and overrides are kept.
 

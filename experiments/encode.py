@@ -7,8 +7,6 @@ float32, and of which images, by name and checksum. Any encoder will do: a workd
 configs/encoder.py, or of a few-shot task that was trained end to end.
 """
 
-import pathlib
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -39,9 +37,7 @@ def main() -> int:
     validate(config)
     if "dataset" not in config.task or config.task.features:
         raise ConfigError(f"--workdir={workdir.path} holds no run that encodes images")
-    out = pathlib.Path(OUT.value) if OUT.value else workdir.path / "features.npz"
-    if out.exists():
-        raise ConfigError(f"--out={out} exists, and nothing is overwritten")
+    out = cli.new_path("out", OUT.value or str(workdir.path / "features.npz"))
     described = DATASETS[config.task.dataset]
     images = load(described)
     parts = splits(described, config.task.split, images.classes)

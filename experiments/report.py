@@ -177,16 +177,14 @@ def add_commands(page: Page, groups: Mapping[str, Sequence[Run]]) -> None:
 
 def main() -> int:
     """Collects, draws, writes."""
-    cli.require(runs=RUNS.value, out=OUT.value)
+    cli.require(runs=RUNS.value)
+    out = cli.new_path("out", OUT.value)
+    folder = cli.new_path("out", str(out.with_name(f"{out.stem}_files")))
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
         raise ConfigError("a report needs the extra `plots`: pip install '.[plots]'") from error
-    root, out = pathlib.Path(RUNS.value), pathlib.Path(OUT.value)
-    folder = out.with_name(f"{out.stem}_files")
-    for path in (out, folder):
-        if path.exists():
-            raise ConfigError(f"--out: {path} exists, and nothing is overwritten")
+    root = pathlib.Path(RUNS.value)
     groups = collect(root)
     write_report(root, groups, out, folder)
     print(f"written: {out} and {folder}/")

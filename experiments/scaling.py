@@ -13,7 +13,6 @@ sent at the full rate of the links; nothing hidden behind anything.
 
 import dataclasses
 import json
-import pathlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -198,10 +197,7 @@ def meshes(given: Sequence[str]) -> list[tuple[int, int]]:
 def main() -> int:
     """Compiles for every mesh, shows and writes what it costs."""
     base = cli.config_value(CONFIG)
-    cli.require(out=OUT.value)
-    out = pathlib.Path(OUT.value)
-    if out.exists():
-        raise ConfigError(f"--out={out} exists, and nothing is overwritten: choose another name")
+    out = cli.new_path("out", OUT.value)
     grids = meshes(MESHES.value)
     jax.config.update("jax_platforms", "cpu")
     jax.config.update("jax_num_cpu_devices", max(data * model for data, model in grids))
