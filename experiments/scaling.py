@@ -6,192 +6,24 @@ The step is compiled for DATAxMODEL pretended devices, from shapes alone: no arr
 compiled with one layer, with two and with three; each layer costs the same, which the third one
 checks, so that the cost of all `config.model.layers` follows. What is counted is what XLA's
 partitioner made: memory by XLA's own analysis, matrix products and bytes sent from the program,
-loops counted as they run. Times are by the data sheets in `CHIPS`: products at the peak rate, or
-their operands and results through memory once for every product, whichever takes longer; what is
-sent at the full rate of the links; nothing hidden behind anything.
+loops counted as they run. Times are by the data sheets in `experiments.cost`: products at the peak
+rate, or their operands and results through memory once for every product, whichever takes longer;
+what is sent at the full rate of the links; nothing hidden behind anything.
 """
 
-import dataclasses
 import json
-from collections.abc import Sequence
-from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 from absl import flags
-from ml_collections import ConfigDict
 
-from experiments import build, cli
-from experiments.hlo import Work, work_of
-from experiments.program import Program
-from experiments.validate import ConfigError, validate
+from experiments import cli
+from experiments.cost import meshes, record, told
+from experiments.validate import validate
 
 CONFIG = cli.define_config()
 MESHES = flags.DEFINE_list("meshes", ["1x8", "8x8", "64x8"], "DATAxMODEL, of devices")
 SHARE = flags.DEFINE_integer("share", 8, "episodes of each of the DATA rows of devices", 1)
 OUT = flags.DEFINE_string("out", None, "JSON file to write; never overwritten")
-DEPTHS = (1, 2, 3)
-TOLERANCE = 0.1  # between layers: XLA schedules temporary memory as it likes
-
-
-class Chip(NamedTuple):
-    """A data sheet: operations per second in bfloat16, bytes of memory, bytes per second.
-
-    bandwidth: of memory. near, far: of the links within a row of devices, and between rows.
-    """
-
-    peak: float
-    memory: float
-    bandwidth: float
-    near: float
-    far: float
-
-
-# Published by their makers: TPUs with all links of the torus, GPUs with NVLink in a node and 400
-# Gb/s each between nodes.
-CHIPS = {
-    "TPU v4": Chip(275e12, 32e9, 1.23e12, 300e9, 300e9),
-    "TPU v5p": Chip(459e12, 95e9, 2.77e12, 600e9, 600e9),
-    "H200": Chip(989e12, 141e9, 4.8e12, 450e9, 50e9),
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class Cost:
-    """Of one training step, per device. Bytes, but for `work.products`, in operations."""
-
-    state: float
-    temporary: float
-    work: Work
-
-    def combined(self, other: "Cost", factor: float) -> "Cost":
-        """self + factor * other."""
-        return Cost(
-            self.state + factor * other.state,
-            self.temporary + factor * other.temporary,
-            self.work + other.work.times(factor),
-        )
-
-    def exceeds(self, other: "Cost") -> bool:
-        """Whether any entry differs from the other's by more than the tolerance."""
-        mine, others = self.entries(), other.entries()
-        return any(
-            abs(mine.get(k, 0) - others.get(k, 0)) > TOLERANCE * max(others.get(k, 0), 1e6)
-            for k in mine.keys() | others.keys()
-        )
-
-    def entries(self) -> dict[str, float]:
-        """All numbers by name."""
-        sent = {f"{kind} of {n} in {m}": size for (kind, n, m), size in self.work.sent.items()}
-        return {
-            "state_bytes": self.state,
-            "temporary_bytes": self.temporary,
-            "products": self.work.products,
-            "moved_bytes": self.work.moved,
-        } | sent
-
-
-def compiled_cost(config: ConfigDict) -> Cost:
-    """The cost of a config, on the mesh that it asks for."""
-    program = Program(config)
-    mesh = program.learner.layout.mesh(config.train.batch)
-    seed, knobs = jnp.asarray(0, jnp.int32), build.make_knobs(config, program.learner.task)
-    state = jax.eval_shape(program.init, seed, knobs)
-    everywhere = jax.NamedSharding(mesh, jax.P())
-
-    def abstract(array: Any, where: Any) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct(jnp.shape(array), jnp.result_type(array), sharding=where)
-
-    state = jax.tree.map(abstract, state, program.shardings(state, mesh))
-    seed, knobs = jax.tree.map(lambda a: abstract(a, everywhere), (seed, knobs))
-    step = program.compiled_step(state, seed, knobs)
-    memory = step.memory_analysis()
-    return Cost(memory.argument_size_in_bytes, memory.temp_size_in_bytes, work_of(step.as_text()))
-
-
-def cost_of(config: ConfigDict) -> Cost:
-    """The same with all layers, from few.
-
-    Raises:
-      RuntimeError: the cost does not grow by the same for every layer.
-    """
-    found = []
-    for layers in DEPTHS:
-        few = config.copy_and_resolve_references()
-        few.model.layers = layers
-        found.append(compiled_cost(few))
-    first, second, third = found
-    layer = second.combined(first, -1)
-    if third.exceeds(second.combined(layer, 1)):
-        raise RuntimeError(
-            f"layers do not cost the same: {[cost.entries() for cost in found]} for {DEPTHS}"
-        )
-    # From the last two: what XLA does once for the first layers is then left out.
-    return third.combined(third.combined(second, -1), config.model.layers - DEPTHS[-1])
-
-
-def seconds(cost: Cost, chip: Chip, model: int) -> dict[str, float]:
-    """Times of a step: of products, memory, what is sent within rows, and between them."""
-    times = {"products": cost.work.products / chip.peak}
-    times |= {"memory": cost.work.moved / chip.bandwidth, "near": 0.0, "far": 0.0}
-    for (kind, devices, span), size in cost.work.sent.items():
-        passes = 2 if kind == "all-reduce" else 1  # a sum is scattered, then gathered
-        where, rate = ("near", chip.near) if span <= model else ("far", chip.far)
-        times[where] += passes * size * (devices - 1) / devices / rate
-    return times
-
-
-def record(config: ConfigDict) -> dict[str, Any]:
-    """What is written of one mesh."""
-    data, model = config.mesh.data, config.mesh.model
-    cost = cost_of(config)
-    chips = {}
-    for name, chip in CHIPS.items():
-        times = seconds(cost, chip, model)
-        within = max(times["products"], times["memory"]) + times["near"]
-        chips[name] = {
-            "seconds": times,
-            "fits": cost.state + cost.temporary < chip.memory,
-            "busy": times["products"] / (within + times["far"]),
-            "parallel": within / (within + times["far"]),
-        }
-    return {
-        "devices": data * model,
-        "data": data,
-        "model": model,
-        "batch": config.train.batch,
-        "per_device": cost.entries(),
-        "chips": chips,
-    }
-
-
-def told(one: dict[str, Any]) -> str:
-    """A mesh, for the terminal."""
-    costs = ", ".join(f"{name} {value / 1e9:.3g} G" for name, value in one["per_device"].items())
-    lines = [f"{one['data']} x {one['model']} devices, batch {one['batch']}, each: {costs}"]
-    for name, chip in one["chips"].items():
-        times = ", ".join(f"{what} {1e3 * value:.1f} ms" for what, value in chip["seconds"].items())
-        fits = "fits" if chip["fits"] else "does not fit"
-        lines.append(
-            f"  {name}: {fits}; {times}; at {chip['busy']:.0%} of its peak; rows lose "
-            f"{1 - chip['parallel']:.1%} to each other"
-        )
-    return "\n".join(lines)
-
-
-def meshes(given: Sequence[str]) -> list[tuple[int, int]]:
-    """(data, model) of each entry of the flag.
-
-    Raises:
-      ConfigError: not of the form DATAxMODEL.
-    """
-    found = []
-    for entry in given:
-        data, _, model = entry.partition("x")
-        if not (data.isdigit() and model.isdigit() and int(data) * int(model)):
-            raise ConfigError(f"--meshes={entry} must be DATAxMODEL, such as 8x4")
-        found.append((int(data), int(model)))
-    return found
 
 
 def main() -> int:

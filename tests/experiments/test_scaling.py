@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from experiments.cost import CHIPS, Chip, Cost, meshes, seconds
 from experiments.hlo import Work
-from experiments.scaling import CHIPS, Chip, Cost, meshes, seconds
 from experiments.validate import ConfigError
 
 
