@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from experiments.cost import CHIPS, Chip, Cost, meshes, seconds
+from configs import copying
+from experiments.cost import CHIPS, Chip, Cost, compiled_cost, meshes, seconds
 from experiments.hlo import Work
 from experiments.validate import ConfigError
 
@@ -22,6 +23,36 @@ def test_meshes():
     for wrong in ("8", "0x8", "ax8", "2x2x2"):
         with pytest.raises(ConfigError, match="must be DATAxMODEL"):
             meshes([wrong])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("engine", "chunk"), [("factored", 0), ("chunked", 8)])
+def test_the_formula_for_memory(engine, chunk):
+    """That of docs/scaling.md, by what twice the episodes and twice the steps add."""
+
+    def config(steps, batch):
+        made = copying.get_config("hebbian")
+        made.update_from_flattened_dict(
+            {
+                "memory.engine": engine,
+                "memory.chunk": chunk,
+                "task.delay": steps - 11,
+                "train.batch": batch,
+                "mesh.data": 1,
+                "evaluate.batch": 1,
+            }
+        )
+        return made
+
+    def numbers(steps, batch, width=64, feed_forward=128, layers=2):
+        matrices = 2 * batch * steps / chunk * width * feed_forward if chunk else 0
+        return layers * (18 * batch * steps * (width + feed_forward) + matrices)
+
+    small = compiled_cost(config(32, 16)).temporary
+    for steps, batch in ((64, 16), (32, 32)):
+        added = compiled_cost(config(steps, batch)).temporary - small
+        expected = 4 * (numbers(steps, batch) - numbers(32, 16))
+        assert 2 / 3 < added / expected < 4 / 3
 
 
 @pytest.mark.slow
