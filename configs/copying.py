@@ -23,7 +23,7 @@ def get_config(which: str = "hebbian") -> config_dict.ConfigDict:
     config.task.seq_length = 5  # symbols to remember
     config.task.delay = 20  # blanks between the last symbol and the delimiter
     config.task.vocabulary = 10  # blank and delimiter included
-    config.task.values = "symbols"  # symbols | reals, numbers between -1 and 1
+    config.task.content = "symbols"  # symbols | reals, numbers between -1 and 1
     config.task.loss_steps = "recall"  # recall | all: the paper also trains the blanks
 
     if config.model.name == "transformer":

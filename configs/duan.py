@@ -47,7 +47,7 @@ TASKS: dict[str, tuple[Any, Mapping[str, Any]]] = {
     "copying": (
         copying,
         {
-            "task.values": "reals",
+            "task.content": "reals",
             "task.seq_length": 5,
             "task.delay": 20,
             "task.loss_steps": "recall",

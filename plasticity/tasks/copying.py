@@ -5,10 +5,10 @@ An episode of T = 2 * seq_length + delay + 1 steps:
   input   s_1 .. s_n   blank * delay   delimiter   blank * n
   target  blank * (n + delay + 1)                  s_1 .. s_n
 
-  values "symbols"  one-hot tokens: symbols 1 .. vocabulary - 2, the blank 0, the delimiter
-                    vocabulary - 1. Chance is 1 / (vocabulary - 2); the optimum is 1
-         "reals"    [s, U(-1, 1) | 1 at the delimiter], blanks 0. Who knows nothing has a recall MSE
-                    of 1/3; the optimum is 0
+  content "symbols"  one-hot tokens: symbols 1 .. vocabulary - 2, the blank 0, the delimiter
+                     vocabulary - 1. Chance is 1 / (vocabulary - 2); the optimum is 1
+          "reals"    [s, U(-1, 1) | 1 at the delimiter], blanks 0. Who knows nothing has a recall
+                     MSE of 1/3; the optimum is 0
 
 With an attention window shorter than delay + 1 + seq_length only a memory elsewhere can carry them.
 
@@ -112,7 +112,7 @@ def _reals(layout: Layout, weights: Array) -> Task:
     )
 
 
-VALUES = {"symbols": _symbols, "reals": _reals}
+CONTENTS = {"symbols": _symbols, "reals": _reals}
 
 
 def copying(
@@ -120,7 +120,7 @@ def copying(
     seq_length: int = 5,
     delay: int = 20,
     vocabulary: int = 10,
-    values: str = "symbols",
+    content: str = "symbols",
     loss_steps: str = "all",
 ) -> Task:
     """The task.
@@ -129,7 +129,7 @@ def copying(
       seq_length: symbols or numbers per episode, n.
       delay: blanks between the last symbol and the delimiter.
       vocabulary: tokens, blank and delimiter included; of no meaning for "reals".
-      values: see above.
+      content: see above.
       loss_steps: the outer loss counts "all" steps (the paper) or those of the "recall" only.
     """
     if seq_length < 1:
@@ -141,7 +141,7 @@ def copying(
             f"task.vocabulary={vocabulary} must be at least 4: blank, delimiter and two symbols"
         )
     check_choice(loss_steps, LOSS_STEPS, "task.loss_steps")
-    make = lookup(VALUES, values, "task.values")
+    make = lookup(CONTENTS, content, "task.content")
     layout = Layout(seq_length, seq_length + delay + 1, vocabulary)
     counts = jnp.arange(layout.steps) >= (layout.lead if loss_steps == "recall" else 0)
     return make(layout, counts.astype(jnp.float32))

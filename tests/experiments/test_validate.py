@@ -1,8 +1,9 @@
 """What cannot be run is refused before anything is compiled, in words that help."""
 
 import pytest
+from ml_collections import ConfigDict
 
-from configs import copying, cue_reward, duan, paper, regression
+from configs import copying, cue_reward, duan, encoder, omniglot, paper, regression
 from configs.sweeps import SWEEPS
 from experiments.points import Point
 from experiments.validate import CONDITIONS, ConfigError, validate
@@ -38,6 +39,14 @@ def test_the_shipped_configs_are_valid(rule):
             theirs = duan.get_config(f"{task}/{cell}/{rule}")
             validate(theirs)
             assert (theirs.model.name, theirs.rule.name) == (cell, rule)
+
+
+@pytest.mark.parametrize("module", [*SYNTHETIC.values(), omniglot, encoder])
+def test_every_setting_can_be_given_as_a_flag(module):
+    """absl reads a flag's type from an attribute: a name that ConfigDict uses is no field."""
+    for name, section in module.get_config().items():
+        names = [name, *section] if isinstance(section, ConfigDict) else [name]
+        assert not [name for name in names if hasattr(ConfigDict, name)]
 
 
 def test_what_follows_the_colon_is_checked():

@@ -221,7 +221,7 @@ def test_wrong_settings_of_tasks_are_named(make, options, message):
 
 
 def test_numbers_are_copied_like_symbols():
-    task = copying(seq_length=3, delay=2, values="reals", loss_steps="recall")
+    task = copying(seq_length=3, delay=2, content="reals", loss_steps="recall")
     inputs, targets, weights, _ = task.sample(jax.random.key(0), None)
     assert task.shape == TaskShape(2, 1, 9)
     np.testing.assert_array_equal(targets[6:, 0], inputs[:3, 0])
