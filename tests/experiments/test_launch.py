@@ -170,7 +170,7 @@ def test_a_run_that_is_older_than_a_setting_has_its_default(finished, program, t
     old = tmp_path / "old"
     shutil.copytree(finished[0], old)
     config = read(old / "config.json")
-    del config["mesh"], config["rule"]["modulated"], config["task"]["values"]
+    del config["mesh"], config["rule"]["modulated"], config["task"]["content"]
     (old / "config.json").write_text(json.dumps(config))
     code, out, err = program("launch", *arguments(old))
     assert code == 0, err
