@@ -68,7 +68,7 @@ def collect(root: pathlib.Path) -> dict[str, list[Run]]:
 
 def _ordered(runs: list[Run]) -> list[Run]:
     """Runs of a group by what sets them apart, then by rule in the order of the registry."""
-    fields, rules = varied(runs), list(RULES)
+    fields, rules = varied_within_rules(runs), list(RULES)
 
     def place(run: Run) -> tuple:
         values = [run.config.get(field) for field in fields]
@@ -120,6 +120,14 @@ def varied(runs: Iterable[Run]) -> list[str]:
     if models:  # what differs because the models have other settings is said by their names
         differing = [n for n in differing if all(n in run.config for run in runs)]
     return models + [name for name in differing if name not in OF_NO_INTEREST]
+
+
+def varied_within_rules(runs: Iterable[Run]) -> list[str]:
+    """Those of them in which runs of one rule differ; what goes with the rule is not among them."""
+    runs = list(runs)
+    rules = {run.rule for run in runs}
+    apart = {name for rule in rules for name in varied(run for run in runs if run.rule == rule)}
+    return [name for name in varied(runs) if name in apart]
 
 
 def variant(run: Run, fields: Iterable[str]) -> str:

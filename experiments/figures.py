@@ -13,7 +13,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.collect import Run, variant, varied
+from experiments.collect import Run, variant, varied_within_rules
 
 STYLES = {  # rule: (colour, marker)
     "none": ("#555555", "s"),
@@ -68,7 +68,7 @@ def _finish(axes: Axes, run: Run) -> None:
 
 def performance(runs: Sequence[Run]) -> Figure:
     """The main metric of every run of a group, on (filled) and off (hollow), each seed a dot."""
-    fields = varied(runs)
+    fields = varied_within_rules(runs)
     numeric = len(fields) == 1 and all(
         isinstance(run.config.get(fields[0]), int | float) for run in runs
     )
@@ -158,7 +158,7 @@ def curve_over(runs: Sequence[Run], field: str) -> Figure:
 
 def learning_curves(runs: Sequence[Run]) -> Figure | None:
     """Training: the main metric over steps, mean and interval over seeds; a panel per variant."""
-    fields = varied(runs)
+    fields = varied_within_rules(runs)
     panels: dict[str, list[Run]] = collections.defaultdict(list)
     for run in runs:
         if any(row["split"] == "train" and run.metric in row for row in run.curves):

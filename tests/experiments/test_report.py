@@ -8,7 +8,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from experiments.collect import collect, varied
+from experiments.collect import collect, varied, varied_within_rules
 from experiments.page import Page, latex
 from experiments.validate import ConfigError
 
@@ -87,6 +87,7 @@ def test_runs_are_grouped_and_ordered(runs):
     groups = collect(runs)
     assert list(groups) == ["alone", "delays"]
     assert varied(groups["delays"]) == ["task.delay"]
+    assert varied_within_rules(groups["delays"]) == ["task.delay"]
     order = [(run.config["task.delay"], run.rule) for run in groups["delays"]]
     assert order == [(delay, rule) for delay in (0, 20, 100) for rule in RULES]
     assert len(groups["delays"][0].values()) == 3
@@ -144,3 +145,16 @@ def test_latex():
     table = latex([{"rule": "a_b & 50 %", "loss": 0.5}])
     assert r"a\_b \& 50 \% & 0.5 \\" in table
     assert r"\begin{tabular}{lr}" in table
+
+
+def test_what_goes_with_a_rule_does_not_set_runs_of_other_rules_apart(tmp_path):
+    for rule, width in (("none", 384), ("hebbian", 256)):
+        folder = tmp_path / "runs" / rule
+        make_run(folder, rule, 20, 0.5)
+        config = json.loads((folder / "config.json").read_text())
+        config["model"]["hidden"] = width
+        (folder / "config.json").write_text(json.dumps(config))
+    (runs,) = collect(tmp_path).values()
+    assert varied(runs) == ["model.hidden"]  # told in tables
+    assert varied_within_rules(runs) == []  # drawn in one panel
+    assert [run.rule for run in runs] == ["none", "hebbian"]
