@@ -59,7 +59,7 @@ class Cost:
             self.work + other.work.times(factor),
         )
 
-    def exceeds(self, other: "Cost") -> bool:
+    def differs_from(self, other: "Cost") -> bool:
         """Whether any entry differs from the other's by more than the tolerance."""
         mine, others = self.entries(), other.entries()
         return any(
@@ -109,7 +109,7 @@ def cost_of(config: ConfigDict) -> Cost:
         found.append(compiled_cost(few))
     first, second, third = found
     layer = second.combined(first, -1)
-    if third.exceeds(second.combined(layer, 1)):
+    if third.differs_from(second.combined(layer, 1)):
         raise RuntimeError(
             f"layers do not cost the same: {[cost.entries() for cost in found]} for {DEPTHS}"
         )

@@ -6,7 +6,7 @@ XLA's own cost analysis counts the body of a loop once, and says nothing of what
 import dataclasses
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
@@ -59,7 +59,7 @@ def work_of(text: str) -> Work:
       text: `compiled.as_text()`, after partitioning: shapes are those of one device.
 
     Raises:
-      ValueError: it has a loop whose length is not known.
+      ValueError: it has a loop whose length is not known, or was not compiled for a CPU.
     """
     computations, entry = _computations(text)
     done: dict[str, Work] = {}
@@ -91,7 +91,7 @@ def _computations(text: str) -> tuple[dict[str, list[str]], str]:
     return found, entry
 
 
-def _line(line: str, shapes: dict[str, str], of) -> Work:
+def _line(line: str, shapes: dict[str, str], of: Callable[[str], Work]) -> Work:
     match = _INSTRUCTION.match(line)
     if not match:
         return Work()
@@ -99,11 +99,12 @@ def _line(line: str, shapes: dict[str, str], of) -> Work:
     shapes[name] = shape
     if operation == "dot":
         return _product(shape, rest, shapes)
-    if operation.removesuffix("-start") in COLLECTIVES:
-        kind = operation.removesuffix("-start")
-        return Work(sent={(kind, *_group(rest)): float(_bytes(shape))})
+    if operation in COLLECTIVES:
+        return Work(sent={(operation, *_group(rest)): float(_bytes(shape))})
+    if operation.endswith("-start"):  # not of a CPU; its shape holds operands as well as results
+        raise ValueError(f"{operation} is not counted: compile for a CPU")
     inner = Work()
-    if operation in ("fusion", "call", "while", "conditional", "async-start"):
+    if operation in ("fusion", "call", "while", "conditional"):
         for called in _called(rest):
             inner += of(called)
     return inner.times(_trips(rest, name)) if operation == "while" else inner
