@@ -29,8 +29,9 @@ from experiments import build, cli
 from experiments.decoding import decoded
 from experiments.evaluate import trained_parameters
 from experiments.seeds import Seeds
+from experiments.storage import write_json
 from experiments.validate import ConfigError, validate
-from experiments.workdir import Workdir, write_json
+from experiments.workdir import Workdir
 from plasticity.interventions import hold, silence
 from plasticity.learner import Stream, judge
 from plasticity.network import Parameters

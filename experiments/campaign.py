@@ -8,8 +8,9 @@ from configs.studies import Study
 from experiments.analysis import analysis_of
 from experiments.evaluate import evaluated_elsewhere
 from experiments.points import Point, run_all
+from experiments.storage import write_json
 from experiments.tables import Row, seed_rows
-from experiments.workdir import Workdir, describe_launch, write_json
+from experiments.workdir import Workdir, describe_launch
 
 # (points, what to do with each that is complete) -> those that failed
 Runner = Callable[[Sequence[Point], Callable[[Point], None]], list[Point]]

@@ -76,8 +76,10 @@ class Checkpoints:
         aside = self._directory.with_name(f"{self._directory.name}-damaged")
         if jax.process_index() == 0:
             aside.mkdir(exist_ok=True)
-            taken = len(list(aside.iterdir()))
-            (self._directory / str(step)).rename(aside / f"{step}-{taken}")
+            name = f"{step}-{len(list(aside.glob('*.txt')))}"
+            # Before the move, since in a bucket there is no empty folder to move to.
+            (aside / f"{name}.txt").write_text(f"{error}\n")
+            (self._directory / str(step)).rename(aside / name)
             print(
                 f"checkpoint {step} cannot be read ({_first_line(error)}): moved to {aside}, and "
                 "the one before is taken",

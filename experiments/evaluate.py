@@ -14,8 +14,9 @@ from experiments.checkpoint import Checkpoints
 from experiments.metrics import across_seeds, summarise
 from experiments.program import Program, program_for
 from experiments.seeds import Seeds
+from experiments.storage import write_json
 from experiments.validate import ConfigError, validate
-from experiments.workdir import Workdir, WorkdirError, differences, write_json
+from experiments.workdir import Workdir, WorkdirError, differences
 from plasticity.learner import Learner, Stream, TrainState
 from plasticity.network import Parameters
 from plasticity.rules import RULES

@@ -206,7 +206,7 @@ def make_executor(
     """The executor of that name.
 
     Args:
-      name: of `EXECUTORS`. workers: at once; 0: its own choice. folder: of the sweep.
+      name: of `EXECUTORS`. workers: at once; 0: its own choice. folder: of workers' output.
       options: NAME=VALUE.
 
     Raises:

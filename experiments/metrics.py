@@ -11,6 +11,7 @@ from typing import Any, TextIO
 import numpy as np
 import scipy.special
 
+from experiments.storage import GrowingFile
 from experiments.validate import ConfigError
 
 
@@ -57,17 +58,14 @@ class MetricsLog:
         """
         self._seeds = [{"seed": seed} if len(seeds) > 1 else {} for seed in seeds]
         self.has_validation, self._board = False, None
-        self._file: TextIO | None = None
+        self._file: GrowingFile | None = None
         if path is None:
             return
         kept = []
         if path.exists():
             kept = [line for line in path.read_text().splitlines() if _up_to(line, first_step)]
-        temporary = path.with_name(f".tmp-{path.name}")
-        temporary.write_text("".join(f"{line}\n" for line in kept))
-        temporary.replace(path)
         self.has_validation = any(_is_validation_of(line, first_step) for line in kept)
-        self._file = path.open("a")
+        self._file = GrowingFile(path, kept)
         self._board = _board(path.parent / "tensorboard", first_step) if tensorboard else None
 
     def write(self, step: int, **splits: Sequence[Mapping[str, float]]) -> None:
@@ -87,8 +85,12 @@ class MetricsLog:
                     tag = "/".join([split, *(f"seed_{number}" for number in seed.values())])
                     for name, value in scalars.items():
                         self._board.add_scalar(f"{tag}/{name}", value, step)
-        self._file.write("".join(lines))
-        self._file.flush()
+        self._file.add("".join(lines))
+
+    def flush(self) -> None:
+        """Returns when everything is there."""
+        if self._file is not None:
+            self._file.flush()
 
     def close(self) -> None:
         """Flushes."""

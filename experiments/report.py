@@ -21,6 +21,7 @@ from absl import flags
 from experiments import cli
 from experiments.collect import Run, collect, varied
 from experiments.page import Page, latex
+from experiments.storage import in_bucket, path_of
 from experiments.tables import Row, write_csv
 from experiments.validate import ConfigError
 
@@ -184,7 +185,11 @@ def main() -> int:
         import matplotlib  # noqa: F401
     except ImportError as error:
         raise ConfigError("a report needs the extra `plots`: pip install '.[plots]'") from error
-    root = pathlib.Path(RUNS.value)
+    root = path_of("runs", RUNS.value)
+    if in_bucket(root):
+        raise ConfigError(
+            f"--runs={root} must be a local folder: gcloud storage cp --recursive {root} ."
+        )
     groups = collect(root)
     write_report(root, groups, out, folder)
     print(f"written: {out} and {folder}/")

@@ -27,9 +27,9 @@ from experiments.compare import judge_claims, published_table, within
 from experiments.executors import make_executor
 from experiments.points import InterruptedRunError, Point, say_failed
 from experiments.schedule import Schedule
+from experiments.storage import logs_of, path_of, write_json
 from experiments.tables import Row, write_csv
 from experiments.validate import ConfigError, validate
-from experiments.workdir import write_json
 from plasticity.data import DATASETS, DataError, load
 
 PRESET = flags.DEFINE_enum("preset", None, list(PRESETS), "as published, or in full")
@@ -91,7 +91,7 @@ def campaign_of_flags() -> tuple[Campaign, dict[str, str]]:
     features = features_given(FEATURES.value)
     studies = chosen_studies(PRESETS[PRESET.value](), TASKS.value)
     skipped = {name: why for name, s in studies.items() if (why := missing(s, features))}
-    folder, points = pathlib.Path(WORKDIR.value), []
+    folder, points = path_of("workdir", WORKDIR.value), []
     for name, study in studies.items():
         settings = dict(BUDGETS[BUDGET.value][PRESET.value])
         if study.frozen and name not in skipped:
@@ -129,10 +129,10 @@ def work(campaign: Campaign) -> int:
 
 def on_workers(points: Sequence[Point], done: Callable[[Point], None]) -> list[Point]:
     """A runner: processes side by side."""
-    folder = pathlib.Path(WORKDIR.value)
-    executor = make_executor("local", WORKERS.value, folder, [])
+    logs = logs_of(path_of("workdir", WORKDIR.value))
+    executor = make_executor("local", WORKERS.value, logs, [])
     # Once more at most: what diverges does so again.
-    schedule = Schedule(executor, _worker_command, folder / "logs", retries=1)
+    schedule = Schedule(executor, _worker_command, logs, retries=1)
     schedule.run(points, done)
     return schedule.failed
 

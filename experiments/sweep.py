@@ -12,7 +12,6 @@ and is then listed at the end; the exit code is 1. DIR/results.csv has a row per
 DIR/seeds.csv one per point and seed.
 """
 
-import pathlib
 import sys
 from typing import Any
 
@@ -32,6 +31,7 @@ from experiments.points import (
     say_failed,
 )
 from experiments.schedule import Schedule
+from experiments.storage import logs_of, path_of
 from experiments.tables import mean_row, seed_rows, write_csv
 from experiments.validate import ConfigError, validate
 from plasticity.registry import lookup
@@ -60,7 +60,7 @@ def points() -> list[Point]:
     clash = {field for point in chosen for field in point if field in overrides}
     if clash:
         raise ConfigError(f"--config.{min(clash)} is what the sweep varies: leave it out")
-    folder = pathlib.Path(WORKDIR.value)
+    folder = path_of("workdir", WORKDIR.value)
     return [Point(file, given, point, overrides, folder) for point in chosen]
 
 
@@ -105,7 +105,7 @@ def _work(own: list[Point]) -> int:
 
 
 def _sweep(wanted: list[Point]) -> int:
-    folder = pathlib.Path(WORKDIR.value)
+    folder = path_of("workdir", WORKDIR.value)
     folder.mkdir(parents=True, exist_ok=True)
     table = folder / "results.csv"
     complete = {point.identity for point in wanted if point.complete}
@@ -121,8 +121,9 @@ def _sweep(wanted: list[Point]) -> int:
 
     unfinished = [point for point in wanted if point.identity not in complete]
     print(f"{len(complete)} of {len(wanted)} points are complete", flush=True)
-    executor = make_executor(EXECUTOR.value, WORKERS.value, folder, OPTIONS.value)
-    schedule = Schedule(executor, _worker_command, folder / "logs", RETRIES.value)
+    logs = logs_of(folder)
+    executor = make_executor(EXECUTOR.value, WORKERS.value, logs, OPTIONS.value)
+    schedule = Schedule(executor, _worker_command, logs, RETRIES.value)
     schedule.run(unfinished, done)
     print(f"{len(complete)} of {len(wanted)} points complete: {table}")
     return say_failed(schedule.failed)

@@ -1,6 +1,7 @@
 """Results as rows: one per run and seed, or one per run; as CSV."""
 
 import csv
+import io
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -39,7 +40,8 @@ def _means(record: Mapping[str, Any]) -> Row:
 def write_csv(path: pathlib.Path, rows: Sequence[Row]) -> None:
     """Writes rows, which may differ in their fields."""
     fields = list(dict.fromkeys(field for row in rows for field in row))
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fields)
-        writer.writeheader()
-        writer.writerows(rows)
+    file = io.StringIO(newline="")
+    writer = csv.DictWriter(file, fields)
+    writer.writeheader()
+    writer.writerows(rows)
+    path.write_bytes(file.getvalue().encode())

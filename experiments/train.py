@@ -16,7 +16,8 @@ from experiments.hosts import SharedInterrupts, agreed, decided_by_primary, prim
 from experiments.metrics import MetricsLog, Progress, across_seeds, check_tensorboard
 from experiments.program import program_for
 from experiments.seeds import Seeds
-from experiments.workdir import Workdir, device_name, write_json, write_manifest
+from experiments.storage import write_json
+from experiments.workdir import Workdir, device_name, write_manifest
 from plasticity.checks import (
     PlasticityError,
     check_meta_gradient,
@@ -92,8 +93,7 @@ class _Run:
         """Trains to the end, evaluates, writes the result."""
         try:
             finished = self.step == self.config.train.steps or self._loop(self._compile())
-            # Before the evaluation, so that a kill there costs no training.
-            self.checkpoints.save(self.step, self.state, self.clock.totals())
+            self._save()  # before the evaluation, so that a kill there costs no training
             summaries = (
                 self.evaluator(self.state.params, Stream.TEST, self.interrupts.asked)
                 if finished
@@ -166,8 +166,12 @@ class _Run:
     def _boundary(self) -> None:
         """Checkpoint and validation, of a state that is known to be good."""
         if self._due(self.config.checkpoint.every):
-            self.checkpoints.save(self.step, self.state, self.clock.totals())
+            self._save()
         self._validate_if_due()
+
+    def _save(self) -> None:
+        self.log.flush()  # a run that goes on from the checkpoint does not write these lines again
+        self.checkpoints.save(self.step, self.state, self.clock.totals())
 
     def _validate_if_due(self) -> None:
         if not self._due(self.config.evaluate.every) or self.step == self.config.train.steps:

@@ -23,9 +23,9 @@ import jax
 from ml_collections import ConfigDict
 
 from configs import base
+from experiments.storage import TEMPORARY, in_bucket, path_of, write_json
 from plasticity.tasks import TASKS
 
-TEMPORARY = ".tmp-"  # prefix of files that are not finished; may be left behind by a kill
 LOCK = ".lock"
 PACKAGES = (
     "plasticity",
@@ -47,9 +47,8 @@ class Workdir:
     """Paths of a run, and the checks that guard them."""
 
     def __init__(self, path: str):
-        if "://" in path:
-            raise WorkdirError(f"--workdir={path} is not a local folder, and only those work yet")
-        self.path = pathlib.Path(path).expanduser().absolute()
+        given = path_of("workdir", path)
+        self.path = given if in_bucket(given) else given.absolute()
         self.config = self.path / "config.json"
         self.manifest = self.path / "manifest.json"
         self.metrics = self.path / "metrics.jsonl"
@@ -65,9 +64,8 @@ class Workdir:
         if self.config.exists():
             self._check_same(config)
             return
-        strange = [
-            p.name for p in self.path.iterdir() if p.name != LOCK and TEMPORARY not in p.name
-        ]
+        there = self.path.iterdir() if self.path.exists() else ()
+        strange = [p.name for p in there if p.name != LOCK and TEMPORARY not in p.name]
         if strange:
             raise WorkdirError(
                 f"--workdir={self.path} holds files but no config.json, so it is not a run's: "
@@ -98,7 +96,13 @@ class Workdir:
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Creates the folder and holds it: one process at a time trains in a workdir."""
+        """Creates the folder and holds it: one process at a time trains in a workdir.
+
+        Nothing is held in a bucket, which has no locks.
+        """
+        if in_bucket(self.path):
+            yield
+            return
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             handle = (self.path / LOCK).open("a")
@@ -193,14 +197,3 @@ def differences(a: Any, b: Any, prefix: str = "") -> list[tuple[str, Any, Any]]:
             for change in differences(a.get(key), b.get(key), f"{prefix}.{key}" if prefix else key)
         ]
     return [] if a == b else [(prefix, a, b)]
-
-
-def write_json(path: pathlib.Path, value: Any) -> None:
-    """Writes a file that is either whole or not there, whatever happens."""
-    temporary = path.with_name(f"{TEMPORARY}{path.name}-{os.getpid()}")
-    with temporary.open("w") as file:
-        json.dump(value, file, indent=2)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)

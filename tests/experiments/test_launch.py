@@ -395,12 +395,6 @@ def test_evaluating_a_run_without_a_checkpoint_says_so(finished, program, tmp_pa
     assert "holds no checkpoint yet" in err
 
 
-def test_a_bucket_is_refused_until_it_works(program):
-    code, _, err = program("launch", *arguments("gs://bucket/run"))
-    assert code == 2
-    assert "gs://bucket/run is not a local folder" in err
-
-
 def test_tensorboard_is_written_or_its_absence_told_before_anything_is(program, tmp_path):
     command = arguments(tmp_path / "r", "--config.log.tensorboard=True")
     try:
