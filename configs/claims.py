@@ -108,22 +108,20 @@ def _memory() -> list[Claim]:
 
 
 def _depth() -> list[Claim]:
-    recall, depth, clipped = (
-        "recall_accuracy",
-        GRADIENT | {"model.layers": 8},
-        {"rule.max_norm": 1.0},
-    )
-    deep = Side(depth | clipped, recall)
+    def side(layers: int, max_norm: float) -> Side:
+        where = {"model.layers": layers, "rule.max_norm": max_norm}
+        return Side(GRADIENT | where, "query_mse")
+
     return [
         Claim(
-            "The gradient rule is unstable in deep nets: copying, 8 layers worse than 2",
+            "The gradient rule is unstable in deep nets: cue-reward, 8 layers worse than 2",
             "paper",
-            [Comparison("depth", Side(GRADIENT | clipped | {"model.layers": 2}, recall), deep)],
+            [Comparison("depth", side(2, 1.0), side(8, 1.0), lower=True)],
         ),
         Claim(
-            "The clip of the write stabilises the gradient rule in deep nets: copying, 8 layers",
+            "The clip of the write stabilises the gradient rule in deep nets: cue-reward, 8 layers",
             "paper",
-            [Comparison("depth", deep, Side(depth | {"rule.max_norm": 0.0}, recall))],
+            [Comparison("depth", side(8, 1.0), side(8, 0.0), lower=True)],
         ),
     ]
 

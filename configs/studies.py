@@ -74,7 +74,7 @@ def proper() -> dict[str, Study]:
 def _copying() -> dict[str, Study]:
     file = "configs/copying.py"
     truncated = product(over("rule.meta_gradient", ["truncated"]), PLASTIC)
-    return {
+    studies = {
         "copying": Study(
             "copying",
             "attention six steps back: does plasticity bridge a delay, and must it be learned?",
@@ -99,34 +99,43 @@ def _copying() -> dict[str, Study]:
             {"model.position": "rotary"},
             elsewhere=over("task.delay", [0, 10, 30, 40, 60, 100]),
         ),
+    }
+    # The config's own 800 steps are for batches four times as large.
+    longer = {"train.steps": 1200, "train.learning_rate": 3e-3}
+    return {name: s._replace(fixed={**s.fixed, **longer}) for name, s in studies.items()}
+
+
+def _values() -> dict[str, Study]:
+    file = "configs/cue_reward.py"
+    # Closed attention: with windows, a deep net would reach back without plasticity.
+    closed = {
+        "associations": Study(
+            "cue_reward",
+            "attention closed, number of associations",
+            file,
+            product(over("task.num_pairs", [4, 16]), rules()),
+        ),
         "alpha": Study(
-            "copying",
-            "coefficients of plasticity",
+            "cue_reward",
+            "attention closed, coefficients of plasticity",
             file,
             product(over("rule.alpha", ["per_synapse", "shared"]), PLASTIC),
         ),
         "depth": Study(
-            "copying",
-            "depth, with and without the clip of the write",
+            "cue_reward",
+            "attention closed, depth, with and without the clip of the write",
             file,
             product(over("model.layers", [2, 4, 8]), over("rule.max_norm", [1.0, 0.0]), PLASTIC),
-            {"train.steps": 400},
+            {"train.steps": 600},
         ),
     }
-
-
-def _values() -> dict[str, Study]:
+    steps = {"train.steps": 1000}
     return {
-        "cue_reward": Study(
-            "cue_reward", "attention full and closed", "configs/cue_reward.py", attention()
-        ),
-        "associations": Study(
-            "cue_reward",
-            "attention closed, number of associations",
-            "configs/cue_reward.py",
-            product(over("task.num_pairs", [4, 16]), rules()),
-            CLOSED,
-        ),
+        "cue_reward": Study("cue_reward", "attention full and closed", file, attention(), steps),
+        **{
+            name: study._replace(fixed={**CLOSED, **steps, **study.fixed})
+            for name, study in closed.items()
+        },
         "regression": Study(
             "regression",
             "attention full and closed",
