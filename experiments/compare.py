@@ -70,7 +70,7 @@ def judge_claims(rows: Sequence[Row], claims: Sequence[Claim]) -> list[Row]:
                 "source": claim.source,
                 "verdict": verdict(contrasts, p_values) if complete else NO_EVIDENCE,
                 "evidence": [
-                    _evidence(comparison, contrast, p)
+                    _evidence(rows, comparison, contrast, p)
                     for comparison, contrast, p in zip(
                         claim.comparisons, contrasts, p_values, strict=True
                     )
@@ -94,21 +94,31 @@ def _contrast(rows: Sequence[Row], comparison: Comparison) -> Contrast | None:
     )
 
 
-def _by_seed(rows: Sequence[Row], study: str, side: Side) -> dict[int, float]:
-    own = [
+def _rows_of(rows: Sequence[Row], study: str, side: Side) -> list[Row]:
+    return [
         row
         for row in rows
         if row["study"] == study
         and side.metric in row
         and all(row.get(field) == value for field, value in side.where.items())
     ]
+
+
+def _by_seed(rows: Sequence[Row], study: str, side: Side) -> dict[int, float]:
+    own = _rows_of(rows, study, side)
     values = {row["seed"]: row[side.metric] for row in own}
     if len(values) < len(own):
         raise ValueError(f"{dict(side.where)} is more than one point of the study {study!r}")
     return values
 
 
-def _evidence(comparison: Comparison, contrast: Contrast | None, adjusted: float) -> dict[str, Any]:
+def _evidence(
+    rows: Sequence[Row], comparison: Comparison, contrast: Contrast | None, adjusted: float
+) -> dict[str, Any]:
+    """A comparison and what was found; `diverged`: nets on either side that did, if any."""
+    sides = (comparison.claimed, comparison.other)
+    own = [row for side in sides for row in _rows_of(rows, comparison.study, side)]
+    diverged = sum("diverged_after" in row for row in own)
     told = {
         "study": comparison.study,
         "claimed": _told(comparison.claimed),
@@ -116,6 +126,7 @@ def _evidence(comparison: Comparison, contrast: Contrast | None, adjusted: float
         "direction": "less" if comparison.lower else "more",
         "margin": comparison.margin,
     }
+    told |= {"diverged": diverged} if diverged else {}
     if contrast is None:
         return told | {"n": 0}
     return told | contrast._asdict() | {"p_adjusted": adjusted, "significant": adjusted < LEVEL}

@@ -26,9 +26,18 @@ def mean_row(point: Point) -> Row:
 
 
 def seed_rows(result: Mapping[str, Any], labels: Mapping[str, Any]) -> list[Row]:
-    """A finished run as one row per seed: labels, `seed`, and means over episodes, on and off."""
+    """A finished run as one row per seed: labels, `seed`, and means over episodes, on and off.
+
+    `diverged_after`, only of a seed that diverged: its last good step, to which its means belong.
+    """
     seeds = result.get("seeds") or [result]
-    return [dict(labels) | {"seed": record["seed"]} | _means(record) for record in seeds]
+    return [
+        dict(labels) | _known(record, "seed", "diverged_after") | _means(record) for record in seeds
+    ]
+
+
+def _known(record: Mapping[str, Any], *names: str) -> Row:
+    return {name: record[name] for name in names if name in record}
 
 
 def _means(record: Mapping[str, Any]) -> Row:

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -11,18 +12,15 @@ from ml_collections import ConfigDict
 from experiments import build
 from experiments.checkpoint import Checkpoints
 from experiments.clock import Clock
-from experiments.evaluate import Evaluator, Summary, contrast, records_of
+from experiments.evaluate import Evaluator, Summary, contrast
 from experiments.hosts import SharedInterrupts, agreed, decided_by_primary, primary
 from experiments.metrics import MetricsLog, Progress, across_seeds, check_tensorboard
+from experiments.outcome import CURES, post_mortem, result_of, speed
 from experiments.program import program_for
 from experiments.seeds import Seeds
 from experiments.storage import write_json
-from experiments.workdir import Workdir, device_name, write_manifest
-from plasticity.checks import (
-    PlasticityError,
-    check_meta_gradient,
-    first_nonfinite,
-)
+from experiments.workdir import Workdir, write_manifest
+from plasticity.checks import PlasticityError, check_meta_gradient
 from plasticity.learner import Stream, TrainState
 from plasticity.sharding import placed
 
@@ -35,7 +33,7 @@ def train(config: ConfigDict, path: str) -> int:
 
     Raises:
       WorkdirError: the workdir belongs to something else.
-      PlasticityError: plasticity cannot be learned, or the loss is not finite.
+      PlasticityError: plasticity cannot be learned, or no seed's loss is finite.
     """
     check_tensorboard(config.log.tensorboard)
     workdir = Workdir(path)
@@ -74,6 +72,7 @@ class _Run:
         self.state = self._initial_state()
         # The host's count of updates; that of a state stalls when its loss is not finite.
         self.step = int(np.max(self.state.step))
+        self.diverged = {which for which, _ in self._behind()}
         self.log = MetricsLog(
             workdir.metrics if primary() else None,
             self.step,
@@ -117,6 +116,11 @@ class _Run:
         state, clock = self.checkpoints.restore(like, there)
         self.clock.resume(clock)
         return state
+
+    def _behind(self) -> list[tuple[int, int]]:
+        """The seeds that diverged, counted from 0, each with the last step that it completed."""
+        steps = np.atleast_1d(jax.device_get(self.state.step))
+        return [(which, int(done)) for which, done in enumerate(steps) if done < self.step]
 
     def _compile(self) -> Any:
         shapes = self.learner.make_network(self.knobs).backbone.shapes.values()
@@ -194,19 +198,27 @@ class _Run:
     def _report(self, step: int, metrics: dict[str, jax.Array]) -> None:
         """Logs the metrics of update `step`.
 
+        A seed whose loss or gradient is not finite stays as it was before; the others go on.
+
         Raises:
-          PlasticityError: loss or gradient is not finite. The state is still the one before.
+          PlasticityError: there are no others.
         """
         seeds = [
             {name: float(value) for name, value in values.items()}
             for values in self.seeds.split(metrics)
         ]
         bad = [i for i, v in enumerate(seeds) if not math.isfinite(v["loss"] + v["grad_norm"])]
-        if step % self.config.log.every == 0 or step == self.config.train.steps or bad:
+        new = [i for i in bad if i not in self.diverged]
+        if step % self.config.log.every == 0 or step == self.config.train.steps or new:
             self.log.write(step, train=seeds)
-        if bad:
-            self.progress.say()
-            raise PlasticityError(self._post_mortem(step, bad[0], seeds[bad[0]]))
+        for which in new:
+            self.diverged.add(which)
+            told = self._post_mortem(step, which, seeds[which])
+            if len(bad) == len(seeds):
+                self.progress.say()
+                raise PlasticityError(told)
+            self.progress.say(f"one seed diverged and stays as it was; the others go on: {told}")
+        seeds = [values for i, values in enumerate(seeds) if i not in bad]
         if step == 1 and self._learns_plasticity():
             # Plasticity without a gradient is never learned, and looks fine otherwise.
             for values in seeds:
@@ -214,42 +226,18 @@ class _Run:
         mean = {name: sum(v[name] for v in seeds) / len(seeds) for name in seeds[0]}
         self.progress.update(step, mean, self.clock.training_seconds())
 
-    def _post_mortem(self, step: int, which: int, values: dict[str, float]) -> str:
-        """What to say about the seed, counted from 0, that was first to diverge at `step`."""
+    def _post_mortem(self, step: int, which: int, values: Mapping[str, float]) -> str:
         state, seed = (self.seeds.pick(tree, which) for tree in (self.state, self.seed))
-        try:
-            culprit = first_nonfinite(self.learner, state, seed, self.knobs)
-        except Exception as error:  # the run is over: say what is known rather than this
-            culprit = f"not found, for the replay failed: {error}"
         saved = self.checkpoints.latest()
-        last = f"{self.workdir.checkpoints}/{saved}" if saved is not None else "none yet"
-        return (
-            f"step {step}, seed {self.seeds.numbers[which]}: loss {values['loss']}, gradient norm "
-            f"{values['grad_norm']}. First quantity that is not finite: {culprit}. "
-            f"Last good checkpoint: {last}. Usual cures: a smaller train.learning_rate or "
-            "rule.eta0; rule.max_norm > 0."
-        )
+        where = f"{self.workdir.checkpoints}/{saved}" if saved is not None else "none yet"
+        title = f"step {step}, seed {self.seeds.numbers[which]}"
+        told = post_mortem(self.learner, state, seed, self.knobs, values)
+        return f"{title}: {told} Last good checkpoint: {where}. {CURES}"
 
     def _write_result(self, summaries: list[tuple[Summary, Summary]]) -> None:
-        clock, config = self.clock.totals(), self.config
-        on, off = (across_seeds(seeds) for seeds in zip(*summaries, strict=True))
-        episodes = self.step * config.train.batch
-        result = {
-            "status": "complete",
-            "task": config.task.name,
-            "rule": config.rule.name,
-            "seed": config.seed,
-            "steps": self.step,
-            "train_episodes": episodes,
-            "metrics": on,
-            "metrics_plasticity_off": off,
-            "wall_seconds": clock["wall_seconds"],
-            "compile_seconds": clock["compile_seconds"],
-            "episodes_per_second": episodes * len(summaries) / clock["train_seconds"],
-            "device": device_name(),
-            "main_metric": self.learner.task.main_metric,
-            "chance": self.learner.task.chance,
-        }
-        write_json(self.workdir.result, result | records_of(self.seeds, summaries))
+        result = result_of(self.config, self.learner.task, self.seeds, summaries)
+        for which, done in self._behind():
+            result["seeds"][which]["diverged_after"] = done
+        write_json(self.workdir.result, result | speed(self.config, self.clock.totals()))
         self._say_contrast("test", summaries)
         self.progress.say(f"result: {self.workdir.result}")

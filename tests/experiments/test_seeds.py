@@ -1,14 +1,20 @@
 """Several seeds in one program are the seeds one by one."""
 
 import json
+import shutil
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 from experiments import build
+from experiments.checkpoint import Checkpoints
+from experiments.clock import Clock
+from experiments.evaluate import trained_state
 from experiments.seeds import Seeds
+from experiments.workdir import Workdir
 from tests.experiments.test_launch import arguments
 from tests.plasticity.test_learner import small_config
 
@@ -63,3 +69,42 @@ def test_a_run_of_several_seeds_reports_each(program, tmp_path):
     assert code == 0, err
     written = json.loads(next(workdir.glob("evaluation-*.json")).read_text())
     assert written["seeds"] == result["seeds"]
+
+
+def rewind(workdir, poisoned):
+    """To step 4, with heads so large that their gradients overflow."""
+    (workdir / "result.json").unlink()
+    shutil.rmtree(workdir / "checkpoints" / "6")
+    there = Workdir(str(workdir))
+    state = trained_state(ConfigDict(there.load_config()), there)
+    columns = state.params.slow["params"]["head"]["columns"]
+    columns["kernel"] = columns["kernel"].at[jnp.array(poisoned)].multiply(1e30)
+    shutil.rmtree(workdir / "checkpoints")
+    checkpoints = Checkpoints(workdir / "checkpoints", 2)
+    checkpoints.save(4, state, dict.fromkeys(Clock().totals(), 1.0))
+    checkpoints.close()
+
+
+def test_a_seed_that_diverges_leaves_the_others_alone(program, tmp_path):
+    workdir = tmp_path / "run"
+    flags = ["--config.train.num_seeds=2", "--config.seed=7", "--config.train.steps=6"]
+    flags += ["--config.checkpoint.every=2", "--config.log.every=1", "--config.evaluate.every=0"]
+    command = arguments(workdir, *flags)
+    assert program("launch", *command)[0] == 0
+    whole = json.loads((workdir / "result.json").read_text())["seeds"]
+    lines = (workdir / "metrics.jsonl").read_text().splitlines()
+    rewind(workdir, [0])
+    code, out, err = program("launch", *command)
+    assert code == 0, err
+    assert "one seed diverged and stays as it was; the others go on: step 5, seed 7" in out
+    first, second = json.loads((workdir / "result.json").read_text())["seeds"]
+    assert first["diverged_after"] == 4
+    assert second == whole[1]
+    assert [line for line in lines if '"seed": 8' in line] == [
+        line for line in (workdir / "metrics.jsonl").read_text().splitlines() if '"seed": 8' in line
+    ]
+    rewind(workdir, [0, 1])
+    code, _, err = program("launch", *command)
+    assert code == 1
+    assert "error: step 5, seed " in err
+    assert not (workdir / "result.json").exists()
