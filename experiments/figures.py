@@ -157,7 +157,10 @@ def curve_over(runs: Sequence[Run], field: str) -> Figure:
 
 
 def learning_curves(runs: Sequence[Run]) -> Figure | None:
-    """Training: the main metric over steps, mean and interval over seeds; a panel per variant."""
+    """Training: the main metric over steps, mean and interval over seeds; a panel per variant.
+
+    Axes cover what 99 % of the values do: one seed's spike would hide all else.
+    """
     fields = varied_within_rules(runs)
     panels: dict[str, list[Run]] = collections.defaultdict(list)
     for run in runs:
@@ -177,7 +180,11 @@ def learning_curves(runs: Sequence[Run]) -> Figure | None:
         axes.set_xlabel("training step")
     for axes in grid.flat[len(panels) :]:
         axes.set_visible(False)
+    seen = [v for run in runs for _, values in _by_step(run) for v in values]
+    low, high = np.quantile(seen, [0.005, 0.995])
+    margin = 0.05 * (high - low) or 1.0
     for axes in grid[:, 0]:
+        axes.set_ylim(low - margin, high + margin)
         axes.set_ylabel(words(runs[0].metric))
     rules = list(dict.fromkeys(run.rule for run in runs))
     figure.legend(
@@ -187,13 +194,18 @@ def learning_curves(runs: Sequence[Run]) -> Figure | None:
     return figure
 
 
-def _curve(axes: Axes, run: Run) -> None:
+def _by_step(run: Run) -> list[tuple[int, list[float]]]:
+    """The main metric in training: (step, values of its seeds)."""
     by_step: dict[int, list[float]] = collections.defaultdict(list)
     for row in run.curves:
         if row["split"] == "train" and row.get(run.metric) is not None:
             by_step[row["step"]].append(row[run.metric])
-    steps = sorted(by_step)
-    means, halves = np.array([interval(by_step[step]) for step in steps]).T
+    return sorted(by_step.items())
+
+
+def _curve(axes: Axes, run: Run) -> None:
+    steps, values = zip(*_by_step(run), strict=True)
+    means, halves = np.array([interval(own) for own in values]).T
     colour, _ = style(run.rule)
     axes.plot(steps, means, color=colour, linewidth=1.2)
     axes.fill_between(steps, means - halves, means + halves, color=colour, alpha=0.15)
