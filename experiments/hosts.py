@@ -51,6 +51,12 @@ def agreed(value: int) -> int:
     return int(multihost_utils.broadcast_one_to_all(np.int32(value)))
 
 
+def wait_for_all(name: str) -> None:
+    """Returns when every process has come to the place of that name."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(name)
+
+
 class PeerError(RuntimeError):
     """Process 0 could not go on; it says why."""
 

@@ -13,7 +13,7 @@ from experiments import build
 from experiments.checkpoint import Checkpoints
 from experiments.clock import Clock
 from experiments.evaluate import Evaluator, Summary, contrast
-from experiments.hosts import SharedInterrupts, agreed, decided_by_primary, primary
+from experiments.hosts import SharedInterrupts, agreed, decided_by_primary, primary, wait_for_all
 from experiments.metrics import MetricsLog, Progress, across_seeds, check_tensorboard
 from experiments.outcome import CURES, post_mortem, result_of, speed
 from experiments.program import program_for
@@ -131,7 +131,9 @@ class _Run:
                 f"memory: {engine}, chunk {chunk or 'whole episode'} (asked: {asked})"
             )
         with self.clock.compiling():
-            return self.program.compiled_step(self.state, self.seed, self.knobs)
+            step = self.program.compiled_step(self.state, self.seed, self.knobs)
+            wait_for_all("compiled")  # or the first step would be charged with it
+            return step
 
     def _learns_plasticity(self) -> bool:
         static = self.learner.make_network(self.knobs).rule.static

@@ -13,6 +13,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 
 import jax
+import jax.flatten_util
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
@@ -21,6 +22,7 @@ from plasticity.types import Array, PyTree
 
 DATA, MODEL = "data", "model"  # axes of the mesh
 AUTO, ALL = 0, -1
+SMALL = 2**16  # numbers: arrays up to this size are sent together
 
 # Which axes of the parameters of a layer lie along `model`, by the side that is split.
 _SPLIT = {
@@ -120,10 +122,30 @@ def mean_over_devices(function: Callable[..., PyTree], mesh: Mesh) -> Callable[.
     if mesh.shape[DATA] == 1:
         return function  # a mean of one, which XLA's partitioner does not take beside `model`
 
+    # Where layers are split, joining the shares of several would gather them first.
+    mean = _mean_in_few_messages if mesh.shape[MODEL] == 1 else _mean
+
     def share(index: Array, *args: PyTree) -> PyTree:
-        return jax.lax.pmean(function(index, *args), DATA)
+        return mean(function(index, *args))
 
     return _shard(share, mesh, PartitionSpec())
+
+
+def _mean(tree: PyTree) -> PyTree:
+    return jax.lax.pmean(tree, DATA)
+
+
+def _mean_in_few_messages(tree: PyTree) -> PyTree:
+    """The same, all small arrays joined: a message between hosts has a price of its own.
+
+    XLA joins them on GPUs and TPUs, but not on CPUs.
+    """
+    leaves, structure = jax.tree.flatten(tree)
+    small = [leaf for leaf in leaves if leaf.size <= SMALL]
+    joined, separate = jax.flatten_util.ravel_pytree(small)
+    averaged = iter(separate(_mean(joined)))
+    means = [next(averaged) if leaf.size <= SMALL else _mean(leaf) for leaf in leaves]
+    return jax.tree.unflatten(structure, means)
 
 
 def mean_over_parts(function: Callable[..., PyTree], most: int) -> Callable[..., PyTree]:
