@@ -83,13 +83,17 @@ def _copying() -> dict[str, Study]:
             analysed=True,
         ),
         "copying_attention": Study(
-            "copying", "full attention", file, rules(), {"model.attention_window": 0}
+            "copying",
+            "full attention, which learns it sooner",
+            file,
+            rules(),
+            {"model.attention_window": 0, "train.steps": 600},
         ),
         "delay": Study(
             "copying",
             "attention six steps back, delays in training",
             file,
-            product(over("task.delay", [0, 50, 100]), rules()),
+            product(over("task.delay", [0, 100]), rules()),
         ),
         "longer": Study(
             "copying",
@@ -102,12 +106,13 @@ def _copying() -> dict[str, Study]:
     }
     # The config's own 800 steps are for batches four times as large.
     longer = {"train.steps": 1200, "train.learning_rate": 3e-3}
-    return {name: s._replace(fixed={**s.fixed, **longer}) for name, s in studies.items()}
+    return {name: s._replace(fixed={**longer, **s.fixed}) for name, s in studies.items()}
 
 
 def _values() -> dict[str, Study]:
     file = "configs/cue_reward.py"
     # Closed attention: with windows, a deep net would reach back without plasticity.
+    clipped = PLASTIC + [{"rule.name": "gradient", "rule.max_norm": 0.0}]
     closed = {
         "associations": Study(
             "cue_reward",
@@ -125,8 +130,8 @@ def _values() -> dict[str, Study]:
             "cue_reward",
             "attention closed, depth, with and without the clip of the write",
             file,
-            product(over("model.layers", [2, 4, 8]), over("rule.max_norm", [1.0, 0.0]), PLASTIC),
-            {"train.steps": 600},
+            product(over("model.layers", [2, 4, 8]), clipped),
+            {"train.steps": 400},
         ),
     }
     steps = {"train.steps": 1000}
@@ -141,6 +146,7 @@ def _values() -> dict[str, Study]:
             "attention full and closed",
             "configs/regression.py",
             attention(),
+            {"train.steps": 2000},
             analysed=True,
         ),
     }
