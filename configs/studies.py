@@ -112,7 +112,7 @@ def _copying() -> dict[str, Study]:
 def _values() -> dict[str, Study]:
     file = "configs/cue_reward.py"
     # Closed attention: with windows, a deep net would reach back without plasticity.
-    clipped = PLASTIC + [{"rule.name": "gradient", "rule.max_norm": 0.0}]
+    clipped = [*PLASTIC, {"rule.name": "gradient", "rule.max_norm": 0.0}]
     closed = {
         "associations": Study(
             "cue_reward",

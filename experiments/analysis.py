@@ -7,12 +7,15 @@ Writes WORKDIR/analysis.json, from test episodes; for each seed:
   rates, sizes   {layer: [T]}, means over episodes of eta and of the write ||eta alpha delta||;
                  the same of the untrained net under `untrained`
   spectra        {layer: {"slow", "fast"}}: singular values; fast ones after the last step, mean
-  metrics        scalars: `gating_index` (see there), `eta_EVENT`, `write_EVENT`, each also with
-                 `_untrained`; `fast_to_slow_LAYER`, ratio of norms; `decoded_T`, share of the
-                 symbols that a linear map reads off the fast weights after T steps; and the main
-                 metric under interventions: `METRIC_silent_LAYER`, `METRIC_silent_EVENT` (no
-                 writes there), `METRIC_silent_after` (none after the last informative step),
-                 `METRIC_held` (every step writes at the mean rate)
+  gates          [T], mean of sigmoid(g): what of a rate is learned, without eta0 and the clip
+  metrics        scalars: means over the episode `eta`, `write`, `gate`, and at each event as in
+                 `eta_EVENT`; how far each is gated by events: `gating_index` (see there) of eta,
+                 `gating_index_size`, `gating_index_gate`; all of these also with `_untrained`;
+                 `fast_to_slow_LAYER`, ratio of norms; `decoded_T`, share of the symbols that a
+                 linear map reads off the fast weights after T steps; and the main metric under
+                 interventions: `METRIC_silent_LAYER`, `METRIC_silent_EVENT` (no writes there),
+                 `METRIC_silent_after` (none after the last informative step), `METRIC_held`
+                 (every step writes at the mean rate)
 """
 
 import json
@@ -67,7 +70,7 @@ class Probe:
 
     def __init__(self, config: ConfigDict):
         self.learner, self.seeds = build.make_learner(config), Seeds(config)
-        self.task = self.learner.task
+        self.task, self.modulated = self.learner.task, config.rule.modulated
         self.knobs = build.make_knobs(config, self.task, Stream.TEST)
         self.layers = list(self.learner.make_network(self.knobs).backbone.shapes)
         self.events = np.array(self.task.events)
@@ -93,7 +96,10 @@ class Probe:
             name: jnp.linalg.svd(self._at(params, trace.writes, name, self.task.steps)[:32])[1]
             for name in trace.writes
         }
-        means = jax.tree.map(lambda a: a.mean(0), (rates, sizes, fast))
+        # Queries are answered after the last step, and write nothing.
+        heard = trace.outputs.modulator[:, : self.task.steps] * self.modulated
+        gates = jax.nn.sigmoid(heard)
+        means = jax.tree.map(lambda a: a.mean(0), (rates, sizes, gates, fast))
         return {"means": means, "held": (held, keeps)}
 
     def _at(self, params: Parameters, writes: PyTree, name: str, steps: int) -> Array:
@@ -115,17 +121,26 @@ class Probe:
         return jnp.concatenate(flat, axis=1), episodes.targets
 
     def observe(self, params: Parameters, seed: Array) -> tuple[dict[str, Any], Metrics, PyTree]:
-        """Rates, sizes and singular values; their summary; mean rates, for `hold`."""
+        """Rates, sizes, gates, singular values; their summary; mean rates, for `hold`."""
         found = jax.tree.map(np.asarray, self._observe(params, seed))
-        rates, sizes, fast = found["means"]
-        # The size of a whole write, over layers.
-        size = np.sqrt(sum(layer**2 for layer in sizes.values()))
-        rate = np.mean(list(rates.values()), axis=0)
-        metrics = {"gating_index": gating_index(rate, self.informative)}
+        rates, sizes, gates, fast = found["means"]
+        told = {"rates": rates, "sizes": sizes, "gates": gates, "fast": fast}
+        over_layers = {
+            "eta": np.mean(list(rates.values()), axis=0),
+            "write": np.sqrt(sum(layer**2 for layer in sizes.values())),  # all of it
+            "gate": gates,
+        }
+        return told, self._summary(over_layers), found["held"]
+
+    def _summary(self, traces: Mapping[str, np.ndarray]) -> Metrics:
+        """Means and gating of {name: [T]}."""
+        metrics = {name: float(trace.mean()) for name, trace in traces.items()}
+        for name, title in (("eta", ""), ("write", "_size"), ("gate", "_gate")):
+            metrics[f"gating_index{title}"] = gating_index(traces[name], self.informative)
         for event in dict.fromkeys(self.task.events):
-            metrics[f"eta_{event}"] = float(rate[self.events == event].mean())
-            metrics[f"write_{event}"] = float(size[self.events == event].mean())
-        return {"rates": rates, "sizes": sizes, "fast": fast}, metrics, found["held"]
+            for name, trace in traces.items():
+                metrics[f"{name}_{event}"] = float(trace[self.events == event].mean())
+        return metrics
 
     def interventions(self, params: Parameters, seed: Array, held: PyTree) -> Metrics:
         """The main metric under each intervention."""

@@ -1,8 +1,11 @@
 """Studies, run to the end, and their results as rows."""
 
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+import traceback
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
+
+from ml_collections import ConfigDict
 
 from configs.studies import Study
 from experiments.analysis import analysis_of
@@ -25,7 +28,7 @@ def points_of(
     return [Point(file, given, chosen, fixed, folder / name) for chosen in study.points]
 
 
-def rows_of(name: str, study: Study, point: Point, fields: list[str]) -> list[Row]:
+def rows_of(name: str, study: Study, point: Point, fields: Sequence[str]) -> list[Row]:
     """A finished run, and what its nets do elsewhere: a row per seed."""
     rows = []
     workdir = Workdir(str(point.workdir))
@@ -35,14 +38,18 @@ def rows_of(name: str, study: Study, point: Point, fields: list[str]) -> list[Ro
     for overrides, result in results:
         config = point.config()
         config.update_from_flattened_dict(overrides)
-        labels = {"study": name, "task": study.task}
-        labels |= {field: value for field in fields if (value := config_field(config, field)) != ()}
-        rows += seed_rows(result, labels)
+        rows += seed_rows(result, labels_of(name, study, config, fields))
     if study.analysed and point.config().rule.name != "none":
         # The first rows are those of the nets as they were trained.
         for row, record in zip(rows, analysis_of(workdir)["seeds"], strict=False):
             row |= record["metrics"]
     return rows
+
+
+def labels_of(name: str, study: Study, config: ConfigDict, fields: Sequence[str]) -> Row:
+    """What sets the rows of a config apart: its study, and those of the fields that it has."""
+    labels = {"study": name, "task": study.task}
+    return labels | {f: value for f in fields if (value := config_field(config, f)) != ()}
 
 
 def config_field(config: Any, field: str) -> Any:
@@ -54,46 +61,88 @@ def config_field(config: Any, field: str) -> Any:
     return config
 
 
-class Campaign(NamedTuple):
-    """Points of several studies. The folder of a point is named after its study."""
+class Outcome(NamedTuple):
+    """What a campaign came to.
 
-    folder: pathlib.Path
-    studies: Mapping[str, Study]
-    points: Sequence[Point]
+    rows: of all finished points, in their order. failed: points whose run failed, or of which
+    nothing can be told. lost: of the first a row per seed, without metrics.
+    """
 
-    def rows(self, point: Point) -> list[Row]:
-        """The rows of a finished point; evaluates and analyses what its study asks for."""
-        studies = self.studies.values()
-        fields = sorted({f for s in studies for p in (*s.points, *s.elsewhere) for f in p})
+    rows: list[Row]
+    failed: list[Point]
+    lost: list[Row]
+
+
+class Campaign:
+    """Points of several studies. The folder of a point is named after its study.
+
+    Args:
+      folder: of all studies. studies: by name. points: of all of them.
+      wanted: names of the studies that are to be run; of others, what is finished is told.
+    """
+
+    def __init__(
+        self,
+        folder: pathlib.Path,
+        studies: Mapping[str, Study],
+        points: Sequence[Point],
+        wanted: Collection[str],
+    ):
+        self.folder, self.points = folder, points
+        self._studies, self._wanted = studies, wanted
+        varied = {f for s in studies.values() for p in (*s.points, *s.elsewhere) for f in p}
+        self._fields = sorted(varied)
+        self._rows: dict[pathlib.Path, list[Row]] = {}
+        self._broken: list[tuple[Point, str]] = []
+
+    @property
+    def asked(self) -> list[Point]:
+        """The points that are to be run, finished or not."""
+        return [point for point in self.points if point.folder.name in self._wanted]
+
+    def tell(self, point: Point) -> None:
+        """Gathers the rows of a finished point; evaluates and analyses what its study asks for.
+
+        An error there is no reason to lose the other points: it is told, and noted.
+        """
         name = point.folder.name
-        return rows_of(name, self.studies[name], point, fields)
+        try:
+            self._rows[point.workdir] = rows_of(name, self._studies[name], point, self._fields)
+        except Exception as error:
+            traceback.print_exc()
+            self._broken.append((point, f"{type(error).__name__}: {error}"))
 
-    def run(self, runner: Runner, about: Mapping[str, Any]) -> tuple[list[Row], list[Point]]:
+    def run(self, runner: Runner, about: Mapping[str, Any]) -> Outcome:
         """Runs what is not complete, and writes results.json whenever something is.
 
         Args:
           runner: how points are run.
           about: what else results.json tells.
-
-        Returns:
-          All rows, in the order of the points, and the points that failed.
         """
-        rows: dict[pathlib.Path, list[Row]] = {}
-        launch = describe_launch()
+        launch = {"launch": describe_launch()} | dict(about)
 
         def done(point: Point) -> None:
-            rows[point.workdir] = self.rows(point)
-            self._write(rows, {"launch": launch} | dict(about))
+            self.tell(point)
+            self._write(launch)
 
         for point in self.points:
             if point.complete:
-                done(point)
-        failed = runner([p for p in self.points if p.workdir not in rows], done)
-        names = [str(point.workdir.relative_to(self.folder)) for point in failed]
-        return self._write(rows, {"launch": launch, "failed": names} | dict(about)), failed
+                self.tell(point)
+        lost = runner([p for p in self.asked if not p.complete], done)
+        failed = [(point, "did not complete: see its log") for point in lost] + self._broken
+        names = {str(point.workdir.relative_to(self.folder)): why for point, why in failed}
+        rows = self._write(launch | {"failed": names})
+        failures = [point for point, _ in failed]
+        return Outcome(rows, failures, [row for point in lost for row in self._lost(point)])
 
-    def _write(self, rows: Mapping[pathlib.Path, list[Row]], about: Mapping[str, Any]) -> list[Row]:
-        ordered = [row for p in self.points for row in rows.get(p.workdir, [])]
+    def _lost(self, point: Point) -> list[Row]:
+        config, name = point.config(), point.folder.name
+        labels = labels_of(name, self._studies[name], config, self._fields)
+        first = config.seed
+        return [labels | {"seed": first + i} for i in range(config.train.num_seeds)]
+
+    def _write(self, about: Mapping[str, Any]) -> list[Row]:
+        ordered = [row for p in self.points for row in self._rows.get(p.workdir, [])]
         write_json(self.folder / "results.json", dict(about) | {"rows": ordered})
         return ordered
 

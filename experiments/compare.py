@@ -1,14 +1,15 @@
 """Rows of results against what was published, and against claims."""
 
+import collections
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from configs.claims import Claim, Comparison, Side
 from configs.published import CORRECTED, ETA_MEAN, TABLES
-from experiments.statistics import LEVEL, Contrast, holm, paired, verdict
+from experiments.statistics import Contrast, holm, paired, together, verdict
 from experiments.tables import Row
 
 NO_EVIDENCE = "no evidence"  # runs are missing
@@ -55,81 +56,121 @@ def within(table: Sequence[Row], deviations: float) -> tuple[int, int]:
     return sum(distance <= deviations for distance in distances), len(distances)
 
 
-def judge_claims(rows: Sequence[Row], claims: Sequence[Claim]) -> list[Row]:
-    """Each claim with its verdict and evidence; p-values are adjusted over all comparisons."""
-    found = [[_contrast(rows, comparison) for comparison in c.comparisons] for c in claims]
-    known = [contrast for own in found for contrast in own if contrast]
-    adjusted = iter(holm([contrast.p for contrast in known]))
-    verdicts = []
-    for claim, contrasts in zip(claims, found, strict=True):
-        p_values = [next(adjusted) if contrast else math.nan for contrast in contrasts]
-        complete = all(contrasts)
-        verdicts.append(
-            {
-                "claim": claim.text,
-                "source": claim.source,
-                "verdict": verdict(contrasts, p_values) if complete else NO_EVIDENCE,
-                "evidence": [
-                    _evidence(rows, comparison, contrast, p)
-                    for comparison, contrast, p in zip(
-                        claim.comparisons, contrasts, p_values, strict=True
-                    )
-                ],
-            }
-        )
-    return verdicts
+def judge_claims(
+    rows: Sequence[Row], claims: Sequence[Claim], failed: Sequence[Row] = ()
+) -> list[Row]:
+    """Each claim with its verdict and evidence.
 
+    P-values are adjusted for the number of claims of one source, with or without evidence: what
+    else has been run makes no difference.
 
-def _contrast(rows: Sequence[Row], comparison: Comparison) -> Contrast | None:
-    """Positive where the comparison holds; None if fewer than two seeds have both sides."""
-    claimed, other = (
-        _by_seed(rows, comparison.study, side) for side in (comparison.claimed, comparison.other)
-    )
-    if len(claimed.keys() & other.keys()) < 2:
-        return None
-    sign = -1 if comparison.lower else 1
-    return paired(
-        {seed: sign * value + comparison.margin for seed, value in claimed.items()},
-        {seed: sign * value for seed, value in other.items()},
-    )
-
-
-def _rows_of(rows: Sequence[Row], study: str, side: Side) -> list[Row]:
+    Args:
+      rows: of finished runs, one per seed. claims: see `configs/claims.py`.
+      failed: rows, without metrics, of runs that failed; see `Comparison.lost`.
+    """
+    compared = [[_Compared(c, rows, failed) for c in claim.comparisons] for claim in claims]
+    judged = [
+        together([own.tested for own in several if own.tested])
+        if all(own.tested for own in several)
+        else None
+        for several in compared
+    ]
+    adjusted = [math.nan] * len(claims)
+    for places in _by_source(claims):
+        p_values = holm([one.p if (one := judged[place]) else 1.0 for place in places])
+        for place, p in zip(places, p_values, strict=True):
+            adjusted[place] = p
     return [
-        row
-        for row in rows
-        if row["study"] == study
-        and side.metric in row
-        and all(row.get(field) == value for field, value in side.where.items())
+        {
+            "claim": claim.text,
+            "source": claim.source,
+            "verdict": verdict(found, p) if found else NO_EVIDENCE,
+            "p": found.p if found else None,
+            "p_adjusted": p if found else None,
+            "evidence": [one.told() for one in several],
+        }
+        for claim, several, found, p in zip(claims, compared, judged, adjusted, strict=True)
     ]
 
 
-def _by_seed(rows: Sequence[Row], study: str, side: Side) -> dict[int, float]:
-    own = _rows_of(rows, study, side)
-    values = {row["seed"]: row[side.metric] for row in own}
-    if len(values) < len(own):
-        raise ValueError(f"{dict(side.where)} is more than one point of the study {study!r}")
-    return values
+def _by_source(claims: Sequence[Claim]) -> Iterator[list[int]]:
+    places = collections.defaultdict(list)
+    for place, claim in enumerate(claims):
+        places[claim.source].append(place)
+    yield from places.values()
 
 
-def _evidence(
-    rows: Sequence[Row], comparison: Comparison, contrast: Contrast | None, adjusted: float
-) -> dict[str, Any]:
-    """A comparison and what was found; `diverged`: nets on either side that did, if any."""
-    sides = (comparison.claimed, comparison.other)
-    own = [row for side in sides for row in _rows_of(rows, comparison.study, side)]
-    diverged = sum("diverged_after" in row for row in own)
-    told = {
-        "study": comparison.study,
-        "claimed": _told(comparison.claimed),
-        "other": _told(comparison.other),
-        "direction": "less" if comparison.lower else "more",
-        "margin": comparison.margin,
-    }
-    told |= {"diverged": diverged} if diverged else {}
-    if contrast is None:
-        return told | {"n": 0}
-    return told | contrast._asdict() | {"p_adjusted": adjusted, "significant": adjusted < LEVEL}
+class _Compared:
+    """A comparison, and what the rows say of it.
+
+    tested: its contrast, positive where it holds; None if fewer than two seeds have both sides.
+    """
+
+    def __init__(self, comparison: Comparison, rows: Sequence[Row], failed: Sequence[Row]):
+        self.comparison = comparison
+        self._own = [self._rows_of(rows, side) for side in self._sides]
+        self._failed = [self._rows_of(failed, side) for side in self._sides]
+        claimed, other = map(self._by_seed, self._sides, self._own, self._failed)
+        self.tested: Contrast | None = None
+        if len(claimed.keys() & other.keys()) < 2:
+            return
+        self._shown = paired(claimed, other)
+        sign = -1 if comparison.lower else 1
+        self.tested = paired(
+            {seed: sign * value + comparison.margin for seed, value in claimed.items()},
+            {seed: sign * value for seed, value in other.items()},
+        )
+
+    @property
+    def _sides(self) -> tuple[Side, Side]:
+        return self.comparison.claimed, self.comparison.other
+
+    def _rows_of(self, rows: Sequence[Row], side: Side) -> list[Row]:
+        return [
+            row
+            for row in rows
+            if row["study"] == self.comparison.study
+            and all(row.get(field) == value for field, value in side.where.items())
+        ]
+
+    def _by_seed(self, side: Side, own: list[Row], failed: list[Row]) -> dict[int, float]:
+        """{seed: what is compared}, of seeds of which it is known."""
+        lost, seeds = self.comparison.lost, [row["seed"] for row in (*own, *failed)]
+        if len(set(seeds)) < len(seeds):
+            raise ValueError(
+                f"{dict(side.where)} is more than one point of the study {self.comparison.study!r}"
+            )
+        values = {row["seed"]: row.get(side.metric) for row in own}
+        if lost is not None:
+            values |= {row["seed"]: lost for row in own if "diverged_after" in row}
+            values |= {row["seed"]: lost for row in failed}
+        known = {k: v for k, v in values.items() if v is not None and math.isfinite(v)}
+        if self.comparison.log:
+            return {seed: math.log(value) for seed, value in known.items() if value > 0}
+        return known
+
+    def told(self) -> dict[str, Any]:
+        """For the table of evidence: the difference is claimed - other, the margin not in it.
+
+        `diverged`: nets that did, `failed`: nets of runs that failed, on either side, if any.
+        """
+        c = self.comparison
+        told = {
+            "study": c.study,
+            "claimed": _told(c.claimed),
+            "other": _told(c.other),
+            "direction": "less" if c.lower else "more",
+            "margin": c.margin,
+            "log": c.log,
+        }
+        # Both sides may be the same nets, on and off: each counts once.
+        own = {id(row): row for side in self._own for row in side}.values()
+        diverged = sum("diverged_after" in row for row in own)
+        failed = len({id(row) for side in self._failed for row in side})
+        told |= {k: v for k, v in (("diverged", diverged), ("failed", failed)) if v}
+        if self.tested is None:
+            return told | {"n": 0}
+        return told | self._shown._asdict() | {"p": self.tested.p}
 
 
 def _told(side: Side) -> str:

@@ -6,23 +6,25 @@ python -m experiments.reproduce --preset=full --workdir=DIR [--tasks=copying,reg
 
 The studies stand in `configs/studies.py`, the claims in `configs/claims.py`. Every run has a folder
 DIR/STUDY/POINT. Started again, the command finishes what is unfinished, repeats nothing, and comes
-to the same tables. DIR then holds
+to the same tables; --tasks chooses what is run, tables tell all that is finished. DIR then holds
 
-  results.json      one row per run and seed, which runs failed, commands and versions
+  results.json      one row per run and seed, which runs failed, the command, versions
   published.json    preset paper: published beside ours; also as CSV
   verdicts.json     preset full: the claims, and results.csv
 """
 
+import json
 import pathlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from absl import flags
 
 from configs.claims import CLAIMS
 from configs.studies import BUDGETS, PRESETS, Study
 from experiments import cli
-from experiments.campaign import Campaign, points_of, run_here
+from experiments.campaign import Campaign, Outcome, points_of, run_here
 from experiments.compare import judge_claims, published_table, within
 from experiments.executors import make_executor
 from experiments.points import InterruptedRunError, Point, say_failed
@@ -86,45 +88,63 @@ def missing(study: Study, features: Mapping[str, str]) -> str:
     return ""
 
 
-def campaign_of_flags() -> tuple[Campaign, dict[str, str]]:
-    """What the flags ask for, and what of it cannot be run here: {study: why}."""
-    features = features_given(FEATURES.value)
-    studies = chosen_studies(PRESETS[PRESET.value](), TASKS.value)
+def features_known(folder: pathlib.Path) -> dict[str, str]:
+    """The features with which the folder was last run: those not given anew stay."""
+    path = folder / "results.json"
+    return json.loads(path.read_text()).get("features", {}) if path.exists() else {}
+
+
+class Plan(NamedTuple):
+    """What the flags ask for; skipped: what of it cannot be run here, {study: why}."""
+
+    campaign: Campaign
+    skipped: dict[str, str]
+    features: dict[str, str]
+
+
+def plan_of_flags() -> Plan:
+    """What the flags ask for."""
+    folder = path_of("workdir", WORKDIR.value)
+    features = features_known(folder) | features_given(FEATURES.value)
+    studies = PRESETS[PRESET.value]()
+    wanted = chosen_studies(studies, TASKS.value)
     skipped = {name: why for name, s in studies.items() if (why := missing(s, features))}
-    folder, points = path_of("workdir", WORKDIR.value), []
+    points: list[Point] = []
     for name, study in studies.items():
         settings = dict(BUDGETS[BUDGET.value][PRESET.value])
         if study.frozen and name not in skipped:
             settings["task.features"] = features[study.dataset]
         if name not in skipped:
             points += points_of(folder, name, study, settings)
-    return Campaign(folder, studies, points), skipped
+    skipped = {name: why for name, why in skipped.items() if name in wanted}
+    return Plan(Campaign(folder, studies, points, wanted), skipped, features)
 
 
 def main() -> int:
     """Runs what can be run, and writes the tables."""
     cli.require(preset=PRESET.value, workdir=WORKDIR.value)
-    campaign, skipped = campaign_of_flags()
+    campaign, skipped, features = plan_of_flags()
     try:
         if ONLY.value:
             return work(campaign)
         for name, why in skipped.items():
             print(f"skipped: {name}: {why}", flush=True)
-        for point in campaign.points:
+        for point in campaign.asked:
             validate(point.config())
         campaign.folder.mkdir(parents=True, exist_ok=True)
         about = {"preset": PRESET.value, "budget": BUDGET.value, "skipped": skipped}
-        rows, failed = campaign.run(run_here if WORKERS.value == 1 else on_workers, about)
+        about |= {"features": features}
+        outcome = campaign.run(run_here if WORKERS.value == 1 else on_workers, about)
     except InterruptedRunError as stop:
         return stop.code
-    TABLES[PRESET.value](campaign.folder, rows)
-    return say_failed(failed)
+    TABLES[PRESET.value](campaign.folder, outcome)
+    return say_failed(outcome.failed)
 
 
 def work(campaign: Campaign) -> int:
     """A worker: some points in turn, in this process."""
     own = [point for point in campaign.points if point.identity in ONLY.value]
-    return say_failed(run_here(own, campaign.rows))
+    return say_failed(run_here(own, campaign.tell))
 
 
 def on_workers(points: Sequence[Point], done: Callable[[Point], None]) -> list[Point]:
@@ -152,9 +172,9 @@ def _worker_command(identities: Sequence[str]) -> list[str]:
     ]
 
 
-def write_published(folder: pathlib.Path, rows: list[Row]) -> None:
+def write_published(folder: pathlib.Path, outcome: Outcome) -> None:
     """The table of the preset paper."""
-    table = published_table(rows)
+    table = published_table(outcome.rows)
     write_csv(folder / "published.csv", table)
     write_json(folder / "published.json", table)
     for row in table:
@@ -173,10 +193,10 @@ def told(row: Row) -> str:
     return f"{row['study']:22}{row['rule']:10}{row['metric']:24}{known:30}{ours}"
 
 
-def write_verdicts(folder: pathlib.Path, rows: list[Row]) -> None:
+def write_verdicts(folder: pathlib.Path, outcome: Outcome) -> None:
     """The claims, judged."""
-    verdicts = judge_claims(rows, CLAIMS)
-    write_csv(folder / "results.csv", rows)
+    verdicts = judge_claims(outcome.rows, CLAIMS, outcome.lost)
+    write_csv(folder / "results.csv", outcome.rows)
     write_json(folder / "verdicts.json", verdicts)
     for claim in verdicts:
         print(f"{claim['verdict']:16}{claim['claim']} ({claim['source']})")

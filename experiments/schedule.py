@@ -63,18 +63,20 @@ class Schedule:
         queue = collections.deque(in_batches(points, self._executor.slots))
         running: list[tuple[Job, Batch]] = []
         with Interrupts() as interrupts:
-            while queue or running:
-                if interrupts.asked():
-                    _stop_all([job for job, _ in running])
-                    raise InterruptedRunError(interrupts.exit_code)
-                while queue and len(running) < self._executor.slots:
-                    running.append(self._start(queue.popleft()))
-                time.sleep(POLL_SECONDS)
-                for job, batch in list(running):
-                    code = job.poll()
-                    if code is not None:
-                        running.remove((job, batch))
-                        queue.extend(self._settle(batch, code, done))
+            try:
+                while queue or running:
+                    if interrupts.asked():
+                        raise InterruptedRunError(interrupts.exit_code)
+                    while queue and len(running) < self._executor.slots:
+                        running.append(self._start(queue.popleft()))
+                    time.sleep(POLL_SECONDS)
+                    for job, batch in list(running):
+                        code = job.poll()
+                        if code is not None:
+                            running.remove((job, batch))
+                            queue.extend(self._settle(batch, code, done))
+            finally:  # none is left behind, whatever ends this
+                _stop_all([job for job, _ in running])
 
     def _start(self, points: list[Point]) -> tuple[Job, Batch]:
         self._started += 1

@@ -1,7 +1,9 @@
 """One compilation cache for all tests, and programs run as a user runs them."""
 
+import multiprocessing
 import os
 import pathlib
+import runpy
 import subprocess
 import sys
 
@@ -49,18 +51,36 @@ def program_with_devices():
     return run
 
 
+# What every program imports takes longer than most of what is tested of it: it is imported once, by
+# a server from which programs are forked. No program itself, since each defines its flags anew.
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(["experiments.train", "experiments.evaluate", "scipy.stats"])
+
+
+def _become(name, args, environment, out, err):
+    """In a forked process: what `python -m experiments.NAME ARGS` does."""
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(ROOT)
+    for number, path in ((1, out), (2, err)):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
+    sys.argv = [name, *args]
+    runpy.run_module(f"experiments.{name}", run_name="__main__", alter_sys=True)
+
+
 @pytest.fixture
-def program():
+def program(tmp_path_factory):
     """Runs `python -m experiments.NAME ARGS`: (exit code, stdout, stderr)."""
 
     def run(name, *args, timeout=300):
-        done = subprocess.run(
-            [sys.executable, "-m", f"experiments.{name}", *args],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-        )
-        return done.returncode, done.stdout, done.stderr
+        folder = tmp_path_factory.mktemp("printed")
+        out, err = folder / "out", folder / "err"
+        process = _FORKS.Process(target=_become, args=(name, args, dict(os.environ), out, err))
+        process.start()
+        process.join(timeout)
+        if process.exitcode is None:
+            process.kill()
+            raise TimeoutError(f"{name} {args}: {out.read_text()} {err.read_text()}")
+        return process.exitcode, out.read_text(), err.read_text()
 
     return run

@@ -11,6 +11,7 @@ from experiments import build
 from experiments.analysis import Probe, analyse, gating_index
 from experiments.decoding import decoded
 from plasticity.learner import Stream
+from tests.experiments.test_compare import ANALYSIS
 from tests.plasticity.test_learner import small_config
 
 SHOWN = np.arange(6) < 2
@@ -66,7 +67,11 @@ def test_analysis_of_a_net_that_was_not_trained(trained):
         for layer in layers:
             assert record[kind][layer].shape == (probe.task.steps,)
             np.testing.assert_allclose(record[kind][layer], record["untrained"][kind][layer])
+    assert metrics.keys() >= ANALYSIS | {f"{name}_untrained" for name in ANALYSIS}
+    # sigmoid(g) is the rate, but for eta0 = 1 and the clip, which can only lessen it.
     rate = np.mean(list(record["rates"].values()), axis=0)
+    assert (record["gates"] >= rate - 1e-6).all()
+    assert metrics["gate"] == pytest.approx(record["gates"].mean())
     shown = np.array(events) == "presentation"
     assert metrics["eta_presentation"] == pytest.approx(rate[shown].mean(), rel=1e-5)
     for spectrum in record["spectra"].values():

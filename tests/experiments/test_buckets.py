@@ -12,8 +12,8 @@ import pytest
 
 from tests.buckets import Buckets
 from tests.conftest import ROOT
-from tests.experiments.test_launch import final_state
 from tests.experiments.test_multihost import ENDLESS, RUN, finish, same, start, start_two
+from tests.launching import final_state
 
 pytest.importorskip("gcsfs", reason="pip install '.[gcs]'")
 WORKDIR = "gs://bucket/some/run"

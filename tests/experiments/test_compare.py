@@ -10,6 +10,15 @@ from experiments.campaign import config_field, points_of
 from experiments.compare import NO_EVIDENCE, judge_claims, published_table, within
 from experiments.points import Point
 
+METRICS = {
+    "copying": {"recall_accuracy"},
+    "cue_reward": {"query_mse"},
+    "regression": {"query_mse"},
+    "cifar_fs": {"accuracy"},
+    "omniglot": {"accuracy"},
+}
+# Told of every analysis: see test_analysis.
+ANALYSIS = {"eta", "gate", "gating_index", "gating_index_gate", "gating_index_size"}
 A, B = {"rule.name": "hebbian"}, {"rule.name": "none"}
 LESS = Claim("less", "test", [Comparison("s", Side(A, "loss"), Side(B, "loss"), lower=True)])
 
@@ -42,7 +51,8 @@ def test_seeds_are_paired_not_pooled():
     noise = np.array([0.0, 0.01, -0.01, 0.005])
     found = judge_claims(rows(spread, spread + 0.1 + noise), [LESS])[0]
     assert found["verdict"] == "supported"
-    assert found["evidence"][0]["mean"] == pytest.approx(0.1 + noise.mean())
+    # Told as claimed - other, whichever way it is claimed.
+    assert found["evidence"][0]["mean"] == pytest.approx(-0.1 - noise.mean())
 
 
 def test_every_comparison_must_hold():
@@ -53,13 +63,48 @@ def test_every_comparison_must_hold():
     assert [claim["verdict"] for claim in verdicts] == ["supported", "not supported"]
 
 
-def test_p_values_are_adjusted_for_all_claims():
+def test_p_values_are_adjusted_for_the_claims_of_one_source():
     data = rows([1.0, 2.0, 3.0, 4.0], [1.5, 2.2, 3.6, 4.2])
-    alone = judge_claims(data, [LESS])[0]["evidence"][0]
-    among = judge_claims(data, [LESS] * 20)[0]
-    assert alone["significant"]
-    assert among["evidence"][0]["p_adjusted"] == pytest.approx(20 * alone["p"])
+    (alone,) = judge_claims(data, [LESS])
+    assert alone["verdict"] == "supported"
+    assert alone["p_adjusted"] == alone["p"] == alone["evidence"][0]["p"]
+    unknown = LESS._replace(comparisons=[LESS.comparisons[0]._replace(study="not run")])
+    among = judge_claims(data, [LESS, *[unknown] * 19])[0]
+    assert among["p_adjusted"] == pytest.approx(20 * alone["p"])  # whatever else has been run
     assert among["verdict"] == "not supported"
+    others = judge_claims(data, [LESS, *[LESS._replace(source="elsewhere")] * 19])[0]
+    assert others["verdict"] == "supported"
+
+
+def test_ratios_are_compared_where_differences_would_be_those_of_one_seed():
+    """Each a tenth of the other: as plain numbers one pair is all of the mean and the spread."""
+    none = np.array([1e-4, 2e-4, 3e-2, 4e-4])
+    hebbian = none / np.array([10, 11, 10, 9])
+    assert judge_claims(rows(hebbian, none), [LESS])[0]["verdict"] == "not supported"
+    ratios = LESS._replace(comparisons=[LESS.comparisons[0]._replace(log=True)])
+    (found,) = judge_claims(rows(hebbian, none), [ratios])
+    assert found["verdict"] == "supported"
+    assert np.exp(found["evidence"][0]["mean"]) == pytest.approx(0.1, rel=0.01)
+
+
+def test_nets_that_diverged_or_failed_have_lost():
+    """All of a run that failed have no metrics; those that diverged, of a step before."""
+    lost = LESS._replace(comparisons=[LESS.comparisons[0]._replace(lost=9.0)])
+    data = rows([1.0, 1.1, 1.2, 1.3], [0.5, 0.61, 0.72, 0.79])
+    assert judge_claims(data, [lost])[0]["verdict"] == "opposite"
+    broken = [row | {"diverged_after": 3} if "none" in row.values() else row for row in data]
+    (found,) = judge_claims(broken, [lost])
+    assert (found["verdict"], found["evidence"][0]["diverged"]) == ("supported", 4)
+    failed = [{"study": "s", "seed": seed, **B} for seed in range(4)]
+    (found,) = judge_claims(rows([1.0, 1.1, 1.2, 1.3], []), [lost], failed)
+    assert (found["verdict"], found["evidence"][0]["failed"]) == ("supported", 4)
+    assert judge_claims(data[:4], [LESS], failed)[0]["verdict"] == NO_EVIDENCE
+
+
+def test_what_is_not_a_number_is_no_evidence():
+    for nothing in (None, float("nan")):
+        data = rows([1.0, nothing, nothing], [2.0, 2.1, 2.2])
+        assert judge_claims(data, [LESS])[0]["verdict"] == NO_EVIDENCE
 
 
 def test_a_margin_asks_for_no_more_than_not_being_much_worse():
@@ -67,7 +112,12 @@ def test_a_margin_asks_for_no_more_than_not_being_much_worse():
     for margin, expected in ((0.1, "supported"), (0.0, "opposite")):
         comparison = LESS.comparisons[0]._replace(margin=margin)
         claim = Claim("close", "test", [comparison])
-        assert judge_claims(little_worse, [claim])[0]["verdict"] == expected
+        (found,) = judge_claims(little_worse, [claim])
+        assert found["verdict"] == expected
+        # The margin is told beside the difference, not within it.
+        assert found["evidence"][0]["margin"] == margin
+        assert found["evidence"][0]["mean"] == pytest.approx(0.0015)
+        assert found["evidence"][0]["low"] > 0
 
 
 def test_ambiguous_runs_are_an_error():
@@ -107,16 +157,23 @@ def test_every_point_of_a_preset_is_a_config(cells):
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.text)
 def test_every_claim_is_about_runs_that_are_made(cells, claim):
-    """A field or a study misspelt would leave a claim without evidence for ever."""
+    """What is misspelt would leave a claim without evidence, or end it after all the training."""
     for comparison in claim.comparisons:
         for side in (comparison.claimed, comparison.other):
             matching = [
-                study
+                (study, config)
                 for study, config in cells[comparison.study]
                 if all(config_field(config, f) == value for f, value in side.where.items())
+                # Two presets may have a study of one name.
+                and not study.config.startswith("configs/paper")
             ]
-            # Two presets may have a study of one name; a preset has one point that matches.
-            assert any(not study.config.startswith("configs/paper") for study in matching), side
+            ((study, config),) = matching
+            known = {"loss", *METRICS[study.task]}
+            if side.metric.removesuffix("_off") in known:
+                continue
+            assert study.analysed
+            assert config.rule.name != "none"
+            assert side.metric.removesuffix("_untrained") in ANALYSIS
 
 
 def test_a_point_says_what_runs_it(tmp_path):

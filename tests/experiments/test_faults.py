@@ -13,7 +13,7 @@ import pytest
 
 from experiments.checkpoint import CheckpointError, Checkpoints
 from tests.conftest import ROOT
-from tests.experiments.test_launch import TINY, final_state
+from tests.launching import TINY, final_state
 
 HERE = jax.sharding.SingleDeviceSharding(jax.devices()[0])
 LIKE = {"w": jax.ShapeDtypeStruct((50,), jnp.float32)}

@@ -1,71 +1,13 @@
-"""The launcher, as its users see it: files, messages, exit codes, and runs that are interrupted."""
+"""The launcher, as its users see it: files, messages, exit codes."""
 
 import json
-import os
-import random
 import re
 import shutil
-import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
 
-from tests.conftest import ROOT
-
-TINY = [
-    "--config.task.seq_length=2",
-    "--config.task.delay=1",
-    "--config.task.vocabulary=4",
-    "--config.model.width=8",
-    "--config.model.feed_forward=8",
-    "--config.model.heads=2",
-    "--config.model.layers=1",
-    "--config.train.batch=2",
-    "--config.train.warmup=2",
-    "--config.evaluate.episodes=10",
-    "--config.evaluate.batch=4",
-]
-SHORT = [*TINY, "--config.train.steps=6", "--config.log.every=2", "--config.evaluate.every=4"]
-LONG = [*TINY, "--config.train.steps=120", "--config.checkpoint.every=5"]
-LONG += ["--config.evaluate.every=10"]
-
-
-def arguments(workdir, *extra, rule="hebbian", flags=SHORT):
-    return [f"--config=configs/copying.py:{rule}", f"--workdir={workdir}", *flags, *extra]
-
-
-def start(workdir, *extra, **options):
-    command = [
-        sys.executable,
-        "-u",
-        "-m",
-        "experiments.launch",
-        *arguments(workdir, *extra, **options),
-    ]
-    return subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-
-
-def read(path):
-    return json.loads(path.read_text())
-
-
-def final_state(workdir):
-    """All arrays of the newest checkpoint."""
-    import jax
-    from ml_collections import ConfigDict
-
-    from experiments.evaluate import trained_state
-    from experiments.workdir import Workdir
-
-    config = ConfigDict(read(workdir / "config.json"))
-    return [
-        np.asarray(leaf) for leaf in jax.tree.leaves(trained_state(config, Workdir(str(workdir))))
-    ]
+from tests.launching import arguments, final_state, read, start
 
 
 @pytest.fixture(scope="module")
@@ -276,106 +218,8 @@ def test_two_processes_do_not_share_a_workdir(program, tmp_path):
     assert "in use by another process" in err
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    """A longer run that nothing interrupted: (workdir, seconds it took)."""
-    workdir = tmp_path_factory.mktemp("runs") / "undisturbed"
-    started = time.monotonic()
-    process = start(workdir, flags=LONG)
-    out, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, out
-    return workdir, time.monotonic() - started
-
-
-def assert_same_end(workdir, undisturbed):
-    ours, theirs = read(workdir / "result.json"), read(undisturbed / "result.json")
-    for key in ("metrics", "metrics_plasticity_off", "steps", "train_episodes"):
-        assert ours[key] == theirs[key], key
-    for a, b in zip(final_state(workdir), final_state(undisturbed), strict=True):
-        np.testing.assert_array_equal(a, b)
-
-    def logged(path):
-        return [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
-
-    assert logged(workdir) == logged(undisturbed)
-
-
-def test_killed_again_and_again_a_run_ends_as_if_nothing_had_happened(tmp_path, undisturbed):
-    """kill -9 at random moments of the process's life, until it has completed; then bit for bit."""
-    reference, seconds = undisturbed
-    seed = int(os.environ.get("KILL_DRILL_SEED", time.time_ns() % 10_000))
-    rng, kills, in_training, workdir = random.Random(seed), 0, 0, tmp_path / "run"
-    print(f"KILL_DRILL_SEED={seed}")
-    while kills < 5 or in_training < 2:
-        process = start(workdir, flags=LONG)
-        try:
-            out, _ = process.communicate(timeout=rng.uniform(0.2, 0.9) * seconds)
-            assert process.returncode == 0, out
-            workdir = tmp_path / f"run{time.monotonic_ns()}"  # faster than the kill: begin anew
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
-            kills += 1
-            in_training += any(p.name.isdigit() for p in workdir.glob("checkpoints/*"))
-    process = start(workdir, flags=LONG)
-    out, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, out
-    assert_same_end(workdir, reference)
-
-
-@pytest.mark.parametrize(
-    ("number", "code"),
-    [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)],
-)
-def test_a_signal_saves_first(number, code, tmp_path, undisturbed):
-    workdir = tmp_path / "run"
-    flags = [f for f in LONG if "checkpoint" not in f]  # only the signal saves before step 100
-    process = start(workdir, "--config.log.every=1", flags=flags)
-    for line in process.stdout:
-        if line.startswith("step 1"):
-            break
-    process.send_signal(number)
-    out, _ = process.communicate(timeout=120)
-    assert process.returncode == code, out
-    assert "saved at step" in out
-    assert os.listdir(workdir / "checkpoints")
-    process = start(workdir, "--config.log.every=1", flags=flags)
-    out, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, out
-    for a, b in zip(final_state(workdir), final_state(undisturbed[0]), strict=True):
-        np.testing.assert_array_equal(a, b)
-    assert len(read(workdir / "manifest.json")["resumed"]) == 1
-
-
-def test_a_validation_that_a_signal_cuts_short_is_made_up_for(tmp_path, undisturbed):
-    """SIGTERM arrives while step 10 is being validated; its lines are there in the end."""
-    workdir = tmp_path / "run"
-    slow = [f for f in LONG if "evaluate.episodes" not in f] + ["--config.evaluate.episodes=4000"]
-    process = start(workdir, "--config.log.every=10", flags=slow)
-    for line in process.stdout:
-        if line.startswith("step 10/"):
-            break
-    process.send_signal(signal.SIGTERM)
-    out, _ = process.communicate(timeout=120)
-    assert process.returncode == 143, out
-    assert "saved at step 10;" in out
-    before = [json.loads(row) for row in (workdir / "metrics.jsonl").read_text().splitlines()]
-    assert not any(row["split"].startswith("validation") for row in before)
-    process = start(workdir, "--config.log.every=10", flags=slow)
-    for line in process.stdout:
-        if line.startswith("step 20/"):
-            break
-    process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=120)
-    rows = [json.loads(row) for row in (workdir / "metrics.jsonl").read_text().splitlines()]
-    splits = [row["split"] for row in rows if row["step"] == 10]
-    assert splits == ["train", "validation", "validation_off"]
-
-
 def test_a_checkpoint_opens_on_another_device(finished, tmp_path):
     """Saved on a larger machine, restored here: the devices that its files name do not exist."""
-    import shutil
-
     copy = tmp_path / "run"
     shutil.copytree(finished[0], copy)
     (sharding,) = copy.glob("checkpoints/*/state/_sharding")

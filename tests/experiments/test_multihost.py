@@ -15,7 +15,7 @@ import pytest
 
 from plasticity.memory import ENGINES
 from tests.conftest import QUICK, ROOT
-from tests.experiments.test_launch import TINY, final_state
+from tests.launching import TINY, final_state
 
 RUN = [
     "--config=configs/copying.py:hebbian",

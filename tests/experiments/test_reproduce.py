@@ -6,7 +6,7 @@ import pytest
 
 from configs.algebra import over
 from configs.studies import PRESETS, Study
-from experiments import reproduce
+from experiments import campaign, reproduce
 from experiments.campaign import Campaign, points_of, run_here
 from experiments.validate import ConfigError
 from plasticity.registry import lookup
@@ -39,9 +39,10 @@ STUDY = Study(
 def test_a_study_is_resumed_and_repeats_nothing(tmp_path, capsys):
     def run():
         points = points_of(tmp_path, "small", STUDY, TINY)
-        rows, failed = Campaign(tmp_path, {"small": STUDY}, points).run(run_here, {"preset": "x"})
-        assert not failed
-        return rows
+        campaign = Campaign(tmp_path, {"small": STUDY}, points, ["small"])
+        outcome = campaign.run(run_here, {"preset": "x"})
+        assert not outcome.failed
+        return outcome.rows
 
     rows = run()
     # Two rules, two seeds, as trained and elsewhere.
@@ -59,6 +60,39 @@ def test_a_study_is_resumed_and_repeats_nothing(tmp_path, capsys):
     assert "---" not in capsys.readouterr().out  # nothing was started
     assert {path: path.stat().st_mtime_ns for path in times} == times
     assert json.loads(results.read_text())["rows"] == rows
+
+
+def test_what_is_finished_is_told_also_when_it_is_not_wanted(tmp_path):
+    small = STUDY._replace(elsewhere=(), points=[{"rule.name": "none"}])
+    studies = {"one": small, "two": small}
+    points = [p for name in studies for p in points_of(tmp_path, name, studies[name], TINY)]
+    for wanted, expected in ((["one"], {"one"}), (["two"], {"one", "two"}), (["one"], studies)):
+        outcome = Campaign(tmp_path, studies, points, wanted).run(run_here, {})
+        assert {row["study"] for row in outcome.rows} == set(expected)
+
+
+def test_a_point_that_fails_does_not_end_the_others(tmp_path, monkeypatch):
+    """One that cannot learn, and one of which nothing can be told; both are named, with reasons."""
+    study = STUDY._replace(points=over("rule.eta0", [1e-30, 0.2]))
+    points = points_of(tmp_path, "small", study, TINY)
+
+    def broken(workdir, overrides):
+        raise FloatingPointError("no spectrum")
+
+    monkeypatch.setattr(campaign, "evaluated_elsewhere", broken)
+    outcome = Campaign(tmp_path, {"small": study}, points, ["small"]).run(run_here, {})
+    assert outcome.failed == points
+    assert [(row["rule.eta0"], row["seed"]) for row in outcome.lost] == [(1e-30, 0), (1e-30, 1)]
+    reasons = json.loads((tmp_path / "results.json").read_text())["failed"]
+    assert [why.partition(":")[0] for why in reasons.values()] == [
+        "did not complete", "FloatingPointError"
+    ]  # fmt: skip
+
+
+def test_features_are_remembered(tmp_path):
+    assert reproduce.features_known(tmp_path) == {}
+    (tmp_path / "results.json").write_text(json.dumps({"features": {"omniglot": "a.npz"}}))
+    assert reproduce.features_known(tmp_path) == {"omniglot": "a.npz"}
 
 
 def test_what_is_missing_is_said_with_the_command(monkeypatch, tmp_path):

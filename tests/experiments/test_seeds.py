@@ -15,7 +15,7 @@ from experiments.clock import Clock
 from experiments.evaluate import trained_state
 from experiments.seeds import Seeds
 from experiments.workdir import Workdir
-from tests.experiments.test_launch import arguments
+from tests.launching import arguments
 from tests.plasticity.test_learner import small_config
 
 

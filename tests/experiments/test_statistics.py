@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from experiments import statistics
 from experiments.statistics import (
     NOT_SUPPORTED,
     OPPOSITE,
@@ -14,6 +15,7 @@ from experiments.statistics import (
     holm,
     of_differences,
     paired,
+    together,
     verdict,
 )
 
@@ -38,36 +40,44 @@ def test_effect_size_by_hand():
     assert of_differences(np.array([1.0, 2.0, 3.0])).effect == pytest.approx(2 / math.sqrt(math.pi))
 
 
-def test_effect_size_is_unbiased():
+@pytest.fixture
+def no_bootstrap(monkeypatch):
+    """It is slow, and many contrasts are needed."""
+    monkeypatch.setattr(statistics, "_bootstrapped", lambda _: (0.0, 0.0))
+
+
+def test_effect_size_is_unbiased(no_bootstrap):
     rng = np.random.default_rng(1)
-    effects = [of_differences_effect(rng.normal(1, 2, 5)) for _ in range(4000)]
+    effects = [of_differences(rng.normal(1, 2, 5)).effect for _ in range(4000)]
     assert np.mean(effects) == pytest.approx(0.5, abs=0.03)
 
 
-def of_differences_effect(differences):
-    """Without the bootstrap, which is slow."""
-    import experiments.statistics as module
-
-    interval, module._interval = module._interval, lambda _: (0, 0)
-    try:
-        return module.of_differences(differences).effect
-    finally:
-        module._interval = interval
-
-
-def test_interval_covers_the_truth_about_as_often_as_it_says():
+def test_intervals_of_five_pairs_cover_the_truth_as_often_as_they_say(no_bootstrap):
+    """And they exclude 0 exactly where p < .05."""
     rng = np.random.default_rng(2)
-    found = [of_differences(rng.exponential(1, 20)) for _ in range(60)]
-    covered = np.mean([c.low <= 1 <= c.high for c in found])
-    assert 0.82 <= covered <= 1
-    assert all(c.low < c.mean < c.high for c in found)
+    found = [of_differences(rng.normal(1, 2, 5)) for _ in range(4000)]
+    assert np.mean([c.low <= 1 <= c.high for c in found]) == pytest.approx(0.95, abs=0.01)
+    assert all((c.low <= 0 <= c.high) == (c.p >= 0.05) for c in found)
+
+
+def test_bootstrap_intervals_of_few_pairs_are_too_short():
+    """Why they do not decide; of many pairs they cover what they say."""
+    rng = np.random.default_rng(3)
+
+    def covered(pairs, times):
+        found = [of_differences(rng.normal(1, 2, pairs)) for _ in range(times)]
+        return np.mean([c.boot_low <= 1 <= c.boot_high for c in found])
+
+    assert 0.74 < covered(5, 150) < 0.92
+    assert covered(50, 60) > 0.85
 
 
 def test_differences_without_spread():
-    assert of_differences(np.zeros(4)) == Contrast(0, 0, 0, 0, 1, 4)
+    """Of four that agree in sign one can be no surer than of four tosses of a coin."""
+    assert of_differences(np.zeros(4)) == Contrast(0, 0, 0, 0, 0, 0, 1, 4)
     same = of_differences(np.full(4, 0.1))
-    assert (same.low, same.high, same.p) == (same.mean, same.mean, 0)
-    assert same.effect == math.inf
+    assert (same.low, same.high, same.p, same.effect) == (same.mean, same.mean, 1 / 8, None)
+    assert of_differences(np.full(2, 0.1)).p == 0.5
 
 
 def test_holm_by_hand():
@@ -81,17 +91,21 @@ FOR, AGAINST, SILENT = (1.0, 0.01), (-1.0, 0.01), (1.0, 0.3)
 
 
 @pytest.mark.parametrize(
-    ("found", "expected"),
+    ("found", "p", "expected"),
     [
-        ([FOR, FOR], SUPPORTED),
-        ([FOR, SILENT], NOT_SUPPORTED),
-        ([SILENT], NOT_SUPPORTED),
-        ([AGAINST], OPPOSITE),
-        ([AGAINST, SILENT], OPPOSITE),
-        ([AGAINST, FOR], NOT_SUPPORTED),
-        ([], NOT_SUPPORTED),
+        ([FOR, (1.0, 0.02)], 0.02, SUPPORTED),
+        ([FOR, SILENT], 0.3, NOT_SUPPORTED),
+        ([SILENT], 0.3, NOT_SUPPORTED),
+        ([AGAINST], 0.01, OPPOSITE),
+        ([AGAINST, SILENT], 0.02, OPPOSITE),
+        ([(-1.0, 0.04), SILENT], 0.08, NOT_SUPPORTED),
+        ([AGAINST, FOR], 1, NOT_SUPPORTED),
+        ([(0.0, 1.0)], 1, NOT_SUPPORTED),
+        ([], 1, NOT_SUPPORTED),
     ],
 )
-def test_verdicts(found, expected):
-    contrasts = [Contrast(mean, 0, 0, 0, p, 5) for mean, p in found]
-    assert verdict(contrasts, [p for _, p in found]) == expected
+def test_verdicts(found, p, expected):
+    judged = together([Contrast(mean, 0, 0, 0, 0, 0, p, 5) for mean, p in found])
+    assert judged.p == pytest.approx(p)
+    assert verdict(judged, judged.p) == expected
+    assert verdict(judged, 0.05) == NOT_SUPPORTED
