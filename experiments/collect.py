@@ -19,7 +19,8 @@ class Run(NamedTuple):
 
     group: the folder it stands in, seen from the root: runs of a group are compared.
     config: {dotted field: value}. curves: the lines of metrics.jsonl. analysis: None: there is
-    none. command: argv of its launch.
+    none. manifests: of its launch; several, if runs were pooled. elsewhere: the trained net on
+    other test episodes, as if it were a run with that config.
     """
 
     group: str
@@ -28,7 +29,8 @@ class Run(NamedTuple):
     result: dict[str, Any]
     curves: list[Row]
     analysis: dict[str, Any] | None
-    manifest: dict[str, Any]
+    manifests: list[dict[str, Any]]
+    elsewhere: list["Run"]
 
     @property
     def rule(self) -> str:
@@ -43,9 +45,17 @@ class Run(NamedTuple):
     def values(self, on: bool = True) -> list[float]:
         """The main metric of each seed, or of the only one."""
         part = "metrics" if on else "metrics_plasticity_off"
-        return [
-            record[part][self.metric]["mean"] for record in self.result.get("seeds", [self.result])
-        ]
+        return [record[part][self.metric]["mean"] for record in self.seeds]
+
+    @property
+    def seeds(self) -> list[dict[str, Any]]:
+        """The result of each seed."""
+        return self.result.get("seeds") or [self.result]
+
+    @property
+    def diverged(self) -> list[bool]:
+        """Of each seed: whether its net diverged, and stayed as it was before."""
+        return ["diverged_after" in record for record in self.seeds]
 
 
 def collect(root: pathlib.Path) -> dict[str, list[Run]]:
@@ -63,7 +73,31 @@ def collect(root: pathlib.Path) -> dict[str, list[Run]]:
         raise ConfigError(
             f"--runs={root} holds no finished run: no folder with config.json and result.json"
         )
-    return {group: _ordered(runs) for group, runs in groups.items()}
+    return {group: _ordered(_pooled(runs)) for group, runs in groups.items()}
+
+
+def _pooled(runs: list[Run]) -> list[Run]:
+    """Runs that differ in nothing but their seeds, as one."""
+    alike: dict[str, list[Run]] = {}
+    for run in runs:
+        same = {k: v for k, v in run.config.items() if k not in ("seed", "train.num_seeds")}
+        alike.setdefault(json.dumps(same, sort_keys=True), []).append(run)
+    return [_joined(own) if len(own) > 1 else own[0] for own in alike.values()]
+
+
+def _joined(runs: list[Run]) -> Run:
+    first = runs[0]
+    analyses = [run.analysis for run in runs if run.analysis]
+    seeds = [record for run in runs for record in run.seeds]
+    return first._replace(
+        result=first.result | {"seeds": seeds},
+        curves=[{"seed": run.config.get("seed")} | row for run in runs for row in run.curves],
+        analysis=analyses[0] | {"seeds": [s for a in analyses for s in a["seeds"]]}
+        if analyses
+        else None,
+        manifests=[manifest for run in runs for manifest in run.manifests],
+        elsewhere=_pooled([other for run in runs for other in run.elsewhere]),
+    )
 
 
 def _ordered(runs: list[Run]) -> list[Run]:
@@ -81,15 +115,30 @@ def _ordered(runs: list[Run]) -> list[Run]:
 
 def _read(root: pathlib.Path, folder: pathlib.Path) -> Run:
     relative = folder.relative_to(root)
-    return Run(
+    manifest = _json(folder / "manifest.json")
+    run = Run(
         group=str(relative.parent) if relative.parent.name else relative.name or folder.name,
         name=folder.name,
         config=flat(_json(folder / "config.json")),
         result=_json(folder / "result.json"),
         curves=_lines(folder / "metrics.jsonl"),
         analysis=_json(folder / "analysis.json"),
-        manifest=_json(folder / "manifest.json") or {},
+        manifests=[manifest] if manifest else [],
+        elsewhere=[],
     )
+    return run._replace(elsewhere=_elsewhere(run, folder))
+
+
+def _elsewhere(run: Run, folder: pathlib.Path) -> list[Run]:
+    """Evaluations of the final net on episodes of another kind, each kind once."""
+    found = {}
+    for path in sorted(folder.glob("evaluation-*.json")):
+        report = _json(path)
+        if report["changed"] and report["step"] == run.result.get("steps"):
+            told = run.result | {"seeds": report.get("seeds") or [report]}
+            kind = json.dumps(report["changed"], sort_keys=True)
+            found[kind] = run._replace(config=run.config | report["changed"], result=told)
+    return [other._replace(curves=[], analysis=None, manifests=[]) for other in found.values()]
 
 
 def _json(path: pathlib.Path) -> Any:

@@ -39,10 +39,10 @@ def style(rule: str) -> tuple[str, str]:
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:
-    """Mean, and half the 95 % interval by Student's t; 0 for a single value."""
+    """Mean, and half the 95 % interval by Student's t; nan for a single value."""
     mean = float(np.mean(values))
     if len(values) < 2:
-        return mean, 0.0
+        return mean, float("nan")
     error = float(np.std(values, ddof=1)) / len(values) ** 0.5
     return mean, float(scipy.special.stdtrit(len(values) - 1, 0.975)) * error
 
@@ -52,18 +52,20 @@ def words(metric: str) -> str:
     return metric.replace("_", " ").replace("mse", "MSE")
 
 
-def _finish(axes: Axes, run: Run) -> None:
-    chance = run.result.get("chance")
+def _finish(axes: Axes, runs: Sequence[Run]) -> None:
+    chance = runs[0].result.get("chance")
     if chance is not None:
         axes.axhline(chance, color="#999999", linestyle=":", linewidth=1)
         axes.annotate(
             "knows nothing", (1, chance), xycoords=("axes fraction", "data"), fontsize=7,
             color="#777777", ha="right", va="bottom",
         )  # fmt: skip
-    values = [v for v in axes.dataLim.intervaly if np.isfinite(v)]
-    if "mse" in run.metric and values and min(values) > 0 and max(values) / min(values) > 30:
+    # Of what is drawn, not of how far whiskers reach: below 0, where one seed is on a plateau.
+    values = [v for run in runs for on in (True, False) for v in run.values(on) if np.isfinite(v)]
+    if "mse" in runs[0].metric and values and min(values) > 0 and max(values) / min(values) > 30:
         axes.set_yscale("log")
-    axes.set_ylabel(words(run.metric))
+        axes.set_ylim(bottom=min(values) / 2)
+    axes.set_ylabel(words(runs[0].metric))
 
 
 def performance(runs: Sequence[Run]) -> Figure:
@@ -84,7 +86,7 @@ def performance(runs: Sequence[Run]) -> Figure:
     axes.set_xticks(range(len(variants)), [_wrapped(v) for v in variants])
     axes.set_xlim(-0.6, len(variants) - 0.4)
     _legend(axes, rules, off=True)
-    _finish(axes, runs[0])
+    _finish(axes, runs)
     return figure
 
 
@@ -95,9 +97,9 @@ def _points(axes: Axes, place: float, run: Run) -> None:
             continue
         values = run.values(on)
         mean, half = interval(values)
-        axes.plot(
-            [place + shift] * len(values), values, ".", color=colour, alpha=0.35, markersize=4
-        )
+        for value, lost in zip(values, run.diverged, strict=True):
+            drawn = {"marker": "x", "alpha": 1.0} if lost else {"marker": ".", "alpha": 0.35}
+            axes.plot(place + shift, value, color=colour, markersize=4, **drawn)
         axes.errorbar(
             place + shift, mean, half, fmt=marker, color=colour, capsize=2, markersize=6,
             markerfacecolor=colour if on else "white",
@@ -152,7 +154,7 @@ def curve_over(runs: Sequence[Run], field: str) -> Figure:
             axes.fill_between(places, means - halves, means + halves, color=colour, alpha=0.15)
     axes.set_xlabel(field.rpartition(".")[2].replace("_", " "))
     _legend(axes, rules, off=True)
-    _finish(axes, runs[0])
+    _finish(axes, runs)
     return figure
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import html
+import math
 from collections.abc import Iterable, Sequence
 
 from experiments.tables import Row
@@ -92,7 +93,9 @@ def _cell(value: object, marked: bool) -> str:
 
 
 def number(value: float) -> str:
-    """Four significant digits; integers whole."""
+    """Four significant digits; integers whole; what is not known is blank."""
+    if math.isnan(value):
+        return ""
     return str(value) if isinstance(value, int) else f"{value:.4g}"
 
 

@@ -33,8 +33,9 @@ INTRODUCTION = (
     "hebbian writes what a layer read and answered, gradient writes against a loss of the "
     "network's own, none writes nothing. “Plasticity off” is the same trained net on "
     "the same episodes with its fast weights held at zero. Whiskers and bands are 95 % intervals "
-    "over seeds (Student's t), dots are single seeds. “Knows nothing” is the score of "
-    "whoever only knows how answers are distributed."
+    "over seeds (Student's t), dots are single seeds, crosses seeds that diverged in training and "
+    "count as they were last. “Knows nothing” is the score of whoever only knows how "
+    "answers are distributed."
 )
 
 
@@ -72,7 +73,8 @@ def results_table(runs: Sequence[Run]) -> list[Row]:
         (on, half), (off, half_off) = interval(run.values()), interval(run.values(False))
         row: Row = {field.rpartition(".")[2]: run.config.get(field) for field in fields}
         row |= {"rule": run.rule, run.metric: on, "interval": half, "off": off}
-        rows.append(row | {"interval off": half_off, "seeds": len(run.values())})
+        row |= {"interval off": half_off, "seeds": len(run.seeds)}
+        rows.append(row | {"diverged": sum(run.diverged)})
     return rows
 
 
@@ -94,6 +96,8 @@ def add_group(page: Page, files: Files, group: str, runs: Sequence[Run]) -> None
     table = results_table(runs)
     page.table(table)
     files.table(name, table)
+    if any(run.elsewhere for run in runs):
+        add_elsewhere(page, files, name, runs)
     for index, run in enumerate(run for run in runs if run.analysis):
         title = f"{run.rule} rule: {run.name}"
         page.heading(title)
@@ -104,6 +108,21 @@ def add_group(page: Page, files: Files, group: str, runs: Sequence[Run]) -> None
         table = analysis_table(run)
         page.table(table)
         files.table(f"{name}-analysis-{index}", table)
+
+
+def add_elsewhere(page: Page, files: Files, name: str, runs: Sequence[Run]) -> None:
+    """The trained nets on test episodes of other kinds, beside those that they were trained on."""
+    from experiments import figures
+
+    tested = [other for run in runs for other in (run, *run.elsewhere)]
+    page.heading("On episodes that they were not trained on")
+    page.figure(
+        files.figure(f"{name}-elsewhere", figures.performance(tested)),
+        "The same trained nets, tested where they were trained and elsewhere.",
+    )
+    table = results_table(tested)
+    page.table(table)
+    files.table(f"{name}-elsewhere", table)
 
 
 def analysis_table(run: Run) -> list[Row]:
@@ -129,24 +148,47 @@ def add_verdicts(page: Page, files: Files, verdicts: Sequence[Mapping[str, Any]]
     """The claims, and the comparisons that they rest on."""
     page.section("Verdicts")
     page.text(
-        "Each claim is a set of comparisons between paired seeds. It is supported if all of them "
-        "hold significantly (p < .05 by the paired t-test, adjusted for all comparisons on this "
-        "page by Holm's method); opposite if some significantly fail and none holds."
+        "Each claim is a set of comparisons between paired seeds, tested by the paired t-test. It "
+        "is supported if all of them hold significantly, opposite if one significantly fails and "
+        "none significantly holds; p < .05, adjusted by Holm's method for the number of claims of "
+        "one source. “Not supported” says that these seeds do not show it, not that it "
+        "is false: the intervals below tell what remains possible."
     )
-    table = [{key: claim[key] for key in ("verdict", "claim", "source")} for claim in verdicts]
+    table = [
+        {key: claim.get(key) for key in ("verdict", "claim", "source", "p_adjusted")}
+        for claim in verdicts
+    ]
     page.table(table, marked="verdict")
     files.table("verdicts", table)
     page.heading("Evidence")
-    fields = ("study", "claimed", "other", "direction", "mean", "low", "high", "effect", "n")
+    page.text(
+        "Differences are claimed - other, averaged over n pairs of seeds. A claim of “"
+        "less” holds by more than minus the margin if claimed < other + margin. “Log”"
+        ": differences of natural logarithms. Low and high: 95 % by Student's t, which decides; "
+        "boot: by bootstrap, too short for few pairs. Effect: Hedges' g. Nets that diverged or "
+        "whose run failed count as knowing nothing where the claim is about stability."
+    )
+    fields = ("study", "claimed", "other", "direction", "margin", "log", "mean", "low", "high")
+    fields += ("boot_low", "boot_high", "effect", "p", "n", "diverged", "failed")
     evidence = [
-        {field: told.get(field) for field in (*fields, "p", "p_adjusted")}
+        {field: told.get(field) for field in fields}
         for claim in verdicts
         for told in claim["evidence"]
-        if told["n"]
     ]
-    if evidence:
-        page.table(evidence)
-        files.table("evidence", evidence)
+    page.table(evidence)
+    files.table("evidence", evidence)
+
+
+def add_missing(page: Page, results: Mapping[str, Any]) -> None:
+    """What was asked for and is not here."""
+    rows = [
+        {"what": what, "why": why, "run": run}
+        for what in ("failed", "skipped")
+        for run, why in dict(results.get(what) or {}).items()
+    ]
+    if rows:
+        page.section("Not run, or failed")
+        page.table(rows)
 
 
 def add_published(page: Page, files: Files, rows: Sequence[Row]) -> None:
@@ -163,17 +205,24 @@ def add_published(page: Page, files: Files, rows: Sequence[Row]) -> None:
 def add_commands(page: Page, groups: Mapping[str, Sequence[Run]]) -> None:
     """How each run was started, on what, with which versions."""
     page.section("Commands")
-    manifests = [run.manifest for runs in groups.values() for run in runs if run.manifest]
+    manifests = [m for runs in groups.values() for run in runs for m in run.manifests]
     if not manifests:
         page.text("These runs have no manifests.")
         return
-    page.code(dict.fromkeys(shlex.join(m["argv"]) for m in manifests))
+    page.code(dict.fromkeys(command(m["argv"]) for m in manifests))
     told = {
         json.dumps({key: m.get(key) for key in ("versions", "device", "python", "revision")})
         for m in manifests
     }
     page.heading("Versions")
     page.code(sorted(told))
+
+
+def command(argv: Sequence[str]) -> str:
+    """What to type; of a worker, the command that it is part of."""
+    program = pathlib.PurePath(argv[0])
+    flags_given = [a for a in argv[1:] if not a.startswith("--only=") and not a.endswith("=")]
+    return shlex.join(["python", "-m", f"{program.parent.name}.{program.stem}", *flags_given])
 
 
 def main() -> int:
@@ -202,11 +251,11 @@ def write_report(
     """The page and its files."""
     page, files = Page(f"Plasticity: {root.resolve().name}"), Files(folder)
     page.text(INTRODUCTION)
-    verdicts, published = root / "verdicts.json", root / "published.json"
-    if verdicts.exists():
-        add_verdicts(page, files, json.loads(verdicts.read_text()))
-    if published.exists():
-        add_published(page, files, json.loads(published.read_text()))
+    for name, add in (("verdicts", add_verdicts), ("published", add_published)):
+        if (told := root / f"{name}.json").exists():
+            add(page, files, json.loads(told.read_text()))
+    if (told := root / "results.json").exists():
+        add_missing(page, json.loads(told.read_text()))
     for group, runs in groups.items():
         add_group(page, files, group, runs)
     add_commands(page, groups)

@@ -24,8 +24,9 @@ def modulation(run: Run) -> Figure:
         (grid[1], "sizes", "write $\\|\\eta\\alpha\\delta\\|$"),
     ):
         for index, layer in enumerate(seeds[0][kind]):
-            trained = np.array([seed[kind][layer] for seed in seeds])
-            before = np.array([seed["untrained"][kind][layer] for seed in seeds])
+            # What is not finite is null in the file.
+            trained = np.array([seed[kind][layer] for seed in seeds], float)
+            before = np.array([seed["untrained"][kind][layer] for seed in seeds], float)
             colour = LAYERS[index % len(LAYERS)]
             _band(axes, trained, colour, "-", layer)
             _band(axes, before, colour, ":", "")
@@ -63,10 +64,12 @@ def interventions(run: Run) -> Figure:
     told = {"as trained": run.values(), "plasticity off": run.values(False)}
     for name in names:
         short = name.removeprefix(prefix).replace("silent_", "no writes: ").replace("_", " ")
-        told[short] = [seed[name] for seed in metrics]
+        told[short] = [seed[name] for seed in metrics if seed[name] is not None]
     figure, axes = plt.subplots(figsize=(WIDTH, 0.6 + 0.24 * len(told)))
     colour, marker = style(run.rule)
     for place, values in enumerate(told.values()):
+        if not values:
+            continue
         mean, half = interval(values)
         axes.errorbar(mean, place, xerr=half, fmt=marker, color=colour, capsize=2)
         axes.plot(values, [place] * len(values), ".", color=colour, alpha=0.35, markersize=4)

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from experiments.collect import collect, varied, varied_within_rules
+from experiments.figures import performance
 from experiments.page import Page, latex
+from experiments.report import Files, add_group, command, results_table
 from experiments.validate import ConfigError
 
 RULES = {"none": 0.13, "hebbian": 0.97, "gradient": 0.9}
@@ -38,7 +40,11 @@ def make_run(folder, rule, delay, value, analysed=False):
         for seed, shift in enumerate(rng.normal(0, 0.01, 3))
     ]
     result = dict(seeds[0]) | {"seeds": seeds, "main_metric": "recall_accuracy", "chance": 0.125}
-    files = {"config": config, "result": result, "manifest": {"argv": ["launch", "<b>"]}}
+    files = {
+        "config": config,
+        "result": result,
+        "manifest": {"argv": ["/x/experiments/launch.py", "<b>"]},
+    }
     if analysed:
         files["analysis"] = {"events": EVENTS, "seeds": [analysis(seed) for seed in range(3)]}
     for name, content in files.items():
@@ -49,6 +55,12 @@ def make_run(folder, rule, delay, value, analysed=False):
         for seed in range(3)
     ]
     (folder / "metrics.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+
+
+def edit(path, change):
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
 
 
 def analysis(seed):
@@ -80,6 +92,8 @@ def runs(tmp_path):
         }
     ]
     (root / "verdicts.json").write_text(json.dumps(verdicts))
+    results = {"failed": {"delays/x": "too hot"}, "skipped": {"omniglot": "no images"}}
+    (root / "results.json").write_text(json.dumps(results))
     return root
 
 
@@ -93,6 +107,68 @@ def test_runs_are_grouped_and_ordered(runs):
     assert len(groups["delays"][0].values()) == 3
 
 
+def test_runs_that_differ_in_their_seed_are_one(tmp_path):
+    for seed in range(3):
+        folder = tmp_path / "sweep" / f"seed={seed}"
+        make_run(folder, "hebbian", 20, 0.5)
+        edit(folder / "config.json", lambda config, seed=seed: config.update(seed=seed))
+        edit(folder / "result.json", lambda result: result.pop("seeds"))
+    (runs,) = collect(tmp_path).values()
+    (run,) = runs
+    assert len(run.values()) == len(run.manifests) == 3
+    (row,) = results_table(runs)
+    assert row["seeds"] == 3
+    # Of a single seed nothing is known but its value.
+    alone = results_table([run._replace(result=run.result | {"seeds": run.seeds[:1]})])
+    assert np.isnan(alone[0]["interval"])
+
+
+def test_nets_that_were_tested_elsewhere_are_told(runs, tmp_path):
+    for folder in (runs / "delays").iterdir():
+        edit(folder / "result.json", lambda result: result.update(steps=60))
+        seeds = json.loads((folder / "result.json").read_text())["seeds"]
+        for step, delay in ((60, 40), (60, 80), (20, 99)):  # the last is not of the final net
+            told = {"step": step, "changed": {"task.delay": delay}, "seeds": seeds}
+            (folder / f"evaluation-{step}-{delay}.json").write_text(json.dumps(told))
+    run = collect(runs)["delays"][0]
+    assert [other.config["task.delay"] for other in run.elsewhere] == [40, 80]
+    page, files = Page("x"), Files(tmp_path / "files")
+    add_group(page, files, "delays", collect(runs)["delays"][:3])
+    assert "not trained on" in page.html
+    assert "80" in (tmp_path / "files" / "delays-elsewhere.csv").read_text()
+
+
+def test_a_seed_that_diverged_is_shown(runs):
+    def diverge(result):
+        result["seeds"][1]["diverged_after"] = 7
+
+    folder = next(iter(sorted((runs / "delays").iterdir())))
+    edit(folder / "result.json", diverge)
+    rows = results_table(collect(runs)["delays"])
+    assert [row["diverged"] for row in rows].count(1) == 1
+    figure = performance(collect(runs)["delays"][:3])
+    markers = [line.get_marker() for line in figure.axes[0].lines]
+    assert markers.count("x") == 2  # on and off
+
+
+def test_one_seed_on_a_plateau_does_not_cost_the_axis_its_logarithm(runs):
+    def solve(result):
+        for record, mse in zip(result["seeds"], (1e-4, 2e-4, 0.08), strict=True):
+            for part in ("metrics", "metrics_plasticity_off"):
+                record[part] = {"query_mse": told(mse)}
+        result["main_metric"] = "query_mse"
+
+    edit(runs / "alone" / "result.json", solve)
+    (axes,) = performance(collect(runs)["alone"]).axes
+    assert axes.get_yscale() == "log"
+    assert axes.get_ylim()[0] < 1e-4
+
+
+def test_commands_can_be_typed():
+    worker = ["/a/experiments/reproduce.py", "--preset=full", "--tasks=", "--only=12ab"]
+    assert command(worker) == "python -m experiments.reproduce --preset=full"
+
+
 def test_a_folder_without_runs_is_an_error(tmp_path):
     with pytest.raises(ConfigError, match="holds no finished run"):
         collect(tmp_path)
@@ -104,7 +180,14 @@ def test_report(program, runs, tmp_path):
     code, _, err = program(*args)
     assert code == 0, err
     page = out.read_text()
-    for expected in ("not supported", "A &amp; B_c", "delays", "launch &#x27;&lt;b&gt;&#x27;"):
+    for expected in (
+        "too hot",
+        "no images",
+        "not supported",
+        "A &amp; B_c",
+        "delays",
+        "python -m experiments.launch &#x27;&lt;b&gt;&#x27;",
+    ):
         assert expected in page
     assert "http://" not in page.replace("http://www.w3.org", "")
     assert 'src="http' not in page
@@ -151,9 +234,7 @@ def test_what_goes_with_a_rule_does_not_set_runs_of_other_rules_apart(tmp_path):
     for rule, width in (("none", 384), ("hebbian", 256)):
         folder = tmp_path / "runs" / rule
         make_run(folder, rule, 20, 0.5)
-        config = json.loads((folder / "config.json").read_text())
-        config["model"]["hidden"] = width
-        (folder / "config.json").write_text(json.dumps(config))
+        edit(folder / "config.json", lambda c, width=width: c["model"].update(hidden=width))
     (runs,) = collect(tmp_path).values()
     assert varied(runs) == ["model.hidden"]  # told in tables
     assert varied_within_rules(runs) == []  # drawn in one panel
