@@ -153,7 +153,9 @@ def _values() -> dict[str, Study]:
 
 
 def _images() -> dict[str, Study]:
-    points = product(over("task.shots", [1, 5]), attention())
+    # As many episodes as the tables of the notes, in batches half as large.
+    shots = [{"task.shots": 1, "train.steps": 1200}, {"task.shots": 5, "train.steps": 600}]
+    points = product(shots, attention())
     return {
         task: Study(
             task,

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 
 import matplotlib as mpl
 import numpy as np
-import scipy.special
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.collect import Run, variant, varied_within_rules
+from experiments.statistics import interval
 
 STYLES = {  # rule: (colour, marker)
     "none": ("#555555", "s"),
@@ -36,15 +36,6 @@ WIDTH = 6.4  # inches
 def style(rule: str) -> tuple[str, str]:
     """Colour and marker of a rule; rules that are not ours get those that are left."""
     return STYLES.get(rule) or OTHERS[sum(map(ord, rule)) % len(OTHERS)]
-
-
-def interval(values: Sequence[float]) -> tuple[float, float]:
-    """Mean, and half the 95 % interval by Student's t; nan for a single value."""
-    mean = float(np.mean(values))
-    if len(values) < 2:
-        return mean, float("nan")
-    error = float(np.std(values, ddof=1)) / len(values) ** 0.5
-    return mean, float(scipy.special.stdtrit(len(values) - 1, 0.975)) * error
 
 
 def words(metric: str) -> str:

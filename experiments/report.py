@@ -19,8 +19,9 @@ from typing import Any
 from absl import flags
 
 from experiments import cli
-from experiments.collect import Run, collect, varied
+from experiments.collect import Run, collect
 from experiments.page import Page, latex
+from experiments.run_tables import analysis_table, results_table
 from experiments.storage import in_bucket, path_of
 from experiments.tables import Row, write_csv
 from experiments.validate import ConfigError
@@ -61,21 +62,6 @@ class Files:
         """Writes NAME.csv and NAME.tex."""
         write_csv(self._folder / f"{name}.csv", rows)
         (self._folder / f"{name}.tex").write_text(latex(rows))
-
-
-def results_table(runs: Sequence[Run]) -> list[Row]:
-    """A row per run of a group: what sets it apart, and its main metric on and off."""
-    from experiments.figures import interval
-
-    rows = []
-    fields = varied(runs)
-    for run in runs:
-        (on, half), (off, half_off) = interval(run.values()), interval(run.values(False))
-        row: Row = {field.rpartition(".")[2]: run.config.get(field) for field in fields}
-        row |= {"rule": run.rule, run.metric: on, "interval": half, "off": off}
-        row |= {"interval off": half_off, "seeds": len(run.seeds)}
-        rows.append(row | {"diverged": sum(run.diverged)})
-    return rows
 
 
 def add_group(page: Page, files: Files, group: str, runs: Sequence[Run]) -> None:
@@ -123,25 +109,6 @@ def add_elsewhere(page: Page, files: Files, name: str, runs: Sequence[Run]) -> N
     table = results_table(tested)
     page.table(table)
     files.table(f"{name}-elsewhere", table)
-
-
-def analysis_table(run: Run) -> list[Row]:
-    """Scalars of an analysis, trained beside untrained."""
-    from experiments.figures import interval
-
-    assert run.analysis is not None
-    seeds = [seed["metrics"] for seed in run.analysis["seeds"]]
-    rows = []
-    for name in seeds[0]:
-        if name.endswith("_untrained") or name.startswith(run.metric):
-            continue
-        told = {"quantity": name.replace("_", " ")}
-        for column, key in (("trained", name), ("untrained", f"{name}_untrained")):
-            values = [seed[key] for seed in seeds if seed.get(key) is not None]
-            mean, half = interval(values) if values else (None, None)
-            told |= {column: mean, f"{column} interval": half}
-        rows.append(told)
-    return rows
 
 
 def add_verdicts(page: Page, files: Files, verdicts: Sequence[Mapping[str, Any]]) -> None:

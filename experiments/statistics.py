@@ -34,6 +34,15 @@ class Contrast(NamedTuple):
     n: int
 
 
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    """Mean, and half the 95 % interval by Student's t; nan for a single value."""
+    mean = float(np.mean(values))
+    if len(values) < 2:
+        return mean, float("nan")
+    error = float(np.std(values, ddof=1)) / len(values) ** 0.5
+    return mean, float(scipy.special.stdtrit(len(values) - 1, 1 - LEVEL / 2)) * error
+
+
 def paired(a: Mapping[int, float], b: Mapping[int, float]) -> Contrast:
     """a - b, over the seeds {seed: value} that both have.
 
@@ -54,7 +63,7 @@ def of_differences(differences: np.ndarray) -> Contrast:
     if deviation <= 1e-12 * max(abs(mean), 1e-30):
         p = 2.0 ** (1 - n) if mean else 1.0
         return Contrast(mean, mean, mean, mean, mean, None if mean else 0.0, p, n)
-    half = float(scipy.stats.t.ppf(1 - LEVEL / 2, n - 1)) * deviation / math.sqrt(n)
+    _, half = interval(differences.tolist())
     # Exact correction of the bias of mean / deviation (Hedges 1981).
     free = (n - 1) / 2
     log_correction = scipy.special.gammaln(free) - scipy.special.gammaln(free - 0.5)
