@@ -72,7 +72,7 @@ def counts(dataset: Dataset) -> dict[str, dict[str, tuple[int, int]]]:
     told = {}
     for scheme in dataset.schemes:
         parts = store.splits(dataset, scheme, images.classes)
-        times = {name: 4 if split.rotations else 1 for name, split in parts.items()}
+        times = {name: store.ROTATIONS if split.rotations else 1 for name, split in parts.items()}
         told[scheme] = {
             name: (times[name] * len(s.classes), times[name] * len(s.classes) * dataset.per_class)
             for name, s in parts.items()

@@ -21,7 +21,7 @@ NORM_EPSILON = 1e-5
 # {name: filters -> module}. Groups of one channel are instance norm, one group is layer norm.
 NORMS: dict[str, Callable[[int], nn.Module]] = {
     "instance": lambda filters: nn.GroupNorm(filters, epsilon=NORM_EPSILON),
-    "group": lambda filters: nn.GroupNorm(max(filters // 8, 1), epsilon=NORM_EPSILON),
+    "group": lambda filters: nn.GroupNorm(filters // 8, epsilon=NORM_EPSILON),
     "layer": lambda filters: nn.GroupNorm(1, epsilon=NORM_EPSILON),
 }
 

@@ -22,10 +22,11 @@ import jax.numpy as jnp
 import optax
 
 from plasticity.data import DATASETS, Dataset
+from plasticity.data.store import ROTATIONS
 from plasticity.registry import check_choice, lookup
 from plasticity.tasks import orders
 from plasticity.tasks.augment import Augmentation, augment, rotate, standardise
-from plasticity.tasks.pools import ROTATIONS, Pool, check_ways, draw, pools
+from plasticity.tasks.pools import Pool, check_ways, draw, pools
 from plasticity.types import Array, Episode, Key, Sight, Task
 
 TYPICAL = 64  # images by whose features those of others are centred

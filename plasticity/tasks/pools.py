@@ -8,10 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from plasticity.data import DataError, Dataset, load
-from plasticity.data.store import Split, splits
+from plasticity.data.store import ROTATIONS, Split, splits
 from plasticity.types import Array, Key
-
-ROTATIONS = 4
 
 
 class Pool(NamedTuple):

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from plasticity.data import OMNIGLOT, DataError
+from plasticity.data.store import ROTATIONS
 from plasticity.model import BACKBONES, EncoderSettings
 from plasticity.model.conv4 import See
 from plasticity.model.prototypical import PrototypicalSettings, prototypical
 from plasticity.tasks.augment import Augmentation, augment, rotate
 from plasticity.tasks.few_shot import TYPICAL, few_shot
-from plasticity.tasks.pools import ROTATIONS, centred, features_of
+from plasticity.tasks.pools import centred, features_of
 from plasticity.types import Sight
 from tests import pools
 
