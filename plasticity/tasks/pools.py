@@ -1,5 +1,7 @@
 """What few-shot episodes are drawn from: the classes of a split, as images or as features."""
 
+import zipfile
+import zlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -10,6 +12,17 @@ import numpy as np
 from plasticity.data import DataError, Dataset, load
 from plasticity.data.store import ROTATIONS, Split, splits
 from plasticity.types import Array, Key
+
+# What numpy raises for other files, arrays without a name, damaged, cut off and empty ones.
+UNREADABLE = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    EOFError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 class Pool(NamedTuple):
@@ -95,9 +108,10 @@ def centred(features: np.ndarray, classes: np.ndarray) -> np.ndarray:
 def features_of(path: str, described: Dataset, checksum: str) -> np.ndarray:
     """Features [classes, 4 or 1 rotations, per class, F] from a file of `experiments.encode`."""
     try:
-        with np.load(path) as file:
+        # Opened here, since numpy leaves a file open that is cut off.
+        with open(path, "rb") as opened, np.load(opened) as file:
             found = {name: file[name] for name in ("features", "dataset", "checksum")}
-    except (OSError, ValueError, KeyError) as error:
+    except UNREADABLE as error:
         raise DataError(
             f"task.features={path!r} is not a file of features ({error}); to make one: "
             "python -m experiments.encode --workdir=ENCODER"

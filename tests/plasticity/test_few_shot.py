@@ -202,3 +202,27 @@ def test_features_have_to_be_of_the_prepared_images(tmp_path):
     np.savez(path, features=np.zeros((1, 1, 1, 1)), dataset="omniglot", checksum="old")
     with pytest.raises(DataError, match=r"made from omniglot old, but .* are omniglot abc"):
         features_of(str(path), OMNIGLOT, "abc")
+
+
+def cut_off(path):
+    np.savez(path, features=np.zeros((9, 1, 9, 9)), dataset="omniglot", checksum="abc")
+    path.write_bytes(path.read_bytes()[:-99])
+
+
+def without_names(path):
+    with path.open("wb") as file:
+        np.save(file, np.zeros(3))
+
+
+def damaged(path):
+    np.savez_compressed(path, features=np.zeros((9, 1, 9, 9)), dataset="omniglot", checksum="abc")
+    whole = bytearray(path.read_bytes())
+    whole[60:80] = bytes(range(20))
+    path.write_bytes(whole)
+
+
+@pytest.mark.parametrize("write", [cut_off, without_names, damaged, lambda path: path.touch()])
+def test_a_file_that_holds_no_features_is_told(write, tmp_path):
+    write(tmp_path / "features.npz")
+    with pytest.raises(DataError, match=r"not a file of features.*experiments.encode"):
+        features_of(str(tmp_path / "features.npz"), OMNIGLOT, "abc")
