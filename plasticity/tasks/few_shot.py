@@ -142,7 +142,7 @@ def _episode(key: Key, data: Pool, layout: Layout, show: Show) -> Episode:
 def _show_features(key: Key, data: Pool, picked: Array, vector: Array) -> Array:
     del key
     kind, turn = picked[:, 0] // ROTATIONS, picked[:, 0] % ROTATIONS
-    features = data.examples[kind, turn % data.examples.shape[1], picked[:, 1]]
+    features = data.examples[kind, turn, picked[:, 1]]
     return jnp.concatenate([features, vector], -1)
 
 

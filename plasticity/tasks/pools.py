@@ -44,7 +44,7 @@ def pools(described: Dataset, split: str, features: str) -> tuple[dict[str, Pool
       features: file of `experiments.encode`; empty: images.
 
     Raises:
-      DataError: the images are not there, or the features are not theirs.
+      DataError: the images are not there, or the features are not theirs or lack rotations.
     """
     images = load(described)
     parts = splits(described, split, images.classes)
@@ -52,6 +52,12 @@ def pools(described: Dataset, split: str, features: str) -> tuple[dict[str, Pool
     examples: Any = images.images
     if features:
         encoded = features_of(features, described, images.checksum)
+        if encoded.shape[1] < ROTATIONS and any(one.rotations for one in parts.values()):
+            raise DataError(
+                f"task.features={features!r} holds {encoded.shape[1]} of {ROTATIONS} rotations, "
+                f"but in task.split={split!r} each is a class of its own: encode the images with "
+                "an encoder whose own task.split has rotations"
+            )
         examples = centred(encoded, chosen["train"])
     most = max(map(len, chosen.values()))  # of one length, so that splits share their programs
     made = {
@@ -100,7 +106,7 @@ def centred(features: np.ndarray, classes: np.ndarray) -> np.ndarray:
     One factor for all directions: ratios of distances stay as they are. What all images have in
     common would otherwise be most of what a rule writes.
     """
-    known = features[classes // ROTATIONS, classes % ROTATIONS % features.shape[1]]
+    known = features[classes // ROTATIONS, classes % ROTATIONS]
     moved = features - known.mean((0, 1))
     return moved / np.sqrt(np.square(known - known.mean((0, 1))).mean())
 

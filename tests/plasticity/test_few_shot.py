@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from plasticity.data import OMNIGLOT, DataError
+from plasticity.data import OMNIGLOT, DataError, Images
 from plasticity.data.store import ROTATIONS
 from plasticity.model import BACKBONES, EncoderSettings
 from plasticity.model.conv4 import See
@@ -202,6 +202,33 @@ def test_features_have_to_be_of_the_prepared_images(tmp_path):
     np.savez(path, features=np.zeros((1, 1, 1, 1)), dataset="omniglot", checksum="old")
     with pytest.raises(DataError, match=r"made from omniglot old, but .* are omniglot abc"):
         features_of(str(path), OMNIGLOT, "abc")
+
+
+def test_rotations_that_are_classes_need_features_of_their_own(monkeypatch, tmp_path):
+    """Else four classes would look the same; splits without rotations take either file."""
+    classes = [
+        f"images_{root}/{alphabet}/character{i:02}"
+        for root, alphabet in (
+            ("background", "Futurama"),
+            ("background", "Armenian"),
+            ("evaluation", "Tengwar"),
+        )
+        for i in range(2)
+    ]
+    images = Images(np.zeros((6, 20, *OMNIGLOT.shape), np.uint8), classes, "abc")
+    monkeypatch.setattr("plasticity.tasks.pools.load", lambda described: images)
+    rng, made = np.random.default_rng(0), {}
+    for turns in (1, 4):
+        made[turns] = str(tmp_path / f"{turns}.npz")
+        features = rng.normal(size=(6, turns, 20, 3))
+        np.savez(made[turns], features=features, dataset="omniglot", checksum="abc")
+    told = r"1 of 4 rotations, but in task.split='vinyals' .* encoder whose own task.split has"
+    with pytest.raises(DataError, match=told):
+        few_shot(ways=2, features=made[1])
+    assert int(few_shot(ways=2, features=made[4]).data["train"].size) == 8
+    for file in made.values():
+        task = few_shot(ways=2, split="alphabets", features=file)
+        assert int(task.data["train"].size) == 2
 
 
 def cut_off(path):
