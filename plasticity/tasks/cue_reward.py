@@ -120,6 +120,8 @@ def _check(num_pairs: int, cue_dim: int, cues: str, cue_noise: float, draws: int
         raise ValueError(f"task.num_pairs={num_pairs} must be at least 1")
     if cue_noise < 0 or draws < 0:
         raise ValueError(f"task.cue_noise={cue_noise} and task.draws={draws} must be at least 0")
+    if cue_dim < 1:
+        raise ValueError(f"task.cue_dim={cue_dim} must be at least 1")
     if cues == "one_hot" and cue_dim < num_pairs:
         raise ValueError(
             f"task.cue_dim={cue_dim} must be at least task.num_pairs={num_pairs}: cues differ"
