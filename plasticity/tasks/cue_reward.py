@@ -10,8 +10,9 @@ its reward is asked for:
   rewards "unit"   U(0, 1): who knows nothing answers 1/2 and has a query MSE of 1/12
           "signed" U(-1, 1): 0 and 1/3
 
-The optimum is 0, but for `draws`: with n cues one has not been shown with probability
-(1 - 1/n)^draws, and its reward cannot be known.
+The optimum is 0, but for `draws` and `cue_noise`: with n cues one has not been shown with
+probability (1 - 1/n)^draws, and its reward cannot be known; and with noise one cue may look like
+another.
 
 Source: Chaudhary 2025, which asks in the order of presentation (`shuffle=False`; the position then
 tells the answer to a net that counts) and whose loss is the mean over all steps. Duan et al. 2023
