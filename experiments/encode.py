@@ -18,7 +18,7 @@ from experiments.evaluate import trained_parameters
 from experiments.validate import ConfigError, validate
 from experiments.workdir import Workdir
 from plasticity.data import DATASETS, load
-from plasticity.data.store import splits
+from plasticity.data.store import ROTATIONS, splits
 from plasticity.model import EncoderSettings
 from plasticity.model.conv4 import Conv4
 from plasticity.sharding import Layout, placed, split_over_devices
@@ -41,7 +41,7 @@ def main() -> int:
     described = DATASETS[config.task.dataset]
     images = load(described)
     parts = splits(described, config.task.split, images.classes)
-    turns = 4 if any(split.rotations for split in parts.values()) else 1
+    turns = ROTATIONS if any(split.rotations for split in parts.values()) else 1
     step, params = trained_parameters(config, workdir)
     slow = params.slow["params"]
     encoder = slow.get("see", slow)["encoder"]  # of a network that sees, or of an encoder alone

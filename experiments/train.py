@@ -223,8 +223,9 @@ class _Run:
         seeds = [values for i, values in enumerate(seeds) if i not in bad]
         if step == 1 and self._learns_plasticity():
             # Plasticity without a gradient is never learned, and looks fine otherwise.
+            rule = self.config.rule
             for values in seeds:
-                check_meta_gradient(values)
+                check_meta_gradient(values, rule.modulated and rule.alpha_scale != 0)
         mean = {name: sum(v[name] for v in seeds) / len(seeds) for name in seeds[0]}
         self.progress.update(step, mean, self.clock.training_seconds())
 

@@ -17,13 +17,19 @@ class PlasticityError(RuntimeError):
     """Training cannot go on; the message says where and why."""
 
 
-def check_meta_gradient(metrics: Mapping[str, float]) -> None:
+def check_meta_gradient(metrics: Mapping[str, float], modulator: bool) -> None:
     """Looks at the metrics of a first training step under the full meta-gradient.
+
+    Args:
+      metrics: of that step.
+      modulator: whether the modulator has to get a gradient. It gets none if the rule does not hear
+        it, nor at the first step if alpha starts at 0, for then no write can be read yet.
 
     Raises:
       PlasticityError: the gradient with respect to alpha or the modulator is zero or not finite.
     """
-    for key, name in (("grad_alpha", "alpha"), ("grad_modulator", "the modulator")):
+    learned = (("grad_alpha", "alpha", True), ("grad_modulator", "the modulator", modulator))
+    for key, name, needed in learned:
         norm = metrics[key]
         if not math.isfinite(norm):
             raise PlasticityError(
@@ -31,11 +37,11 @@ def check_meta_gradient(metrics: Mapping[str, float]) -> None:
                 "diverges from the start. Lower rule.eta0 or rule.alpha_scale, or set "
                 "rule.max_norm to clip the writes."
             )
-        if norm == 0:
+        if norm == 0 and needed:
             raise PlasticityError(
                 f"the gradient of the loss with respect to {name} is exactly zero, so plasticity "
-                "cannot be learned. Usual causes: rule.alpha_scale=0 (nothing that is written can "
-                "be read), a task of a single step (nothing is read after it was written), or a "
+                "cannot be learned. Usual causes: rule.eta0 so small that what is written "
+                "underflows, a task of a single step (nothing is read after it was written), or a "
                 "stop_gradient around the writes. Where nothing is to be learned, say so: "
                 "rule.meta_gradient='truncated' or rule.eta0=0 skip this check."
             )

@@ -204,11 +204,12 @@ def parallel_episode(
     """An episode with fast weights held at zero: all T steps at once, an ordinary network."""
     steps, backbone, slow = length(inputs), network.backbone, params.slow
     x, asked = backbone.prepare(slow, inputs, queries, key)
-    key = step_key(key, jnp.zeros((), jnp.int32))
+    own = step_key(key, jnp.zeros((), jnp.int32))
     position = jnp.arange(steps, dtype=jnp.int32)
-    out = backbone.forward(slow, (), x, position, no_fast_weights, key, False)
+    out = backbone.forward(slow, (), x, position, no_fast_weights, own, False)
     if queries is None:
         return Trace(out.outputs, {}, {})
-    position = jnp.full((length(queries),), steps, jnp.int32)
-    answers = backbone.forward(slow, (out.entry,), asked, position, no_fast_weights, key, True)
+    end = jnp.asarray(steps, jnp.int32)
+    position, own = jnp.full((length(queries),), end), step_key(key, end)
+    answers = backbone.forward(slow, (out.entry,), asked, position, no_fast_weights, own, True)
     return Trace(join(out.outputs, answers.outputs), {}, {})

@@ -10,7 +10,7 @@ short to be worth splitting between threads.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import jax.flatten_util
@@ -51,11 +51,15 @@ class Layout:
         """
         devices = jax.devices()
         rows = len(devices) // self.model
+        if not rows:
+            raise ValueError(
+                f"mesh.model={self.model} must be at most {len(devices)}, the devices there are"
+            )
         data = self.data
         if data == ALL or (data == AUTO and jax.process_count() > 1):
             data = rows
         elif data == AUTO:
-            data = max([n for n in range(1, rows + 1) if episodes % n == 0], default=0)
+            data = max(n for n in range(1, rows + 1) if episodes % n == 0)
         if not 0 < data * self.model <= len(devices):
             raise ValueError(
                 f"mesh.data={self.data} times mesh.model={self.model} must be at most "
@@ -68,8 +72,21 @@ class Layout:
                 f"a batch of {episodes} episodes cannot be shared by mesh.data={data} devices: "
                 f"the nearest that can are {' and '.join(map(str, near))}"
             )
-        grid = np.asarray(devices[: data * self.model]).reshape(data, self.model)
+        chosen = devices[: data * self.model]
+        check_all_take_part(chosen, devices)
+        grid = np.asarray(chosen).reshape(data, self.model)
         return Mesh(grid, (DATA, MODEL), axis_types=(AxisType.Auto, AxisType.Auto))
+
+
+def check_all_take_part(chosen: Sequence[jax.Device], devices: Sequence[jax.Device]) -> None:
+    """Raises ValueError if a process has devices, but none of those that are chosen."""
+    idle = {d.process_index for d in devices} - {d.process_index for d in chosen}
+    if idle:
+        raise ValueError(
+            f"mesh.data times mesh.model is {len(chosen)}, which leaves the processes "
+            f"{sorted(idle)} without a device: mesh.data=-1, and a mesh.model that divides "
+            f"{len(devices)}, take all there are"
+        )
 
 
 def placed(tree: PyTree, mesh: Mesh) -> PyTree:

@@ -6,10 +6,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from plasticity.memory import trace_after
 from plasticity.model.head import modulator_column
 from plasticity.network import Network, Parameters, Trace
 from plasticity.synapse import scaled_matrix, write_norm_squared
-from plasticity.types import Array, Synapse, Write
+from plasticity.types import Array, LayerShape, Synapse, Write
 
 
 def plasticity_gradients(network: Network, grads: Parameters, outputs: int) -> dict[str, Array]:
@@ -62,16 +63,11 @@ def telemetry(network: Network, params: Parameters, trace: Trace) -> dict[str, A
 def written(synapse: Synapse, write: Write, steps: int) -> Array:
     """The fast weights after so many steps of an episode, [O, I], from its writes [T, ...].
 
-    The sum over past writes, each as it has been kept since; the oracle of every engine.
+    By the dense engine, whichever the network has.
     """
-
-    def after(trace: Array, one: Write) -> tuple[Array, None]:
-        rate, keep = (jnp.reshape(a, (-1, 1)) for a in (one.rate, one.keep))
-        return keep * trace + rate * jnp.outer(one.left, one.right), None
-
-    first = jax.tree.map(lambda a: a[:steps], write)
-    blank = jnp.zeros((write.left.shape[-1], write.right.shape[-1]), write.left.dtype)
-    return scaled_matrix(synapse, jax.lax.scan(after, blank, first)[0])
+    shape = LayerShape(write.left.shape[-1], write.right.shape[-1])
+    trace = trace_after(shape, jax.tree.map(lambda a: a[:steps], write))
+    return scaled_matrix(synapse, trace.weight)
 
 
 def fast_norm(network: Network, params: Parameters, trace: Trace) -> Array:

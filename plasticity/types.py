@@ -34,7 +34,7 @@ class Activity(NamedTuple):
     post: Array  # [O]  its linear output, slow and fast part together
     activation: Array  # [O]  post after the layer's nonlinearity
     credit: Array  # [O]  d internal loss / d post; zeros if the rule has no internal loss
-    recall: Array  # [O]  the fast part of post: w_t pre + b_t
+    recall: Array  # [O]  the fast part of post: w_t pre + b_t; for delta rules yet to come
 
 
 class Write(NamedTuple):

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from plasticity.data import OMNIGLOT
+from plasticity.data.store import ROTATIONS
 from plasticity.tasks.pools import Pool
 
 CLASSES, PER_CLASS = 10, 20
@@ -32,7 +33,7 @@ def install(monkeypatch, examples, turns=1):
     def pools(described, split, features):
         made = {}
         for part, size in SIZES.items():
-            classes = [c * 4 + t for c in range(size) for t in range(turns)]
+            classes = [c * ROTATIONS + t for c in range(size) for t in range(turns)]
             padded = np.resize(np.array(classes, np.int32), max(SIZES.values()) * turns)
             training = jnp.ones(()) if part == "train" else None
             made[part] = Pool(examples, jnp.asarray(padded), jnp.int32(len(classes)), training)

@@ -1,6 +1,7 @@
 """From archives to prepared arrays, once: verify, build the TFDS data set, decode, store."""
 
 import collections
+import http.client
 import json
 import os
 import pathlib
@@ -15,7 +16,7 @@ from PIL import Image
 
 from plasticity.data import archives, store
 from plasticity.data.builders import BUILDERS
-from plasticity.data.store import DataError, Dataset
+from plasticity.data.store import Archive, DataError, Dataset
 
 TIMEOUT = 30  # seconds without an answer
 
@@ -37,13 +38,14 @@ def prepare(
       DataError: an archive is missing or is not what it should be. Nothing is left behind.
     """
     root = store.data_directory()
+    downloaded = directory is None
     if directory is None:
         if (there := root / dataset.name / store.official_key(dataset)).is_dir():
             return there, True
         directory = _download(dataset, root)
     paths = [archives.find(directory, archive) for archive in dataset.archives]
     checksums = [
-        archives.verify(path, archive, accept_other)
+        _verified(path, archive, accept_other, downloaded)
         for path, archive in zip(paths, dataset.archives, strict=True)
     ]
     target = root / dataset.name / store.key(dataset, checksums)
@@ -72,7 +74,7 @@ def counts(dataset: Dataset) -> dict[str, dict[str, tuple[int, int]]]:
     told = {}
     for scheme in dataset.schemes:
         parts = store.splits(dataset, scheme, images.classes)
-        times = {name: 4 if split.rotations else 1 for name, split in parts.items()}
+        times = {name: store.ROTATIONS if split.rotations else 1 for name, split in parts.items()}
         told[scheme] = {
             name: (times[name] * len(s.classes), times[name] * len(s.classes) * dataset.per_class)
             for name, s in parts.items()
@@ -89,12 +91,8 @@ def _download(dataset: Dataset, root: pathlib.Path) -> pathlib.Path:
             continue
         partial = folder / f".tmp-{archive.name}"
         try:
-            with (
-                urllib.request.urlopen(archive.url, timeout=TIMEOUT) as source,
-                partial.open("wb") as file,
-            ):
-                shutil.copyfileobj(source, file)
-        except OSError as error:
+            _fetch(archive.url, partial)
+        except (OSError, http.client.HTTPException) as error:
             partial.unlink(missing_ok=True)
             raise DataError(
                 f"cannot download {archive.url}: {error}. Where there is no network, fetch the "
@@ -102,6 +100,26 @@ def _download(dataset: Dataset, root: pathlib.Path) -> pathlib.Path:
             ) from error
         partial.rename(folder / archive.name)
     return folder
+
+
+def _fetch(url: str, path: pathlib.Path) -> None:
+    """Downloads a file. A connection that ends too early is an error, unlike in `urllib`."""
+    with urllib.request.urlopen(url, timeout=TIMEOUT) as source, path.open("wb") as file:
+        shutil.copyfileobj(source, file)
+        promised, received = int(source.headers.get("Content-Length", 0)), file.tell()
+    if received < promised:
+        raise OSError(f"the connection ended after {received} of {promised} bytes")
+
+
+def _verified(path: pathlib.Path, archive: Archive, accept_other: bool, downloaded: bool) -> str:
+    """The checksum of an archive. One that we downloaded is removed if it is not the right one."""
+    try:
+        return archives.verify(path, archive, accept_other)
+    except DataError as error:
+        if not downloaded:
+            raise
+        path.unlink()
+        raise DataError(f"{error}. It is removed: the next call downloads it again") from error
 
 
 def _decode(dataset: Dataset, directory: pathlib.Path, work: pathlib.Path) -> list[str]:

@@ -20,6 +20,8 @@ import numpy as np
 
 from plasticity.registry import lookup
 
+ROTATIONS = 4  # by 90 degrees each
+
 
 class DataError(ValueError):
     """Data are missing or not what they should be; the message says which and what to do."""

@@ -7,7 +7,7 @@ from plasticity.memory.choice import choose, chunk_for
 from plasticity.memory.chunked import chunked
 from plasticity.memory.dense import dense
 from plasticity.memory.factored import factored
-from plasticity.memory.history import advance, append, replay
+from plasticity.memory.history import advance, append, replay, trace_after
 
 ENGINES = {"dense": dense, "factored": factored, "chunked": chunked}
 
@@ -21,4 +21,5 @@ __all__ = [
     "dense",
     "factored",
     "replay",
+    "trace_after",
 ]

@@ -25,6 +25,17 @@ def advance(memory: Memory, state: FastState, write: Write, slot: Array) -> Fast
 
 def replay(shape: LayerShape, writes: Write, record: Callable[[Trace], PyTree]) -> PyTree:
     """What `record` says of a layer's dense trace after each of its writes [T, ...], stacked."""
+    return _walk(shape, writes, record)[1]
+
+
+def trace_after(shape: LayerShape, writes: Write) -> Trace:
+    """A layer's dense trace after all of its writes [T, ...]."""
+    return _walk(shape, writes, lambda trace: ())[0]
+
+
+def _walk(
+    shape: LayerShape, writes: Write, record: Callable[[Trace], PyTree]
+) -> tuple[Trace, PyTree]:
     memory = dense()
 
     def body(state: FastState, write: Write) -> tuple[FastState, PyTree]:
@@ -32,4 +43,5 @@ def replay(shape: LayerShape, writes: Write, record: Callable[[Trace], PyTree]) 
         return state, record(memory.close(state))
 
     base = memory.init(shape, writes.left.dtype)
-    return lax.scan(body, memory.open(base, shape, 0, False), writes)[1]
+    state, told = lax.scan(body, memory.open(base, shape, 0, False), writes)
+    return memory.close(state), told

@@ -21,7 +21,7 @@ NORM_EPSILON = 1e-5
 # {name: filters -> module}. Groups of one channel are instance norm, one group is layer norm.
 NORMS: dict[str, Callable[[int], nn.Module]] = {
     "instance": lambda filters: nn.GroupNorm(filters, epsilon=NORM_EPSILON),
-    "group": lambda filters: nn.GroupNorm(max(filters // 8, 1), epsilon=NORM_EPSILON),
+    "group": lambda filters: nn.GroupNorm(filters // 8, epsilon=NORM_EPSILON),
     "layer": lambda filters: nn.GroupNorm(1, epsilon=NORM_EPSILON),
 }
 
@@ -81,7 +81,8 @@ class Conv4(nn.Module):
         """See the class."""
         s = self.settings
         for i in range(BLOCKS):
-            # The norm that follows takes away what a bias would add.
+            # Instance norm takes away what a bias would add. Groups of channels do not, but there
+            # the bias is left out all the same: the encoders that are stored have none.
             x = nn.Conv(s.filters, (3, 3), use_bias=s.norm == "layer", name=f"conv_{i}")(x)
             x = NORMS[s.norm](s.filters)(x)
             x = halve(nn.relu(x))

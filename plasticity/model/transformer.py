@@ -51,7 +51,7 @@ class TransformerSettings:
     feed_forward: int = 256
     auxiliary: int = 4
     dropout: float = 0.1
-    attention_window: int = 0  # 0: full; k: the last k steps and the present one
+    attention_window: int = 0  # 0: full; k: the last k steps and the present one; -1: closed
     position: str = "none"  # none | learned | rotary
     plastic: str = "feed_forward"  # parts that carry fast weights: feed_forward, attention, head
 

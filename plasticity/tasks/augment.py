@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from plasticity.data import Dataset
+from plasticity.data.store import ROTATIONS
 from plasticity.types import Array, Key
 
 
@@ -46,5 +47,5 @@ def standardise(image: Array, described: Dataset) -> Array:
 
 def rotate(image: Array, quarters: Array) -> Array:
     """An image [H, W, channels], H = W, turned by `quarters` [] times 90 degrees."""
-    turned = jnp.stack([jnp.rot90(image, k) for k in range(4)])
+    turned = jnp.stack([jnp.rot90(image, k) for k in range(ROTATIONS)])
     return turned[quarters]

@@ -31,7 +31,7 @@ BLANK = 0
 LOSS_STEPS = ("all", "recall")
 
 
-class Layout(NamedTuple):
+class Timeline(NamedTuple):
     """Where things are in an episode."""
 
     length: int  # n
@@ -51,13 +51,13 @@ class Layout(NamedTuple):
         return shown, ("delay", delay), ("delimiter", 1), recalled
 
 
-def _symbols(layout: Layout, weights: Array) -> Task:
-    length, lead, vocabulary = layout
+def _symbols(timeline: Timeline, weights: Array) -> Task:
+    length, lead, vocabulary = timeline
 
     def sample(key: Key, data: None = None) -> Episode:
         del data
         symbols = jax.random.randint(key, (length,), 1, vocabulary - 1)
-        blanks = jnp.full((layout.steps,), BLANK, symbols.dtype)
+        blanks = jnp.full((timeline.steps,), BLANK, symbols.dtype)
         tokens = blanks.at[:length].set(symbols).at[lead - 1].set(vocabulary - 1)
         targets = blanks.at[lead:].set(symbols)
         return Episode(jax.nn.one_hot(tokens, vocabulary), targets, weights)
@@ -69,29 +69,29 @@ def _symbols(layout: Layout, weights: Array) -> Task:
         correct = (answers.argmax(-1) == episode.targets).astype(answers.dtype)
         return {
             "recall_accuracy": correct[lead:].mean(),
-            "paper_recall_accuracy": correct[layout.steps // 2 :].mean(),
+            "paper_recall_accuracy": correct[timeline.steps // 2 :].mean(),
         }
 
     return Task(
         inputs=vocabulary,
         outputs=vocabulary,
-        steps=layout.steps,
+        steps=timeline.steps,
         main_metric="recall_accuracy",
         chance=1 / (vocabulary - 2),
         sample=sample,
         loss=loss,
         metrics=metrics,
-        spans=layout.spans,
+        spans=timeline.spans,
     )
 
 
-def _reals(layout: Layout, weights: Array) -> Task:
-    length, lead, _ = layout
+def _reals(timeline: Timeline, weights: Array) -> Task:
+    length, lead, _ = timeline
 
     def sample(key: Key, data: None = None) -> Episode:
         del data
         numbers = jax.random.uniform(key, (length,), minval=-1.0, maxval=1.0)
-        nothing = jnp.zeros(layout.steps)
+        nothing = jnp.zeros(timeline.steps)
         shown, delimiter = nothing.at[:length].set(numbers), nothing.at[lead - 1].set(1.0)
         targets = nothing.at[lead:].set(numbers)[:, None]
         return Episode(jnp.stack([shown, delimiter], -1), targets, weights)
@@ -102,13 +102,13 @@ def _reals(layout: Layout, weights: Array) -> Task:
     return Task(
         inputs=2,
         outputs=1,
-        steps=layout.steps,
+        steps=timeline.steps,
         main_metric="recall_mse",
         chance=1 / 3,
         sample=sample,
         loss=squares,
         metrics=metrics,
-        spans=layout.spans,
+        spans=timeline.spans,
     )
 
 
@@ -142,6 +142,6 @@ def copying(
         )
     check_choice(loss_steps, LOSS_STEPS, "task.loss_steps")
     make = lookup(CONTENTS, content, "task.content")
-    layout = Layout(seq_length, seq_length + delay + 1, vocabulary)
-    counts = jnp.arange(layout.steps) >= (layout.lead if loss_steps == "recall" else 0)
-    return make(layout, counts.astype(jnp.float32))
+    timeline = Timeline(seq_length, seq_length + delay + 1, vocabulary)
+    counts = jnp.arange(timeline.steps) >= (timeline.lead if loss_steps == "recall" else 0)
+    return make(timeline, counts.astype(jnp.float32))

@@ -10,8 +10,9 @@ its reward is asked for:
   rewards "unit"   U(0, 1): who knows nothing answers 1/2 and has a query MSE of 1/12
           "signed" U(-1, 1): 0 and 1/3
 
-The optimum is 0, but for `draws`: with n cues one has not been shown with probability
-(1 - 1/n)^draws, and its reward cannot be known.
+The optimum is 0, but for `draws` and `cue_noise`: with n cues one has not been shown with
+probability (1 - 1/n)^draws, and its reward cannot be known; and with noise one cue may look like
+another.
 
 Source: Chaudhary 2025, which asks in the order of presentation (`shuffle=False`; the position then
 tells the answer to a net that counts) and whose loss is the mean over all steps. Duan et al. 2023
@@ -120,6 +121,8 @@ def _check(num_pairs: int, cue_dim: int, cues: str, cue_noise: float, draws: int
         raise ValueError(f"task.num_pairs={num_pairs} must be at least 1")
     if cue_noise < 0 or draws < 0:
         raise ValueError(f"task.cue_noise={cue_noise} and task.draws={draws} must be at least 0")
+    if cue_dim < 1:
+        raise ValueError(f"task.cue_dim={cue_dim} must be at least 1")
     if cues == "one_hot" and cue_dim < num_pairs:
         raise ValueError(
             f"task.cue_dim={cue_dim} must be at least task.num_pairs={num_pairs}: cues differ"

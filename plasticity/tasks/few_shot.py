@@ -22,16 +22,17 @@ import jax.numpy as jnp
 import optax
 
 from plasticity.data import DATASETS, Dataset
+from plasticity.data.store import ROTATIONS
 from plasticity.registry import check_choice, lookup
 from plasticity.tasks import orders
 from plasticity.tasks.augment import Augmentation, augment, rotate, standardise
-from plasticity.tasks.pools import ROTATIONS, Pool, check_ways, draw, pools
+from plasticity.tasks.pools import Pool, check_ways, draw, pools
 from plasticity.types import Array, Episode, Key, Sight, Task
 
 TYPICAL = 64  # images by whose features those of others are centred
 
 
-class Layout(NamedTuple):
+class Arrangement(NamedTuple):
     """How an episode is put together."""
 
     ways: int
@@ -77,8 +78,8 @@ def few_shot(
     described = lookup(DATASETS, dataset, "task.dataset")
     lookup(described.schemes, split, "task.split")
     check_choice(order, orders.ORDERS, "task.order")
-    layout = Layout(ways, shots, queries, order, shuffle)
-    _check(described, layout, crop, jitter)
+    arrangement = Arrangement(ways, shots, queries, order, shuffle)
+    _check(described, arrangement, crop, jitter)
     data, checksum = pools(described, split, features)
     check_ways(ways, data, described)
     show: Show = _show_features
@@ -86,19 +87,19 @@ def few_shot(
         show = functools.partial(_show_images, described, Augmentation(flip, crop, jitter))
 
     def sample(key: Key, data: Pool) -> Episode:
-        return _episode(key, data, layout, show)
+        return _episode(key, data, arrangement, show)
 
     def loss(answers: Array, episode: Episode) -> Array:
         return optax.softmax_cross_entropy_with_integer_labels(answers, episode.targets)
 
     def metrics(answers: Array, episode: Episode) -> dict[str, Array]:
         correct = (answers.argmax(-1) == episode.targets).astype(answers.dtype)
-        return {"accuracy": correct[layout.support :].mean()}
+        return {"accuracy": correct[arrangement.support :].mean()}
 
     return Task(
         inputs=(data["train"].examples.shape[-1] if features else 0) + ways + 1,
         outputs=ways,
-        steps=orders.steps(order, layout.support, ways * queries),
+        steps=orders.steps(order, arrangement.support, ways * queries),
         main_metric="accuracy",
         chance=1 / ways,
         sample=sample,
@@ -108,40 +109,40 @@ def few_shot(
         typical=None if features else _typical(described, data["train"]),
         data=data,
         checksum=checksum,
-        spans=orders.spans(order, layout.support, ways * queries),
+        spans=orders.spans(order, arrangement.support, ways * queries),
     )
 
 
-def _episode(key: Key, data: Pool, layout: Layout, show: Show) -> Episode:
+def _episode(key: Key, data: Pool, arrangement: Arrangement, show: Show) -> Episode:
     """Draws classes and examples, and lays them out."""
     pick_key, support_key, query_key, show_key = jax.random.split(key, 4)
-    ways, shots = layout.ways, layout.shots
-    classes, rows = draw(pick_key, data, ways, shots + layout.queries)
+    ways, shots = arrangement.ways, arrangement.shots
+    classes, rows = draw(pick_key, data, ways, shots + arrangement.queries)
     examples = jnp.stack([jnp.broadcast_to(classes[:, None], rows.shape), rows], -1)
     labels = jnp.broadcast_to(jnp.arange(ways)[:, None], rows.shape)
 
     def arrange(key: Key, rows: Array) -> Array:
         """[N, K, ...] -> [N * K, ...], shuffled or in class order."""
         flat = rows.reshape(-1, *rows.shape[2:])
-        return jax.random.permutation(key, flat) if layout.shuffle else flat
+        return jax.random.permutation(key, flat) if arrangement.shuffle else flat
 
     def both(rows: Array) -> Array:
         parts = arrange(support_key, rows[:, :shots]), arrange(query_key, rows[:, shots:])
         return jnp.concatenate(parts)
 
     picked, targets = both(examples), both(labels)
-    is_query = jnp.arange(len(targets)) >= layout.support
+    is_query = jnp.arange(len(targets)) >= arrangement.support
     known = jnp.where(is_query[:, None], 0, jax.nn.one_hot(targets, ways))
     vector = jnp.concatenate([known, is_query[:, None]], -1).astype(jnp.float32)
     inputs = show(show_key, data, picked, vector)
     weights = is_query.astype(jnp.float32)
-    return orders.lay_out(layout.order, layout.support, inputs, targets, weights)
+    return orders.lay_out(arrangement.order, arrangement.support, inputs, targets, weights)
 
 
 def _show_features(key: Key, data: Pool, picked: Array, vector: Array) -> Array:
     del key
     kind, turn = picked[:, 0] // ROTATIONS, picked[:, 0] % ROTATIONS
-    features = data.examples[kind, turn % data.examples.shape[1], picked[:, 1]]
+    features = data.examples[kind, turn, picked[:, 1]]
     return jnp.concatenate([features, vector], -1)
 
 
@@ -164,15 +165,15 @@ def _typical(described: Dataset, pool: Pool) -> Array:
     return standardise(images.astype(jnp.float32) / 255, described)
 
 
-def _check(described: Dataset, layout: Layout, crop: int, jitter: float) -> None:
+def _check(described: Dataset, arrangement: Arrangement, crop: int, jitter: float) -> None:
     for name, least in (("ways", 2), ("shots", 1), ("queries", 1)):
-        value = getattr(layout, name)
+        value = getattr(arrangement, name)
         if value < least:
             raise ValueError(f"task.{name}={value} must be at least {least}")
-    if layout.shots + layout.queries > described.per_class:
+    if arrangement.shots + arrangement.queries > described.per_class:
         raise ValueError(
-            f"task.shots={layout.shots} and task.queries={layout.queries} together ask for more "
-            f"than the {described.per_class} images per class of {described.name}"
+            f"task.shots={arrangement.shots} and task.queries={arrangement.queries} together ask "
+            f"for more than the {described.per_class} images per class of {described.name}"
         )
     if not 0 <= crop < min(described.shape[:2]):
         raise ValueError(f"task.crop={crop} must be at least 0 and less than the image's side")

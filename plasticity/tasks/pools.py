@@ -1,5 +1,7 @@
 """What few-shot episodes are drawn from: the classes of a split, as images or as features."""
 
+import zipfile
+import zlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -8,10 +10,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from plasticity.data import DataError, Dataset, load
-from plasticity.data.store import Split, splits
+from plasticity.data.store import ROTATIONS, Split, splits
 from plasticity.types import Array, Key
 
-ROTATIONS = 4
+# What numpy raises for other files, arrays without a name, damaged, cut off and empty ones.
+UNREADABLE = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    EOFError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 class Pool(NamedTuple):
@@ -33,7 +44,7 @@ def pools(described: Dataset, split: str, features: str) -> tuple[dict[str, Pool
       features: file of `experiments.encode`; empty: images.
 
     Raises:
-      DataError: the images are not there, or the features are not theirs.
+      DataError: the images are not there, or the features are not theirs or lack rotations.
     """
     images = load(described)
     parts = splits(described, split, images.classes)
@@ -41,6 +52,12 @@ def pools(described: Dataset, split: str, features: str) -> tuple[dict[str, Pool
     examples: Any = images.images
     if features:
         encoded = features_of(features, described, images.checksum)
+        if encoded.shape[1] < ROTATIONS and any(one.rotations for one in parts.values()):
+            raise DataError(
+                f"task.features={features!r} holds {encoded.shape[1]} of {ROTATIONS} rotations, "
+                f"but in task.split={split!r} each is a class of its own: encode the images with "
+                "an encoder whose own task.split has rotations"
+            )
         examples = centred(encoded, chosen["train"])
     most = max(map(len, chosen.values()))  # of one length, so that splits share their programs
     made = {
@@ -89,7 +106,7 @@ def centred(features: np.ndarray, classes: np.ndarray) -> np.ndarray:
     One factor for all directions: ratios of distances stay as they are. What all images have in
     common would otherwise be most of what a rule writes.
     """
-    known = features[classes // ROTATIONS, classes % ROTATIONS % features.shape[1]]
+    known = features[classes // ROTATIONS, classes % ROTATIONS]
     moved = features - known.mean((0, 1))
     return moved / np.sqrt(np.square(known - known.mean((0, 1))).mean())
 
@@ -97,9 +114,10 @@ def centred(features: np.ndarray, classes: np.ndarray) -> np.ndarray:
 def features_of(path: str, described: Dataset, checksum: str) -> np.ndarray:
     """Features [classes, 4 or 1 rotations, per class, F] from a file of `experiments.encode`."""
     try:
-        with np.load(path) as file:
+        # Opened here, since numpy leaves a file open that is cut off.
+        with open(path, "rb") as opened, np.load(opened) as file:
             found = {name: file[name] for name in ("features", "dataset", "checksum")}
-    except (OSError, ValueError, KeyError) as error:
+    except UNREADABLE as error:
         raise DataError(
             f"task.features={path!r} is not a file of features ({error}); to make one: "
             "python -m experiments.encode --workdir=ENCODER"

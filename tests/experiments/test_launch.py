@@ -199,12 +199,17 @@ def test_a_loss_that_is_not_finite_stops_the_run(program, tmp_path):
 
 
 def test_plasticity_that_cannot_learn_stops_the_run(program, tmp_path):
-    code, _, err = program("launch", *arguments(tmp_path / "a", "--config.rule.alpha_scale=0.0"))
+    tiny = "--config.rule.eta0=1e-30"  # the square of the gradient's norm underflows
+    code, _, err = program("launch", *arguments(tmp_path / "a", tiny))
     assert code == 1
     assert "exactly zero, so plasticity cannot be learned" in err
-    flags = ["--config.rule.alpha_scale=0.0", "--config.rule.meta_gradient=truncated"]
-    code, _, err = program("launch", *arguments(tmp_path / "b", *flags))
-    assert code == 0, err
+    for name, flags in {
+        "not meant to": [tiny, "--config.rule.meta_gradient=truncated"],
+        "alpha first": ["--config.rule.alpha_scale=0.0"],
+        "alpha alone": ["--config.rule.modulated=False"],
+    }.items():
+        code, _, err = program("launch", *arguments(tmp_path / name, *flags))
+        assert code == 0, (name, err)
 
 
 def test_two_processes_do_not_share_a_workdir(program, tmp_path):

@@ -264,3 +264,15 @@ def test_dropout_differs_by_key_and_step_and_vanishes_without_a_key():
     sure = run_episode(network, params, inputs).outputs.task
     plain = run_episode(make_network(), params, inputs).outputs.task
     np.testing.assert_array_equal(sure, plain)
+
+
+def test_queries_have_dropout_of_their_own():
+    """That of the definition, whether steps are taken in turn or at once; one block hears no step.
+
+    Were it that of the steps, a query would lose the very units that its support has lost.
+    """
+    network = make_network("none", model={"dropout": 0.5})
+    params, inputs, queries = make_params(network), make_inputs(), make_inputs(seed=2)
+    run = (network, params, inputs, jax.random.key(0), queries)
+    stepped, at_once = (f(*run).outputs.task[STEPS:] for f in (scan_episode, parallel_episode))
+    np.testing.assert_allclose(at_once, stepped, rtol=1e-5)

@@ -195,17 +195,36 @@ def test_plasticity_gets_a_gradient_when_it_is_learned_and_only_then(rule, meta_
     learner, knobs, state = make(rule, rule={"meta_gradient": meta_gradient})
     _, metrics = jax.jit(learner.train_step)(state, SEED, knobs)
     if meta_gradient == "full":
-        check_meta_gradient(metrics)
+        check_meta_gradient(metrics, modulator=True)
     else:
         with pytest.raises(PlasticityError, match="alpha is exactly zero"):
-            check_meta_gradient(metrics)
+            check_meta_gradient(metrics, modulator=True)
+
+
+@pytest.mark.parametrize("case", ["alpha starts at 0", "the modulator is not heard"])
+def test_alpha_can_be_learned_where_the_modulator_gets_no_gradient(case):
+    later = case == "alpha starts at 0"  # the modulator learns from the second step on
+    learner, knobs, state = make(rule={"modulated": later, "alpha": "per_synapse"})
+    if later:
+        nothing = jax.tree.map(jnp.zeros_like, state.params.plasticity)
+        state = state._replace(params=state.params._replace(plasticity=nothing))
+    step = jax.jit(learner.train_step)
+    after, metrics = step(state, SEED, knobs)
+    assert metrics["grad_modulator"] == 0
+    check_meta_gradient(metrics, modulator=False)
+    _, metrics = step(after, SEED, knobs)
+    assert (metrics["grad_modulator"] > 0) == later
 
 
 def test_the_check_tells_zero_from_not_finite():
-    with pytest.raises(PlasticityError, match=r"the modulator is exactly zero.*alpha_scale=0"):
-        check_meta_gradient({"grad_alpha": 1.0, "grad_modulator": 0.0})
+    with pytest.raises(PlasticityError, match=r"the modulator is exactly zero.*rule.eta0 so small"):
+        check_meta_gradient({"grad_alpha": 1.0, "grad_modulator": 0.0}, modulator=True)
+    with pytest.raises(PlasticityError, match=r"alpha is exactly zero"):
+        check_meta_gradient({"grad_alpha": 0.0, "grad_modulator": 0.0}, modulator=False)
     with pytest.raises(PlasticityError, match=r"alpha is nan: the inner loop diverges"):
-        check_meta_gradient({"grad_alpha": float("nan"), "grad_modulator": 1.0})
+        check_meta_gradient({"grad_alpha": float("nan"), "grad_modulator": 1.0}, modulator=True)
+    with pytest.raises(PlasticityError, match=r"the modulator is inf: the inner loop diverges"):
+        check_meta_gradient({"grad_alpha": 1.0, "grad_modulator": float("inf")}, modulator=False)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import dataclasses
 import math
 import os
 import re
+import types
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +14,7 @@ from jax.sharding import PartitionSpec
 
 from plasticity.sharding import (
     Layout,
+    check_all_take_part,
     mean_over_devices,
     mean_over_parts,
     placed,
@@ -125,6 +127,24 @@ def test_meshes():
     assert found["b"]["fc1"]["kernel"].spec == PartitionSpec()
     seeds = shardings({"a": {"fc1": {"bias": jnp.ones((2, 4))}}}, Layout().mesh(1), split, lead=1)
     assert seeds["a"]["fc1"]["bias"].spec == PartitionSpec(None, "model")
+
+
+def test_a_row_needs_its_devices():
+    for data in (0, -1, 2):
+        with pytest.raises(ValueError, match=r"^mesh.model=999 must be at most \d+, the devices"):
+            Layout(data, 999).mesh(4)
+
+
+@pytest.mark.parametrize(("layout", "whole"), [((2, 1), False), ((3, 1), True), ((1, 3), True)])
+def test_no_process_is_left_out(layout, whole, monkeypatch):
+    """Two processes with two devices each."""
+    devices = [types.SimpleNamespace(process_index=i // 2) for i in range(4)]
+    if whole:
+        check_all_take_part(devices[: math.prod(layout)], devices)
+        return
+    monkeypatch.setattr(jax, "devices", lambda: devices)
+    with pytest.raises(ValueError, match=r"the processes \[1\] without .*: mesh.data=-1, and"):
+        Layout(*layout).mesh(12)
 
 
 def test_index_and_results_are_split_and_averaged():

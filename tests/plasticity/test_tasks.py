@@ -208,6 +208,7 @@ def test_orders_hold_the_same_episode():
     [
         (cue_reward, {"num_pairs": 0}, "task.num_pairs=0 must be at least 1"),
         (cue_reward, {"cue_dim": 7}, "task.cue_dim=7 must be at least task.num_pairs=8"),
+        (cue_reward, {"cue_dim": 0, "cues": "vectors"}, "task.cue_dim=0 must be at least 1"),
         (cue_reward, {"loss_steps": "queries"}, "task.loss_steps='queries'.*did you mean 'query'"),
         (regression, {"family": "liner"}, "task.family='liner'.*did you mean 'linear'"),
         (regression, {"order": "random"}, "task.order='random'"),
