@@ -269,7 +269,7 @@ def test_dropout_differs_by_key_and_step_and_vanishes_without_a_key():
 def test_queries_have_dropout_of_their_own():
     """That of the definition, whether steps are taken in turn or at once; one block hears no step.
 
-    Were it that of the steps, a query would lose the very units that its support has lost.
+    Were it that of the steps, as many queries as steps would lose the units that the steps lose.
     """
     network = make_network("none", model={"dropout": 0.5})
     params, inputs, queries = make_params(network), make_inputs(), make_inputs(seed=2)
