@@ -43,6 +43,7 @@ from plasticity.telemetry import modulation, written
 from plasticity.types import Array, PyTree
 
 RUN = flags.DEFINE_string("run", None, "workdir of a trained, plastic net")
+ANALYSIS = "analysis.json"  # in the workdir
 EPISODES = 256  # for rates, spectra and interventions
 DECODED = 512  # to learn decoding from, half of them, and to test it on
 EVERY = 5  # steps between decodings
@@ -217,7 +218,7 @@ def analysis_of(workdir: Workdir) -> dict[str, Any]:
     Raises:
       ConfigError: its net is not plastic. WorkdirError: there is no trained net.
     """
-    path = workdir.path / "analysis.json"
+    path = workdir.path / ANALYSIS
     if path.exists():
         return json.loads(path.read_text())
     config = ConfigDict(workdir.load_config())
@@ -245,7 +246,7 @@ def main() -> int:
     workdir = Workdir(RUN.value)
     for record in analysis_of(workdir)["seeds"]:
         print(json.dumps({"seed": record["seed"]} | record["metrics"], indent=2))
-    print(f"written: {workdir.path / 'analysis.json'}")
+    print(f"written: {workdir.path / ANALYSIS}")
     return 0
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from configs.studies import Study
-from experiments.analysis import analysis_of
+from experiments.analysis import ANALYSIS, analysis_of
 from experiments.evaluate import evaluated_elsewhere
 from experiments.points import Point, run_all
 from experiments.storage import write_json
@@ -39,11 +39,16 @@ def rows_of(name: str, study: Study, point: Point, fields: Sequence[str]) -> lis
         config = point.config()
         config.update_from_flattened_dict(overrides)
         rows += seed_rows(result, labels_of(name, study, config, fields))
-    if study.analysed and point.config().rule.name != "none":
+    if is_analysed(study, point):
         # The first rows are those of the nets as they were trained.
         for row, record in zip(rows, analysis_of(workdir)["seeds"], strict=False):
             row |= record["metrics"]
     return rows
+
+
+def is_analysed(study: Study, point: Point) -> bool:
+    """Whether the study asks for an analysis of the point: its nets must be plastic."""
+    return study.analysed and point.config().rule.name != "none"
 
 
 def labels_of(name: str, study: Study, config: ConfigDict, fields: Sequence[str]) -> Row:
@@ -125,15 +130,21 @@ class Campaign:
             self.tell(point)
             self._write(launch)
 
+        unfinished = [point for point in self.asked if not self._settled(point)]
         for point in self.points:
-            if point.complete:
+            if point.complete and point not in unfinished:
                 self.tell(point)
-        lost = runner([p for p in self.asked if not p.complete], done)
+        lost = runner(unfinished, done)
         failed = [(point, "did not complete: see its log") for point in lost] + self._broken
         names = {str(point.workdir.relative_to(self.folder)): why for point, why in failed}
         rows = self._write(launch | {"failed": names})
         failures = [point for point, _ in failed]
         return Outcome(rows, failures, [row for point in lost for row in self._lost(point)])
+
+    def _settled(self, point: Point) -> bool:
+        """Whether nothing is left that takes long: an analysis is made by whoever runs points."""
+        wants = is_analysed(self._studies[point.folder.name], point)
+        return point.complete and (not wants or (point.workdir / ANALYSIS).exists())
 
     def _lost(self, point: Point) -> list[Row]:
         config, name = point.config(), point.folder.name

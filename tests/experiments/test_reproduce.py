@@ -27,6 +27,7 @@ TINY = {
     "evaluate.episodes": 4,
     "evaluate.batch": 2,
 }
+RECORD = {"seed": 0, "metrics": {}, "metrics_plasticity_off": {}}
 STUDY = Study(
     "copying",
     "tiny",
@@ -69,6 +70,24 @@ def test_what_is_finished_is_told_also_when_it_is_not_wanted(tmp_path):
     for wanted, expected in ((["one"], {"one"}), (["two"], {"one", "two"}), (["one"], studies)):
         outcome = Campaign(tmp_path, studies, points, wanted).run(run_here, {})
         assert {row["study"] for row in outcome.rows} == set(expected)
+
+
+def test_an_analysis_that_is_missing_is_left_to_whoever_runs_points(tmp_path, monkeypatch):
+    study = STUDY._replace(elsewhere=(), analysed=True)
+    monkeypatch.setattr(campaign, "analysis_of", lambda workdir: {"seeds": [{"metrics": {}}] * 2})
+    points = points_of(tmp_path, "small", study, TINY)
+    for point in points:
+        point.workdir.mkdir(parents=True)
+        (point.workdir / "result.json").write_text(json.dumps({"seeds": [RECORD] * 2}))
+    asked = []
+
+    def runner(points, done):
+        asked.extend(points)
+        return []
+
+    rows = Campaign(tmp_path, {"small": study}, points, ["small"]).run(runner, {}).rows
+    assert asked == points[1:]  # the plastic one
+    assert {row["rule.name"] for row in rows} == {"none"}
 
 
 def test_a_point_that_fails_does_not_end_the_others(tmp_path, monkeypatch):
