@@ -78,7 +78,7 @@ class Probe:
         self.informative = self.events == self.task.events[0]
         self._observe = jax.jit(self._observed)
         self._under = {"silence": jax.jit(self._silenced), "hold": jax.jit(self._held)}
-        self._states = jax.jit(self._fast, static_argnums=2)
+        self._states = jax.jit(self._fast)
 
     def _run(self, params: Parameters, seed: Array, count: int, change: Any = None) -> PyTree:
         network = self.learner.make_network(self.knobs)._replace(intervention=change)
@@ -103,7 +103,7 @@ class Probe:
         means = jax.tree.map(lambda a: a.mean(0), (rates, sizes, gates, fast))
         return {"means": means, "held": (held, keeps)}
 
-    def _at(self, params: Parameters, writes: PyTree, name: str, steps: int) -> Array:
+    def _at(self, params: Parameters, writes: PyTree, name: str, steps: int | Array) -> Array:
         """Fast weights of a layer after so many steps, [B, O, I]."""
         synapse = params.plasticity.synapses[name]
         return jax.vmap(lambda write: written(synapse, write, steps))(writes[name])
@@ -114,7 +114,7 @@ class Probe:
     def _held(self, params: Parameters, seed: Array, held: PyTree) -> Array:
         return self._run(params, seed, EPISODES, hold(*held))[2]
 
-    def _fast(self, params: Parameters, seed: Array, steps: int) -> tuple[Array, Array]:
+    def _fast(self, params: Parameters, seed: Array, steps: Array) -> tuple[Array, Array]:
         """All fast weights [B, F] after so many steps, and the targets [B, T]."""
         _, episodes, _, trace = self._run(params, seed, DECODED)
         weights = [self._at(params, trace.writes, name, steps) for name in trace.writes]

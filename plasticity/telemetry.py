@@ -60,14 +60,19 @@ def telemetry(network: Network, params: Parameters, trace: Trace) -> dict[str, A
     }
 
 
-def written(synapse: Synapse, write: Write, steps: int) -> Array:
+def written(synapse: Synapse, write: Write, steps: int | Array) -> Array:
     """The fast weights after so many steps of an episode, [O, I], from its writes [T, ...].
 
-    By the dense engine, whichever the network has.
+    By the dense engine, whichever the network has. One program serves all numbers of steps: later
+    writes change nothing.
     """
+    early = jnp.arange(len(write.rate)) < steps
+    early = early.reshape(-1, *[1] * (write.rate.ndim - 1))
+    first = write._replace(
+        rate=jnp.where(early, write.rate, 0.0), keep=jnp.where(early, write.keep, 1.0)
+    )
     shape = LayerShape(write.left.shape[-1], write.right.shape[-1])
-    trace = trace_after(shape, jax.tree.map(lambda a: a[:steps], write))
-    return scaled_matrix(synapse, trace.weight)
+    return scaled_matrix(synapse, trace_after(shape, first).weight)
 
 
 def fast_norm(network: Network, params: Parameters, trace: Trace) -> Array:

@@ -79,3 +79,7 @@ def test_what_was_written_is_what_the_memory_holds(rule, alpha):
             held = network.memory.weights(own, synapse).weight
             np.testing.assert_allclose(written(synapse, write, STEPS), held, atol=1e-6)
             assert not np.asarray(written(synapse, write, 0)).any()
+            two = jax.tree.map(lambda a: a[:2], write)
+            np.testing.assert_allclose(
+                jax.jit(written)(synapse, write, 2), written(synapse, two, 2), atol=1e-6
+            )
