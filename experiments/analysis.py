@@ -9,7 +9,7 @@ Writes WORKDIR/analysis.json, from test episodes; for each seed:
   spectra        {layer: {"slow", "fast"}}: singular values; fast ones after the last step, mean
   gates          [T], mean of sigmoid(g): what of a rate is learned, without eta0 and the clip
   metrics        scalars: means over the episode `eta`, `write`, `gate`, and at each event as in
-                 `eta_EVENT`; how far each is gated by events: `gating_index` (see there) of eta,
+                 `eta_EVENT`; how far each is gated by events: `gating_index` of eta,
                  `gating_index_size`, `gating_index_gate`; all of these also with `_untrained`;
                  `fast_to_slow_LAYER`, ratio of norms; `decoded_T`, share of the symbols that a
                  linear map reads off the fast weights after T steps; and the main metric under
@@ -19,7 +19,7 @@ Writes WORKDIR/analysis.json, from test episodes; for each seed:
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -29,151 +29,17 @@ from absl import flags
 from ml_collections import ConfigDict
 
 from experiments import build, cli
-from experiments.decoding import decoded
-from experiments.evaluate import trained_parameters
-from experiments.seeds import Seeds
-from experiments.storage import write_json
+from experiments.probing.probe import Probe
+from experiments.run.evaluate import trained_parameters
+from experiments.run.storage import write_json
+from experiments.run.workdir import Workdir
 from experiments.validate import ConfigError, validate
-from experiments.workdir import Workdir
-from plasticity.interventions import hold, silence
-from plasticity.learner import Stream, judge
 from plasticity.network import Parameters
 from plasticity.rules import RULES
-from plasticity.telemetry import modulation, written
-from plasticity.types import Array, PyTree
+from plasticity.types import PyTree
 
 RUN = flags.DEFINE_string("run", None, "workdir of a trained, plastic net")
 ANALYSIS = "analysis.json"  # in the workdir
-EPISODES = 256  # for rates, spectra and interventions
-DECODED = 512  # to learn decoding from, half of them, and to test it on
-EVERY = 5  # steps between decodings
-
-Metrics = dict[str, float]
-
-
-def gating_index(rates: np.ndarray, informative: np.ndarray) -> float:
-    """(a - b) / (a + b), where a is the mean rate at informative steps and b at the others.
-
-    From -1 to 1; 0: not gated; nan if all steps are of one kind, or nothing is written.
-
-    Args:
-      rates: [T].
-      informative: [T], true at steps that tell what is asked for later.
-    """
-    if informative.all() or not informative.any() or not rates.sum() > 0:
-        return float("nan")
-    inside, outside = rates[informative].mean(), rates[~informative].mean()
-    return float((inside - outside) / (inside + outside))
-
-
-class Probe:
-    """Runs nets of one run on its test episodes, as they are or under interventions."""
-
-    def __init__(self, config: ConfigDict):
-        self.learner, self.seeds = build.make_learner(config), Seeds(config)
-        self.task, self.modulated = self.learner.task, config.rule.modulated
-        self.knobs = build.make_knobs(config, self.task, Stream.TEST)
-        self.layers = list(self.learner.make_network(self.knobs).backbone.shapes)
-        self.events = np.array(self.task.events)
-        self.informative = self.events == self.task.events[0]
-        self._observe = jax.jit(self._observed)
-        self._under = {"silence": jax.jit(self._silenced), "hold": jax.jit(self._held)}
-        self._states = jax.jit(self._fast)
-
-    def _run(self, params: Parameters, seed: Array, count: int, change: Any = None) -> PyTree:
-        network = self.learner.make_network(self.knobs)._replace(intervention=change)
-        index = jnp.arange(count)
-        start = jnp.zeros((), jnp.int32)
-        episodes = self.learner.episodes(seed, Stream.TEST, start, index, self.knobs.data)
-        metrics, trace = judge(network, self.task, params, episodes, None)
-        return network, episodes, metrics[self.task.main_metric].mean(), trace
-
-    def _observed(self, params: Parameters, seed: Array) -> PyTree:
-        network, _, _, trace = self._run(params, seed, EPISODES)
-        rates, sizes = modulation(network, params, trace)
-        keeps = {name: write.keep.mean((0, 1)) for name, write in trace.writes.items()}
-        held = {name: write.rate.mean((0, 1)) for name, write in trace.writes.items()}
-        fast = {
-            name: jnp.linalg.svd(self._at(params, trace.writes, name, self.task.steps)[:32])[1]
-            for name in trace.writes
-        }
-        # Queries are answered after the last step, and write nothing.
-        heard = trace.outputs.modulator[:, : self.task.steps] * self.modulated
-        gates = jax.nn.sigmoid(heard)
-        means = jax.tree.map(lambda a: a.mean(0), (rates, sizes, gates, fast))
-        return {"means": means, "held": (held, keeps)}
-
-    def _at(self, params: Parameters, writes: PyTree, name: str, steps: int | Array) -> Array:
-        """Fast weights of a layer after so many steps, [B, O, I]."""
-        synapse = params.plasticity.synapses[name]
-        return jax.vmap(lambda write: written(synapse, write, steps))(writes[name])
-
-    def _silenced(self, params: Parameters, seed: Array, where: Mapping[str, Array]) -> Array:
-        return self._run(params, seed, EPISODES, silence(where))[2]
-
-    def _held(self, params: Parameters, seed: Array, held: PyTree) -> Array:
-        return self._run(params, seed, EPISODES, hold(*held))[2]
-
-    def _fast(self, params: Parameters, seed: Array, steps: Array) -> tuple[Array, Array]:
-        """All fast weights [B, F] after so many steps, and the targets [B, T]."""
-        _, episodes, _, trace = self._run(params, seed, DECODED)
-        weights = [self._at(params, trace.writes, name, steps) for name in trace.writes]
-        flat = [weight.reshape(len(weight), -1) for weight in weights]
-        return jnp.concatenate(flat, axis=1), episodes.targets
-
-    def observe(self, params: Parameters, seed: Array) -> tuple[dict[str, Any], Metrics, PyTree]:
-        """Rates, sizes, gates, singular values; their summary; mean rates, for `hold`."""
-        found = jax.tree.map(np.asarray, self._observe(params, seed))
-        rates, sizes, gates, fast = found["means"]
-        told = {"rates": rates, "sizes": sizes, "gates": gates, "fast": fast}
-        over_layers = {
-            "eta": np.mean(list(rates.values()), axis=0),
-            "write": np.sqrt(sum(layer**2 for layer in sizes.values())),  # all of it
-            "gate": gates,
-        }
-        return told, self._summary(over_layers), found["held"]
-
-    def _summary(self, traces: Mapping[str, np.ndarray]) -> Metrics:
-        """Means and gating of {name: [T]}."""
-        metrics = {name: float(trace.mean()) for name, trace in traces.items()}
-        for name, title in (("eta", ""), ("write", "_size"), ("gate", "_gate")):
-            metrics[f"gating_index{title}"] = gating_index(traces[name], self.informative)
-        for event in dict.fromkeys(self.task.events):
-            for name, trace in traces.items():
-                metrics[f"{name}_{event}"] = float(trace[self.events == event].mean())
-        return metrics
-
-    def interventions(self, params: Parameters, seed: Array, held: PyTree) -> Metrics:
-        """The main metric under each intervention."""
-        found = {
-            name: self._under["silence"](params, seed, where) for name, where in self._wheres()
-        }
-        found["held"] = self._under["hold"](params, seed, held)
-        return {f"{self.task.main_metric}_{name}": float(v) for name, v in found.items()}
-
-    def _wheres(self) -> Iterator[tuple[str, dict[str, Array]]]:
-        never = dict.fromkeys(self.layers, jnp.zeros(self.task.steps, bool))
-        for layer in self.layers:
-            yield f"silent_{layer}", never | {layer: jnp.ones(self.task.steps, bool)}
-        for event in dict.fromkeys(self.task.events):
-            yield f"silent_{event}", dict.fromkeys(self.layers, jnp.asarray(self.events == event))
-        last = np.flatnonzero(self.informative).max()
-        after = jnp.arange(self.task.steps) > last
-        yield "silent_after", dict.fromkeys(self.layers, after)
-
-    def decodings(self, params: Parameters, seed: Array) -> Metrics:
-        """What a linear map reads off the fast weights, where symbols are to be recalled."""
-        recalled = np.flatnonzero(self.events == "recall")
-        if not len(recalled):
-            return {}
-        first = int(np.flatnonzero(self.informative).max()) + 1
-        found = {}
-        for steps in range(first, int(recalled[0]) + 1, EVERY):
-            states, targets = map(np.asarray, self._states(params, seed, steps))
-            if not np.issubdtype(targets.dtype, np.integer):
-                return {}
-            found[f"decoded_{steps}"] = decoded(states, targets[:, recalled], self.task.outputs)
-        return found
 
 
 def analyse(config: ConfigDict, params: PyTree) -> list[dict[str, Any]]:

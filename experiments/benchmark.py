@@ -30,8 +30,8 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from experiments import build, cli
+from experiments.run.workdir import device_name
 from experiments.validate import validate
-from experiments.workdir import device_name
 from plasticity.learner import Learner, Stream
 from plasticity.memory import ENGINES
 from plasticity.sharding import DATA, Layout, placed, split_over_devices

@@ -16,9 +16,9 @@ import numpy as np
 from absl import flags
 
 from experiments import cli
-from experiments.trace_format import GoldenTrace, load
-from experiments.trace_recurrent import RecurrentTrace
-from experiments.trace_transformer import TransformerTrace
+from experiments.traces.recorded import GoldenTrace, load
+from experiments.traces.recurrent import RecurrentTrace
+from experiments.traces.transformer import TransformerTrace
 from experiments.validate import ConfigError
 from plasticity.memory import ENGINES
 

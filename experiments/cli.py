@@ -13,11 +13,11 @@ import jax
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from experiments import processor
-from experiments.checkpoint import CheckpointError
-from experiments.hosts import PeerError
+from experiments.run import processor
+from experiments.run.checkpoint import CheckpointError
+from experiments.run.hosts import PeerError
+from experiments.run.workdir import WorkdirError
 from experiments.validate import ConfigError
-from experiments.workdir import WorkdirError
 from plasticity.checks import PlasticityError
 from plasticity.data import DataError
 from plasticity.registry import nearest

@@ -14,9 +14,9 @@ from absl import flags
 from ml_collections import ConfigDict
 
 from experiments import cli
-from experiments.evaluate import trained_parameters
+from experiments.run.evaluate import trained_parameters
+from experiments.run.workdir import Workdir
 from experiments.validate import ConfigError, validate
-from experiments.workdir import Workdir
 from plasticity.data import DATASETS, load
 from plasticity.data.store import ROTATIONS, splits
 from plasticity.model import EncoderSettings

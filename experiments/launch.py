@@ -11,9 +11,10 @@ or SIGTERM, everything saved: the same command resumes; 134: another process of 
 
 from absl import flags
 
-from experiments import cli, hosts
-from experiments.evaluate import evaluate
-from experiments.train import train
+from experiments import cli
+from experiments.run import hosts
+from experiments.run.evaluate import evaluate
+from experiments.run.train import train
 from experiments.validate import validate
 
 CONFIG = cli.define_config()

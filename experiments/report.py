@@ -11,9 +11,9 @@ LaTeX. Needs the extra `plots`.
 from absl import flags
 
 from experiments import cli
-from experiments.collect import collect
-from experiments.sections import write_report
-from experiments.storage import in_bucket, path_of
+from experiments.reports.collect import collect
+from experiments.reports.sections import write_report
+from experiments.run.storage import in_bucket, path_of
 from experiments.validate import ConfigError
 
 RUNS = flags.DEFINE_string("runs", None, "folder with finished runs, at any depth")

@@ -24,13 +24,13 @@ from absl import flags
 from configs.claims import CLAIMS
 from configs.studies import BUDGETS, PRESETS, Study
 from experiments import cli
-from experiments.campaign import Campaign, Outcome, points_of, run_here
-from experiments.compare import judge_claims, published_table, within
-from experiments.executors import make_executor
-from experiments.points import InterruptedRunError, Point, say_failed
-from experiments.schedule import Schedule
-from experiments.storage import logs_of, path_of, write_json
-from experiments.tables import Row, write_csv
+from experiments.reports.compare import judge_claims, published_table, within
+from experiments.run.storage import logs_of, path_of, write_json
+from experiments.sweeps.campaign import Campaign, Outcome, points_of, run_here
+from experiments.sweeps.executors import make_executor
+from experiments.sweeps.points import InterruptedRunError, Point, say_failed
+from experiments.sweeps.schedule import Schedule
+from experiments.sweeps.tables import Row, write_csv
 from experiments.validate import ConfigError, validate
 from plasticity.data import DATASETS, DataError, load
 

@@ -6,9 +6,9 @@ The step is compiled for DATAxMODEL pretended devices, from shapes alone: no arr
 compiled with one layer, with two and with three; each layer costs the same, which the third one
 checks, so that the cost of all `config.model.layers` follows. What is counted is what XLA's
 partitioner made: memory by XLA's own analysis, matrix products and bytes sent from the program,
-loops counted as they run. Times are by the data sheets in `experiments.cost`: products at the peak
-rate, or their operands and results through memory once for every product, whichever takes longer;
-what is sent at the full rate of the links; nothing hidden behind anything.
+loops counted as they run. Times are by the data sheets in `experiments.lowered.cost`: products at
+the peak rate, or their operands and results through memory once for every product, whichever takes
+longer; what is sent at the full rate of the links; nothing hidden behind anything.
 """
 
 import json
@@ -17,7 +17,7 @@ import jax
 from absl import flags
 
 from experiments import cli
-from experiments.cost import meshes, record, told
+from experiments.lowered.cost import meshes, record, told
 from experiments.validate import validate
 
 CONFIG = cli.define_config()

@@ -21,18 +21,18 @@ from ml_collections.config_flags import config_flags
 from configs.algebra import over, product
 from configs.sweeps import SWEEPS
 from experiments import cli
-from experiments.executors import EXECUTORS, make_executor
-from experiments.overrides import values_of
-from experiments.points import (
+from experiments.run.storage import logs_of, path_of
+from experiments.sweeps.executors import EXECUTORS, make_executor
+from experiments.sweeps.overrides import values_of
+from experiments.sweeps.points import (
     InterruptedRunError,
     Point,
     config_module,
     run_all,
     say_failed,
 )
-from experiments.schedule import Schedule
-from experiments.storage import logs_of, path_of
-from experiments.tables import mean_row, seed_rows, write_csv
+from experiments.sweeps.schedule import Schedule
+from experiments.sweeps.tables import mean_row, seed_rows, write_csv
 from experiments.validate import ConfigError, validate
 from plasticity.registry import lookup
 

@@ -91,3 +91,8 @@ def write_all(directory):
         write_zip(directory / f"{root}.zip", omniglot_members(root))
     write_tar(directory / "cifar-100-binary.tar.gz", cifar_members())
     return directory
+
+
+def left_behind(tmp_path):
+    """Files in the data directory of the fixture `tiny`."""
+    return [p for p in (tmp_path / "data").rglob("*") if p.is_file()]

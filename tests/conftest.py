@@ -54,7 +54,7 @@ def program_with_devices():
 # What every program imports takes longer than most of what is tested of it: it is imported once, by
 # a server from which programs are forked. No program itself, since each defines its flags anew.
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["experiments.train", "experiments.evaluate", "scipy.stats"])
+_FORKS.set_forkserver_preload(["experiments.run.train", "experiments.run.evaluate", "scipy.stats"])
 
 
 def _become(name, args, environment, out, err):

@@ -8,8 +8,8 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments.evaluate import trained_state
-from experiments.workdir import Workdir
+from experiments.run.evaluate import trained_state
+from experiments.run.workdir import Workdir
 from tests.conftest import ROOT
 
 TINY = [

@@ -24,6 +24,13 @@ LAYERS = [
     ["plasticity.learner"],
     ["plasticity.checks"],
     ["configs"],
+    ["experiments.build"],
+    ["experiments.validate"],
+    ["experiments.run"],
+    ["experiments.cli", "experiments.probing", "experiments.lowered", "experiments.traces"],
+    ["experiments.analysis"],
+    ["experiments.sweeps"],
+    ["experiments.reports"],
     ["experiments"],
 ]
 SOURCES = sorted(
@@ -32,11 +39,14 @@ SOURCES = sorted(
 
 
 def layer(module):
-    for level, names in enumerate(LAYERS):
-        for name in names:
-            if module == name or module.startswith(f"{name}."):
-                return level, name
-    return None
+    """Level and name of the entry that says most about a module."""
+    found = [
+        (len(name), level, name)
+        for level, names in enumerate(LAYERS)
+        for name in names
+        if module == name or module.startswith(f"{name}.")
+    ]
+    return max(found)[1:] if found else None
 
 
 def imports(path):

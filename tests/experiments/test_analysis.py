@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from experiments import build
-from experiments.analysis import Probe, analyse, gating_index
-from experiments.decoding import decoded
+from experiments.analysis import analyse
+from experiments.probing.decoding import decoded
+from experiments.probing.probe import Probe, gating_index
 from plasticity.learner import Stream
 from tests.experiments.test_compare import ANALYSIS
 from tests.plasticity.test_learner import small_config

@@ -21,7 +21,7 @@ def test_every_recorded_quantity_in_float64(path, engine, x64):
     import jax.numpy as jnp
 
     from experiments.check_numerics import FORMATS, compare
-    from experiments.trace_format import load
+    from experiments.traces.recorded import load
 
     trace = load(str(path), FORMATS)
     errors = compare(trace, jnp.float64, engine)
@@ -62,7 +62,7 @@ def test_a_wrong_quantity_is_found(file, name, tmp_path, x64):
     import jax.numpy as jnp
 
     from experiments.check_numerics import FORMATS, compare
-    from experiments.trace_format import load
+    from experiments.traces.recorded import load
 
     arrays = dict(np.load(GOLDEN / file))
     changed = arrays[name].copy()
@@ -84,7 +84,7 @@ def test_past_the_tolerance_the_program_exits_with_1(program):
 
 def test_what_is_no_trace_is_refused(program, tmp_path):
     from experiments.check_numerics import FORMATS
-    from experiments.trace_format import load
+    from experiments.traces.recorded import load
     from experiments.validate import ConfigError
 
     code, _, err = program("check_numerics", f"--trace={tmp_path / 'none.npz'}")

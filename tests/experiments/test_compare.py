@@ -6,9 +6,9 @@ import pytest
 from configs.claims import CLAIMS, Claim, Comparison, Side
 from configs.published import TABLES
 from configs.studies import PRESETS
-from experiments.campaign import config_field, points_of
-from experiments.compare import NO_EVIDENCE, judge_claims, published_table, within
-from experiments.points import Point
+from experiments.reports.compare import NO_EVIDENCE, judge_claims, published_table, within
+from experiments.sweeps.campaign import config_field, points_of
+from experiments.sweeps.points import Point
 
 METRICS = {
     "copying": {"recall_accuracy"},

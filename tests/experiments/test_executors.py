@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from experiments.executors import accelerators, make_executor
+from experiments.sweeps.executors import accelerators, make_executor
 from experiments.validate import ConfigError
 from tests.conftest import ROOT
 from tests.experiments.test_sweep import TINY, read

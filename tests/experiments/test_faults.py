@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.checkpoint import CheckpointError, Checkpoints
+from experiments.run.checkpoint import CheckpointError, Checkpoints
 from tests.conftest import ROOT
 from tests.launching import TINY, final_state
 

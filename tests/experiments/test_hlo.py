@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from experiments.hlo import Work, work_of
+from experiments.lowered.hlo import Work, work_of
 
 
 def compiled(function, *arguments):

@@ -43,7 +43,7 @@ def test_killed_again_and_again_a_run_ends_as_if_nothing_had_happened(tmp_path, 
     seed = int(os.environ.get("KILL_DRILL_SEED", time.time_ns() % 10_000))
     rng, kills, in_training, workdir = random.Random(seed), 0, 0, tmp_path / "run"
     print(f"KILL_DRILL_SEED={seed}")
-    while kills < 5 or in_training < 2:
+    while kills < 3 or in_training < 2:
         process = start(workdir, flags=LONG)
         try:
             out, _ = process.communicate(timeout=rng.uniform(0.2, 0.9) * seconds)

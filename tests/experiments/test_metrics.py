@@ -6,8 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from experiments import metrics as module
-from experiments.metrics import MetricsLog, Progress, across_seeds, summarise
+from experiments.run import metrics as module
+from experiments.run.metrics import MetricsLog, Progress, across_seeds, summarise
 
 
 def test_intervals_are_normal_and_95_percent():

@@ -8,11 +8,11 @@ import subprocess
 import numpy as np
 import pytest
 
-from experiments.collect import collect, varied, varied_within_rules
-from experiments.figures import performance
-from experiments.page import Page, latex
-from experiments.run_tables import results_table
-from experiments.sections import Files, add_group, command
+from experiments.reports.collect import collect, varied, varied_within_rules
+from experiments.reports.figures import performance
+from experiments.reports.page import Page, latex
+from experiments.reports.run_tables import results_table
+from experiments.reports.sections import Files, add_group, command
 from experiments.validate import ConfigError
 
 RULES = {"none": 0.13, "hebbian": 0.97, "gradient": 0.9}

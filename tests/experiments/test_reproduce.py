@@ -6,8 +6,9 @@ import pytest
 
 from configs.algebra import over
 from configs.studies import PRESETS, Study
-from experiments import campaign, reproduce
-from experiments.campaign import Campaign, points_of, run_here
+from experiments import reproduce
+from experiments.sweeps import campaign
+from experiments.sweeps.campaign import Campaign, points_of, run_here
 from experiments.validate import ConfigError
 from plasticity.registry import lookup
 

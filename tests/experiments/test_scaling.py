@@ -5,8 +5,8 @@ import json
 import pytest
 
 from configs import copying
-from experiments.cost import CHIPS, Chip, Cost, compiled_cost, meshes, seconds
-from experiments.hlo import Work
+from experiments.lowered.cost import CHIPS, Chip, Cost, compiled_cost, meshes, seconds
+from experiments.lowered.hlo import Work
 from experiments.validate import ConfigError
 
 

@@ -10,11 +10,11 @@ import pytest
 from ml_collections import ConfigDict
 
 from experiments import build
-from experiments.checkpoint import Checkpoints
-from experiments.clock import Clock
-from experiments.evaluate import trained_state
-from experiments.seeds import Seeds
-from experiments.workdir import Workdir
+from experiments.run.checkpoint import Checkpoints
+from experiments.run.clock import Clock
+from experiments.run.evaluate import trained_state
+from experiments.run.seeds import Seeds
+from experiments.run.workdir import Workdir
 from tests.launching import arguments
 from tests.plasticity.test_learner import small_config
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from experiments import statistics
-from experiments.statistics import (
+from experiments.reports import statistics
+from experiments.reports.statistics import (
     NOT_SUPPORTED,
     OPPOSITE,
     SUPPORTED,

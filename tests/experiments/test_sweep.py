@@ -16,9 +16,9 @@ from ml_collections import ConfigDict
 
 from configs.algebra import chain, over, product, seeds, zip_
 from configs.sweeps import architectures
-from experiments.overrides import values_of
-from experiments.points import InterruptedRunError, Point, run_all
-from experiments.schedule import Schedule, in_batches
+from experiments.sweeps.overrides import values_of
+from experiments.sweeps.points import InterruptedRunError, Point, run_all
+from experiments.sweeps.schedule import Schedule, in_batches
 from experiments.validate import ConfigError
 from tests.conftest import ROOT
 

@@ -5,7 +5,7 @@ from ml_collections import ConfigDict
 
 from configs import copying, cue_reward, duan, encoder, omniglot, paper, regression
 from configs.sweeps import SWEEPS
-from experiments.points import Point
+from experiments.sweeps.points import Point
 from experiments.validate import CONDITIONS, ConfigError, validate
 from plasticity.rules import RULES
 

@@ -242,10 +242,10 @@ def test_episodes_of_a_batch_do_not_touch_each_other(rule, engine):
     network = make_network(rule, engine=engine)
     params = make_params(network)
     batch = jnp.stack([make_inputs(seed=s) for s in range(3)])
-    together = run_episodes(network, params, batch).outputs.task
+    together = jax.jit(lambda p: run_episodes(network, p, batch).outputs.task)(params)
+    run = jax.jit(lambda p, inputs: run_episode(network, p, inputs).outputs.task)
     for i in range(3):
-        alone = run_episode(network, params, batch[i]).outputs.task
-        np.testing.assert_allclose(together[i], alone, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(together[i], run(params, batch[i]), rtol=1e-4, atol=1e-5)
 
 
 def test_a_single_step_episode():

@@ -16,7 +16,8 @@ ENGINES = ["dense", "factored", "chunked"]
 
 def run(network, params, intervention=None):
     inputs = jnp.stack([make_inputs(seed=1), make_inputs(seed=2)])
-    return run_episodes(network._replace(intervention=intervention), params, inputs)
+    changed = network._replace(intervention=intervention)
+    return jax.jit(lambda params: run_episodes(changed, params, inputs))(params)
 
 
 @pytest.fixture(params=ENGINES)

@@ -11,7 +11,7 @@ from plasticity.episode import scan_episode
 from plasticity.memory import ENGINES
 from plasticity.rules import RULES
 from plasticity.types import Rule, Write
-from plasticity.unroll import run_episode, run_episodes
+from plasticity.unroll import run_episodes
 from tests.networks import INPUTS, STEPS, make_network, make_params
 from tests.plasticity.test_episode import assert_trees_close
 from tests.rounding import as_rounded
@@ -75,8 +75,32 @@ def answers(
     return total, seen, grads
 
 
-@pytest.mark.parametrize("precision", [pytest.param("float32", marks=pytest.mark.slow), "float64"])
-@settings(max_examples=4, deadline=None, derandomize=True)
+def assert_equals_dense(precision, engine, size, window, asked, rule, wide, meta, **options):
+    steps, chunk = size
+    case = (rule, steps, wide, meta, options, {"layers": 2, "attention_window": window}, asked)
+    with jax.enable_x64(precision == "float64"):
+        fast, dense = answers(engine, chunk, *case), answers("dense", 0, *case)
+        # Rounding grows over steps; the dense engine is off by as much in float32.
+        assert_trees_close(fast, dense, 1e-10 if precision == "float64" else 1e-5)
+
+
+@pytest.mark.parametrize(
+    ("engine", "rule", "alpha", "decay", "size", "wide", "window", "asked"),
+    [
+        ("chunked", "gradient", "per_synapse", "clipped", (5, 2), True, 2, 2),
+        ("factored", "hebbian", "per_neuron", "unclipped", (7, 3), False, 0, 2),
+        ("chunked", "hebbian", "shared", "clipped", (1, 4), True, -1, 0),
+    ],
+)
+def test_engines_equal_the_dense_one(engine, rule, alpha, decay, size, wide, window, asked):
+    """A chunk that does not divide the episode, one that is longer, rates per output, queries."""
+    options = {"alpha": alpha, "decay": decay, "plastic_biases": True}
+    assert_equals_dense("float64", engine, size, window, asked, rule, wide, "full", **options)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+@settings(max_examples=12, deadline=None, derandomize=True)
 @given(
     engine=st.sampled_from(FAST),
     rule=st.sampled_from(PLASTIC),
@@ -85,21 +109,13 @@ def answers(
     meta=st.sampled_from(["full", "truncated"]),
     size=st.sampled_from([(1, 1), (1, 4), (2, 5), (4, 2), (5, 2), (7, 3), (7, 7), (6, 1)]),
     wide=st.booleans(),
-    biases=st.booleans(),
+    plastic_biases=st.booleans(),
     window=st.sampled_from([-1, 0, 2]),
     asked=st.sampled_from([0, 2]),
 )
-def test_every_engine_equals_the_dense_one(
-    precision, engine, rule, alpha, decay, meta, size, wide, biases, window, asked
-):
+def test_every_engine_equals_the_dense_one(precision, **case):
     """Over rules, alphas, decays, meta-gradients and (T, C): T = 1, T < C, C not dividing T."""
-    steps, chunk = size
-    options = {"alpha": alpha, "decay": decay, "plastic_biases": biases}
-    case = (rule, steps, wide, meta, options, {"layers": 2, "attention_window": window}, asked)
-    with jax.enable_x64(precision == "float64"):
-        fast, dense = answers(engine, chunk, *case), answers("dense", 0, *case)
-        # Rounding grows over steps; the dense engine is off by as much in float32.
-        assert_trees_close(fast, dense, 1e-10 if precision == "float64" else 1e-5)
+    assert_equals_dense(precision, **case)
 
 
 @pytest.mark.parametrize(
@@ -116,46 +132,6 @@ def test_every_backbone_has_the_fast_engines(backbone, plastic, rule, engine, x6
     assert_trees_close(answers(engine, 4, *case), answers("dense", 0, *case), 1e-10)
 
 
-@pytest.mark.parametrize("backbone", ["rnn", "lstm"])
-def test_a_recurrent_query_is_answered_as_the_next_step_would_be(backbone, x64):
-    network = make_network("gradient", engine="factored", chunk=2, backbone=backbone)
-    static = network._replace(rule=RULES["none"]())
-    params = make_params(network)
-    both = jax.random.normal(jax.random.key(4), (STEPS + 2, INPUTS), jnp.float64)
-    inputs, queries = both[:STEPS], both[STEPS:]
-    for net in (network, static):
-        asked = run_episode(net, params, inputs, None, queries).outputs
-        for i, query in enumerate(queries):
-            alone = scan_episode(net, params, jnp.concatenate([inputs, query[None]])).outputs
-            assert_trees_close(
-                jax.tree.map(lambda a, i=i: a[STEPS + i], asked),
-                jax.tree.map(lambda a: a[STEPS], alone),
-                1e-10,
-            )
-
-
-@pytest.mark.parametrize("window", [-1, 0, 2])
-@pytest.mark.parametrize(("rule", "engine"), [("none", "dense"), ("gradient", "factored")])
-def test_a_query_is_answered_as_the_next_step_would_be(rule, engine, window, x64):
-    """Each one as if it were alone: whatever else is asked changes nothing."""
-    steps = 5
-    model = {"layers": 2, "attention_window": window, "position": "learned"}
-    network = make_network(rule, engine=engine, chunk=2, steps=steps + 1, model=model)
-    params = make_params(network)
-    inputs, queries = jnp.split(
-        jax.random.normal(jax.random.key(4), (steps + 3, INPUTS), jnp.float64), [steps]
-    )
-    asked = run_episode(network, params, inputs, None, queries).outputs
-    for i, query in enumerate(queries):
-        longer = jnp.concatenate([inputs, query[None]])
-        alone = scan_episode(network, params, longer).outputs
-        assert_trees_close(
-            jax.tree.map(lambda a, i=i: a[steps + i], asked),
-            jax.tree.map(lambda a: a[steps], alone),
-            1e-10,
-        )
-
-
 @pytest.mark.parametrize(("rule", "engine"), [("hebbian", e) for e in FAST])
 def test_dropout_is_the_same_in_every_engine(rule, engine, x64):
     steps = 5
@@ -165,7 +141,8 @@ def test_dropout_is_the_same_in_every_engine(rule, engine, x64):
     params = make_params(network)
     inputs = jax.random.normal(jax.random.key(4), (2, steps, INPUTS), jnp.float64)
     ours = jax.jit(lambda: run_episodes(network, params, inputs, keys).outputs)()
-    expected = jax.vmap(lambda x, k: scan_episode(plain, params, x, k).outputs)(inputs, keys)
+    slow = jax.vmap(lambda x, k: scan_episode(plain, params, x, k).outputs)
+    expected = jax.jit(slow)(inputs, keys)
     assert_trees_close(ours, expected, 1e-10)
     assert float(jnp.abs(ours.task[0] - ours.task[1]).max()) > 0
 

@@ -23,7 +23,7 @@ import jax
 from ml_collections import ConfigDict
 
 from configs import base
-from experiments.storage import TEMPORARY, in_bucket, path_of, write_json
+from experiments.run.storage import TEMPORARY, in_bucket, path_of, write_json
 from plasticity.tasks import TASKS
 
 LOCK = ".lock"

@@ -10,16 +10,22 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from experiments import build
-from experiments.checkpoint import Checkpoints
-from experiments.clock import Clock
-from experiments.evaluate import Evaluator, Summary, contrast
-from experiments.hosts import SharedInterrupts, agreed, decided_by_primary, primary, wait_for_all
-from experiments.metrics import MetricsLog, Progress, across_seeds, check_tensorboard
-from experiments.outcome import CURES, post_mortem, result_of, speed
-from experiments.program import program_for
-from experiments.seeds import Seeds
-from experiments.storage import write_json
-from experiments.workdir import Workdir, write_manifest
+from experiments.run.checkpoint import Checkpoints
+from experiments.run.clock import Clock
+from experiments.run.evaluate import Evaluator, Summary, contrast
+from experiments.run.hosts import (
+    SharedInterrupts,
+    agreed,
+    decided_by_primary,
+    primary,
+    wait_for_all,
+)
+from experiments.run.metrics import MetricsLog, Progress, across_seeds, check_tensorboard
+from experiments.run.outcome import CURES, post_mortem, result_of, speed
+from experiments.run.program import program_for
+from experiments.run.seeds import Seeds
+from experiments.run.storage import write_json
+from experiments.run.workdir import Workdir, write_manifest
 from plasticity.checks import PlasticityError, check_meta_gradient
 from plasticity.learner import Stream, TrainState
 from plasticity.sharding import placed

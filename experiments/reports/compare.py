@@ -9,8 +9,8 @@ import numpy as np
 
 from configs.claims import Claim, Comparison, Side
 from configs.published import CORRECTED, ETA_MEAN, TABLES
-from experiments.statistics import Contrast, holm, paired, together, verdict
-from experiments.tables import Row
+from experiments.reports.statistics import Contrast, holm, paired, together, verdict
+from experiments.sweeps.tables import Row
 
 NO_EVIDENCE = "no evidence"  # runs are missing
 

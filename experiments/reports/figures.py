@@ -12,8 +12,8 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.collect import Run, variant, varied_within_rules
-from experiments.statistics import interval
+from experiments.reports.collect import Run, variant, varied_within_rules
+from experiments.reports.statistics import interval
 
 STYLES = {  # rule: (colour, marker)
     "none": ("#555555", "s"),

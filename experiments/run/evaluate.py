@@ -10,13 +10,13 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from experiments import build
-from experiments.checkpoint import Checkpoints
-from experiments.metrics import across_seeds, summarise
-from experiments.program import Program, program_for
-from experiments.seeds import Seeds
-from experiments.storage import write_json
+from experiments.run.checkpoint import Checkpoints
+from experiments.run.metrics import across_seeds, summarise
+from experiments.run.program import Program, program_for
+from experiments.run.seeds import Seeds
+from experiments.run.storage import write_json
+from experiments.run.workdir import Workdir, WorkdirError, differences
 from experiments.validate import ConfigError, validate
-from experiments.workdir import Workdir, WorkdirError, differences
 from plasticity.learner import Learner, Stream, TrainState
 from plasticity.network import Parameters
 from plasticity.rules import RULES

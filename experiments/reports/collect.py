@@ -5,7 +5,7 @@ import pathlib
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from experiments.tables import Row
+from experiments.sweeps.tables import Row
 from experiments.validate import ConfigError
 from plasticity.rules import RULES
 

@@ -9,11 +9,11 @@ from ml_collections import ConfigDict
 
 from configs.studies import Study
 from experiments.analysis import ANALYSIS, analysis_of
-from experiments.evaluate import evaluated_elsewhere
-from experiments.points import Point, run_all
-from experiments.storage import write_json
-from experiments.tables import Row, seed_rows
-from experiments.workdir import Workdir, describe_launch
+from experiments.run.evaluate import evaluated_elsewhere
+from experiments.run.storage import write_json
+from experiments.run.workdir import Workdir, describe_launch
+from experiments.sweeps.points import Point, run_all
+from experiments.sweeps.tables import Row, seed_rows
 
 # (points, what to do with each that is complete) -> those that failed
 Runner = Callable[[Sequence[Point], Callable[[Point], None]], list[Point]]

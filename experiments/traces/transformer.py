@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from experiments.trace_format import GoldenTrace
+from experiments.traces.recorded import GoldenTrace
 from plasticity.memory import ENGINES, replay
 from plasticity.model import EncoderSettings, TransformerSettings, transformer
 from plasticity.network import Network, Parameters, Trace

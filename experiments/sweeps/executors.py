@@ -31,7 +31,7 @@ class Job(Protocol):
 class Executor(Protocol):
     """Starts workers.
 
-    slots: how many may run at once. options: what its factory takes, for error messages.
+    slots: how many may run at once.
     """
 
     slots: int

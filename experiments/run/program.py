@@ -14,7 +14,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
 from experiments import build
-from experiments.seeds import Seeds
+from experiments.run.seeds import Seeds
 from plasticity.learner import Knobs, Learner, TrainState
 from plasticity.sharding import shardings
 from plasticity.types import Array

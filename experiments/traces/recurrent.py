@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.trace_format import GoldenTrace
+from experiments.traces.recorded import GoldenTrace
 from plasticity.episode import step
 from plasticity.memory import ENGINES, advance, replay
 from plasticity.model import BACKBONES, EncoderSettings, RecurrentSettings

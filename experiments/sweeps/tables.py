@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments.points import Point
+from experiments.sweeps.points import Point
 
 Row = dict[str, Any]
 

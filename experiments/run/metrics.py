@@ -11,7 +11,7 @@ from typing import Any, TextIO
 import numpy as np
 import scipy.special
 
-from experiments.storage import GrowingFile
+from experiments.run.storage import GrowingFile
 from experiments.validate import ConfigError
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from experiments.train import train
+from experiments.run.train import train
 from experiments.validate import ConfigError, validate
 from plasticity.checks import PlasticityError
 

@@ -13,8 +13,8 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from experiments import build
-from experiments.hlo import Work, work_of
-from experiments.program import Program
+from experiments.lowered.hlo import Work, work_of
+from experiments.run.program import Program
 from experiments.validate import ConfigError
 
 DEPTHS = (1, 2, 3)

@@ -7,9 +7,9 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.collect import Run
-from experiments.figures import WIDTH, style, words
-from experiments.statistics import interval
+from experiments.reports.collect import Run
+from experiments.reports.figures import WIDTH, style, words
+from experiments.reports.statistics import interval
 
 LAYERS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7"]
 EVENTS = ["#56B4E9", "#EEEEEE", "#F0E442", "#CC79A7"]

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from experiments.interrupts import Interrupts
+from experiments.run.interrupts import Interrupts
 from experiments.validate import ConfigError
 
 

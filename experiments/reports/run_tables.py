@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from experiments.collect import Run, varied
-from experiments.statistics import interval
-from experiments.tables import Row
+from experiments.reports.collect import Run, varied
+from experiments.reports.statistics import interval
+from experiments.sweeps.tables import Row
 
 
 def results_table(runs: Sequence[Run]) -> list[Row]:

@@ -8,10 +8,10 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments.collect import Run
-from experiments.page import Page, latex
-from experiments.run_tables import analysis_table, results_table
-from experiments.tables import Row, write_csv
+from experiments.reports.collect import Run
+from experiments.reports.page import Page, latex
+from experiments.reports.run_tables import analysis_table, results_table
+from experiments.sweeps.tables import Row, write_csv
 
 INTRODUCTION = (
     "The networks of these runs carry fast weights in some of their layers: weights that are zero "
@@ -51,7 +51,7 @@ class Files:
 
 def add_group(page: Page, files: Files, group: str, runs: Sequence[Run]) -> None:
     """A section on runs that are compared."""
-    from experiments import figures, trace_figures
+    from experiments.reports import figures, trace_figures
 
     page.section(group.replace("_", " "))
     name = re.sub(r"\W+", "-", group)
@@ -83,7 +83,7 @@ def add_group(page: Page, files: Files, group: str, runs: Sequence[Run]) -> None
 
 def add_elsewhere(page: Page, files: Files, name: str, runs: Sequence[Run]) -> None:
     """The trained nets on test episodes of other kinds, beside those that they were trained on."""
-    from experiments import figures
+    from experiments.reports import figures
 
     tested = [other for run in runs for other in (run, *run.elsewhere)]
     page.heading("On episodes that they were not trained on")

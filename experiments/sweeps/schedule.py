@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from experiments.cli import RUN_ERROR
-from experiments.executors import Executor, Job
-from experiments.interrupts import Interrupts
-from experiments.points import InterruptedRunError, Point
-from experiments.program import shape_of
+from experiments.run.interrupts import Interrupts
+from experiments.run.program import shape_of
+from experiments.sweeps.executors import Executor, Job
+from experiments.sweeps.points import InterruptedRunError, Point
 
 POLL_SECONDS = 0.2
 

@@ -5,7 +5,7 @@ import html
 import math
 from collections.abc import Iterable, Sequence
 
-from experiments.tables import Row
+from experiments.sweeps.tables import Row
 
 STYLE = """
 :root { color-scheme: light; }

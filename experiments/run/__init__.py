@@ -1,0 +1,1 @@
+"""One run: its folder, checkpoints, metrics, seeds, signals, and the processes that share it."""

@@ -1,0 +1,1 @@
+"""Recorded episodes of published code, each format replayed through our model."""
