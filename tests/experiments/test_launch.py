@@ -2,11 +2,13 @@
 
 import json
 import re
+import runpy
 import shutil
 
 import numpy as np
 import pytest
 
+from tests.conftest import ROOT
 from tests.launching import arguments, final_state, read, start
 
 
@@ -84,6 +86,14 @@ def test_a_finished_run_is_left_alone(finished, program):
     assert code == 0
     assert "is complete" in out
     assert before == {p: p.stat().st_mtime_ns for p in workdir.iterdir() if p.name != ".lock"}
+
+
+def test_the_example_opens_a_finished_run(finished):
+    example = runpy.run_path(str(ROOT / "examples" / "open_a_run.py"))["main"]
+    traces, fast = example(str(finished[0]))
+    assert set(fast) == {"block_0/fc1", "block_0/fc2"}
+    assert all(np.asarray(layer.weight).any() for layer in fast.values())
+    assert np.abs(traces["on"].outputs.task - traces["off"].outputs.task).max() > 0
 
 
 def test_another_config_is_refused_with_the_fields(finished, program):

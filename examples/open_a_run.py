@@ -1,0 +1,51 @@
+"""Opens a trained run: the net, what it learned, and its fast weights after one test episode.
+
+python examples/open_a_run.py runs/copying
+"""
+
+import sys
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from experiments import build
+from experiments.run.evaluate import trained_parameters
+from experiments.run.seeds import Seeds
+from experiments.run.workdir import Workdir
+from plasticity.learner import Stream
+from plasticity.rules import RULES
+from plasticity.unroll import run_episode
+
+
+def main(folder):
+    """Prints the metrics of one episode, on and off, and how large the fast weights have become."""
+    workdir = Workdir(folder)
+    config = ConfigDict(workdir.load_config())
+    learner = build.make_learner(config)
+    task, knobs = learner.task, build.make_knobs(config, learner.task, Stream.TEST)
+    network = learner.make_network(knobs)  # rule, memory and backbone: pure functions
+    step, params = trained_parameters(config, workdir)
+    params = Seeds(config).pick(params, 0)  # of several seeds, the first
+
+    episode = task.sample(jax.random.key(0), knobs.data)
+    static = network._replace(rule=RULES["none"]())  # the same net, plasticity off
+    traces = {}
+    for name, net in (("on", network), ("off", static)):
+        run = jax.jit(lambda p, net=net: run_episode(net, p, episode.inputs, None, episode.queries))
+        traces[name] = run(params)
+        metrics = task.metrics(traces[name].outputs.task, episode)
+        told = ", ".join(f"{metric} {float(value):.3g}" for metric, value in metrics.items())
+        print(f"step {step}, plasticity {name}: {told}")
+
+    fast = {
+        layer: network.memory.weights(base, params.plasticity.synapses[layer])
+        for layer, base in traces["on"].fast.items()
+    }
+    for layer, (weight, _) in fast.items():
+        print(f"{layer}: fast weights {weight.shape}, norm {jnp.linalg.norm(weight):.3f}")
+    return traces, fast
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
