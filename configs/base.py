@@ -96,7 +96,7 @@ def _transformer(model: config_dict.ConfigDict) -> None:
     model.feed_forward = 256
     model.auxiliary = 4  # outputs that only the internal loss hears
     model.dropout = 0.1
-    model.attention_window = 0  # 0: full; k: the last k steps and the present one; -1: that alone
+    model.attention_window = 0  # 0: full; k: each block sees k steps back; -1: none
     model.position = "none"  # none | learned | rotary
     model.plastic = "feed_forward"  # parts with fast weights: feed_forward, attention, head
 

@@ -55,7 +55,7 @@ def _best(study: str, metric: str, rule: Mapping, others: Sequence[Mapping], whe
 def _hebbian_lowest() -> list[Claim]:
     studies = [
         ("copying, full attention", "copying_attention", LEARNED),
-        ("copying, attention 6 steps back", "copying", LEARNED),
+        ("copying, attention too short", "copying", LEARNED),
         ("regression, full attention", "regression", FULL),
         ("regression, attention closed", "regression", CLOSED),
     ]

@@ -27,7 +27,8 @@ def get_config(which: str = "hebbian") -> config_dict.ConfigDict:
     config.task.loss_steps = "recall"  # recall | all: the paper also trains the blanks
 
     if config.model.name == "transformer":
-        config.model.attention_window = 6  # a recalled symbol is 26 steps back
+        # Per block, so two reach back 12 steps; a recalled symbol is 26 back.
+        config.model.attention_window = 6
         config.model.position = "learned"
 
     config.train.steps = 800

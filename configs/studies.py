@@ -77,7 +77,7 @@ def _copying() -> dict[str, Study]:
     studies = {
         "copying": Study(
             "copying",
-            "attention six steps back: does plasticity bridge a delay, and must it be learned?",
+            "attention too short: does plasticity bridge a delay, and must it be learned?",
             file,
             rules() + truncated,
             analysed=True,
@@ -91,7 +91,7 @@ def _copying() -> dict[str, Study]:
         ),
         "delay": Study(
             "copying",
-            "attention six steps back, delays in training",
+            "attention windows of six steps, delays in training",
             file,
             product(over("task.delay", [0, 100]), rules()),
         ),
@@ -179,7 +179,7 @@ TINY = {
 }
 # What a budget sets in every run of a preset.
 BUDGETS: dict[str, dict[str, dict[str, Any]]] = {
-    # Few episodes a step, since five seeds share each: an hour or two on two CPU cores.
+    # Few episodes a step, since five seeds share each: some four hours on two CPU cores.
     "standard": {
         "paper": {"train.num_seeds": 3},
         "full": {"train.num_seeds": 5, "train.batch": 16, "evaluate.every": 0},

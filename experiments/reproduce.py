@@ -134,6 +134,7 @@ def main() -> int:
         campaign.folder.mkdir(parents=True, exist_ok=True)
         about = {"preset": PRESET.value, "budget": BUDGET.value, "skipped": skipped}
         about |= {"features": features}
+        about |= {"studies": {name: study.about for name, study in PRESETS[PRESET.value]().items()}}
         outcome = campaign.run(run_here if WORKERS.value == 1 else on_workers, about)
     except InterruptedRunError as stop:
         return stop.code

@@ -105,6 +105,11 @@ def validate(config: ConfigDict) -> None:
                 "memory.chunk=0 must be at least 1, or -1, for memory.engine='chunked'; the engine "
                 "that keeps an episode in one piece is 'factored'"
             )
+        if config.memory.engine == build.AUTO and config.memory.chunk >= 0:
+            raise ConfigError(
+                f"memory.chunk={config.memory.chunk} must be -1 for memory.engine='auto', which "
+                f"chooses the chunk too; with a chunk of your own name one of {list(ENGINES)}"
+            )
         EncoderSettings(**config.encoder)
         _check_mesh(config)
         _check_together(config, build.make_task(config))
@@ -121,6 +126,13 @@ def _check_mesh(config: ConfigDict) -> None:
             build.make_layout(config).mesh(_get(config, field))
         except ValueError as error:
             raise ConfigError(f"{field}={_get(config, field)}: {error}") from error
+    most = config.train.microbatch
+    share = config.train.batch // build.make_layout(config).mesh(config.train.batch).shape["data"]
+    if 0 < most < share and share % most:
+        raise ConfigError(
+            f"train.microbatch={most} must divide the {share} episodes of a device: "
+            f"{_nearest_divisors(share, most)} do"
+        )
     parts = config.mesh.model
     for name in ("width", "feed_forward"):
         size = config.model.get(name)
@@ -145,7 +157,7 @@ def _check_together(config: ConfigDict, task: Task) -> None:
             f"rule.name={config.rule.name!r} must be 'none' for model.name='prototypical', which "
             "has no plastic layer"
         )
-    if not hasattr(config.task, "order") or config.task.order != "independent":
+    if config.task.name != "few_shot" or config.task.order != "independent":
         raise ConfigError(
             "model.name='prototypical' needs a few-shot task with task.order='independent'"
         )
@@ -193,3 +205,9 @@ def _get(config: ConfigDict, field: str) -> Any:
 
 def _parameters(factory: Callable) -> list[str]:
     return list(inspect.signature(factory).parameters)
+
+
+def _nearest_divisors(number: int, to: int) -> str:
+    """The largest divisor up to `to`, and the smallest from it on."""
+    divisors = [n for n in range(1, number + 1) if number % n == 0]
+    return f"{max(n for n in divisors if n <= to)} and {min(n for n in divisors if n >= to)}"

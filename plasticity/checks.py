@@ -74,9 +74,13 @@ def first_nonfinite(learner: Learner, state: TrainState, seed: Array, knobs: Kno
         }
         return by_step | {"fast weight": fast}  # every leaf [T]
 
-    finite = jax.tree.map(
-        lambda f: f.all(0), jax.jit(jax.vmap(flags))(episodes.inputs, episodes.queries)
+    # In microbatches too: what only just fits in training must fit here.
+    replay_all = jax.jit(
+        lambda *asked: jax.lax.map(
+            lambda one: flags(*one), asked, batch_size=learner.microbatch or learner.batch
+        )
     )
+    finite = jax.tree.map(lambda f: f.all(0), replay_all(episodes.inputs, episodes.queries))
     steps = learner.task.steps
     for t in range(length(finite["output"])):
         for kind in ("output", "write", "fast weight") if t < steps else ("output",):
@@ -84,9 +88,8 @@ def first_nonfinite(learner: Learner, state: TrainState, seed: Array, knobs: Kno
             if bad:
                 when = f"step {t} of the episode" if t < steps else f"query {t - steps}"
                 return f"{kind} {bad} at {when}"
-    grad = jax.jit(jax.value_and_grad(learner.loss, has_aux=True))
-    (loss, _), grads = grad(state.params, seed, state.step, jnp.arange(learner.batch), knobs)
-    if not jnp.isfinite(loss):
+    metrics, grads = jax.jit(learner.gradient)(state.params, seed, state.step, knobs)
+    if not jnp.isfinite(metrics["loss"]):
         return "the loss, though every output is finite without dropout"
     bad = _first_bad(jax.tree.map(_finite, grads))
     return f"the gradient of {bad}" if bad else "the norm of the gradient, which overflows"

@@ -119,6 +119,19 @@ def _truncated(
     return params, state._replace(fast=jax.lax.stop_gradient(state.fast))
 
 
+def prepare(
+    network: Network, params: Parameters, inputs: PyTree, queries: PyTree | None, key: Key | None
+) -> tuple[PyTree, PyTree | None]:
+    """`Backbone.prepare`, of inputs as numbers of the type that the parameters have."""
+    dtype = float_type(params)
+
+    def cast(a: Array) -> Array:
+        return a.astype(dtype) if jnp.issubdtype(a.dtype, jnp.floating) else a
+
+    inputs, queries = jax.tree.map(cast, (inputs, queries))
+    return network.backbone.prepare(params.slow, inputs, queries, key)
+
+
 def step_key(key: Key | None, t: Array) -> Key | None:
     """The dropout key of a step."""
     return None if key is None else jax.random.fold_in(key, t)
@@ -165,7 +178,7 @@ def scan_episode(
         for name, shape in shapes.items()
     }
     state = EpisodeState(fast, (network.backbone.blank(slots, dtype),))
-    x, asked = network.backbone.prepare(params.slow, inputs, queries, key)
+    x, asked = prepare(network, params, inputs, queries, key)
     scanned = (x, jnp.arange(steps, dtype=jnp.int32))
     chunk = 0 if memory.append_only else memory.chunk
     state, (outputs, writes) = _chunked_scan(body, state, scanned, steps, chunk)
@@ -203,7 +216,7 @@ def parallel_episode(
 ) -> Trace:
     """An episode with fast weights held at zero: all T steps at once, an ordinary network."""
     steps, backbone, slow = length(inputs), network.backbone, params.slow
-    x, asked = backbone.prepare(slow, inputs, queries, key)
+    x, asked = prepare(network, params, inputs, queries, key)
     own = step_key(key, jnp.zeros((), jnp.int32))
     position = jnp.arange(steps, dtype=jnp.int32)
     out = backbone.forward(slow, (), x, position, no_fast_weights, own, False)

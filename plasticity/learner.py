@@ -102,23 +102,31 @@ class Learner:
         metrics = jax.tree.map(jnp.mean, metrics)
         return metrics["loss"], metrics
 
-    def train_step(
-        self, state: TrainState, seed: Array, knobs: Knobs
-    ) -> tuple[TrainState, dict[str, Array]]:
-        """One update. If loss or gradient is not finite, the state comes back as it was."""
+    def gradient(
+        self, params: Parameters, seed: Array, step: Array, knobs: Knobs
+    ) -> tuple[dict[str, Array], Parameters]:
+        """Mean metrics of the training episodes of a step, the loss among them, and its gradient.
 
-        def gradient(index: Array, *args: PyTree) -> tuple[dict[str, Array], Parameters]:
+        Over devices and in microbatches, as configured.
+        """
+
+        def share(index: Array, *args: PyTree) -> tuple[dict[str, Array], Parameters]:
             params, seed, step, knobs = args
             grad = jax.value_and_grad(self.loss, has_aux=True)
             (_, metrics), grads = grad(params, seed, step, index, knobs)
             return metrics, grads
 
-        index, mesh = jnp.arange(self.batch), self.layout.mesh(self.batch)
-        in_parts = mean_over_parts(gradient, self.microbatch)
-        shared = mean_over_devices(in_parts, mesh)
-        metrics, grads = shared(index, state.params, seed, state.step, knobs)
+        in_parts = mean_over_parts(share, self.microbatch)
+        shared = mean_over_devices(in_parts, self.layout.mesh(self.batch))
+        return shared(jnp.arange(self.batch), params, seed, step, knobs)
+
+    def train_step(
+        self, state: TrainState, seed: Array, knobs: Knobs
+    ) -> tuple[TrainState, dict[str, Array]]:
+        """One update. If loss or gradient is not finite, the state comes back as it was."""
         network = self.make_network(knobs)
-        grads = laid_out(grads, mesh, network.backbone.split)
+        metrics, grads = self.gradient(state.params, seed, state.step, knobs)
+        grads = laid_out(grads, self.layout.mesh(self.batch), network.backbone.split)
         metrics["grad_norm"] = optax.tree.norm(grads)
         metrics |= plasticity_gradients(network, grads, self.task.outputs)
         updates, optimizer = self._optimizer(knobs).update(grads, state.optimizer, state.params)

@@ -2,9 +2,10 @@
 
 All code is written for *one episode, without a batch axis*; `jax.vmap` adds episodes.
 
-Axis letters, used in every docstring of the project:
-  B episodes   T steps of an episode   S steps processed at once   P cached past steps
-  I inputs of a layer   O outputs of a layer   D model width   H heads   A auxiliary outputs
+Axis letters of the project's docstrings; where one means something else, it is said:
+  B episodes   T steps of an episode   Q queries   S steps processed at once   P cached past steps
+  C steps of a chunk   I inputs of a layer   O outputs of a layer   D model width   H heads
+  A auxiliary outputs   N ways   K shots   F features
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -45,8 +46,8 @@ class Write(NamedTuple):
 
     left: Array  # [O]
     right: Array  # [I]
-    rate: Array  # [] or [O]
-    keep: Array  # [] or [O]
+    rate: Array  # [], or [O] under a rule that is `per_output`
+    keep: Array  # the same
 
 
 class Synapse(NamedTuple):
@@ -103,7 +104,7 @@ class Rule(NamedTuple):
       once, because the clip is global.
     internal_loss(theta, outputs) -> []. None: `Activity.credit` is zero.
     static: the rule never writes, so a step needs nothing from the step before it.
-    per_output: `rate` and `keep` of its writes are [O] rather than [].
+    per_output: both `rate` and `keep` of its writes are [O] rather than [].
     """
 
     init: Callable[[Key, Mapping[str, LayerShape], int], Plasticity]
@@ -118,7 +119,7 @@ class Memory(NamedTuple):
 
     init(shape, dtype) -> base of an empty memory.
     open(base, shape, slots, per_output) -> FastState, ready for a chunk of `slots` writes, whose
-      `keep` is [O] if `per_output`, else [].
+      `rate` and `keep` are [O] if `per_output`, else [].
     read(state, synapse, x [I]) -> w x + b, [O]. Reads of step t see the writes before t only.
     apply(state, write, slot) -> (carry, row): the carry after the write that is number `slot` [] of
       its chunk, and the row that it adds to the history (see `plasticity.memory.advance`).
@@ -231,8 +232,7 @@ class Task(NamedTuple):
     data: {split: arrays} for the splits "train", "validation" and "test"; none: episodes are made
       from the key alone.
     checksum: of the data.
-    spans: what happens in the T steps, (event, steps) in turn; the first one tells what is asked
-      for later.
+    spans: (event, steps) in turn, over T steps; the first one tells what is asked for later.
     """
 
     inputs: int

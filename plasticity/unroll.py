@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from plasticity.append_scan import append_scan
-from plasticity.episode import ask, parallel_episode, scan_episode, span, step, step_key
+from plasticity.episode import ask, parallel_episode, prepare, scan_episode, span, step, step_key
 from plasticity.network import EpisodeState, Network, Parameters, Trace, float_type
 from plasticity.registry import lookup
 from plasticity.steps import join
@@ -94,9 +94,9 @@ def append_episodes(
     """B episodes with a memory that is append-only. Arguments as for `run_episodes`."""
     episodes, steps = jax.tree.leaves(inputs)[0].shape[:2]
     memory, shapes, dtype = network.memory, network.backbone.shapes, float_type(params)
-    prepared, asked = jax.vmap(
-        lambda x, asked, key: network.backbone.prepare(params.slow, x, asked, key)
-    )(inputs, queries, keys)
+    prepared, asked = jax.vmap(lambda x, asked, key: prepare(network, params, x, asked, key))(
+        inputs, queries, keys
+    )
     prepared = jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), prepared)  # [T, B, ...]
 
     fast = {name: memory.init(shape, dtype) for name, shape in shapes.items()}

@@ -69,7 +69,7 @@ def plain_episode(slow, plasticity, inputs, *, settings, rule, outputs, heads, w
                 new[b] = (k, v)
                 past = [*history[b], (k, v)]
                 if window:
-                    past = past[-(window + 1) :]
+                    past = past[-(max(window, 0) + 1) :]
                 mixed = _attend(q, past, heads)
                 h = (
                     h

@@ -181,10 +181,13 @@ def varied_within_rules(runs: Iterable[Run]) -> list[str]:
 
 def variant(run: Run, fields: Iterable[str]) -> str:
     """What sets a run apart from others of its group and rule, in words."""
-    return ", ".join(_told(name, run.config.get(name)) for name in fields)
+    return ", ".join(in_words(name, run.config.get(name)) for name in fields)
 
 
-def _told(field: str, value: Any) -> str:
+def in_words(field: str, value: Any) -> str:
+    """A field and its value, as a reader wants them."""
+    if field == "rule.name":
+        return str(value)
     if field == "model.attention_window" and value in WINDOWS:
         return WINDOWS[value]
     return f"{field.rpartition('.')[2].replace('_', ' ')} {value}"

@@ -9,6 +9,7 @@ import numpy as np
 
 from configs.claims import Claim, Comparison, Side
 from configs.published import CORRECTED, ETA_MEAN, TABLES
+from experiments.reports.collect import in_words
 from experiments.reports.statistics import Contrast, holm, paired, together, verdict
 from experiments.sweeps.tables import Row
 
@@ -174,5 +175,5 @@ class _Compared:
 
 
 def _told(side: Side) -> str:
-    where = ", ".join(f"{field}={value}" for field, value in side.where.items())
-    return f"{side.metric} of {where}"
+    where = ", ".join(in_words(field, value) for field, value in side.where.items())
+    return f"{side.metric}: {where}"

@@ -22,7 +22,8 @@ td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: 
 .supported::before { content: "\\2713\\00a0"; } .opposite::before { content: "\\2717\\00a0"; }
 .supported { color: #00603f; font-weight: 600; } .opposite { color: #a33f00; font-weight: 600; }
 pre { overflow-x: auto; background: #f6f6f6; padding: .6rem; font-size: .75rem; }
-nav a { margin-right: 1rem; } @media print { nav { display: none; } body { max-width: none; } }
+nav a { margin-right: 1rem; display: inline-block; }
+@media print { nav { display: none; } body { max-width: none; } }
 """
 
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import pathlib
 import re
 import shlex
@@ -49,11 +50,13 @@ class Files:
         (self._folder / f"{name}.tex").write_text(latex(rows))
 
 
-def add_group(page: Page, files: Files, group: str, runs: Sequence[Run]) -> None:
-    """A section on runs that are compared."""
+def add_group(page: Page, files: Files, group: str, runs: Sequence[Run], about: str = "") -> None:
+    """A section on runs that are compared; `about`: what they ask."""
     from experiments.reports import figures, trace_figures
 
     page.section(group.replace("_", " "))
+    if about:
+        page.text(f"{about[0].upper()}{about[1:]}")
     name = re.sub(r"\W+", "-", group)
     task = runs[0].config["task.name"]
     page.figure(
@@ -70,7 +73,7 @@ def add_group(page: Page, files: Files, group: str, runs: Sequence[Run]) -> None
     if any(run.elsewhere for run in runs):
         add_elsewhere(page, files, name, runs)
     for index, run in enumerate(run for run in runs if run.analysis):
-        title = f"{run.rule} rule: {run.name}"
+        title = ", ".join([f"{run.rule} rule", *_chosen(run.name)])
         page.heading(title)
         svg = files.figure(f"{name}-modulation-{index}", trace_figures.modulation(run))
         page.figure(svg, f"{title}. Modulation; dotted: the untrained net. Below: what happens.")
@@ -79,6 +82,13 @@ def add_group(page: Page, files: Files, group: str, runs: Sequence[Run]) -> None
         table = analysis_table(run)
         page.table(table)
         files.table(f"{name}-analysis-{index}", table)
+
+
+def _chosen(name: str) -> list[str]:
+    """What the folder of a point says of it, without its hash and its rule."""
+    told = re.fullmatch(r"(.+),[0-9a-f]{10}", name)
+    fields = told[1].split(",") if told else [name]
+    return [field for field in fields if not field.startswith("rule.name=")]
 
 
 def add_elsewhere(page: Page, files: Files, name: str, runs: Sequence[Run]) -> None:
@@ -114,21 +124,33 @@ def add_verdicts(page: Page, files: Files, verdicts: Sequence[Mapping[str, Any]]
     files.table("verdicts", table)
     page.heading("Evidence")
     page.text(
-        "Differences are claimed - other, averaged over n pairs of seeds. A claim of “"
-        "less” holds by more than minus the margin if claimed < other + margin. “Log”"
-        ": differences of natural logarithms. Low and high: 95 % by Student's t, which decides; "
+        "Differences are claimed - other, ratios claimed / other (the geometric mean, where "
+        "logarithms were compared), over n pairs of seeds. The claim is that the first is what "
+        "“claim” says of the second. Low and high: 95 % by Student's t, which decides; "
         "boot: by bootstrap, too short for few pairs. Effect: Hedges' g. Nets that diverged or "
         "whose run failed count as knowing nothing where the claim is about stability."
     )
-    fields = ("study", "claimed", "other", "direction", "margin", "log", "mean", "low", "high")
-    fields += ("boot_low", "boot_high", "effect", "p", "n", "diverged", "failed")
-    evidence = [
-        {field: told.get(field) for field in fields}
-        for claim in verdicts
-        for told in claim["evidence"]
-    ]
+    evidence = [evidence_row(told) for claim in verdicts for told in claim["evidence"]]
     page.table(evidence)
     files.table("evidence", evidence)
+
+
+def evidence_row(told: Mapping[str, Any]) -> Row:
+    """A comparison, as `compare.judge_claims` tells it, in words and numbers to read."""
+    claim, margin = told["direction"], told["margin"]
+    if margin > 0:
+        claim = f"at most {margin:g} {'more' if claim == 'less' else 'less'}"
+    elif margin < 0:
+        claim = f"{claim} by {-margin:g}"
+    row: Row = {name: told[name] for name in ("study", "claimed", "other")}
+    row |= {"claim": claim, "of": "ratio" if told["log"] else "difference"}
+    # The intervals of logarithms are those of ratios.
+    compared = ("mean", "low", "high", "boot_low", "boot_high")
+    for name in ("mean", "low", "high", "p", "n", "effect", "boot_low", "boot_high"):
+        value = told.get(name)
+        ratio = told["log"] and name in compared and value is not None
+        row[name] = math.exp(value) if ratio else value
+    return row | {name: told.get(name) for name in ("diverged", "failed")}
 
 
 def add_missing(page: Page, results: Mapping[str, Any]) -> None:
@@ -186,9 +208,12 @@ def write_report(
     for name, add in (("verdicts", add_verdicts), ("published", add_published)):
         if (told := root / f"{name}.json").exists():
             add(page, files, json.loads(told.read_text()))
-    if (told := root / "results.json").exists():
-        add_missing(page, json.loads(told.read_text()))
+    told = root / "results.json"
+    results = json.loads(told.read_text()) if told.exists() else {}
+    add_missing(page, results)
+    studies = results.get("studies", {})
+    groups = {name: groups[name] for name in dict.fromkeys([*studies, *groups]) if name in groups}
     for group, runs in groups.items():
-        add_group(page, files, group, runs)
+        add_group(page, files, group, runs, studies.get(group, ""))
     add_commands(page, groups)
     out.write_text(page.html)

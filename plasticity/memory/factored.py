@@ -69,12 +69,14 @@ def open_chunk(base: Base | Trace, shape: LayerShape, slots: int, per_output: bo
 
 
 def apply(state: FastState, write: Write, slot: Array) -> tuple[Decay, Rows]:
-    """One write; rate and keep may be [] or [O]."""
+    """One write; rate and keep are [O] if the chunk was opened `per_output`, else []."""
     old: Decay = state.carry
+    # An [O] where [] was announced is an error here; it would else be spread over slots.
+    rate, keep = (jnp.broadcast_to(a, old.since.shape) for a in (write.rate, write.keep))
     slots = jnp.arange(len(old.coefficient)).reshape(-1, *(1,) * old.since.ndim)
-    coefficient = jnp.where(slots == slot, write.rate, write.keep * old.coefficient)
-    bias = write.keep * old.bias + write.rate * write.left
-    return Decay(coefficient, write.keep * old.since, bias), Rows(write.left, write.right)
+    coefficient = jnp.where(slots == slot, rate, keep * old.coefficient)
+    bias = keep * old.bias + rate * write.left
+    return Decay(coefficient, keep * old.since, bias), Rows(write.left, write.right)
 
 
 def weighted(state: FastState) -> Rows:

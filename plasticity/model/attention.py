@@ -40,13 +40,13 @@ def rotate(x: Array, position: Array) -> Array:
 def visible(query: Array, key: Array, window: int, present: bool, apart: bool) -> Array:
     """Whether queries at positions [S] may see keys at positions [P]: mask [S, P].
 
-    Of the steps before it a query sees all (`window` 0), the last `window`, or none (-1); and
-    itself, if the keys are those of the `present` steps. Of these it sees no other one if they
-    are `apart`. A key at or after the query's position among past ones is a
-    slot that a later step of the episode has filled.
+    Of the steps before it a query sees all (`window` 0) or the last `window`; and itself, if the
+    keys are those of the `present` steps. Of these it sees no other one if they are `apart`. A key
+    at or after the query's position among past ones is a slot that a later step of the episode has
+    filled.
     """
     age = query[:, None] - key[None, :]
-    recent = age <= max(window, 0) if window else True
+    recent = age <= window if window else True
     if present and apart:
         return jnp.eye(len(key), dtype=bool)
     return (key != EMPTY)[None, :] & (age >= (0 if present else 1)) & recent
@@ -158,7 +158,9 @@ class Attention(nn.Module):
         present = KeyValue(key, value, position)
         drop = nn.Dropout(self.dropout, deterministic=deterministic)
 
-        if self.window > 0 and steps > 2 * self.window and not past:
+        if self.window < 0:  # a step sees itself alone: a softmax of one score
+            mixed = drop(jnp.ones((steps, self.heads, 1), value.dtype)) * value
+        elif self.window > 0 and steps > 2 * self.window and not past:
             queries, before, own = band(query, present, self.window)
 
             def weigh(query: Array, before: KeyValue, own: KeyValue) -> Array:

@@ -30,5 +30,5 @@ class Head(nn.Module):
 
 
 def modulator_column(slow: PyTree, outputs: int) -> Array:
-    """The slow weights [D] that produce the modulator; every backbone names its head "head"."""
+    """The slow weights [D] that produce the modulator; plastic backbones name their head "head"."""
     return slow["params"]["head"]["columns"]["kernel"][:, outputs]

@@ -18,7 +18,7 @@ def uniform(bound: float) -> Callable[..., Array]:
     return init
 
 
-def linear(fan_in: int, features: int, name: str | None = None) -> nn.Dense:
-    """A dense layer, U(-1/sqrt(fan_in), 1/sqrt(fan_in)); call it inside a compact Linen method."""
+def linear(fan_in: int, features: int) -> nn.Dense:
+    """A dense layer, U(-1/sqrt(fan_in), 1/sqrt(fan_in)), for the `setup` of a Linen module."""
     init = uniform(fan_in**-0.5)
-    return nn.Dense(features, kernel_init=init, bias_init=init, name=name)
+    return nn.Dense(features, kernel_init=init, bias_init=init)

@@ -171,15 +171,16 @@ class Transformer(nn.Module):
         apart: bool,
         deterministic: bool,
     ) -> tuple[Outputs, dict[str, Activity], list[KeyValue]]:
-        """Prepared x [S, D] -> outputs [S, .], activities, an entry per block that attends here."""
+        """Prepared x [S, D] -> outputs [S, .], activities, an entry per block that looks back."""
         activities: dict[str, Activity] = {}
         entries: list[KeyValue] = []
         for i, block in enumerate(self.blocks):
             if i or not attends_ahead(self.settings):
-                earlier = [part[len(entries)] for part in past]
+                closed = self.settings.attention_window < 0  # no step is ever looked back at
+                earlier = () if closed else [part[len(entries)] for part in past]
                 x, entry, active = block.attend(x, earlier, position, fast, apart, deterministic)
                 activities |= active
-                entries.append(entry)
+                entries += [] if closed else [entry]
             x, active = block.feed_forward(x, fast, deterministic)
             activities |= active
         outputs, active = self.head(self.final_norm(x), fast)
@@ -201,7 +202,8 @@ def transformer(
 
     def blank(slots: int, dtype: DType) -> list[KeyValue]:
         segment = attention.blank(slots, settings.heads, head_width, dtype)
-        return [segment] * (settings.layers - attends_ahead(settings))
+        closed = settings.attention_window < 0
+        return [] if closed else [segment] * (settings.layers - attends_ahead(settings))
 
     def rngs(key: Key | None) -> dict[str, Key] | None:
         return None if key is None else {"dropout": key}

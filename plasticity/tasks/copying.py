@@ -10,7 +10,8 @@ An episode of T = 2 * seq_length + delay + 1 steps:
           "reals"    [s, U(-1, 1) | 1 at the delimiter], blanks 0. Who knows nothing has a recall
                      MSE of 1/3; the optimum is 0
 
-With an attention window shorter than delay + 1 + seq_length only a memory elsewhere can carry them.
+Where attention does not reach back delay + 1 + seq_length steps (windows add up over blocks: it
+reaches layers * attention_window) only a memory elsewhere can carry them.
 
 Source: Hochreiter & Schmidhuber 1997; Duan et al. 2023 (reals); Chaudhary 2025, where "recall
 accuracy" counts the whole second half of the episode, blanks included: here

@@ -72,7 +72,8 @@ def few_shot(
       split: which classes are for training, validation and test: a scheme of the data set.
       ways: N, classes per episode. shots: K, support images per class. queries: per class.
       order, shuffle: see above.
-      flip, crop, jitter: augmentation in training, see `plasticity.tasks.augment`.
+      flip, crop, jitter: augmentation of images in training, see `plasticity.tasks.augment`; of no
+        effect on features.
       features: file of `experiments.encode`; empty: images.
     """
     described = lookup(DATASETS, dataset, "task.dataset")
@@ -121,14 +122,17 @@ def _episode(key: Key, data: Pool, arrangement: Arrangement, show: Show) -> Epis
     examples = jnp.stack([jnp.broadcast_to(classes[:, None], rows.shape), rows], -1)
     labels = jnp.broadcast_to(jnp.arange(ways)[:, None], rows.shape)
 
-    def arrange(key: Key, rows: Array) -> Array:
-        """[N, K, ...] -> [N * K, ...], shuffled or in class order."""
-        flat = rows.reshape(-1, *rows.shape[2:])
-        return jax.random.permutation(key, flat) if arrangement.shuffle else flat
+    def order(key: Key, count: int) -> Array:
+        """Shuffled or in class order."""
+        return jax.random.permutation(key, count) if arrangement.shuffle else jnp.arange(count)
+
+    support = order(support_key, arrangement.support)
+    query = order(query_key, ways * arrangement.queries)
 
     def both(rows: Array) -> Array:
-        parts = arrange(support_key, rows[:, :shots]), arrange(query_key, rows[:, shots:])
-        return jnp.concatenate(parts)
+        """[N, K + queries, ...] -> [N * (K + queries), ...], the support first."""
+        shown, asked = (a.reshape(-1, *a.shape[2:]) for a in (rows[:, :shots], rows[:, shots:]))
+        return jnp.concatenate([shown[support], asked[query]])
 
     picked, targets = both(examples), both(labels)
     is_query = jnp.arange(len(targets)) >= arrangement.support

@@ -12,7 +12,7 @@ from experiments.reports.collect import collect, varied, varied_within_rules
 from experiments.reports.figures import performance
 from experiments.reports.page import Page, latex
 from experiments.reports.run_tables import results_table
-from experiments.reports.sections import Files, add_group, command
+from experiments.reports.sections import Files, add_group, command, evidence_row
 from experiments.validate import ConfigError
 
 RULES = {"none": 0.13, "hebbian": 0.97, "gradient": 0.9}
@@ -89,11 +89,15 @@ def runs(tmp_path):
             "claim": "A & B_c",
             "source": "test",
             "verdict": "not supported",
-            "evidence": [{"study": "delays", "claimed": "x", "other": "y", "n": 3, "p": 0.2}],
+            "evidence": [
+                {"study": "delays", "claimed": "x", "other": "y", "n": 3, "p": 0.2}
+                | {"direction": "less", "margin": 0.0, "log": True, "mean": 0.0}
+            ],
         }
     ]
     (root / "verdicts.json").write_text(json.dumps(verdicts))
     results = {"failed": {"delays/x": "too hot"}, "skipped": {"omniglot": "no images"}}
+    results["studies"] = {"delays": "how long?", "unseen": "nothing"}
     (root / "results.json").write_text(json.dumps(results))
     return root
 
@@ -186,6 +190,7 @@ def test_report(program, runs, tmp_path):
         "no images",
         "not supported",
         "A &amp; B_c",
+        "How long?",
         "delays",
         "python -m experiments.launch &#x27;&lt;b&gt;&#x27;",
     ):
@@ -240,3 +245,18 @@ def test_what_goes_with_a_rule_does_not_set_runs_of_other_rules_apart(tmp_path):
     assert varied(runs) == ["model.hidden"]  # told in tables
     assert varied_within_rules(runs) == []  # drawn in one panel
     assert [run.rule for run in runs] == ["none", "hebbian"]
+
+
+@pytest.mark.parametrize(
+    ("direction", "margin", "log", "claim", "of"),
+    [
+        ("less", 0.002, False, "at most 0.002 more", "difference"),
+        ("more", -0.1, False, "more by 0.1", "difference"),
+        ("less", 0.0, True, "less", "ratio"),
+    ],
+)
+def test_evidence_is_told_as_what_it_is(direction, margin, log, claim, of):
+    told = {"study": "s", "claimed": "a", "other": "b", "direction": direction, "margin": margin}
+    row = evidence_row(told | {"log": log, "mean": 0.5, "p": 0.5})
+    assert (row["claim"], row["of"], row["p"], row["low"]) == (claim, of, 0.5, None)
+    assert row["mean"] == pytest.approx(np.exp(0.5) if log else 0.5)

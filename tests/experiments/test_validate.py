@@ -102,10 +102,27 @@ def test_sweeps_name_settings(name):
         ("model__dropout", 1.0, "model.dropout=1.0 must be at least 0 and less than 1"),
         ("evaluate__episodes", 1, "evaluate.episodes=1 must be at least 2"),
         ("model", 3, "model=3 must be a section"),
+        ("memory__chunk", 4, "memory.chunk=4 must be -1 for memory.engine='auto'"),
     ],
 )
 def test_what_is_wrong_is_named(field, value, message):
     refuse(message, **{field: value})
+
+
+def test_microbatches_are_of_one_size():
+    parts = {"mesh__data": 1, "train__batch": 62}
+    refuse("train.microbatch=16 must divide the 62 .*: 2 and 31 do", train__microbatch=16, **parts)
+    config = copying.get_config()
+    for most in (0, 31, 64, 200):  # 64: all of it
+        config.train.batch, config.mesh.data, config.train.microbatch = 62, 1, most
+        validate(config)
+
+
+def test_prototypical_nets_are_for_classes():
+    config = regression.get_config("prototypical/none")
+    config.task.order = "independent"
+    with pytest.raises(ConfigError, match="needs a few-shot task"):
+        validate(config)
 
 
 @pytest.mark.parametrize("field", [f for f in CONDITIONS if f != "rule.alpha_scale"])

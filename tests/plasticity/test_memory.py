@@ -133,3 +133,11 @@ def test_keep_may_be_zero_negative_or_vanish(engine, keep, x64):
     slope = jax.jacrev(recall)(jnp.asarray(keep))
     near = (recall(keep + 1e-6) - recall(keep - 1e-6)) / 2e-6
     np.testing.assert_allclose(slope, near, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("engine", [name for name in ENGINES if name != "dense"])
+def test_rates_per_output_must_be_announced(engine):
+    """As many slots as outputs: the shapes alone would go together."""
+    memory = ENGINES[engine](SHAPE.outputs)
+    with pytest.raises(ValueError, match=r"[Cc]annot broadcast"):
+        run(memory, draw_writes(5, 3, True), SHAPE.outputs, jnp.float32, per_output=False)

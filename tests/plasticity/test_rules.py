@@ -45,8 +45,8 @@ def test_writes_have_the_shapes_of_the_contract(name):
         assert isinstance(w, Write)
         assert w.left.shape == (shape.outputs,)
         assert w.right.shape == (shape.inputs,)
-        assert w.rate.shape in ((), (shape.outputs,))
-        assert w.keep.shape in ((), (shape.outputs,))
+        spread = (shape.outputs,) if RULES[name]().per_output else ()
+        assert w.rate.shape == w.keep.shape == spread
 
 
 @pytest.mark.parametrize("name", RULES)

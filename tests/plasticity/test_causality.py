@@ -1,0 +1,64 @@
+"""What may depend on what: steps on earlier ones, never an episode on another."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from plasticity.memory import ENGINES
+from plasticity.rules import RULES, none
+from plasticity.unroll import run_episode, run_episodes
+from tests.networks import make_inputs, make_network, make_params
+
+FAST = [name for name in ENGINES if name != "dense"]
+
+
+def influence_of_inputs(network):
+    """|d answer at t / d input at s|, [T answers, T inputs]."""
+    params = make_params(network)
+    run = jax.jit(jax.jacrev(lambda x: run_episode(network, params, x).outputs.task))
+    return jnp.abs(run(make_inputs())).sum((1, 3))
+
+
+@pytest.mark.parametrize(
+    ("rule", "engine"), [*((r, "dense") for r in RULES), *(("gradient", e) for e in FAST)]
+)
+def test_no_answer_depends_on_later_inputs(rule, engine):
+    """Causality, by the gradient: attention and fast weights together."""
+    network = make_network(rule, engine=engine, model={"layers": 2})
+    influence = influence_of_inputs(network)
+    np.testing.assert_array_equal(jnp.triu(influence, 1), 0)
+    assert jnp.all(jnp.diagonal(influence) > 0)
+
+
+@pytest.mark.parametrize(
+    ("rule", "reaches"), [("none", False), ("hebbian", True), ("gradient", True)]
+)
+def test_beyond_the_attention_window_only_fast_weights_reach(rule, reaches):
+    """With window 2, step 6 sees steps 4 to 6; what it knows of step 0 was written."""
+    network = make_network(rule, model={"attention_window": 2})
+    influence = influence_of_inputs(network)
+    assert (float(influence[6, 0]) > 0) == reaches
+    assert float(influence[6, 4]) > 0
+
+
+def test_what_is_written_at_a_step_is_first_read_at_the_next():
+    network = make_network()
+    params, inputs = make_params(network), make_inputs()
+    on = run_episode(network, params, inputs).outputs.task
+    off = run_episode(network._replace(rule=none()), params, inputs).outputs.task
+    np.testing.assert_allclose(on[0], off[0], rtol=1e-5)
+    assert float(jnp.abs(on[1] - off[1]).max()) > 1e-4
+
+
+@pytest.mark.parametrize(
+    ("rule", "engine"), [*((r, "dense") for r in RULES), *(("gradient", e) for e in FAST)]
+)
+def test_episodes_of_a_batch_do_not_touch_each_other(rule, engine):
+    network = make_network(rule, engine=engine)
+    params = make_params(network)
+    batch = jnp.stack([make_inputs(seed=s) for s in range(3)])
+    together = jax.jit(lambda p: run_episodes(network, p, batch).outputs.task)(params)
+    run = jax.jit(lambda p, inputs: run_episode(network, p, inputs).outputs.task)
+    for i in range(3):
+        np.testing.assert_allclose(together[i], run(params, batch[i]), rtol=1e-4, atol=1e-5)
