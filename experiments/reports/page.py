@@ -10,7 +10,8 @@ from experiments.sweeps.tables import Row
 STYLE = """
 :root { color-scheme: light; }
 body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff;
-       max-width: 52rem; margin: 0 auto; padding: 1rem; }
+       max-width: 72rem; margin: 0 auto; padding: 1rem; }
+p, figure, figcaption { max-width: 46rem; }
 h1 { font-size: 1.6rem; line-height: 1.2; } h2 { margin-top: 2.5rem; font-size: 1.25rem;
      border-bottom: 1px solid #ddd; } h3 { font-size: 1rem; margin: 1.5rem 0 .3rem; }
 figure { margin: 1rem 0; } img { max-width: 100%; height: auto; }
