@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from logging import CRITICAL, getLogger
+from typing import Any
 
 import jax
 from absl import app, flags, logging
@@ -28,6 +29,11 @@ USER_ERRORS = (ConfigError, WorkdirError, DataError, PeerError)
 RUN_ERRORS = (PlasticityError, CheckpointError, OSError)
 
 
+def _unless_of_a_closed_loop(error: Any) -> None:
+    if str(error.exc_value) != "Event loop is closed":
+        sys.__unraisablehook__(error)
+
+
 def run(main: Callable[[], int | None]) -> None:
     """Parses the flags, calls `main` and exits with the code that it returns."""
     processor.use_all_cores()
@@ -39,6 +45,8 @@ def run(main: Callable[[], int | None]) -> None:
         lambda record: not (record.exc_info and "orbax" in record.pathname)
     )
     getLogger("asyncio").setLevel(CRITICAL)
+    # So do writes of a save that has failed which end after its event loop, by way of TensorStore.
+    sys.unraisablehook = _unless_of_a_closed_loop
     if not jax.config.jax_compilation_cache_dir:
         jax.config.update("jax_compilation_cache_dir", str(cache_directory() / "compiled"))
     # The default leaves out what compiles within a second: there are many of those in a launch.

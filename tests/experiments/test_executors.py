@@ -84,7 +84,7 @@ def test_24_points_survive_killed_workers(name, tmp_path):
     for expected, found in zip(*results, strict=True):
         assert found["seed"] == expected["seed"]
         assert float(found["query_mse"]) == pytest.approx(float(expected["query_mse"]), rel=1e-4)
-    logs = "".join(path.read_text() for path in (stormy / "logs").iterdir())
+    logs = "".join(path.read_text() for path in (stormy / "logs").glob("*.log"))
     finished = re.findall(r"result: (\S+)", logs)
     assert len(finished) == len(set(finished)) == 24  # none twice
 
