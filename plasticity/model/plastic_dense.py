@@ -35,8 +35,8 @@ class PlasticDense(nn.Module):
         """
         default = uniform(pre.shape[-1] ** -0.5)
         shape = (pre.shape[-1], self.features)
-        kernel = self.param("kernel", self.kernel_init or default, shape)
-        bias = self.param("bias", self.bias_init or default, shape[1:])
+        kernel = self.param("kernel", self.kernel_init or default, shape, jnp.float32)
+        bias = self.param("bias", self.bias_init or default, shape[1:], jnp.float32)
         slow = pre @ kernel + bias
         if not self.plastic:
             return slow, {}

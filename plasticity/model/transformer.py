@@ -135,7 +135,7 @@ class Transformer(nn.Module):
         self.embed = linear(features + self.inputs, s.width)
         if s.position == "learned":
             shape = (self.steps + 1, s.width)  # queries come after the last step
-            self.position = self.param("position", nn.initializers.normal(0.02), shape)
+            self.position = self.param("position", nn.initializers.normal(0.02), shape, jnp.float32)
         self.blocks = [Block(s, name=f"block_{i}") for i in range(s.layers)]
         self.final_norm = nn.LayerNorm(NORM_EPSILON)
         self.head = Head(self.outputs, s.auxiliary, "head" in parts)

@@ -8,7 +8,9 @@ import pytest
 from plasticity.model import BACKBONES, EncoderSettings
 from plasticity.model.attention import rotate, visible
 from plasticity.model.transformer import TransformerSettings, transformer
+from plasticity.network import init_parameters
 from plasticity.types import LayerShape, TaskShape
+from tests.networks import make_network
 
 SMALL = {"transformer": {"width": 8, "feed_forward": 6, "heads": 2}}
 
@@ -162,3 +164,11 @@ def test_initial_weights_are_those_of_the_paper():
     bound = (6 / (128 + 3 * 128)) ** 0.5
     assert 0.95 * bound < float(jnp.abs(stacked["kernel"]).max()) <= bound
     assert not jnp.any(stacked["bias"])
+
+
+@pytest.mark.parametrize("backbone", ["transformer", "rnn", "lstm"])
+def test_parameters_are_float32_whatever_the_default(backbone, x64):
+    model = {"position": "learned"} if backbone == "transformer" else {}
+    network = make_network("gradient", backbone=backbone, model=model)
+    params = jax.eval_shape(lambda key: init_parameters(network, key), jax.random.key(0))
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
