@@ -16,6 +16,13 @@ ROOT = pathlib.Path(__file__).parent.parent
 QUICK = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
 os.environ.setdefault("XLA_FLAGS", QUICK)
 GOLDEN = ROOT / "tests" / "golden"
+# Each takes a minute or two. They are dealt out first, so that two workers end together.
+LONG = ["test_unroll", "test_episode", "test_sweep", "test_launch", "test_check_numerics"]
+
+
+def pytest_collection_modifyitems(items):
+    """Modules that take long first; otherwise the order stays."""
+    items.sort(key=lambda item: item.path.stem not in LONG)
 
 
 @pytest.fixture(scope="session", autouse=True)

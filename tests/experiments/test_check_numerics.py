@@ -8,11 +8,13 @@ from plasticity.rules import RULES
 from tests.conftest import GOLDEN
 
 TRACES = sorted(GOLDEN.glob("*.npz"))
+# By default every trace by the definition, and one of either format by each fast engine.
+QUICK = ("gradient_regression", "rnn_gradient")
 CASES = [
-    (path, engine)
+    pytest.param(path, engine, marks=() if always else pytest.mark.slow)
     for path in TRACES
     for engine in ENGINES
-    if engine != "chunked" or path.stem.endswith(("regression", "rnn_gradient"))
+    for always in [engine == "dense" or path.stem.endswith(QUICK)]
 ]
 
 

@@ -21,7 +21,12 @@ def influence_of_inputs(network):
 
 
 @pytest.mark.parametrize(
-    ("rule", "engine"), [*((r, "dense") for r in RULES), *(("gradient", e) for e in FAST)]
+    ("rule", "engine"),
+    [
+        *((rule, "dense") for rule in RULES),
+        ("gradient", "factored"),
+        pytest.param("gradient", "chunked", marks=pytest.mark.slow),
+    ],
 )
 def test_no_answer_depends_on_later_inputs(rule, engine):
     """Causality, by the gradient: attention and fast weights together."""

@@ -147,7 +147,9 @@ def test_dropout_is_the_same_in_every_engine(rule, engine, x64):
     assert float(jnp.abs(ours.task[0] - ours.task[1]).max()) > 0
 
 
-@pytest.mark.parametrize("steps", [5, 9, 12])
+@pytest.mark.parametrize(
+    "steps", [9, *(pytest.param(steps, marks=pytest.mark.slow) for steps in (5, 12))]
+)
 def test_attention_in_bands_equals_attention_with_a_mask(steps, x64):
     """More than twice the window at once is cut in bands; a step at a time is not."""
     network = make_network("none", steps=steps, model={"layers": 2, "attention_window": 3})
