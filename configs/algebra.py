@@ -11,20 +11,20 @@ import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-Point = dict[str, Any]
+Overrides = dict[str, Any]
 
 
-def over(field: str, values: Iterable[Any]) -> list[Point]:
+def over(field: str, values: Iterable[Any]) -> list[Overrides]:
     """A point for each value of a field."""
     return [{field: value} for value in values]
 
 
-def product(*sweeps: Sequence[Point]) -> list[Point]:
+def product(*sweeps: Sequence[Overrides]) -> list[Overrides]:
     """Every combination; of fields that two name, the later one counts."""
     return [_merged(points) for points in itertools.product(*sweeps)]
 
 
-def zip_(*sweeps: Sequence[Point]) -> list[Point]:
+def zip_(*sweeps: Sequence[Overrides]) -> list[Overrides]:
     """The first points together, then the second ones, and so on.
 
     Raises:
@@ -35,22 +35,22 @@ def zip_(*sweeps: Sequence[Point]) -> list[Point]:
     return [_merged(points) for points in zip(*sweeps, strict=True)]
 
 
-def chain(*sweeps: Sequence[Point]) -> list[Point]:
+def chain(*sweeps: Sequence[Overrides]) -> list[Overrides]:
     """All points of all sweeps; what stands there twice, once."""
-    unique: list[Point] = []
+    unique: list[Overrides] = []
     for point in itertools.chain(*sweeps):
         if point not in unique:
             unique.append(point)
     return unique
 
 
-def seeds(count: int, first: int = 0) -> list[Point]:
+def seeds(count: int, first: int = 0) -> list[Overrides]:
     """One point that trains so many seeds side by side in one program."""
     return [{"seed": first, "train.num_seeds": count}]
 
 
-def _merged(points: Iterable[Point]) -> Point:
-    merged: Point = {}
+def _merged(points: Iterable[Overrides]) -> Overrides:
+    merged: Overrides = {}
     for point in points:
         merged |= point
     return merged

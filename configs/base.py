@@ -32,7 +32,7 @@ def get_config(model: str = "transformer") -> config_dict.ConfigDict:
 
     config.model = config_dict.ConfigDict()
     config.model.name = model  # transformer | rnn | lstm | prototypical
-    config.model.products = "default"  # of matrices: default (the device's) | float32 | bfloat16
+    config.model.matmul_precision = "default"  # default (the device's) | float32 | bfloat16
     lookup(MODELS, model, "model.name")(config.model)
 
     config.encoder = config_dict.ConfigDict()  # of tasks whose inputs are images: Conv-4

@@ -13,7 +13,7 @@ from typing import Any
 from ml_collections import config_dict
 
 from configs import copying, cue_reward, regression
-from configs.algebra import Point, over, product
+from configs.algebra import Overrides, over, product
 from configs.sweeps import rules
 from plasticity.registry import lookup
 
@@ -75,7 +75,7 @@ TASKS: dict[str, tuple[Any, Mapping[str, Any]]] = {
 }
 
 
-def delays() -> list[Point]:
+def delays() -> list[Overrides]:
     """For --config=configs/duan.py:copying/CELL/RULE: the delays of their figure, each rule."""
     return product(over("task.delay", (0, 20, 40)), rules())
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from configs import paper
-from configs.algebra import Point, over, product
+from configs.algebra import Overrides, over, product
 from configs.sweeps import attention, rules
 
 PLASTIC = over("rule.name", ["hebbian", "gradient"])
@@ -28,9 +28,9 @@ class Study(NamedTuple):
     task: str
     about: str
     config: str
-    points: Sequence[Point]
+    points: Sequence[Overrides]
     fixed: Mapping[str, Any] = {}
-    elsewhere: Sequence[Point] = ()
+    elsewhere: Sequence[Overrides] = ()
     analysed: bool = False
     dataset: str = ""
     frozen: bool = False

@@ -7,21 +7,21 @@ A config file may hold such functions of its own.
 
 from collections.abc import Callable
 
-from configs.algebra import Point, chain, over, product, zip_
+from configs.algebra import Overrides, chain, over, product, zip_
 from plasticity.rules import RULES
 
 
-def rules() -> list[Point]:
+def rules() -> list[Overrides]:
     """Every rule."""
     return over("rule.name", RULES)
 
 
-def attention() -> list[Point]:
+def attention() -> list[Overrides]:
     """Full attention, and none of the past; each rule."""
     return product(over("model.attention_window", (0, -1)), rules())
 
 
-def architectures() -> list[Point]:
+def architectures() -> list[Overrides]:
     """Transformer with full attention, or with none of the past; RNN; LSTM: with each rule.
 
     At matched numbers of parameters: see `configs.base.SMALL`.
@@ -30,7 +30,7 @@ def architectures() -> list[Point]:
     return chain(transformer, product(over("model.name", ["rnn", "lstm"]), rules()))
 
 
-def shots() -> list[Point]:
+def shots() -> list[Overrides]:
     """1 and 5 shots, with and without attention; each rule. Five shots need half the episodes."""
     sizes = chain(
         over("task.shots", [1]), zip_(over("task.shots", [5]), over("train.steps", [300]))
@@ -38,6 +38,6 @@ def shots() -> list[Point]:
     return product(sizes, attention())
 
 
-SWEEPS: dict[str, Callable[[], list[Point]]] = {
+SWEEPS: dict[str, Callable[[], list[Overrides]]] = {
     sweep.__name__: sweep for sweep in (rules, attention, architectures, shots)
 }

@@ -13,7 +13,7 @@ from experiments import build
 from experiments.run.evaluate import trained_parameters
 from experiments.run.seeds import Seeds
 from experiments.run.workdir import Workdir
-from plasticity.learner import Stream
+from plasticity.learner import RandomStream
 from plasticity.rules import RULES
 from plasticity.unroll import run_episode
 
@@ -23,12 +23,12 @@ def main(folder):
     workdir = Workdir(folder)
     config = ConfigDict(workdir.load_config())
     learner = build.make_learner(config)
-    task, knobs = learner.task, build.make_knobs(config, learner.task, Stream.TEST)
-    network = learner.make_network(knobs)  # rule, memory and backbone: pure functions
+    task, hyper = learner.task, build.make_hyperparameters(config, learner.task, RandomStream.TEST)
+    network = learner.make_network(hyper)  # rule, memory and backbone: pure functions
     step, params = trained_parameters(config, workdir)
     params = Seeds(config).pick(params, 0)  # of several seeds, the first
 
-    episode = task.sample(jax.random.key(0), knobs.data)
+    episode = task.sample(jax.random.key(0), hyper.data)
     static = network._replace(rule=RULES["none"]())  # the same net, plasticity off
     traces = {}
     for name, net in (("on", network), ("off", static)):

@@ -47,7 +47,7 @@ def analyse(config: ConfigDict, params: PyTree) -> list[dict[str, Any]]:
     probe, records = Probe(config), []
     for which, number in enumerate(probe.seeds.numbers):
         seed, own = jnp.int32(number), probe.seeds.pick(params, which)
-        first = probe.learner.init(seed, probe.knobs).params
+        first = probe.learner.init(seed, probe.hyper).params
         traces, metrics, held = probe.observe(own, seed)
         traces_before, before, _ = probe.observe(first, seed)
         before |= probe.decodings(first, seed)

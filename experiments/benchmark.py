@@ -32,7 +32,7 @@ from ml_collections import ConfigDict
 from experiments import build, cli
 from experiments.run.workdir import device_name
 from experiments.validate import validate
-from plasticity.learner import Learner, Stream
+from plasticity.learner import Learner, RandomStream
 from plasticity.memory import ENGINES
 from plasticity.sharding import DATA, Layout, placed, split_over_devices
 from plasticity.types import Array
@@ -116,29 +116,29 @@ def benchmark(config: ConfigDict, rates: dict[str, float], repeats: int) -> dict
     """One record."""
     learner = build.make_learner(config)
     mesh = learner.layout.mesh(learner.batch)
-    knobs = build.make_knobs(config, learner.task)
+    hyper = build.make_hyperparameters(config, learner.task)
     seed = jnp.asarray(config.seed, jnp.int32)
-    state = jax.jit(learner.init)(seed, knobs)
-    state, seed, knobs = placed((state, seed, knobs), mesh)
+    state = jax.jit(learner.init)(seed, hyper)
+    state, seed, hyper = placed((state, seed, hyper), mesh)
 
     start = time.perf_counter()
-    traced = jax.jit(learner.train_step).trace(state, seed, knobs)
+    traced = jax.jit(learner.train_step).trace(state, seed, hyper)
     train = traced.lower().compile()
     compile_seconds = time.perf_counter() - start
-    forward = jax.jit(learner.forward).lower(state.params, seed, knobs).compile()
+    forward = jax.jit(learner.forward).lower(state.params, seed, hyper).compile()
 
-    draw = _draw(learner, mesh).lower(seed, knobs.data).compile()
+    draw = _draw(learner, mesh).lower(seed, hyper.data).compile()
 
-    seconds = measure(lambda: train(state, seed, knobs), repeats)
-    drawing = statistics.median(measure(lambda: draw(seed, knobs.data), repeats))
-    ahead = statistics.median(measure(lambda: forward(state.params, seed, knobs), repeats))
+    seconds = measure(lambda: train(state, seed, hyper), repeats)
+    drawing = statistics.median(measure(lambda: draw(seed, hyper.data), repeats))
+    ahead = statistics.median(measure(lambda: forward(state.params, seed, hyper), repeats))
     median = statistics.median(seconds)
     # The program is traced for one device, of which there are `mesh.size`.
     products = count_products(traced.jaxpr.jaxpr) * mesh.size
     temporary = train.memory_analysis().temp_size_in_bytes * mesh.size
     cost = train.cost_analysis() or {}
     floor = max(products / rates["flops_per_second"], 2 * temporary / rates["bytes_per_second"])
-    shapes = learner.make_network(knobs).backbone.shapes.values()
+    shapes = learner.make_network(hyper).backbone.shapes.values()
     engine, chunk = build.choose_memory(config, shapes, learner.task.steps)
     return {
         "engine": engine,
@@ -169,7 +169,7 @@ def _draw(learner: Learner, mesh: Mesh) -> Any:
     """The program that draws a training batch, and nothing else."""
 
     def share(index: Array, seed: Array, data: Any) -> Any:
-        return learner.episodes(seed, Stream.TRAIN, jnp.zeros((), jnp.int32), index, data)
+        return learner.episodes(seed, RandomStream.TRAIN, jnp.zeros((), jnp.int32), index, data)
 
     drawn = split_over_devices(share, mesh)
     return jax.jit(lambda seed, data: drawn(jnp.arange(learner.batch), seed, data))

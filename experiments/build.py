@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from plasticity.learner import Knobs, Learner, Stream
+from plasticity.learner import Hyperparameters, Learner, RandomStream
 from plasticity.memory import ENGINES, choose, chunk_for
 from plasticity.model import BACKBONES, EncoderSettings
 from plasticity.network import Network
@@ -36,10 +36,16 @@ def rule_settings(config: ConfigDict) -> RuleSettings:
 
 
 # Splits of the task's data, by what they are for.
-SPLITS = {Stream.TRAIN: "train", Stream.VALIDATION: "validation", Stream.TEST: "test"}
+SPLITS = {
+    RandomStream.TRAIN: "train",
+    RandomStream.VALIDATION: "validation",
+    RandomStream.TEST: "test",
+}
 
 
-def make_knobs(config: ConfigDict, task: Task, stream: Stream = Stream.TRAIN) -> Knobs:
+def make_hyperparameters(
+    config: ConfigDict, task: Task, stream: RandomStream = RandomStream.TRAIN
+) -> Hyperparameters:
     """The inputs of the compiled program: continuous hyper-parameters, and the task's data."""
     numbers = {
         "eta0": config.rule.eta0,
@@ -49,7 +55,9 @@ def make_knobs(config: ConfigDict, task: Task, stream: Stream = Stream.TRAIN) ->
         "clip": config.train.clip,
     }
     data = None if task.data is None else task.data[SPLITS[stream]]
-    return Knobs(**{name: np.float32(value) for name, value in numbers.items()}, data=data)
+    return Hyperparameters(
+        **{name: np.float32(value) for name, value in numbers.items()}, data=data
+    )
 
 
 def choose_memory(config: ConfigDict, shapes: Iterable[LayerShape], steps: int) -> tuple[str, int]:
@@ -76,22 +84,22 @@ def make_learner(config: ConfigDict) -> Learner:
     """The learner of a validated config."""
     task = make_task(config)
     make_backbone, settings = BACKBONES[config.model.name]
-    model = settings(**without(config.model, "name", "products"))
+    model = settings(**without(config.model, "name", "matmul_precision"))
     backbone = make_backbone(model, EncoderSettings(**config.encoder), task.shape)
     static_settings = rule_settings(config)
     engine, chunk = choose_memory(config, backbone.shapes.values(), task.steps)
     memory = ENGINES[engine](chunk)
 
-    def make_network(knobs: Knobs) -> Network:
+    def make_network(hyper: Hyperparameters) -> Network:
         rule = RULES[config.rule.name](
-            dataclasses.replace(static_settings, eta0=knobs.eta0, max_norm=knobs.max_norm)
+            dataclasses.replace(static_settings, eta0=hyper.eta0, max_norm=hyper.max_norm)
         )
         return Network(
             backbone=backbone,
             rule=rule,
             memory=memory,
             meta_gradient=config.rule.meta_gradient,
-            products=config.model.products,
+            matmul_precision=config.model.matmul_precision,
         )
 
     return Learner(

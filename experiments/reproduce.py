@@ -24,7 +24,7 @@ from absl import flags
 from configs.claims import CLAIMS
 from configs.studies import BUDGETS, PRESETS, Study
 from experiments import cli
-from experiments.reports.compare import judge_claims, published_table, within
+from experiments.reports.compare import decide_claims, published_table, within
 from experiments.run.storage import logs_of, path_of, write_json
 from experiments.sweeps.campaign import Campaign, Outcome, points_of, run_here
 from experiments.sweeps.executors import make_executor
@@ -196,7 +196,7 @@ def told(row: Row) -> str:
 
 def write_verdicts(folder: pathlib.Path, outcome: Outcome) -> None:
     """The claims, judged."""
-    verdicts = judge_claims(outcome.rows, CLAIMS, outcome.lost)
+    verdicts = decide_claims(outcome.rows, CLAIMS, outcome.lost)
     write_csv(folder / "results.csv", outcome.rows)
     write_json(folder / "verdicts.json", verdicts)
     for claim in verdicts:

@@ -17,7 +17,7 @@ from plasticity.registry import lookup, nearest
 from plasticity.rules import RULES
 from plasticity.tasks import TASKS
 from plasticity.types import Task
-from plasticity.unroll import PRODUCTS
+from plasticity.unroll import MATMUL_PRECISIONS
 
 
 class ConfigError(ValueError):
@@ -29,7 +29,7 @@ CHOICES = {
     "rule.meta_gradient": META_GRADIENTS,
     "memory.engine": [build.AUTO, *ENGINES],
     "model.name": BACKBONES,
-    "model.products": PRODUCTS,
+    "model.matmul_precision": MATMUL_PRECISIONS,
     "task.name": TASKS,
     "train.schedule": SCHEDULES,
 }
@@ -98,7 +98,7 @@ def validate(config: ConfigDict) -> None:
                 f"train.num_seeds={config.train.num_seeds} from seed={config.seed} on passes 2**31"
             )
         _, settings = BACKBONES[config.model.name]
-        settings(**build.without(config.model, "name", "products"))
+        settings(**build.without(config.model, "name", "matmul_precision"))
         build.rule_settings(config)
         if config.memory.engine == "chunked" and config.memory.chunk == 0:
             raise ConfigError(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 
-from plasticity.learner import Knobs, Learner, Stream, TrainState
+from plasticity.learner import Hyperparameters, Learner, RandomStream, TrainState
 from plasticity.memory import replay
 from plasticity.steps import length
 from plasticity.types import Array, PyTree
@@ -47,7 +47,9 @@ def check_meta_gradient(metrics: Mapping[str, float], modulator: bool) -> None:
             )
 
 
-def first_nonfinite(learner: Learner, state: TrainState, seed: Array, knobs: Knobs) -> str:
+def first_nonfinite(
+    learner: Learner, state: TrainState, seed: Array, hyper: Hyperparameters
+) -> str:
     """Names the first quantity that is not finite in the next training step, in causal order.
 
     Replays the batch step by step and keeps a flag, not the value, of every intermediate. Dropout
@@ -56,9 +58,9 @@ def first_nonfinite(learner: Learner, state: TrainState, seed: Array, knobs: Kno
     bad = _first_bad(jax.tree.map(_finite, state.params))
     if bad:
         return f"parameter {bad}"
-    network = learner.make_network(knobs)
+    network = learner.make_network(hyper)
     episodes = learner.episodes(
-        seed, Stream.TRAIN, state.step, jnp.arange(learner.batch), knobs.data
+        seed, RandomStream.TRAIN, state.step, jnp.arange(learner.batch), hyper.data
     )
     bad = _first_bad(jax.tree.map(_finite, episodes))
     if bad:
@@ -88,7 +90,7 @@ def first_nonfinite(learner: Learner, state: TrainState, seed: Array, knobs: Kno
             if bad:
                 when = f"step {t} of the episode" if t < steps else f"query {t - steps}"
                 return f"{kind} {bad} at {when}"
-    metrics, grads = jax.jit(learner.gradient)(state.params, seed, state.step, knobs)
+    metrics, grads = jax.jit(learner.gradient)(state.params, seed, state.step, hyper)
     if not jnp.isfinite(metrics["loss"]):
         return "the loss, though every output is finite without dropout"
     bad = _first_bad(jax.tree.map(_finite, grads))

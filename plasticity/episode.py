@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from plasticity.memory import advance, append
-from plasticity.network import Entry, EpisodeState, Network, Parameters, Trace, float_type
+from plasticity.network import Entry, EpisodeState, EpisodeTrace, Network, Parameters, float_type
 from plasticity.steps import join, length, no_fast_weights
 from plasticity.types import (
     Activity,
@@ -137,7 +137,7 @@ def step_key(key: Key | None, t: Array) -> Key | None:
     return None if key is None else jax.random.fold_in(key, t)
 
 
-def span(network: Network, steps: int) -> int:
+def visible_steps(network: Network, steps: int) -> int:
     """How many past steps the backbone can see at most in an episode of `steps` steps."""
     return max(min(network.backbone.window or steps, steps), 0)
 
@@ -148,7 +148,7 @@ def scan_episode(
     inputs: PyTree,
     key: Key | None = None,
     queries: PyTree | None = None,
-) -> Trace:
+) -> EpisodeTrace:
     """An episode step by step, as plain as can be, for any rule and any memory.
 
     JAX differentiates it step by step too, keeping the state after every step; after every
@@ -163,7 +163,7 @@ def scan_episode(
       queries: [Q, I], asked after the last step; None: there are none.
     """
     steps, memory, shapes = length(inputs), network.memory, network.backbone.shapes
-    slots, dtype = span(network, steps), float_type(params)
+    slots, dtype = visible_steps(network, steps), float_type(params)
 
     def body(state: EpisodeState, scanned: tuple[PyTree, Array]) -> tuple[EpisodeState, Any]:
         x, t = scanned
@@ -187,7 +187,7 @@ def scan_episode(
         None if queries is None else ask(network, params, state, asked, end, step_key(key, end))
     )
     closed = {name: memory.close(s) for name, s in state.fast.items()}
-    return Trace(join(outputs, answers), writes, closed)
+    return EpisodeTrace(join(outputs, answers), writes, closed)
 
 
 def _chunked_scan(
@@ -213,7 +213,7 @@ def parallel_episode(
     inputs: PyTree,
     key: Key | None = None,
     queries: PyTree | None = None,
-) -> Trace:
+) -> EpisodeTrace:
     """An episode with fast weights held at zero: all T steps at once, an ordinary network."""
     steps, backbone, slow = length(inputs), network.backbone, params.slow
     x, asked = prepare(network, params, inputs, queries, key)
@@ -221,8 +221,8 @@ def parallel_episode(
     position = jnp.arange(steps, dtype=jnp.int32)
     out = backbone.forward(slow, (), x, position, no_fast_weights, own, False)
     if queries is None:
-        return Trace(out.outputs, {}, {})
+        return EpisodeTrace(out.outputs, {}, {})
     end = jnp.asarray(steps, jnp.int32)
     position, own = jnp.full((length(queries),), end), step_key(key, end)
     answers = backbone.forward(slow, (out.entry,), asked, position, no_fast_weights, own, True)
-    return Trace(join(out.outputs, answers.outputs), {}, {})
+    return EpisodeTrace(join(out.outputs, answers.outputs), {}, {})

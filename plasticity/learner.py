@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from plasticity.network import Network, Parameters, Trace, init_parameters
+from plasticity.network import EpisodeTrace, Network, Parameters, init_parameters
 from plasticity.registry import lookup
 from plasticity.rules import none
 from plasticity.sharding import (
@@ -28,7 +28,7 @@ from plasticity.types import Array, Episode, Key, PyTree, Scalar, Task
 from plasticity.unroll import run_episodes
 
 
-class Stream(enum.IntEnum):
+class RandomStream(enum.IntEnum):
     """Streams of randomness. Their numbers are part of every result: never renumber."""
 
     INIT = 0
@@ -44,7 +44,7 @@ SCHEDULES: dict[str, Callable[[int], optax.Schedule]] = {
 }
 
 
-class Knobs(NamedTuple):
+class Hyperparameters(NamedTuple):
     """What a compiled program takes as an input, so that changing it does not recompile."""
 
     eta0: Scalar
@@ -69,7 +69,7 @@ class Learner:
 
     Attributes:
       task: where episodes come from.
-      make_network: knobs -> Network; called while tracing.
+      make_network: hyper -> Network; called while tracing.
       batch: B, episodes per step.
       microbatch: how many of them a device differentiates at once, at most; 0: all of its share.
       steps, warmup, schedule: linear warm-up to the learning rate over `warmup` steps, then
@@ -78,7 +78,7 @@ class Learner:
     """
 
     task: Task
-    make_network: Callable[[Knobs], Network]
+    make_network: Callable[[Hyperparameters], Network]
     batch: int
     steps: int
     warmup: int
@@ -86,24 +86,24 @@ class Learner:
     microbatch: int = 0
     layout: Layout = dataclasses.field(default_factory=Layout)
 
-    def init(self, seed: Array, knobs: Knobs) -> TrainState:
+    def init(self, seed: Array, hyper: Hyperparameters) -> TrainState:
         """The state before the first step."""
-        params = init_parameters(self.make_network(knobs), stream_key(seed, Stream.INIT))
-        return TrainState(jnp.zeros((), jnp.int32), params, self._optimizer(knobs).init(params))
+        params = init_parameters(self.make_network(hyper), stream_key(seed, RandomStream.INIT))
+        return TrainState(jnp.zeros((), jnp.int32), params, self._optimizer(hyper).init(params))
 
     def loss(
-        self, params: Parameters, seed: Array, step: Array, index: Array, knobs: Knobs
+        self, params: Parameters, seed: Array, step: Array, index: Array, hyper: Hyperparameters
     ) -> tuple[Array, dict[str, Array]]:
         """Mean outer loss [] of training episodes [B] of a step, and their mean metrics."""
-        network = self.make_network(knobs)
-        episodes = self.episodes(seed, Stream.TRAIN, step, index, knobs.data)
-        keys = _fold_many(stream_key(seed, Stream.DROPOUT, step), index)
-        metrics, _ = judge(network, self.task, params, episodes, keys)
+        network = self.make_network(hyper)
+        episodes = self.episodes(seed, RandomStream.TRAIN, step, index, hyper.data)
+        keys = _fold_many(stream_key(seed, RandomStream.DROPOUT, step), index)
+        metrics, _ = evaluate_episodes(network, self.task, params, episodes, keys)
         metrics = jax.tree.map(jnp.mean, metrics)
         return metrics["loss"], metrics
 
     def gradient(
-        self, params: Parameters, seed: Array, step: Array, knobs: Knobs
+        self, params: Parameters, seed: Array, step: Array, hyper: Hyperparameters
     ) -> tuple[dict[str, Array], Parameters]:
         """Mean metrics of the training episodes of a step, the loss among them, and its gradient.
 
@@ -111,38 +111,38 @@ class Learner:
         """
 
         def share(index: Array, *args: PyTree) -> tuple[dict[str, Array], Parameters]:
-            params, seed, step, knobs = args
+            params, seed, step, hyper = args
             grad = jax.value_and_grad(self.loss, has_aux=True)
-            (_, metrics), grads = grad(params, seed, step, index, knobs)
+            (_, metrics), grads = grad(params, seed, step, index, hyper)
             return metrics, grads
 
         in_parts = mean_over_parts(share, self.microbatch)
         shared = mean_over_devices(in_parts, self.layout.mesh(self.batch))
-        return shared(jnp.arange(self.batch), params, seed, step, knobs)
+        return shared(jnp.arange(self.batch), params, seed, step, hyper)
 
     def train_step(
-        self, state: TrainState, seed: Array, knobs: Knobs
+        self, state: TrainState, seed: Array, hyper: Hyperparameters
     ) -> tuple[TrainState, dict[str, Array]]:
         """One update. If loss or gradient is not finite, the state comes back as it was."""
-        network = self.make_network(knobs)
-        metrics, grads = self.gradient(state.params, seed, state.step, knobs)
+        network = self.make_network(hyper)
+        metrics, grads = self.gradient(state.params, seed, state.step, hyper)
         grads = laid_out(grads, self.layout.mesh(self.batch), network.backbone.split)
         metrics["grad_norm"] = optax.tree.norm(grads)
         metrics |= plasticity_gradients(network, grads, self.task.outputs)
-        updates, optimizer = self._optimizer(knobs).update(grads, state.optimizer, state.params)
+        updates, optimizer = self._optimizer(hyper).update(grads, state.optimizer, state.params)
         updated = TrainState(state.step + 1, optax.apply_updates(state.params, updates), optimizer)
         good = jnp.isfinite(metrics["loss"]) & jnp.isfinite(metrics["grad_norm"])
         return jax.tree.map(lambda new, old: jnp.where(good, new, old), updated, state), metrics
 
-    def forward(self, params: Parameters, seed: Array, knobs: Knobs) -> Array:
+    def forward(self, params: Parameters, seed: Array, hyper: Hyperparameters) -> Array:
         """The loss [] of the first training batch, without a gradient."""
 
         def share(index: Array, *args: PyTree) -> Array:
-            params, seed, knobs = args
-            return self.loss(params, seed, jnp.zeros((), jnp.int32), index, knobs)[0]
+            params, seed, hyper = args
+            return self.loss(params, seed, jnp.zeros((), jnp.int32), index, hyper)[0]
 
         shared = mean_over_devices(share, self.layout.mesh(self.batch))
-        return shared(jnp.arange(self.batch), params, seed, knobs)
+        return shared(jnp.arange(self.batch), params, seed, hyper)
 
     def evaluate(
         self,
@@ -150,26 +150,26 @@ class Learner:
         seed: Array,
         split: Array | int,
         index: Array,
-        knobs: Knobs,
+        hyper: Hyperparameters,
         on: bool,
     ) -> dict[str, Array]:
-        """Metrics [B] of the fixed episodes with indices [B] of a split, which is a `Stream`.
+        """Metrics [B] of the fixed episodes with indices [B] of a split, which is a `RandomStream`.
 
         `on=False` holds the fast weights at zero: the same net on the same episodes, not plastic.
         """
 
         def run(index: Array, *args: PyTree) -> dict[str, Array]:
-            params, seed, split, knobs = args
-            network = self.make_network(knobs)
+            params, seed, split, hyper = args
+            network = self.make_network(hyper)
             if not on:
                 network = network._replace(rule=none())
             start = jnp.zeros((), jnp.int32)
-            episodes = self.episodes(seed, split, start, index, knobs.data)
-            metrics, trace = judge(network, self.task, params, episodes, None)
+            episodes = self.episodes(seed, split, start, index, hyper.data)
+            metrics, trace = evaluate_episodes(network, self.task, params, episodes, None)
             return metrics | {"fast_norm": fast_norm(network, params, trace)}
 
         split_up = split_over_devices(run, self.layout.mesh(len(index)))
-        return split_up(index, params, seed, jnp.asarray(split), knobs)
+        return split_up(index, params, seed, jnp.asarray(split), hyper)
 
     def episodes(
         self, seed: Array, split: Array | int, step: Array, index: Array, data: PyTree = None
@@ -178,7 +178,7 @@ class Learner:
         keys = _fold_many(stream_key(seed, split, step), index)
         return jax.vmap(self.task.sample, (0, None))(keys, data)
 
-    def _optimizer(self, knobs: Knobs) -> optax.GradientTransformation:
+    def _optimizer(self, hyper: Hyperparameters) -> optax.GradientTransformation:
         shape = optax.join_schedules(
             [
                 # Step 0 already moves, by 1 / warmup of the full rate.
@@ -188,10 +188,10 @@ class Learner:
             [self.warmup],
         )
         return optax.chain(
-            optax.clip_by_global_norm(knobs.clip),
+            optax.clip_by_global_norm(hyper.clip),
             optax.adamw(
-                lambda count: knobs.learning_rate * shape(count),
-                weight_decay=knobs.weight_decay,
+                lambda count: hyper.learning_rate * shape(count),
+                weight_decay=hyper.weight_decay,
                 mask=_decayed,
             ),
         )
@@ -213,9 +213,9 @@ def _fold_many(key: Key, index: Array) -> Key:
     return jax.vmap(jax.random.fold_in, (None, 0))(key, index)
 
 
-def judge(
+def evaluate_episodes(
     network: Network, task: Task, params: Parameters, episodes: Episode, keys: Key | None
-) -> tuple[dict[str, Array], Trace]:
+) -> tuple[dict[str, Array], EpisodeTrace]:
     """Runs B episodes: metrics {name: [B]}, with the loss weighted by step, and the trace."""
     trace = run_episodes(network, params, episodes.inputs, keys, episodes.queries)
     answers = trace.outputs.task

@@ -31,7 +31,7 @@ class Network(NamedTuple):
     meta_gradient: "full" lets the outer gradient flow through every write. "truncated" treats fast
       weights as constants, as in the code published with Chaudhary 2025; alpha, beta, P and the
       modulator then learn nothing.
-    products: in which numbers `plasticity.unroll` multiplies matrices; a name of `PRODUCTS`.
+    matmul_precision: of matrix products; a name in `plasticity.unroll.MATMUL_PRECISIONS`.
     intervention: has the last word on what a step writes; see `plasticity.interventions`.
     """
 
@@ -39,7 +39,7 @@ class Network(NamedTuple):
     rule: Rule
     memory: Memory
     meta_gradient: str = "full"
-    products: str = "default"
+    matmul_precision: str = "default"
     intervention: Intervention | None = None
 
 
@@ -64,7 +64,7 @@ class Entry(NamedTuple):
     past: PyTree
 
 
-class Trace(NamedTuple):
+class EpisodeTrace(NamedTuple):
     """A whole episode."""
 
     outputs: Outputs  # [T + Q, ...], queries last

@@ -80,14 +80,14 @@ def scaled_matvec(synapse: Synapse, trace: Array, x: Array) -> Array:
     return _times(synapse.alpha_out, _times(synapse.alpha, trace) @ _times(synapse.alpha_in, x))
 
 
-class Rows(NamedTuple):
+class WrittenRows(NamedTuple):
     """The outer products left_p right_p^T of a trace, by their factors."""
 
     left: Array  # [P, O]
     right: Array  # [P, I]
 
 
-def scaled_mix(synapse: Synapse, parts: Sequence[tuple[Rows, Array]], x: Array) -> Array:
+def scaled_mix(synapse: Synapse, parts: Sequence[tuple[WrittenRows, Array]], x: Array) -> Array:
     """w x for the trace sum_p c_p left_p right_p^T, without forming a matrix: [O].
 
     Args:
@@ -103,7 +103,7 @@ def scaled_mix(synapse: Synapse, parts: Sequence[tuple[Rows, Array]], x: Array) 
     return _times(synapse.alpha_out, functools.reduce(jnp.add, mixed))
 
 
-def _mix(alpha: Array | None, rows: Rows, coefficient: Array, query: Array) -> Array:
+def _mix(alpha: Array | None, rows: WrittenRows, coefficient: Array, query: Array) -> Array:
     """(alpha * sum_p c_p left_p right_p^T) query, [O], for a matrix `alpha` or none."""
     if alpha is None and coefficient.ndim == 1:
         return (coefficient * (rows.right @ query)) @ rows.left

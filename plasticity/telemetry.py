@@ -8,7 +8,7 @@ import optax
 
 from plasticity.memory import trace_after
 from plasticity.model.head import modulator_column
-from plasticity.network import Network, Parameters, Trace
+from plasticity.network import EpisodeTrace, Network, Parameters
 from plasticity.synapse import scaled_matrix, write_norm_squared
 from plasticity.types import Array, LayerShape, Synapse, Write
 
@@ -31,7 +31,7 @@ class Modulation(NamedTuple):
     sizes: dict[str, Array]  # {layer: [B, T]}, ||eta alpha delta||, of what is written
 
 
-def modulation(network: Network, params: Parameters, trace: Trace) -> Modulation:
+def modulation(network: Network, params: Parameters, trace: EpisodeTrace) -> Modulation:
     """Rates and sizes of all writes; empty under a static rule."""
     rates, sizes = {}, {}
     norm = jax.vmap(jax.vmap(write_norm_squared, (None, 0, 0)), (None, 0, 0))
@@ -43,7 +43,7 @@ def modulation(network: Network, params: Parameters, trace: Trace) -> Modulation
     return Modulation(rates, sizes)
 
 
-def telemetry(network: Network, params: Parameters, trace: Trace) -> dict[str, Array]:
+def telemetry(network: Network, params: Parameters, trace: EpisodeTrace) -> dict[str, Array]:
     """How plastic B episodes were; zeros under a static rule.
 
     Returns:
@@ -75,7 +75,7 @@ def written(synapse: Synapse, write: Write, steps: int | Array) -> Array:
     return scaled_matrix(synapse, trace_after(shape, first).weight)
 
 
-def fast_norm(network: Network, params: Parameters, trace: Trace) -> Array:
+def fast_norm(network: Network, params: Parameters, trace: EpisodeTrace) -> Array:
     """||w|| over all plastic weights after the last step of B episodes, [B].
 
     It forms the matrices, which training need not do.

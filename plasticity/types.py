@@ -185,7 +185,7 @@ class Backbone(NamedTuple):
     split: Mapping[str, str] = MappingProxyType({})
 
 
-class Sight(NamedTuple):
+class Observation(NamedTuple):
     """Inputs of which a part is an image."""
 
     image: Array  # [T, H, W, channels]
@@ -199,24 +199,24 @@ class Episode(NamedTuple):
     queries follow the steps.
     """
 
-    inputs: Array | Sight  # [T, I]
+    inputs: Array | Observation  # [T, I]
     targets: PyTree  # leading axis T + Q
     weights: Array  # [T + Q], weight of each answer in the outer loss, not all zero
-    queries: Array | Sight | None = None  # [Q, I]
+    queries: Array | Observation | None = None  # [Q, I]
 
 
 class TaskShape(NamedTuple):
     """What a backbone has to know of a task: I, O, T, and (H, W, channels) of images if any.
 
-    typical: some images [N, H, W, channels] of the training split, by whose features those of
-      others are centred.
+    reference_images: images [N, H, W, channels] of the training split; all features are centred by
+      the mean of theirs.
     """
 
     inputs: int
     outputs: int
     steps: int
     image: tuple[int, int, int] | None = None
-    typical: Array | None = None
+    reference_images: Array | None = None
 
 
 class Task(NamedTuple):
@@ -226,13 +226,13 @@ class Task(NamedTuple):
     sample(key, data) -> Episode, a pure function; `data` is what `data` holds for the split.
     loss(answers [T + Q, O], episode) -> [T + Q], unweighted.
     metrics(answers [T + Q, O], episode) -> {name: []}, of one episode.
-    main_metric: the one that a run is told by.
-    chance: the main metric of those who know nothing but the distribution of answers, if known.
-    image: (H, W, channels) if inputs are `Sight`s; typical: some of them, for training.
+    main_metric: the headline metric of a run.
+    chance: the headline metric of the best input-independent predictor, if known.
+    image: (H, W, channels) if inputs are `Observation`s; reference_images: see `TaskShape`.
     data: {split: arrays} for the splits "train", "validation" and "test"; none: episodes are made
       from the key alone.
     checksum: of the data.
-    spans: (event, steps) in turn, over T steps; the first one tells what is asked for later.
+    phases: (event, steps) in order, T steps in all; the first phase is the informative one.
     """
 
     inputs: int
@@ -244,17 +244,17 @@ class Task(NamedTuple):
     loss: Callable[[Array, Episode], Array]
     metrics: Callable[[Array, Episode], dict[str, Array]]
     image: tuple[int, int, int] | None = None
-    typical: Array | None = None
+    reference_images: Array | None = None
     data: Mapping[str, PyTree] | None = None
     checksum: str | None = None
-    spans: tuple[tuple[str, int], ...] = ()
+    phases: tuple[tuple[str, int], ...] = ()
 
     @property
     def events(self) -> tuple[str, ...]:
         """What happens at each of the T steps."""
-        return tuple(event for event, steps in self.spans for _ in range(steps))
+        return tuple(event for event, steps in self.phases for _ in range(steps))
 
     @property
     def shape(self) -> TaskShape:
         """What a backbone has to know."""
-        return TaskShape(self.inputs, self.outputs, self.steps, self.image, self.typical)
+        return TaskShape(self.inputs, self.outputs, self.steps, self.image, self.reference_images)

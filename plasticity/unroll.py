@@ -14,29 +14,37 @@ import jax
 import jax.numpy as jnp
 
 from plasticity.append_scan import append_scan
-from plasticity.episode import ask, parallel_episode, prepare, scan_episode, span, step, step_key
-from plasticity.network import EpisodeState, Network, Parameters, Trace, float_type
+from plasticity.episode import (
+    ask,
+    parallel_episode,
+    prepare,
+    scan_episode,
+    step,
+    step_key,
+    visible_steps,
+)
+from plasticity.network import EpisodeState, EpisodeTrace, Network, Parameters, float_type
 from plasticity.registry import lookup
 from plasticity.steps import join
 from plasticity.types import Array, FastState, Key, Outputs, PyTree, Write
 
-# In which numbers matrices are multiplied: what JAX calls a precision. Sums, and all state, keep
-# their type. On CPU XLA multiplies in float32 whatever is asked for.
-PRODUCTS = {
+# JAX's precision of matrix products. Accumulators and all state keep their dtype. XLA's CPU
+# compiler multiplies in float32 in any case.
+MATMUL_PRECISIONS = {
     "default": None,  # the device's: float32 on CPU, TF32 on recent GPUs, bfloat16 on TPU
     "float32": "float32",
     "bfloat16": "BF16_BF16_F32",
 }
 
 
-class Between(NamedTuple):
+class ChunkState(NamedTuple):
     """What a chunk of steps leaves to the next one; episodes lead: [B, ...]."""
 
     fast: dict[str, PyTree]  # {layer: base of its memory}
     past: PyTree  # one segment
 
 
-class Rows(NamedTuple):
+class ChunkRows(NamedTuple):
     """What the steps of a chunk append."""
 
     fast: dict[str, PyTree]
@@ -49,7 +57,7 @@ def run_episodes(
     inputs: PyTree,
     keys: Key | None = None,
     queries: PyTree | None = None,
-) -> Trace:
+) -> EpisodeTrace:
     """B episodes, by the means that suit the rule and the memory.
 
     Args:
@@ -62,7 +70,7 @@ def run_episodes(
     Returns:
       The trace, with a leading axis B everywhere.
     """
-    precision = lookup(PRODUCTS, network.products, "model.products")
+    precision = lookup(MATMUL_PRECISIONS, network.matmul_precision, "model.matmul_precision")
     with jax.default_matmul_precision(precision) if precision else contextlib.nullcontext():
         if network.memory.append_only and not network.rule.static:
             return append_episodes(network, params, inputs, keys, queries)
@@ -78,7 +86,7 @@ def run_episode(
     inputs: PyTree,
     key: Key | None = None,
     queries: PyTree | None = None,
-) -> Trace:
+) -> EpisodeTrace:
     """One episode, inputs [T, I]: `run_episodes` without the axis B."""
     batched = jax.tree.map(lambda a: a[None], (inputs, key, queries))
     return jax.tree.map(lambda a: a[0], run_episodes(network, params, *batched))
@@ -90,7 +98,7 @@ def append_episodes(
     inputs: PyTree,
     keys: Key | None,
     queries: PyTree | None = None,
-) -> Trace:
+) -> EpisodeTrace:
     """B episodes with a memory that is append-only. Arguments as for `run_episodes`."""
     episodes, steps = jax.tree.leaves(inputs)[0].shape[:2]
     memory, shapes, dtype = network.memory, network.backbone.shapes, float_type(params)
@@ -100,11 +108,13 @@ def append_episodes(
     prepared = jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), prepared)  # [T, B, ...]
 
     fast = {name: memory.init(shape, dtype) for name, shape in shapes.items()}
-    seen = span(network, steps)
+    seen = visible_steps(network, steps)
     past = network.backbone.blank(0 if memory.grows else seen, dtype)
-    between = jax.tree.map(lambda a: jnp.broadcast_to(a, (episodes, *a.shape)), Between(fast, past))
+    between = jax.tree.map(
+        lambda a: jnp.broadcast_to(a, (episodes, *a.shape)), ChunkState(fast, past)
+    )
 
-    def run(between: Between, scanned: tuple[PyTree, Array]) -> tuple[Between, Any]:
+    def run(between: ChunkState, scanned: tuple[PyTree, Array]) -> tuple[ChunkState, Any]:
         x, positions = scanned
         return _chunk(network, params, between, x, positions, keys, seen)
 
@@ -113,13 +123,13 @@ def append_episodes(
     between, out = _over_chunks(run, between, scanned, steps, chunk, memory.grows)
     outputs, writes = out
     answers = None if queries is None else _ask(network, params, between, asked, steps, keys)
-    return Trace(jax.vmap(join)(outputs, answers), writes, between.fast)
+    return EpisodeTrace(jax.vmap(join)(outputs, answers), writes, between.fast)
 
 
 def _ask(
     network: Network,
     params: Parameters,
-    between: Between,
+    between: ChunkState,
     queries: PyTree,
     steps: int,
     keys: Key | None,
@@ -127,7 +137,7 @@ def _ask(
     """Answers [B, Q, ...] to prepared queries, after the last chunk."""
     end = jnp.asarray(steps, jnp.int32)
 
-    def one(between: Between, queries: PyTree, key: Key | None) -> Outputs:
+    def one(between: ChunkState, queries: PyTree, key: Key | None) -> Outputs:
         # A chunk without writes.
         fast = {
             name: network.memory.open(between.fast[name], shape, 0, network.rule.per_output)
@@ -140,8 +150,8 @@ def _ask(
 
 
 def _over_chunks(
-    run: Any, between: Between, scanned: PyTree, steps: int, chunk: int, grows: bool
-) -> tuple[Between, Any]:
+    run: Any, between: ChunkState, scanned: PyTree, steps: int, chunk: int, grows: bool
+) -> tuple[ChunkState, Any]:
     """Runs chunk after chunk; those of one length by one program, unless their state grows."""
     whole = steps // chunk
     outs = []
@@ -163,12 +173,12 @@ def _over_chunks(
 def _chunk(
     network: Network,
     params: Parameters,
-    between: Between,
+    between: ChunkState,
     xs: PyTree,
     positions: Array,
     keys: Key | None,
     seen: int,
-) -> tuple[Between, tuple[Outputs, dict[str, Write]]]:
+) -> tuple[ChunkState, tuple[Outputs, dict[str, Write]]]:
     """One chunk of steps, xs [C, B, ...] at positions [C]."""
     memory, steps = network.memory, len(positions)
     shapes, per_output = network.backbone.shapes, network.rule.per_output
@@ -185,7 +195,7 @@ def _chunk(
         network.backbone.blank(steps, float_type(params)),
     )
 
-    def one(fixed: Any, carry: PyTree, rows: Rows, x: PyTree, slot: Array) -> Any:
+    def one(fixed: Any, carry: PyTree, rows: ChunkRows, x: PyTree, slot: Array) -> Any:
         (params, first), (bases, earlier, key) = fixed
         fast = {n: FastState(bases[n], carry[n], rows.fast[n]) for n in shapes}
         t = first + slot
@@ -193,13 +203,13 @@ def _chunk(
         entry, outputs = step(network, params, state, x, t, step_key(key, t))
         applied = {n: memory.apply(fast[n], w, slot) for n, w in entry.writes.items()}
         carry = {n: after for n, (after, _) in applied.items()}
-        row = Rows({n: row for n, (_, row) in applied.items()}, entry.past)
+        row = ChunkRows({n: row for n, (_, row) in applied.items()}, entry.past)
         return carry, row, (outputs, {n: (w.rate, w.keep) for n, w in entry.writes.items()})
 
     each = jax.vmap(one, in_axes=((None, 0), 0, 0, 0, None))
     fixed = ((params, positions[0]), ({n: s.base for n, s in opened.items()}, between.past, keys))
     carry = {n: s.carry for n, s in opened.items()}
-    blank = Rows({n: s.history for n, s in opened.items()}, past)
+    blank = ChunkRows({n: s.history for n, s in opened.items()}, past)
     carry, rows, out = append_scan(each, fixed, carry, blank, xs, axis=1)
     outputs, rates = jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), out)  # [B, C, ...]
     writes = {n: Write(*rows.fast[n], *rates[n]) for n in shapes}
@@ -211,7 +221,7 @@ def _chunk(
     past = jax.tree.map(
         lambda old, new: _last(jnp.concatenate([old, new], axis=1), seen), between.past, rows.past
     )
-    return Between(fast, past), (outputs, writes)
+    return ChunkState(fast, past), (outputs, writes)
 
 
 def _last(rows: Array, count: int) -> Array:

@@ -123,7 +123,7 @@ def test_every_setting_is_read_by_something():
 
 
 def test_continuous_hyper_parameters_do_not_recompile():
-    """Knobs are inputs of the program: two values of each, one trace."""
+    """Hyperparameters are inputs of the program: two values of each, one trace."""
     import chex
     import jax
     import jax.numpy as jnp
@@ -134,7 +134,7 @@ def test_continuous_hyper_parameters_do_not_recompile():
     learner = build.make_learner(config)
     chex.clear_trace_counter()
     step = jax.jit(chex.assert_max_traces(learner.train_step, n=1))
-    knobs = jax.tree.map(jnp.float32, build.make_knobs(config, learner.task))
-    state = jax.jit(learner.init)(SEED, knobs)
+    hyper = jax.tree.map(jnp.float32, build.make_hyperparameters(config, learner.task))
+    state = jax.jit(learner.init)(SEED, hyper)
     for factor in (1.0, 0.5):
-        step(state, SEED, jax.tree.map(lambda k, f=factor: k * f, knobs))
+        step(state, SEED, jax.tree.map(lambda k, f=factor: k * f, hyper))

@@ -82,16 +82,19 @@ def compiled_cost(config: ConfigDict) -> Cost:
     """The cost of a config, on the mesh that it asks for."""
     program = Program(config)
     mesh = program.learner.layout.mesh(config.train.batch)
-    seed, knobs = jnp.asarray(0, jnp.int32), build.make_knobs(config, program.learner.task)
-    state = jax.eval_shape(program.init, seed, knobs)
+    seed, hyper = (
+        jnp.asarray(0, jnp.int32),
+        build.make_hyperparameters(config, program.learner.task),
+    )
+    state = jax.eval_shape(program.init, seed, hyper)
     everywhere = jax.NamedSharding(mesh, jax.P())
 
     def abstract(array: Any, where: Any) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(jnp.shape(array), jnp.result_type(array), sharding=where)
 
     state = jax.tree.map(abstract, state, program.shardings(state, mesh))
-    seed, knobs = jax.tree.map(lambda a: abstract(a, everywhere), (seed, knobs))
-    step = program.compiled_step(state, seed, knobs)
+    seed, hyper = jax.tree.map(lambda a: abstract(a, everywhere), (seed, hyper))
+    step = program.compiled_step(state, seed, hyper)
     memory = step.memory_analysis()
     return Cost(memory.argument_size_in_bytes, memory.temp_size_in_bytes, work_of(step.as_text()))
 

@@ -12,7 +12,7 @@ from experiments import build
 from experiments.probing.decoding import decoded
 from experiments.run.seeds import Seeds
 from plasticity.interventions import hold, silence
-from plasticity.learner import Stream, judge
+from plasticity.learner import RandomStream, evaluate_episodes
 from plasticity.network import Parameters
 from plasticity.telemetry import modulation, written
 from plasticity.types import Array, PyTree
@@ -45,8 +45,8 @@ class Probe:
     def __init__(self, config: ConfigDict):
         self.learner, self.seeds = build.make_learner(config), Seeds(config)
         self.task, self.modulated = self.learner.task, config.rule.modulated
-        self.knobs = build.make_knobs(config, self.task, Stream.TEST)
-        self.layers = list(self.learner.make_network(self.knobs).backbone.shapes)
+        self.hyper = build.make_hyperparameters(config, self.task, RandomStream.TEST)
+        self.layers = list(self.learner.make_network(self.hyper).backbone.shapes)
         self.events = np.array(self.task.events)
         self.informative = self.events == self.task.events[0]
         self._observe = jax.jit(self._observed)
@@ -54,11 +54,11 @@ class Probe:
         self._states = jax.jit(self._fast)
 
     def _run(self, params: Parameters, seed: Array, count: int, change: Any = None) -> PyTree:
-        network = self.learner.make_network(self.knobs)._replace(intervention=change)
+        network = self.learner.make_network(self.hyper)._replace(intervention=change)
         index = jnp.arange(count)
         start = jnp.zeros((), jnp.int32)
-        episodes = self.learner.episodes(seed, Stream.TEST, start, index, self.knobs.data)
-        metrics, trace = judge(network, self.task, params, episodes, None)
+        episodes = self.learner.episodes(seed, RandomStream.TEST, start, index, self.hyper.data)
+        metrics, trace = evaluate_episodes(network, self.task, params, episodes, None)
         return network, episodes, metrics[self.task.main_metric].mean(), trace
 
     def _observed(self, params: Parameters, seed: Array) -> PyTree:

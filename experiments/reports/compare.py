@@ -57,7 +57,7 @@ def within(table: Sequence[Row], deviations: float) -> tuple[int, int]:
     return sum(distance <= deviations for distance in distances), len(distances)
 
 
-def judge_claims(
+def decide_claims(
     rows: Sequence[Row], claims: Sequence[Claim], failed: Sequence[Row] = ()
 ) -> list[Row]:
     """Each claim with its verdict and evidence.

@@ -136,7 +136,7 @@ def add_verdicts(page: Page, files: Files, verdicts: Sequence[Mapping[str, Any]]
 
 
 def evidence_row(told: Mapping[str, Any]) -> Row:
-    """A comparison, as `compare.judge_claims` tells it, in words and numbers to read."""
+    """A comparison, as `compare.decide_claims` tells it, in words and numbers to read."""
     claim, margin = told["direction"], told["margin"]
     if margin > 0:
         claim = f"at most {margin:g} {'more' if claim == 'less' else 'less'}"

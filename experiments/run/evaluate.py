@@ -17,7 +17,7 @@ from experiments.run.seeds import Seeds
 from experiments.run.storage import write_json
 from experiments.run.workdir import Workdir, WorkdirError, differences
 from experiments.validate import ConfigError, validate
-from plasticity.learner import Learner, Stream, TrainState
+from plasticity.learner import Learner, RandomStream, TrainState
 from plasticity.network import Parameters
 from plasticity.rules import RULES
 from plasticity.sharding import placed
@@ -28,7 +28,7 @@ FREE_SECTIONS = ("seed", "task", "rule", "memory", "evaluate", "checkpoint", "lo
 
 
 class Evaluator:
-    """Compiled evaluation by one program: `evaluator(params, Stream.TEST)` -> [(on, off)]."""
+    """Compiled evaluation by one program: `evaluator(params, RandomStream.TEST)` -> [(on, off)]."""
 
     def __init__(self, program: Program, seeds: Seeds, config: ConfigDict):
         self._seeds, self._config, self._task = seeds, config, program.learner.task
@@ -39,12 +39,12 @@ class Evaluator:
         self._episodes, self._batch = config.evaluate.episodes, config.evaluate.batch
 
     def __call__(
-        self, params: Parameters, split: Stream, stop: Callable[[], bool] = lambda: False
+        self, params: Parameters, split: RandomStream, stop: Callable[[], bool] = lambda: False
     ) -> list[tuple[Summary, Summary]] | None:
         """Each seed's summaries with plasticity on and off; None if `stop` turned true."""
-        knobs = build.make_knobs(self._config, self._task, split)
+        hyper = build.make_hyperparameters(self._config, self._task, split)
         params = jax.device_put(params, self._program.shardings(params, self._mesh))
-        seed, knobs = placed((self._seeds.array, knobs), self._mesh)
+        seed, hyper = placed((self._seeds.array, hyper), self._mesh)
         summaries: list[list[Summary]] = []
         for on in (True, False):
             if summaries and self._static:  # there is nothing to switch off
@@ -56,7 +56,7 @@ class Evaluator:
                     return None
                 # The last batch may reach past the end: one shape, compiled once.
                 index = jnp.arange(first, first + self._batch)
-                parts.append(self._metrics(params, seed, split, index, knobs, on=on))
+                parts.append(self._metrics(params, seed, split, index, hyper, on=on))
             joined = jax.tree.map(
                 lambda *p: np.concatenate(p, axis=-1)[..., : self._episodes], *parts
             )
@@ -141,7 +141,7 @@ def _report(config: ConfigDict, workdir: Workdir) -> tuple[dict[str, Any], str]:
             + "; ".join(f"{f}: trained {a!r}, here {b!r}" for f, a, b in changed)
         )
     step, params = trained_parameters(trained, workdir)
-    summaries = Evaluator(program, seeds, config)(params, Stream.TEST)
+    summaries = Evaluator(program, seeds, config)(params, RandomStream.TEST)
     assert summaries is not None  # nothing stops it
     on, off = (across_seeds(own) for own in zip(*summaries, strict=True))
     report = {
@@ -176,8 +176,8 @@ def trained_state(config: ConfigDict, workdir: Workdir) -> TrainState:
 
 
 def _shapes(learner: Learner, seeds: Seeds, config: ConfigDict) -> TrainState:
-    knobs = build.make_knobs(config, learner.task)
-    return jax.eval_shape(seeds.map(learner.init, True, False), seeds.array, knobs)
+    hyper = build.make_hyperparameters(config, learner.task)
+    return jax.eval_shape(seeds.map(learner.init, True, False), seeds.array, hyper)
 
 
 def _free_name(workdir: Workdir, step: int):

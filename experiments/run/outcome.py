@@ -55,7 +55,7 @@ def speed(config: ConfigDict, clock: Mapping[str, float]) -> dict[str, Any]:
 
 
 def post_mortem(
-    learner: Learner, state: TrainState, seed: Array, knobs: PyTree, values: Mapping[str, float]
+    learner: Learner, state: TrainState, seed: Array, hyper: PyTree, values: Mapping[str, float]
 ) -> str:
     """What to say of a seed whose next step is not finite.
 
@@ -63,7 +63,7 @@ def post_mortem(
       state: before that step. values: its metrics.
     """
     try:
-        culprit = first_nonfinite(learner, state, seed, knobs)
+        culprit = first_nonfinite(learner, state, seed, hyper)
     except Exception as error:  # the run is over: say what is known rather than this
         culprit = f"not found, for the replay failed: {error}"
     return (

@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 from experiments import build
 from experiments.run.seeds import Seeds
-from plasticity.learner import Knobs, Learner, TrainState
+from plasticity.learner import Hyperparameters, Learner, TrainState
 from plasticity.sharding import shardings
 from plasticity.types import Array
 
@@ -41,8 +41,8 @@ class Program:
 
     Attributes:
       learner: of the config, but for the fields of `INPUTS`.
-      init: (seed, knobs) -> state.
-      evaluate: (params, seed, split, index, knobs, on=) -> metrics.
+      init: (seed, hyper) -> state.
+      evaluate: (params, seed, split, index, hyper, on=) -> metrics.
     """
 
     def __init__(self, config: ConfigDict):
@@ -50,18 +50,18 @@ class Program:
         seeds = Seeds(config, in_turn=self.learner.task.image is not None)
         self.init = jax.jit(seeds.map(self.learner.init, True, False))
 
-        def evaluate(params, seed, split, index, knobs, on):
+        def evaluate(params, seed, split, index, hyper, on):
             own = partial(self.learner.evaluate, on=on)
             mapped = seeds.map(own, True, True, False, False, False)
-            return mapped(params, seed, split, index, knobs)
+            return mapped(params, seed, split, index, hyper)
 
         # Everywhere: what every process prints, and one of them writes.
         mesh = self.learner.layout.mesh(config.evaluate.batch)
         everywhere = NamedSharding(mesh, PartitionSpec())
         self.evaluate = jax.jit(evaluate, static_argnames="on", out_shardings=everywhere)
         self._train_step = seeds.map(self.learner.train_step, True, True, False)
-        knobs = build.make_knobs(config, self.learner.task)
-        self._split = self.learner.make_network(knobs).backbone.split
+        hyper = build.make_hyperparameters(config, self.learner.task)
+        self._split = self.learner.make_network(hyper).backbone.split
         self._lead = int(len(seeds.numbers) > 1)
         self._compiled: Any = None
 
@@ -69,12 +69,12 @@ class Program:
         """Where parameters, or all that is trained, lie on a mesh."""
         return shardings(tree, mesh, self._split, self._lead)
 
-    def compiled_step(self, state: TrainState, seed: Array, knobs: Knobs) -> Any:
-        """The training step (state, seed, knobs) -> (state, metrics), for arguments like these."""
+    def compiled_step(self, state: TrainState, seed: Array, hyper: Hyperparameters) -> Any:
+        """The training step (state, seed, hyper) -> (state, metrics), for arguments like these."""
         if self._compiled is None:
             there = jax.tree.map(lambda a: a.sharding, state)
             step = jax.jit(self._train_step, donate_argnums=0, out_shardings=(there, None))
-            self._compiled = step.lower(state, seed, knobs).compile()
+            self._compiled = step.lower(state, seed, hyper).compile()
         return self._compiled
 
 

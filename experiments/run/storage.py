@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from etils import epath
@@ -17,6 +18,40 @@ from experiments.validate import ConfigError
 
 BUCKET = "gs://"
 TEMPORARY = ".tmp-"  # prefix of files that are not finished; may be left behind by a kill
+
+
+class WorkdirError(RuntimeError):
+    """A folder or a file of a run cannot be used; the message says why and what to do."""
+
+
+class DamagedFileError(WorkdirError):
+    """A file of a run is not what the project writes; the message names it."""
+
+
+def read_json(path: pathlib.Path, fields: Mapping[str, type | tuple[type, ...]]) -> dict[str, Any]:
+    """The JSON object in a file.
+
+    Args:
+      path: of the file.
+      fields: {name: type} that the object must hold; it may hold others.
+
+    Raises:
+      DamagedFileError: the file is missing, is not readable or not UTF-8, or holds no such object.
+    """
+    try:
+        value = json.loads(path.read_text())
+    except (OSError, ValueError, RecursionError) as error:
+        raise DamagedFileError(f"{path} cannot be read: {error}") from error
+    if not isinstance(value, dict):
+        raise DamagedFileError(f"{path} holds no JSON object, but a {type(value).__name__}")
+    for name, kind in fields.items():
+        if name not in value:
+            raise DamagedFileError(f"{path} has no field {name!r}")
+        if not isinstance(value[name], kind):
+            raise DamagedFileError(
+                f"{path}: {name}={value[name]!r} has another type than it should"
+            )
+    return value
 
 
 def path_of(flag: str, value: str) -> pathlib.Path:

@@ -27,7 +27,7 @@ from experiments.run.seeds import Seeds
 from experiments.run.storage import write_json
 from experiments.run.workdir import Workdir, write_manifest
 from plasticity.checks import PlasticityError, check_meta_gradient
-from plasticity.learner import Stream, TrainState
+from plasticity.learner import RandomStream, TrainState
 from plasticity.sharding import placed
 
 
@@ -69,9 +69,9 @@ class _Run:
         self.program = program_for(config)
         self.learner = self.program.learner
         self.mesh = self.learner.layout.mesh(config.train.batch)
-        knobs = build.make_knobs(config, self.learner.task)
+        hyper = build.make_hyperparameters(config, self.learner.task)
         self.seeds = Seeds(config)
-        self.seed, self.knobs = placed((self.seeds.array, knobs), self.mesh)
+        self.seed, self.hyper = placed((self.seeds.array, hyper), self.mesh)
         self.evaluator = Evaluator(self.program, self.seeds, config)
         self.checkpoints = Checkpoints(workdir.checkpoints, config.checkpoint.keep)
         self.clock = Clock()
@@ -100,7 +100,7 @@ class _Run:
             finished = self.step == self.config.train.steps or self._loop(self._compile())
             self._save()  # before the evaluation, so that a kill there costs no training
             summaries = (
-                self.evaluator(self.state.params, Stream.TEST, self.interrupts.asked)
+                self.evaluator(self.state.params, RandomStream.TEST, self.interrupts.asked)
                 if finished
                 else None
             )
@@ -115,10 +115,10 @@ class _Run:
         return 0
 
     def _initial_state(self) -> TrainState:
-        like = jax.eval_shape(self.program.init, self.seed, self.knobs)
+        like = jax.eval_shape(self.program.init, self.seed, self.hyper)
         there = self.program.shardings(like, self.mesh)
         if self.checkpoints.latest() is None:
-            return jax.device_put(self.program.init(self.seed, self.knobs), there)
+            return jax.device_put(self.program.init(self.seed, self.hyper), there)
         state, clock = self.checkpoints.restore(like, there)
         self.clock.resume(clock)
         return state
@@ -129,20 +129,20 @@ class _Run:
         return [(which, int(done)) for which, done in enumerate(steps) if done < self.step]
 
     def _compile(self) -> Any:
-        shapes = self.learner.make_network(self.knobs).backbone.shapes.values()
-        if not self.learner.make_network(self.knobs).rule.static:
+        shapes = self.learner.make_network(self.hyper).backbone.shapes.values()
+        if not self.learner.make_network(self.hyper).rule.static:
             engine, chunk = build.choose_memory(self.config, shapes, self.learner.task.steps)
             asked = self.config.memory.engine
             self.progress.say(
                 f"memory: {engine}, chunk {chunk or 'whole episode'} (asked: {asked})"
             )
         with self.clock.compiling():
-            step = self.program.compiled_step(self.state, self.seed, self.knobs)
+            step = self.program.compiled_step(self.state, self.seed, self.hyper)
             wait_for_all("compiled")  # or the first step would be charged with it
             return step
 
     def _learns_plasticity(self) -> bool:
-        static = self.learner.make_network(self.knobs).rule.static
+        static = self.learner.make_network(self.hyper).rule.static
         full = self.config.rule.meta_gradient == "full"
         return full and self.config.rule.eta0 > 0 and not static
 
@@ -154,7 +154,7 @@ class _Run:
             self._validate_if_due()
         with self.clock.training():
             while self.step < self.config.train.steps and not self.interrupts.asked():
-                self.state, metrics = train_step(self.state, self.seed, self.knobs)
+                self.state, metrics = train_step(self.state, self.seed, self.hyper)
                 self.step += 1
                 if pending:  # one step late, so that the device never waits for the log
                     self._report(*pending)
@@ -188,7 +188,9 @@ class _Run:
     def _validate_if_due(self) -> None:
         if not self._due(self.config.evaluate.every) or self.step == self.config.train.steps:
             return
-        summaries = self.evaluator(self.state.params, Stream.VALIDATION, self.interrupts.asked)
+        summaries = self.evaluator(
+            self.state.params, RandomStream.VALIDATION, self.interrupts.asked
+        )
         if summaries is None:
             return
         on, off = (
@@ -240,7 +242,7 @@ class _Run:
         saved = self.checkpoints.latest()
         where = f"{self.workdir.checkpoints}/{saved}" if saved is not None else "none yet"
         title = f"step {step}, seed {self.seeds.numbers[which]}"
-        told = post_mortem(self.learner, state, seed, self.knobs, values)
+        told = post_mortem(self.learner, state, seed, self.hyper, values)
         return f"{title}: {told} Last good checkpoint: {where}. {CURES}"
 
     def _write_result(self, summaries: list[tuple[Summary, Summary]]) -> None:

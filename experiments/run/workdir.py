@@ -23,7 +23,7 @@ import jax
 from ml_collections import ConfigDict
 
 from configs import base
-from experiments.run.storage import TEMPORARY, in_bucket, path_of, write_json
+from experiments.run.storage import TEMPORARY, WorkdirError, in_bucket, path_of, write_json
 from plasticity.tasks import TASKS
 
 LOCK = ".lock"
@@ -37,10 +37,6 @@ PACKAGES = (
     "numpy",
     "ml_collections",
 )
-
-
-class WorkdirError(RuntimeError):
-    """A workdir cannot be used for this run; the message says why and what to do."""
 
 
 class Workdir:
@@ -126,7 +122,14 @@ def _completed(stored: dict[str, Any]) -> dict[str, Any]:
         return stored
 
 
+# Renamed fields, {section: {old name: new name}}: a run that was started under the old name still
+# resumes.
+RENAMED = {"model": {"products": "matmul_precision"}}
+
+
 def _with_defaults(stored: dict[str, Any]) -> dict[str, Any]:
+    for section, names in RENAMED.items():
+        stored[section] = {names.get(k, k): v for k, v in stored[section].items()}
     defaults = base.get_config(stored["model"]["name"]).to_dict()
     task = inspect.signature(TASKS[stored["task"]["name"]]).parameters
     defaults["task"] = {name: p.default for name, p in task.items() if p.default is not p.empty}

@@ -17,7 +17,7 @@ from experiments.traces.recorded import GoldenTrace
 from plasticity.episode import step
 from plasticity.memory import ENGINES, advance, replay
 from plasticity.model import BACKBONES, EncoderSettings, RecurrentSettings
-from plasticity.network import EpisodeState, Network, Parameters, Trace
+from plasticity.network import EpisodeState, EpisodeTrace, Network, Parameters
 from plasticity.rules import RULES, RuleSettings
 from plasticity.synapse import scaled_bias, scaled_matrix
 from plasticity.types import Plasticity, Synapse, TaskShape
@@ -157,7 +157,7 @@ class RecurrentTrace(GoldenTrace):
         }
 
     def _states(
-        self, network: Network, params: Parameters, inputs: jax.Array, trace: Trace
+        self, network: Network, params: Parameters, inputs: jax.Array, trace: EpisodeTrace
     ) -> jax.Array:
         """All fast parameters, then the hidden state, after every step: [B, T, S]."""
         parts = []

@@ -15,7 +15,7 @@ import optax
 from experiments.traces.recorded import GoldenTrace
 from plasticity.memory import ENGINES, replay
 from plasticity.model import EncoderSettings, TransformerSettings, transformer
-from plasticity.network import Network, Parameters, Trace
+from plasticity.network import EpisodeTrace, Network, Parameters
 from plasticity.rules import RULES, RuleSettings
 from plasticity.synapse import scaled_matrix
 from plasticity.types import Plasticity, Synapse, TaskShape
@@ -143,7 +143,7 @@ class TransformerTrace(GoldenTrace):
         return ((answers - jnp.asarray(self["target"], dtype)) ** 2).mean(-1).sum()
 
 
-def _squared_norms(network: Network, params: Parameters, episode: Trace) -> jax.Array:
+def _squared_norms(network: Network, params: Parameters, episode: EpisodeTrace) -> jax.Array:
     """||w||^2 over all layers after each step, [T], from the writes."""
     totals = jnp.zeros(len(episode.outputs.modulator))
     for name, writes in episode.writes.items():

@@ -6,7 +6,7 @@ Reads cost one matrix and C rows, however long the episode; training keeps one m
 the rows, not one matrix per step. A chunk is closed by one matrix product, left^T right.
 """
 
-from plasticity.memory.dense import Trace, init, weights
+from plasticity.memory.dense import TraceMatrix, init, weights
 from plasticity.memory.factored import apply, open_chunk, weighted
 from plasticity.synapse import scaled_bias, scaled_matvec, scaled_mix
 from plasticity.types import Array, FastState, Memory, Synapse
@@ -21,11 +21,11 @@ def read(state: FastState, synapse: Synapse, x: Array) -> Array:
     return at_start + mixed + scaled_bias(synapse, decay.bias)
 
 
-def close(state: FastState) -> Trace:
+def close(state: FastState) -> TraceMatrix:
     """The trace after this chunk."""
     start, since, rows = state.base, state.carry.since, weighted(state)
     weight = since.reshape(-1, 1) * start.weight + rows.left.T @ rows.right
-    return Trace(weight, state.carry.bias)
+    return TraceMatrix(weight, state.carry.bias)
 
 
 def chunked(chunk: int) -> Memory:

@@ -22,19 +22,19 @@ from plasticity.types import (
 )
 
 
-class Trace(NamedTuple):
+class TraceMatrix(NamedTuple):
     """Writes so far, before alpha and beta."""
 
     weight: Array  # [O, I]
     bias: Array  # [O]
 
 
-def init(shape: LayerShape, dtype: DType) -> Trace:
+def init(shape: LayerShape, dtype: DType) -> TraceMatrix:
     """An empty trace."""
-    return Trace(jnp.zeros(shape, dtype), jnp.zeros(shape.outputs, dtype))
+    return TraceMatrix(jnp.zeros(shape, dtype), jnp.zeros(shape.outputs, dtype))
 
 
-def _open(base: Trace, shape: LayerShape, slots: int, per_output: bool) -> FastState:
+def _open(base: TraceMatrix, shape: LayerShape, slots: int, per_output: bool) -> FastState:
     del shape, slots, per_output
     return FastState(base=(), carry=base, history=())
 
@@ -45,22 +45,22 @@ def read(state: FastState, synapse: Synapse, x: Array) -> Array:
     return scaled_matvec(synapse, trace.weight, x) + scaled_bias(synapse, trace.bias)
 
 
-def apply(state: FastState, write: Write, slot: Array) -> tuple[Trace, tuple[()]]:
+def apply(state: FastState, write: Write, slot: Array) -> tuple[TraceMatrix, tuple[()]]:
     """One write; rate and keep may be [] or [O]."""
     del slot
     left = write.rate * write.left
     keep = jnp.broadcast_to(write.keep, left.shape)
-    trace: Trace = state.carry
+    trace: TraceMatrix = state.carry
     weight = keep[:, None] * trace.weight + left[:, None] * write.right
-    return Trace(weight, keep * trace.bias + left), ()
+    return TraceMatrix(weight, keep * trace.bias + left), ()
 
 
-def close(state: FastState) -> Trace:
+def close(state: FastState) -> TraceMatrix:
     """The trace."""
     return state.carry
 
 
-def weights(base: Trace, synapse: Synapse) -> FastWeights:
+def weights(base: TraceMatrix, synapse: Synapse) -> FastWeights:
     """The fast weights w [O, I] and b [O]."""
     return FastWeights(scaled_matrix(synapse, base.weight), scaled_bias(synapse, base.bias))
 

@@ -21,8 +21,8 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from plasticity.memory.dense import Trace
-from plasticity.synapse import Rows, scaled_bias, scaled_matrix, scaled_mix
+from plasticity.memory.dense import TraceMatrix
+from plasticity.synapse import WrittenRows, scaled_bias, scaled_matrix, scaled_mix
 from plasticity.types import (
     Array,
     DType,
@@ -38,7 +38,7 @@ from plasticity.types import (
 class Base(NamedTuple):
     """What closed chunks left."""
 
-    rows: Rows
+    rows: WrittenRows
     bias: Array  # [O], trace of the bias
 
 
@@ -50,9 +50,11 @@ class Decay(NamedTuple):
     bias: Array  # [O], trace of the bias
 
 
-def blank_rows(shape: LayerShape, slots: int, dtype: DType) -> Rows:
+def blank_rows(shape: LayerShape, slots: int, dtype: DType) -> WrittenRows:
     """Rows that hold nothing."""
-    return Rows(jnp.zeros((slots, shape.outputs), dtype), jnp.zeros((slots, shape.inputs), dtype))
+    return WrittenRows(
+        jnp.zeros((slots, shape.outputs), dtype), jnp.zeros((slots, shape.inputs), dtype)
+    )
 
 
 def init(shape: LayerShape, dtype: DType) -> Base:
@@ -60,7 +62,9 @@ def init(shape: LayerShape, dtype: DType) -> Base:
     return Base(blank_rows(shape, 0, dtype), jnp.zeros(shape.outputs, dtype))
 
 
-def open_chunk(base: Base | Trace, shape: LayerShape, slots: int, per_output: bool) -> FastState:
+def open_chunk(
+    base: Base | TraceMatrix, shape: LayerShape, slots: int, per_output: bool
+) -> FastState:
     """A chunk of `slots` blank rows on any base that has a `bias`."""
     dtype = base.bias.dtype
     size = (shape.outputs,) if per_output else ()
@@ -68,7 +72,7 @@ def open_chunk(base: Base | Trace, shape: LayerShape, slots: int, per_output: bo
     return FastState(base, decay, blank_rows(shape, slots, dtype))
 
 
-def apply(state: FastState, write: Write, slot: Array) -> tuple[Decay, Rows]:
+def apply(state: FastState, write: Write, slot: Array) -> tuple[Decay, WrittenRows]:
     """One write; rate and keep are [O] if the chunk was opened `per_output`, else []."""
     old: Decay = state.carry
     # An [O] where [] was announced is an error here; it would else be spread over slots.
@@ -76,14 +80,14 @@ def apply(state: FastState, write: Write, slot: Array) -> tuple[Decay, Rows]:
     slots = jnp.arange(len(old.coefficient)).reshape(-1, *(1,) * old.since.ndim)
     coefficient = jnp.where(slots == slot, rate, keep * old.coefficient)
     bias = keep * old.bias + rate * write.left
-    return Decay(coefficient, keep * old.since, bias), Rows(write.left, write.right)
+    return Decay(coefficient, keep * old.since, bias), WrittenRows(write.left, write.right)
 
 
-def weighted(state: FastState) -> Rows:
+def weighted(state: FastState) -> WrittenRows:
     """The rows of this chunk with coefficients multiplied in."""
     rows, coefficient = state.history, state.carry.coefficient
     column = coefficient if coefficient.ndim == 2 else coefficient[:, None]
-    return Rows(column * rows.left, rows.right)
+    return WrittenRows(column * rows.left, rows.right)
 
 
 def read(state: FastState, synapse: Synapse, x: Array) -> Array:
@@ -98,7 +102,7 @@ def close(state: FastState) -> Base:
     """All rows, closed."""
     old, new = state.base.rows, weighted(state)
     left = jnp.concatenate([state.carry.since * old.left, new.left])
-    return Base(Rows(left, jnp.concatenate([old.right, new.right])), state.carry.bias)
+    return Base(WrittenRows(left, jnp.concatenate([old.right, new.right])), state.carry.bias)
 
 
 def weights(base: Base, synapse: Synapse) -> FastWeights:

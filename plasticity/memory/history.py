@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from plasticity.memory.dense import Trace, dense
+from plasticity.memory.dense import TraceMatrix, dense
 from plasticity.types import Array, FastState, LayerShape, Memory, PyTree, Write
 
 
@@ -23,19 +23,19 @@ def advance(memory: Memory, state: FastState, write: Write, slot: Array) -> Fast
     return state._replace(carry=carry, history=append(state.history, row, slot))
 
 
-def replay(shape: LayerShape, writes: Write, record: Callable[[Trace], PyTree]) -> PyTree:
+def replay(shape: LayerShape, writes: Write, record: Callable[[TraceMatrix], PyTree]) -> PyTree:
     """What `record` says of a layer's dense trace after each of its writes [T, ...], stacked."""
     return _walk(shape, writes, record)[1]
 
 
-def trace_after(shape: LayerShape, writes: Write) -> Trace:
+def trace_after(shape: LayerShape, writes: Write) -> TraceMatrix:
     """A layer's dense trace after all of its writes [T, ...]."""
     return _walk(shape, writes, lambda trace: ())[0]
 
 
 def _walk(
-    shape: LayerShape, writes: Write, record: Callable[[Trace], PyTree]
-) -> tuple[Trace, PyTree]:
+    shape: LayerShape, writes: Write, record: Callable[[TraceMatrix], PyTree]
+) -> tuple[TraceMatrix, PyTree]:
     memory = dense()
 
     def body(state: FastState, write: Write) -> tuple[FastState, PyTree]:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from plasticity.registry import check_choice
-from plasticity.types import Array, Sight
+from plasticity.types import Array, Observation
 
 BLOCKS = 4
 NORM_EPSILON = 1e-5
@@ -90,8 +90,8 @@ class Conv4(nn.Module):
         return nn.Dense(s.projection, name="projection")(x) if s.projection else x
 
 
-class See(nn.Module):
-    """Images through Conv-4, centred and scaled by what it makes of typical images.
+class ImageEmbedding(nn.Module):
+    """Images through Conv-4, centred and scaled by what it makes of reference_images images.
 
     What a Conv-4 answers to every image alike is, as drawn, 50 times (in squares) what tells
     classes apart, and would be most of every key and every write. Statistics of a batch would let
@@ -102,12 +102,12 @@ class See(nn.Module):
     settings: EncoderSettings
 
     @nn.compact
-    def __call__(self, inputs: Sight, typical: Array | None) -> Array:
-        """Inputs [S, ...], typical images [N, ...] or none, to centre nothing -> [S, F + I]."""
+    def __call__(self, inputs: Observation, reference_images: Array | None) -> Array:
+        """Inputs [S, ...], images [N, ...] to centre by, or None -> [S, F + I]."""
         encoder = Conv4(self.settings, name="encoder")
-        if typical is None:
+        if reference_images is None:
             return jnp.concatenate([encoder(inputs.image), inputs.vector], axis=-1)
-        reference = jax.lax.stop_gradient(encoder(typical))
+        reference = jax.lax.stop_gradient(encoder(reference_images))
         centre = reference.mean(0)
         scale = jax.lax.rsqrt(jnp.square(reference - centre).mean() + NORM_EPSILON)
         return jnp.concatenate([scale * (encoder(inputs.image) - centre), inputs.vector], axis=-1)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from plasticity.registry import nearest
-from plasticity.types import Activity, Array, Key, LayerShape, PyTree, Sight, TaskShape
+from plasticity.types import Activity, Array, Key, LayerShape, Observation, PyTree, TaskShape
 
 
 def plastic_parts(value: str, known: Sequence[str]) -> frozenset[str]:
@@ -26,10 +26,10 @@ def plastic_parts(value: str, known: Sequence[str]) -> frozenset[str]:
     return frozenset(parts)
 
 
-def first_inputs(task: TaskShape) -> Array | Sight:
+def first_inputs(task: TaskShape) -> Array | Observation:
     """Inputs [1, ...] of a task, all zero."""
     vector = jnp.zeros((1, task.inputs))
-    return vector if task.image is None else Sight(jnp.zeros((1, *task.image)), vector)
+    return vector if task.image is None else Observation(jnp.zeros((1, *task.image)), vector)
 
 
 def initialized(

@@ -25,9 +25,9 @@ from plasticity.types import (
     FastRead,
     Forward,
     Key,
+    Observation,
     Outputs,
     PyTree,
-    Sight,
     TaskShape,
 )
 
@@ -57,9 +57,9 @@ class Embedding(nn.Module):
     ways: int
 
     @nn.compact
-    def __call__(self, inputs: Array | Sight) -> Example:
+    def __call__(self, inputs: Array | Observation) -> Example:
         """See the class."""
-        if isinstance(inputs, Sight):
+        if isinstance(inputs, Observation):
             seen = Conv4(self.encoder, name="encoder")(inputs.image)
             return Example(seen, inputs.vector[:, : self.ways])
         return Example(inputs[:, : -self.ways - 1], inputs[:, -self.ways - 1 : -1])

@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from plasticity.model.conv4 import EncoderSettings, See
+from plasticity.model.conv4 import EncoderSettings, ImageEmbedding
 from plasticity.model.head import Head
 from plasticity.model.linear import uniform
 from plasticity.model.parts import first_inputs, initialized, plastic_parts
@@ -35,9 +35,9 @@ from plasticity.types import (
     FastRead,
     Forward,
     Key,
+    Observation,
     Outputs,
     PyTree,
-    Sight,
     TaskShape,
 )
 
@@ -113,16 +113,16 @@ class Recurrent(nn.Module):
             return PlasticDense(features, part in parts, init, init)
 
         if self.image is not None:
-            self.see = See(self.encoder_settings)
+            self.see = ImageEmbedding(self.encoder_settings)
         self.input = dense("input", s.hidden)
         self.hidden = dense("recurrent", cell.gates * s.hidden, cell.scale)
         self.drive = dense("recurrent", cell.gates * s.hidden, cell.scale)
         columns = self.outputs + 1 + s.auxiliary
         self.head = Head(self.outputs, s.auxiliary, "head" in parts, uniform(columns**-0.5))
 
-    def prepare(self, inputs: Array | Sight, typical: Array | None) -> Array:
+    def prepare(self, inputs: Array | Observation, reference_images: Array | None) -> Array:
         """What no fast weight reaches: inputs [S, I] as vectors."""
-        return self.see(inputs, typical) if isinstance(inputs, Sight) else inputs
+        return self.see(inputs, reference_images) if isinstance(inputs, Observation) else inputs
 
     def __call__(
         self, x: Array, state: Array, fast: FastRead
@@ -154,7 +154,7 @@ def recurrent(
         slow: PyTree, inputs: PyTree, queries: PyTree | None, key: Key | None
     ) -> tuple[Array, Array | None]:
         del key  # no dropout
-        x = apply(slow, join(inputs, queries), task.typical, method="prepare")
+        x = apply(slow, join(inputs, queries), task.reference_images, method="prepare")
         steps = length(inputs)
         return x[:steps], None if queries is None else x[steps:]
 
@@ -183,7 +183,7 @@ def recurrent(
 
     def first_step(module: Recurrent) -> dict[str, Activity]:
         """Runs one step without fast weights."""
-        x = module.prepare(first_inputs(task), task.typical)
+        x = module.prepare(first_inputs(task), task.reference_images)
         return module(x, jnp.zeros((1, width)), no_fast_weights)[1]
 
     init, shapes = initialized(module, first_step)

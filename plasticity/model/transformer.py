@@ -15,7 +15,7 @@ from flax import linen as nn
 
 from plasticity.model import attention
 from plasticity.model.attention import Attention, KeyValue
-from plasticity.model.conv4 import EncoderSettings, See
+from plasticity.model.conv4 import EncoderSettings, ImageEmbedding
 from plasticity.model.head import Head
 from plasticity.model.linear import linear
 from plasticity.model.parts import first_inputs, initialized, plastic_parts
@@ -30,9 +30,9 @@ from plasticity.types import (
     FastRead,
     Forward,
     Key,
+    Observation,
     Outputs,
     PyTree,
-    Sight,
     TaskShape,
 )
 
@@ -130,7 +130,7 @@ class Transformer(nn.Module):
         s = self.settings
         parts = plastic_parts(s.plastic, PARTS)
         if self.image is not None:
-            self.see = See(self.encoder_settings)
+            self.see = ImageEmbedding(self.encoder_settings)
         features = 0 if self.image is None else self.encoder_settings.features(self.image)
         self.embed = linear(features + self.inputs, s.width)
         if s.position == "learned":
@@ -142,14 +142,16 @@ class Transformer(nn.Module):
 
     def prepare(
         self,
-        inputs: Array | Sight,
-        queries: Array | Sight | None,
-        typical: Array | None,
+        inputs: Array | Observation,
+        queries: Array | Observation | None,
+        reference_images: Array | None,
         deterministic: bool,
     ) -> tuple[Array, Array | None]:
         """What no fast weight reaches: inputs [S, I], queries [Q, I] -> [S, D], [Q, D]."""
         together, steps = join(inputs, queries), length(inputs)
-        x = self.embed(self.see(together, typical) if isinstance(together, Sight) else together)
+        x = self.embed(
+            self.see(together, reference_images) if isinstance(together, Observation) else together
+        )
         position = jnp.minimum(jnp.arange(len(x), dtype=jnp.int32), steps)
         if self.settings.position == "learned":
             x = x + self.position[position]
@@ -212,7 +214,13 @@ def transformer(
         slow: PyTree, inputs: PyTree, queries: PyTree | None, key: Key | None
     ) -> tuple[Array, Array | None]:
         prepared: Any = module.apply(
-            slow, inputs, queries, task.typical, key is None, rngs=rngs(key), method="prepare"
+            slow,
+            inputs,
+            queries,
+            task.reference_images,
+            key is None,
+            rngs=rngs(key),
+            method="prepare",
         )
         return prepared
 
@@ -230,7 +238,7 @@ def transformer(
 
     def first_step(module: Transformer) -> dict[str, Activity]:
         """Runs one step without fast weights."""
-        x, _ = module.prepare(first_inputs(task), None, task.typical, True)
+        x, _ = module.prepare(first_inputs(task), None, task.reference_images, True)
         return module(x, (), jnp.zeros((1,), jnp.int32), no_fast_weights, False, True)[1]
 
     init, shapes = initialized(module, first_step)

@@ -45,7 +45,7 @@ class Timeline(NamedTuple):
         return self.lead + self.length
 
     @property
-    def spans(self) -> tuple[tuple[str, int], ...]:
+    def phases(self) -> tuple[tuple[str, int], ...]:
         """What happens, and for how many steps."""
         delay = self.lead - self.length - 1
         shown, recalled = ("presentation", self.length), ("recall", self.length)
@@ -82,7 +82,7 @@ def _symbols(timeline: Timeline, weights: Array) -> Task:
         sample=sample,
         loss=loss,
         metrics=metrics,
-        spans=timeline.spans,
+        phases=timeline.phases,
     )
 
 
@@ -109,7 +109,7 @@ def _reals(timeline: Timeline, weights: Array) -> Task:
         sample=sample,
         loss=squares,
         metrics=metrics,
-        spans=timeline.spans,
+        phases=timeline.phases,
     )
 
 

@@ -104,7 +104,7 @@ def cue_reward(
         sample=sample,
         loss=squares,
         metrics=partial(query_metrics, shown_steps),
-        spans=orders.spans("stream", shown_steps, shown_steps),
+        phases=orders.phases("stream", shown_steps, shown_steps),
     )
 
 

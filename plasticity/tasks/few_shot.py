@@ -27,7 +27,7 @@ from plasticity.registry import check_choice, lookup
 from plasticity.tasks import orders
 from plasticity.tasks.augment import Augmentation, augment, rotate, standardise
 from plasticity.tasks.pools import Pool, check_ways, draw, pools
-from plasticity.types import Array, Episode, Key, Sight, Task
+from plasticity.types import Array, Episode, Key, Observation, Task
 
 TYPICAL = 64  # images by whose features those of others are centred
 
@@ -48,7 +48,7 @@ class Arrangement(NamedTuple):
 
 
 # (key, pool, (class, example) pairs [S, 2], vector [S, N + 1]) -> inputs [S, ...]
-Show = Callable[[Key, Pool, Array, Array], Array | Sight]
+Show = Callable[[Key, Pool, Array, Array], Array | Observation]
 
 
 def few_shot(
@@ -107,10 +107,10 @@ def few_shot(
         loss=loss,
         metrics=metrics,
         image=None if features else described.shape,
-        typical=None if features else _typical(described, data["train"]),
+        reference_images=None if features else _typical(described, data["train"]),
         data=data,
         checksum=checksum,
-        spans=orders.spans(order, arrangement.support, ways * queries),
+        phases=orders.phases(order, arrangement.support, ways * queries),
     )
 
 
@@ -152,14 +152,14 @@ def _show_features(key: Key, data: Pool, picked: Array, vector: Array) -> Array:
 
 def _show_images(
     described: Dataset, change: Augmentation, key: Key, data: Pool, picked: Array, vector: Array
-) -> Sight:
+) -> Observation:
     kind, turn = picked[:, 0] // ROTATIONS, picked[:, 0] % ROTATIONS
     images = data.examples[kind, picked[:, 1]].astype(jnp.float32) / 255
     images = jax.vmap(rotate)(images, turn)
     if data.training is not None:
         keys = jax.random.split(key, len(images))
         images = jax.vmap(functools.partial(augment, how=change))(keys, images)
-    return Sight(standardise(images, described), vector)
+    return Observation(standardise(images, described), vector)
 
 
 def _typical(described: Dataset, pool: Pool) -> Array:

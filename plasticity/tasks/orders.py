@@ -23,6 +23,6 @@ def steps(order: str, support: int, queries: int) -> int:
     return support + (queries if order == "stream" else 0)
 
 
-def spans(order: str, support: int, queries: int) -> tuple[tuple[str, int], ...]:
+def phases(order: str, support: int, queries: int) -> tuple[tuple[str, int], ...]:
     """What happens in T steps: queries, if they follow in a stream, after the support."""
     return ("support", support), ("query", steps(order, support, queries) - support)

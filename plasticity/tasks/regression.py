@@ -127,7 +127,7 @@ def regression(
         sample=sample,
         loss=squares,
         metrics=partial(query_metrics, k_support),
-        spans=orders.spans(order, k_support, k_query),
+        phases=orders.phases(order, k_support, k_query),
     )
 
 

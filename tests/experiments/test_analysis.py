@@ -11,7 +11,7 @@ from experiments import build
 from experiments.analysis import analyse
 from experiments.probing.decoding import decoded
 from experiments.probing.probe import Probe, gating_index
-from plasticity.learner import Stream
+from plasticity.learner import RandomStream
 from tests.experiments.test_compare import ANALYSIS
 from tests.plasticity.test_learner import small_config
 
@@ -53,8 +53,8 @@ def trained():
     config = small_config()
     config.rule.eta0, config.rule.alpha_init, config.rule.alpha_scale = 1.0, "uniform", 1.0
     learner = build.make_learner(config)
-    knobs = jax.tree.map(jnp.float32, build.make_knobs(config, learner.task))
-    return config, learner.init(jnp.int32(config.seed), knobs).params
+    hyper = jax.tree.map(jnp.float32, build.make_hyperparameters(config, learner.task))
+    return config, learner.init(jnp.int32(config.seed), hyper).params
 
 
 def test_analysis_of_a_net_that_was_not_trained(trained):
@@ -88,5 +88,7 @@ def test_silent_everywhere_is_off(trained):
     always = dict.fromkeys(probe.layers, jnp.ones(probe.task.steps, bool))
     seed = jnp.int32(config.seed)
     silent = float(probe._silenced(params, seed, always))
-    off = probe.learner.evaluate(params, seed, Stream.TEST, jnp.arange(256), probe.knobs, on=False)
+    off = probe.learner.evaluate(
+        params, seed, RandomStream.TEST, jnp.arange(256), probe.hyper, on=False
+    )
     assert silent == pytest.approx(float(off[probe.task.main_metric].mean()), abs=1e-6)

@@ -6,7 +6,7 @@ import pytest
 from configs.claims import CLAIMS, Claim, Comparison, Side
 from configs.published import TABLES
 from configs.studies import PRESETS
-from experiments.reports.compare import NO_EVIDENCE, judge_claims, published_table, within
+from experiments.reports.compare import NO_EVIDENCE, decide_claims, published_table, within
 from experiments.sweeps.campaign import config_field, points_of
 from experiments.sweeps.points import Point
 
@@ -42,14 +42,14 @@ def rows(hebbian, none, study="s"):
     ],
 )
 def test_verdicts_follow_the_results(hebbian, none, expected):
-    assert judge_claims(rows(hebbian, none), [LESS])[0]["verdict"] == expected
+    assert decide_claims(rows(hebbian, none), [LESS])[0]["verdict"] == expected
 
 
 def test_seeds_are_paired_not_pooled():
     """A difference far smaller than the spread between seeds is found, because it is within."""
     spread = np.array([0.0, 10.0, 20.0, 30.0])
     noise = np.array([0.0, 0.01, -0.01, 0.005])
-    found = judge_claims(rows(spread, spread + 0.1 + noise), [LESS])[0]
+    found = decide_claims(rows(spread, spread + 0.1 + noise), [LESS])[0]
     assert found["verdict"] == "supported"
     # Told as claimed - other, whichever way it is claimed.
     assert found["evidence"][0]["mean"] == pytest.approx(-0.1 - noise.mean())
@@ -59,20 +59,20 @@ def test_every_comparison_must_hold():
     both = Claim(
         "both", "test", [*LESS.comparisons, Comparison("s", Side(B, "loss"), Side(A, "loss"), True)]
     )
-    verdicts = judge_claims(rows([1.0, 2.0, 3.0, 4.1], [2.0, 3.1, 4.0, 5.0]), [LESS, both])
+    verdicts = decide_claims(rows([1.0, 2.0, 3.0, 4.1], [2.0, 3.1, 4.0, 5.0]), [LESS, both])
     assert [claim["verdict"] for claim in verdicts] == ["supported", "not supported"]
 
 
 def test_p_values_are_adjusted_for_the_claims_of_one_source():
     data = rows([1.0, 2.0, 3.0, 4.0], [1.5, 2.2, 3.6, 4.2])
-    (alone,) = judge_claims(data, [LESS])
+    (alone,) = decide_claims(data, [LESS])
     assert alone["verdict"] == "supported"
     assert alone["p_adjusted"] == alone["p"] == alone["evidence"][0]["p"]
     unknown = LESS._replace(comparisons=[LESS.comparisons[0]._replace(study="not run")])
-    among = judge_claims(data, [LESS, *[unknown] * 19])[0]
+    among = decide_claims(data, [LESS, *[unknown] * 19])[0]
     assert among["p_adjusted"] == pytest.approx(20 * alone["p"])  # whatever else has been run
     assert among["verdict"] == "not supported"
-    others = judge_claims(data, [LESS, *[LESS._replace(source="elsewhere")] * 19])[0]
+    others = decide_claims(data, [LESS, *[LESS._replace(source="elsewhere")] * 19])[0]
     assert others["verdict"] == "supported"
 
 
@@ -80,9 +80,9 @@ def test_ratios_are_compared_where_differences_would_be_those_of_one_seed():
     """Each a tenth of the other: as plain numbers one pair is all of the mean and the spread."""
     none = np.array([1e-4, 2e-4, 3e-2, 4e-4])
     hebbian = none / np.array([10, 11, 10, 9])
-    assert judge_claims(rows(hebbian, none), [LESS])[0]["verdict"] == "not supported"
+    assert decide_claims(rows(hebbian, none), [LESS])[0]["verdict"] == "not supported"
     ratios = LESS._replace(comparisons=[LESS.comparisons[0]._replace(log=True)])
-    (found,) = judge_claims(rows(hebbian, none), [ratios])
+    (found,) = decide_claims(rows(hebbian, none), [ratios])
     assert found["verdict"] == "supported"
     assert np.exp(found["evidence"][0]["mean"]) == pytest.approx(0.1, rel=0.01)
 
@@ -91,20 +91,20 @@ def test_nets_that_diverged_or_failed_have_lost():
     """All of a run that failed have no metrics; those that diverged, of a step before."""
     lost = LESS._replace(comparisons=[LESS.comparisons[0]._replace(lost=9.0)])
     data = rows([1.0, 1.1, 1.2, 1.3], [0.5, 0.61, 0.72, 0.79])
-    assert judge_claims(data, [lost])[0]["verdict"] == "opposite"
+    assert decide_claims(data, [lost])[0]["verdict"] == "opposite"
     broken = [row | {"diverged_after": 3} if "none" in row.values() else row for row in data]
-    (found,) = judge_claims(broken, [lost])
+    (found,) = decide_claims(broken, [lost])
     assert (found["verdict"], found["evidence"][0]["diverged"]) == ("supported", 4)
     failed = [{"study": "s", "seed": seed, **B} for seed in range(4)]
-    (found,) = judge_claims(rows([1.0, 1.1, 1.2, 1.3], []), [lost], failed)
+    (found,) = decide_claims(rows([1.0, 1.1, 1.2, 1.3], []), [lost], failed)
     assert (found["verdict"], found["evidence"][0]["failed"]) == ("supported", 4)
-    assert judge_claims(data[:4], [LESS], failed)[0]["verdict"] == NO_EVIDENCE
+    assert decide_claims(data[:4], [LESS], failed)[0]["verdict"] == NO_EVIDENCE
 
 
 def test_what_is_not_a_number_is_no_evidence():
     for nothing in (None, float("nan")):
         data = rows([1.0, nothing, nothing], [2.0, 2.1, 2.2])
-        assert judge_claims(data, [LESS])[0]["verdict"] == NO_EVIDENCE
+        assert decide_claims(data, [LESS])[0]["verdict"] == NO_EVIDENCE
 
 
 def test_a_margin_asks_for_no_more_than_not_being_much_worse():
@@ -112,7 +112,7 @@ def test_a_margin_asks_for_no_more_than_not_being_much_worse():
     for margin, expected in ((0.1, "supported"), (0.0, "opposite")):
         comparison = LESS.comparisons[0]._replace(margin=margin)
         claim = Claim("close", "test", [comparison])
-        (found,) = judge_claims(little_worse, [claim])
+        (found,) = decide_claims(little_worse, [claim])
         assert found["verdict"] == expected
         # The margin is told beside the difference, not within it.
         assert found["evidence"][0]["margin"] == margin
@@ -122,7 +122,7 @@ def test_a_margin_asks_for_no_more_than_not_being_much_worse():
 
 def test_ambiguous_runs_are_an_error():
     with pytest.raises(ValueError, match="more than one point"):
-        judge_claims(rows([1.0, 2.0], [1.0, 2.0]) * 2, [LESS])
+        decide_claims(rows([1.0, 2.0], [1.0, 2.0]) * 2, [LESS])
 
 
 def test_published_cells_count_in_published_deviations():

@@ -36,15 +36,15 @@ def test_each_seed_trains_as_it_does_alone(in_turn):
     config = small_config()
     config.seed, config.train.num_seeds = 5, 3
     seeds, learner = Seeds(config, in_turn), build.make_learner(config)
-    knobs = jax.tree.map(jnp.float32, build.make_knobs(config, learner.task))
+    hyper = jax.tree.map(jnp.float32, build.make_hyperparameters(config, learner.task))
     together = jax.jit(seeds.map(learner.train_step, True, True, False))
     alone = jax.jit(learner.train_step)
-    state = jax.jit(seeds.map(learner.init, True, False))(seeds.array, knobs)
+    state = jax.jit(seeds.map(learner.init, True, False))(seeds.array, hyper)
     singles = seeds.split(state)
     for _ in range(3):
-        state, metrics = together(state, seeds.array, knobs)
+        state, metrics = together(state, seeds.array, hyper)
         for i, number in enumerate(seeds.numbers):
-            singles[i], own = alone(singles[i], jnp.int32(number), knobs)
+            singles[i], own = alone(singles[i], jnp.int32(number), hyper)
             for name in ("loss", "grad_norm", "grad_alpha"):
                 np.testing.assert_allclose(metrics[name][i], own[name], rtol=1e-5)
     assert len(set(metrics["loss"].tolist())) == 3

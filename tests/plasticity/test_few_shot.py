@@ -8,12 +8,12 @@ import pytest
 from plasticity.data import OMNIGLOT, DataError, Images
 from plasticity.data.store import ROTATIONS
 from plasticity.model import BACKBONES, EncoderSettings
-from plasticity.model.conv4 import See
+from plasticity.model.conv4 import ImageEmbedding
 from plasticity.model.prototypical import PrototypicalSettings, prototypical
 from plasticity.tasks.augment import Augmentation, augment, rotate
 from plasticity.tasks.few_shot import TYPICAL, few_shot
 from plasticity.tasks.pools import centred, features_of
-from plasticity.types import Sight
+from plasticity.types import Observation
 from tests import pools
 
 
@@ -169,16 +169,16 @@ def test_what_images_have_in_common_is_taken_away(backbone, monkeypatch):
     noise = np.random.default_rng(0).integers(0, 255, (pools.CLASSES, pools.PER_CLASS, 28, 28, 1))
     pools.install(monkeypatch, jnp.asarray(noise, jnp.uint8))
     task = few_shot(ways=3, shots=1, queries=2)
-    assert task.typical.shape == (TYPICAL, 28, 28, 1)
+    assert task.reference_images.shape == (TYPICAL, 28, 28, 1)
     make, settings = BACKBONES[backbone]
     encoder = EncoderSettings(filters=8)
     see = make(settings(), encoder, task.shape).init(jax.random.key(0))["params"]["see"]
-    inputs = Sight(task.typical, jnp.zeros((TYPICAL, 4)))
-    seen = See(encoder).apply({"params": see}, inputs, task.typical)[:, :-4]
+    inputs = Observation(task.reference_images, jnp.zeros((TYPICAL, 4)))
+    seen = ImageEmbedding(encoder).apply({"params": see}, inputs, task.reference_images)[:, :-4]
     np.testing.assert_allclose(seen.mean(0), 0, atol=1e-4)
     np.testing.assert_allclose(jnp.square(seen).mean(), 1, rtol=1e-2)
-    alone = Sight(inputs.image[:1], inputs.vector[:1])
-    first = See(encoder).apply({"params": see}, alone, task.typical)[:, :-4]
+    alone = Observation(inputs.image[:1], inputs.vector[:1])
+    first = ImageEmbedding(encoder).apply({"params": see}, alone, task.reference_images)[:, :-4]
     np.testing.assert_allclose(first, seen[:1], atol=1e-5)  # no image hears of the others
 
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from plasticity.learner import Knobs, Learner, Stream
+from plasticity.learner import Hyperparameters, Learner, RandomStream
 from plasticity.memory import factored
 from plasticity.model import EncoderSettings, TransformerSettings, transformer
 from plasticity.network import Network
@@ -73,15 +73,20 @@ def advantage(task, blind, rule, steps=150):
     backbone = transformer(settings, EncoderSettings(), task.shape)
     made = RULES[rule](RuleSettings(alpha="per_neuron", alpha_init="uniform", alpha_scale=1.0))
     network = Network(backbone, made, factored())
-    learner = Learner(task, lambda knobs: network, 32, steps, 10, "cosine")
+    learner = Learner(task, lambda hyper: network, 32, steps, 10, "cosine")
     data = task.data or dict.fromkeys(("train", "test"))
-    knobs = Knobs(0.2, 1.0, 1e-2, 0.0, 1.0, data["train"])
-    state = jax.jit(learner.init)(SEED, knobs)
+    hyper = Hyperparameters(0.2, 1.0, 1e-2, 0.0, 1.0, data["train"])
+    state = jax.jit(learner.init)(SEED, hyper)
     step = jax.jit(learner.train_step)
     for _ in range(steps):
-        state, _ = step(state, SEED, knobs)
+        state, _ = step(state, SEED, hyper)
     told = jax.jit(learner.evaluate, static_argnums=5)(
-        state.params, SEED, Stream.TEST, jnp.arange(1024), knobs._replace(data=data["test"]), True
+        state.params,
+        SEED,
+        RandomStream.TEST,
+        jnp.arange(1024),
+        hyper._replace(data=data["test"]),
+        True,
     )
     values = np.asarray(told[task.main_metric])
     gain = values.mean() - task.chance

@@ -10,7 +10,7 @@ import pytest
 from configs import copying
 from experiments import build
 from plasticity.checks import PlasticityError, check_meta_gradient, first_nonfinite
-from plasticity.learner import Stream
+from plasticity.learner import RandomStream
 
 SEED = jnp.zeros((), jnp.int32)
 
@@ -28,13 +28,13 @@ def small_config(rule_name="hebbian", **sections):
 def make(rule_name="hebbian", **sections):
     config = small_config(rule_name, **sections)
     learner = build.make_learner(config)
-    knobs = build.make_knobs(config, learner.task)
+    hyper = build.make_hyperparameters(config, learner.task)
     # Drawn here rather than by `init`, whose many small random numbers take seconds to compile.
     rng = np.random.default_rng(0)
-    shapes = jax.eval_shape(learner.init, SEED, knobs)
+    shapes = jax.eval_shape(learner.init, SEED, hyper)
     state = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
     params = jax.tree.map(lambda s: jnp.float32(0.3 * rng.normal(size=s.shape)), shapes.params)
-    return learner, knobs, state._replace(params=params)
+    return learner, hyper, state._replace(params=params)
 
 
 def leaves_equal(a, b):
@@ -45,13 +45,13 @@ def leaves_equal(a, b):
 
 def test_episodes_are_a_function_of_seed_stream_step_and_index():
     learner, _, _ = make()
-    episode = learner.episodes(SEED, Stream.TRAIN, jnp.int32(3), jnp.arange(40)).inputs
-    alone = learner.episodes(SEED, Stream.TRAIN, jnp.int32(3), jnp.array([7])).inputs
+    episode = learner.episodes(SEED, RandomStream.TRAIN, jnp.int32(3), jnp.arange(40)).inputs
+    alone = learner.episodes(SEED, RandomStream.TRAIN, jnp.int32(3), jnp.array([7])).inputs
     np.testing.assert_array_equal(episode[7], alone[0])
     for other in (
-        learner.episodes(SEED + 1, Stream.TRAIN, jnp.int32(3), jnp.arange(40)),
-        learner.episodes(SEED, Stream.TEST, jnp.int32(3), jnp.arange(40)),
-        learner.episodes(SEED, Stream.TRAIN, jnp.int32(4), jnp.arange(40)),
+        learner.episodes(SEED + 1, RandomStream.TRAIN, jnp.int32(3), jnp.arange(40)),
+        learner.episodes(SEED, RandomStream.TEST, jnp.int32(3), jnp.arange(40)),
+        learner.episodes(SEED, RandomStream.TRAIN, jnp.int32(4), jnp.arange(40)),
     ):
         assert bool((episode != other.inputs).any())
 
@@ -67,13 +67,13 @@ def test_initial_slow_weights_are_paired_across_rules():
 
 
 def test_training_is_deterministic_and_learns_an_easy_task():
-    learner, knobs, state = make(train={"learning_rate": 1e-2, "batch": 16})
+    learner, hyper, state = make(train={"learning_rate": 1e-2, "batch": 16})
     step = jax.jit(learner.train_step)
 
     def run(state):
         losses = []
         for _ in range(60):
-            state, metrics = step(state, SEED, knobs)
+            state, metrics = step(state, SEED, hyper)
             losses.append(float(metrics["loss"]))
         return state, losses
 
@@ -84,8 +84,8 @@ def test_training_is_deterministic_and_learns_an_easy_task():
 
 
 def test_weight_decay_pulls_on_slow_weights_only():
-    learner, knobs, state = make(train={"weight_decay": 0.1, "learning_rate": 1e-2})
-    optimizer = learner._optimizer(knobs)
+    learner, hyper, state = make(train={"weight_decay": 0.1, "learning_rate": 1e-2})
+    optimizer = learner._optimizer(hyper)
     nothing = jax.tree.map(jnp.zeros_like, state.params)
     updates, _ = optimizer.update(nothing, state.optimizer, state.params)
     assert not any(jnp.any(u) for u in jax.tree.leaves(updates.plasticity))
@@ -99,7 +99,7 @@ def test_weight_decay_pulls_on_slow_weights_only():
     [("constant", [0.25, 1.0, 1.0, 1.0]), ("cosine", [0.25, 1.0, 0.5, 0.0])],
 )
 def test_the_learning_rate_follows_its_schedule(schedule, expected):
-    learner, knobs, state = make(
+    learner, hyper, state = make(
         train={
             "warmup": 4,
             "steps": 104,
@@ -108,7 +108,7 @@ def test_the_learning_rate_follows_its_schedule(schedule, expected):
             "weight_decay": 0.0,
         }
     )
-    optimizer = learner._optimizer(knobs)
+    optimizer = learner._optimizer(hyper)
     grads = jax.tree.map(lambda p: jnp.full_like(p, 1e-3), state.params)
 
     def size_at(count):
@@ -120,7 +120,7 @@ def test_the_learning_rate_follows_its_schedule(schedule, expected):
         updates, _ = optimizer.update(grads, moved, state.params)
         base, _ = (
             dataclasses.replace(learner, warmup=0, schedule="constant")
-            ._optimizer(knobs)
+            ._optimizer(hyper)
             .update(grads, moved, state.params)
         )
         return float(jax.tree.leaves(updates)[0].ravel()[0] / jax.tree.leaves(base)[0].ravel()[0])
@@ -130,10 +130,10 @@ def test_the_learning_rate_follows_its_schedule(schedule, expected):
 
 @pytest.mark.parametrize("on", [True, False])
 def test_evaluation_does_not_depend_on_how_it_is_batched(on):
-    learner, knobs, state = make()
+    learner, hyper, state = make()
 
     def metrics(index):
-        return learner.evaluate(state.params, SEED, Stream.TEST, index, knobs, on)
+        return learner.evaluate(state.params, SEED, RandomStream.TEST, index, hyper, on)
 
     metrics = jax.jit(metrics)
     whole, part = metrics(jnp.arange(6)), metrics(jnp.arange(4, 6))
@@ -169,19 +169,19 @@ def test_telemetry_equals_norms_of_written_matrices():
 
 
 def test_a_step_that_is_not_finite_leaves_the_state_as_it_was():
-    learner, knobs, state = make(rule={"eta0": 1e30, "max_norm": 0.0})
-    after, metrics = jax.jit(learner.train_step)(state, SEED, knobs)
+    learner, hyper, state = make(rule={"eta0": 1e30, "max_norm": 0.0})
+    after, metrics = jax.jit(learner.train_step)(state, SEED, hyper)
     assert not np.isfinite(metrics["loss"]) or not np.isfinite(metrics["grad_norm"])
     assert leaves_equal(state, after)
 
 
 def test_the_first_quantity_that_is_not_finite_is_named():
-    learner, knobs, state = make(rule={"eta0": 1e30, "max_norm": 0.0})
-    told = first_nonfinite(learner, state, SEED, knobs)
+    learner, hyper, state = make(rule={"eta0": 1e30, "max_norm": 0.0})
+    told = first_nonfinite(learner, state, SEED, hyper)
     assert told == "output task at step 1 of the episode"  # what step 0 wrote is read there
     kernel = state.params.slow["params"]["embed"]["kernel"]
     state.params.slow["params"]["embed"]["kernel"] = kernel.at[0, 0].set(jnp.nan)
-    told = first_nonfinite(learner, state, SEED, knobs)
+    told = first_nonfinite(learner, state, SEED, hyper)
     assert told.startswith("parameter")
     assert "embed" in told
 
@@ -192,8 +192,8 @@ def test_the_first_quantity_that_is_not_finite_is_named():
 )
 def test_plasticity_gets_a_gradient_when_it_is_learned_and_only_then(rule, meta_gradient):
     """Under `truncated` the check would fail: it catches the published flaw."""
-    learner, knobs, state = make(rule, rule={"meta_gradient": meta_gradient})
-    _, metrics = jax.jit(learner.train_step)(state, SEED, knobs)
+    learner, hyper, state = make(rule, rule={"meta_gradient": meta_gradient})
+    _, metrics = jax.jit(learner.train_step)(state, SEED, hyper)
     if meta_gradient == "full":
         check_meta_gradient(metrics, modulator=True)
     else:
@@ -204,15 +204,15 @@ def test_plasticity_gets_a_gradient_when_it_is_learned_and_only_then(rule, meta_
 @pytest.mark.parametrize("case", ["alpha starts at 0", "the modulator is not heard"])
 def test_alpha_can_be_learned_where_the_modulator_gets_no_gradient(case):
     later = case == "alpha starts at 0"  # the modulator learns from the second step on
-    learner, knobs, state = make(rule={"modulated": later, "alpha": "per_synapse"})
+    learner, hyper, state = make(rule={"modulated": later, "alpha": "per_synapse"})
     if later:
         nothing = jax.tree.map(jnp.zeros_like, state.params.plasticity)
         state = state._replace(params=state.params._replace(plasticity=nothing))
     step = jax.jit(learner.train_step)
-    after, metrics = step(state, SEED, knobs)
+    after, metrics = step(state, SEED, hyper)
     assert metrics["grad_modulator"] == 0
     check_meta_gradient(metrics, modulator=False)
-    _, metrics = step(after, SEED, knobs)
+    _, metrics = step(after, SEED, hyper)
     assert (metrics["grad_modulator"] > 0) == later
 
 
@@ -243,10 +243,10 @@ def test_long_episodes_train_in_bounded_memory(net):
         config.memory.engine, config.memory.chunk = "dense", chunk
         config.model.update(net)
         learner = build.make_learner(config)
-        knobs = build.make_knobs(config, learner.task)
+        hyper = build.make_hyperparameters(config, learner.task)
         assert learner.task.steps == 256
-        state = jax.eval_shape(learner.init, SEED, knobs)
-        step = jax.jit(learner.train_step, donate_argnums=0).lower(state, SEED, knobs).compile()
+        state = jax.eval_shape(learner.init, SEED, hyper)
+        step = jax.jit(learner.train_step, donate_argnums=0).lower(state, SEED, hyper).compile()
         return step.memory_analysis().temp_size_in_bytes / 1e6
 
     kept, saved = temporary_megabytes(0), temporary_megabytes(-1)

@@ -28,21 +28,21 @@ def test_two_devices_give_the_gradient_and_the_metrics_of_one(program_with_devic
 
 
 def check_two_devices():
-    from plasticity.learner import Stream
+    from plasticity.learner import RandomStream
     from tests.plasticity.test_learner import SEED, make
 
-    learner, knobs, state = make()
+    learner, hyper, state = make()
     assert Layout().mesh(learner.batch).size == 2
-    after, metrics = jax.jit(learner.train_step)(state, SEED, knobs)
+    after, metrics = jax.jit(learner.train_step)(state, SEED, hyper)
     grad = jax.value_and_grad(learner.loss, has_aux=True)
     index = jnp.arange(learner.batch)
-    (loss, _), grads = jax.jit(grad)(state.params, SEED, state.step, index, knobs)
+    (loss, _), grads = jax.jit(grad)(state.params, SEED, state.step, index, hyper)
     np.testing.assert_allclose(metrics["loss"], loss, rtol=1e-6)
     norm = jnp.sqrt(sum((g**2).sum() for g in jax.tree.leaves(grads)))
     np.testing.assert_allclose(metrics["grad_norm"], norm, rtol=1e-5)
     assert int(after.step) == 1
-    tested = learner.evaluate(state.params, SEED, Stream.TEST, jnp.arange(6), knobs, True)
-    alone = learner.evaluate(state.params, SEED, Stream.TEST, jnp.arange(5), knobs, True)
+    tested = learner.evaluate(state.params, SEED, RandomStream.TEST, jnp.arange(6), hyper, True)
+    alone = learner.evaluate(state.params, SEED, RandomStream.TEST, jnp.arange(5), hyper, True)
     assert Layout().mesh(5).size == 1
     np.testing.assert_allclose(tested["loss"][:5], alone["loss"], rtol=1e-5)
 
@@ -69,15 +69,15 @@ def check_shared_layers():
     rule, engine = os.environ["CASE"].split(", ")
     model = {"width": 16, "feed_forward": 40, "heads": 2}
     memory = {"engine": engine, "chunk": 2}
-    learner, knobs, state = make(rule, model=model, memory=memory)
-    split = learner.make_network(knobs).backbone.split
+    learner, hyper, state = make(rule, model=model, memory=memory)
+    split = learner.make_network(hyper).backbone.split
     found = []
     for layout in (Layout(1, 1), Layout(2, 2), Layout(1, 4)):
         mesh = layout.mesh(learner.batch)
         there = jax.device_put(state, shardings(state, mesh, split))
         step = jax.jit(dataclasses.replace(learner, layout=layout).train_step)
-        compiled = step.lower(there, *placed((SEED, knobs), mesh)).compile()
-        after, metrics = compiled(there, *placed((SEED, knobs), mesh))
+        compiled = step.lower(there, *placed((SEED, hyper), mesh)).compile()
+        after, metrics = compiled(there, *placed((SEED, hyper), mesh))
         found.append((metrics, jax.device_get(after.params)))
         kernel = after.params.slow["params"]["block_0"]["fc1"]["kernel"]
         assert kernel.sharding.shard_shape(kernel.shape) == (16, 40 // layout.model)
@@ -172,8 +172,8 @@ def test_parts_of_a_batch_average_to_the_whole():
 def test_microbatches_give_the_gradient_of_the_batch():
     from tests.plasticity.test_learner import SEED, make
 
-    learner, knobs, state = make()
+    learner, hyper, state = make()
     in_parts = dataclasses.replace(learner, microbatch=2)
-    (_, m), (_, n) = (jax.jit(each.train_step)(state, SEED, knobs) for each in (learner, in_parts))
+    (_, m), (_, n) = (jax.jit(each.train_step)(state, SEED, hyper) for each in (learner, in_parts))
     np.testing.assert_allclose(n["grad_norm"], m["grad_norm"], rtol=1e-5)
     np.testing.assert_allclose(n["loss"], m["loss"], rtol=1e-6)

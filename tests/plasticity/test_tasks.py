@@ -32,7 +32,7 @@ def test_tasks_keep_the_contract(name):
         assert len(first(episode.inputs)) == task.steps
         assert answers == task.steps + asked
         assert len(task.events) == task.steps
-        assert task.spans[0][1] > 0, "the informative span comes first"
+        assert task.phases[0][1] > 0, "the informative span comes first"
         vector = episode.inputs.vector if task.image else episode.inputs
         assert vector.shape[1:] == (task.inputs,)
         if task.image:

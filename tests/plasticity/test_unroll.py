@@ -210,7 +210,7 @@ def test_products_in_bfloat16_keep_sums_and_state_in_float32(rule):
 
         return jax.value_and_grad(loss, has_aux=True)
 
-    rounded = as_rounded(answers(exact._replace(products="bfloat16")))
+    rounded = as_rounded(answers(exact._replace(matmul_precision="bfloat16")))
     ((_, fine), fine_grads), ((_, coarse), coarse_grads) = (
         jax.jit(f)(params) for f in (answers(exact), rounded)
     )
