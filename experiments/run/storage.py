@@ -81,10 +81,10 @@ def logs_of(folder: pathlib.Path) -> pathlib.Path:
 
 def write_json(path: pathlib.Path, value: Any) -> None:
     """Writes a file that is either whole or not there, whatever happens."""
-    _write(path, json.dumps(value, indent=2) + "\n")
+    write_text(path, json.dumps(value, indent=2) + "\n")
 
 
-def _write(path: pathlib.Path, text: str) -> None:
+def write_text(path: pathlib.Path, text: str) -> None:
     if in_bucket(path):
         path.write_text(text)
         return
@@ -107,7 +107,7 @@ class GrowingFile:
     def __init__(self, path: pathlib.Path, lines: list[str]):
         """Starts with these lines, in place of what is there."""
         self._path, self._text = path, "".join(f"{line}\n" for line in lines)
-        _write(path, self._text)
+        write_text(path, self._text)
         self._file = None if in_bucket(path) else path.open("a")
         self._written = time.monotonic()
 
@@ -124,7 +124,7 @@ class GrowingFile:
     def flush(self) -> None:
         """Returns when everything is there."""
         if self._file is None:
-            _write(self._path, self._text)
+            write_text(self._path, self._text)
             self._written = time.monotonic()
 
     def close(self) -> None:

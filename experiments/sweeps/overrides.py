@@ -37,10 +37,9 @@ def values_of(given: str, config: ConfigDict) -> tuple[str, list[Any]]:
 
 def _split(field: str, text: str) -> list[str]:
     if field in COMMA_LISTS and "," in text and ";" not in text:
-        example = text.replace(",", ";")
         raise ConfigError(
-            f"{field} takes lists with commas, so semicolons separate its values. Three values or "
-            f"two, for example, in quotes: 'config.{field}={example}'"
+            f"{field} takes a list with commas, so semicolons separate its values: "
+            f"'--sweep_over=config.{field}=A;B,C', in quotes, has the values A and B,C"
         )
     parts = [part.strip() for part in text.split(";" if ";" in text else ",")]
     if not all(parts):
