@@ -30,7 +30,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from experiments import build, cli
-from experiments.run.workdir import device_name
+from experiments.run.manifest import device_name
 from experiments.validate import validate
 from plasticity.learner import Learner, RandomStream
 from plasticity.memory import ENGINES

@@ -11,7 +11,8 @@ from typing import Any, TextIO
 import numpy as np
 import scipy.special
 
-from experiments.run.storage import GrowingFile
+from experiments.run.storage import GrowingFile, read_rows
+from experiments.run.workdir import ROW
 from experiments.validate import ConfigError
 
 
@@ -61,11 +62,12 @@ class MetricsLog:
         self._file: GrowingFile | None = None
         if path is None:
             return
-        kept = []
-        if path.exists():
-            kept = [line for line in path.read_text().splitlines() if _up_to(line, first_step)]
-        self.has_validation = any(_is_validation_of(line, first_step) for line in kept)
-        self._file = GrowingFile(path, kept)
+        rows = read_rows(path, ROW) if path.exists() else []
+        kept = [row for row in rows if row["step"] <= first_step]
+        self.has_validation = any(
+            row["step"] == first_step and row["split"] == "validation" for row in kept
+        )
+        self._file = GrowingFile(path, [json.dumps(row) for row in kept])
         self._board = _board(path.parent / "tensorboard", first_step) if tensorboard else None
 
     def write(self, step: int, **splits: Sequence[Mapping[str, float]]) -> None:
@@ -98,18 +100,6 @@ class MetricsLog:
             self._file.close()
         if self._board:
             self._board.close()
-
-
-def _up_to(line: str, step: int) -> bool:
-    try:
-        return json.loads(line)["step"] <= step
-    except (ValueError, KeyError):  # half a line, from a kill
-        return False
-
-
-def _is_validation_of(line: str, step: int) -> bool:
-    row = json.loads(line)
-    return row["step"] == step and row["split"] == "validation"
 
 
 def _board(directory: pathlib.Path, first_step: int) -> Any:

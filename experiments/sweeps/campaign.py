@@ -9,8 +9,9 @@ from ml_collections import ConfigDict
 from configs.studies import Study
 from experiments.analysis import ANALYSIS, analysis_of
 from experiments.run.evaluate import evaluated_elsewhere
+from experiments.run.manifest import describe_launch
 from experiments.run.storage import DamagedFileError, read_json, write_json
-from experiments.run.workdir import Workdir, describe_launch
+from experiments.run.workdir import Workdir
 from experiments.sweeps.points import Failure, Point, by_state, failure
 from experiments.sweeps.tables import Row, seed_rows, set_aside
 
