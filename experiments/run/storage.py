@@ -147,6 +147,7 @@ def write_json(path: pathlib.Path, value: Any) -> None:
 
 
 def write_text(path: pathlib.Path, text: str) -> None:
+    """Writes a file that is either whole or not there, whatever happens."""
     if in_bucket(path):
         path.write_text(text)
         return

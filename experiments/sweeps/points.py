@@ -126,16 +126,18 @@ class Point:
 
     def _set(self, config: ConfigDict, field: str, value: Any) -> None:
         model = self.chosen.get("model.name")
-        section, _, name = field.rpartition(".")
-        if model and section == "model" and name not in config.model:
+        of, _, name = field.rpartition(".")
+        if model and of == "model" and name not in config.model:
             raise ConfigError(
                 f"{field}={value!r} is set for all points, and model.name={model!r} has no such "
                 f"field. Run a sweep for each model, or leave --config.{field} out"
             )
+        section = section_of(config, field)
         try:
-            section_of(config, field)[name] = value
+            section[name] = value
         except TypeError as error:
-            raise ConfigError(f"{field}={value!r} has the wrong type: {error}") from error
+            kind = section.get_type(name).__name__
+            raise ConfigError(f"{field}={value!r} must be of type {kind}") from error
 
     def command(self) -> str:
         """The command that runs the point by itself."""

@@ -58,7 +58,7 @@ def named_sweep(file: str, name: str) -> list[Overrides]:
     own = vars(config_module(file))
     sweeps = SWEEPS | {key: value for key, value in own.items() if _may_be_sweep(key, value)}
     if name not in sweeps:
-        what = "not a function without arguments" if name in own else "unknown"
+        what = "not a sweep, a function without arguments" if name in own else "unknown"
         raise ConfigError(f"--sweep={name} is {what}: {nearest(name, sweeps)}")
     try:
         returned = sweeps[name]()

@@ -18,9 +18,10 @@ MOST_LINES = 60
 
 
 class PointRows(NamedTuple):
-    """The result of a point. metric: the headline metric. shown: it, plasticity on and off, as text.
+    """The result of a point.
 
-    mean: the fields, and every metric with its interval, on and off. seeds: see `seed_rows`.
+    metric: the headline metric. shown: its value, with plasticity on and off. chosen: of the point.
+    mean: the chosen fields, and every metric with its interval, on and off. seeds: see `seed_rows`.
     """
 
     metric: str
@@ -50,7 +51,11 @@ def rows_of(point: Point) -> PointRows:
         on, off = (_number(result[part][metric]) for part in PARTS.values())
         chosen = dict(point.chosen)
         return PointRows(
-            metric, (on, "same" if on == off else off), chosen, chosen | mean, seed_rows(result, chosen)
+            metric,
+            (on, "same" if on == off else off),
+            chosen,
+            chosen | mean,
+            seed_rows(result, chosen),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         path = point.workdir / "result.json"
@@ -65,7 +70,11 @@ def seed_rows(result: Mapping[str, Any], labels: Mapping[str, Any]) -> list[Row]
     return [
         dict(labels)
         | {name: record[name] for name in ("seed", "diverged_after") if name in record}
-        | {f"{n}{suffix}": v["mean"] for suffix, part in PARTS.items() for n, v in record[part].items()}
+        | {
+            f"{n}{suffix}": v["mean"]
+            for suffix, part in PARTS.items()
+            for n, v in record[part].items()
+        }
         for record in result.get("seeds") or [result]
     ]
 
