@@ -16,7 +16,6 @@ import sys
 from typing import Any
 
 from absl import flags
-from ml_collections.config_flags import config_flags
 
 from configs.algebra import over, product
 from configs.sweeps import SWEEPS
@@ -52,9 +51,7 @@ ONLY = flags.DEFINE_list("only", [], "of a worker: the points with these hashes,
 
 def points() -> list[Point]:
     """The points that the flags ask for."""
-    flag = flags.FLAGS["config"]
-    file, _, given = config_flags.get_config_filename(flag).partition(":")
-    overrides = config_flags.get_override_values(flag)
+    file, given, overrides, _ = cli.given_config(CONFIG)
     asked = [over(*values_of(told, cli.config_value(CONFIG))) for told in SWEEP_OVER.value]
     chosen = product(_named_sweep(file), *asked)
     clash = {field for point in chosen for field in point if field in overrides}
@@ -131,14 +128,13 @@ def _sweep(wanted: list[Point]) -> int:
 
 def _worker_command(identities: list[str]) -> list[str]:
     """The command of a worker that runs some points of this sweep."""
-    flag = flags.FLAGS["config"]
-    settings = config_flags.get_override_values(flag)
+    config = cli.given_config(CONFIG)
     return [
         sys.executable,
         "-m",
         "experiments.sweep",
-        f"--config={config_flags.get_config_filename(flag)}",
-        *(f"--config.{field}={value}" for field, value in settings.items()),
+        f"--config={CONFIG.value[0]}",
+        *(f"--config.{field}={value}" for field, value in config.overrides.items()),
         f"--sweep={SWEEP.value}",
         *(f"--sweep_over={given}" for given in SWEEP_OVER.value),
         f"--workdir={WORKDIR.value}",
