@@ -4,6 +4,7 @@ The one place that loads them, and that sets a field from the text of a command 
 """
 
 import ast
+import contextlib
 import dataclasses
 import difflib
 import functools
@@ -24,6 +25,10 @@ from experiments.validate import ConfigError
 from plasticity.model import BACKBONES
 
 EXAMPLE = "--config=configs/copying.py:hebbian"
+CHOSEN_BY = {
+    "model.name": "choose the model by --config=FILE.py:MODEL/RULE",
+    "task.name": "every task has its own file in configs/",
+}
 
 
 @functools.cache
@@ -113,7 +118,7 @@ def section_of(config: ConfigDict, field: str) -> ConfigDict:
         raise ConfigError(
             f"config.{field} is not a field: config.{above} is one, and has no fields of its own"
             if above
-            else f"config.{field} is not a field of this config: {_suggestion(field, known)}"
+            else f"config.{field} is not a field of this config: {suggestion(field, known)}"
         )
     for part in field.split(".")[:-1]:
         config = config[part]
@@ -127,7 +132,10 @@ def set_field(config: ConfigDict, field: str, text: str | None) -> None:
       ConfigError: there is no such field, or its type does not admit the text.
     """
     section, name = section_of(config, field), field.rpartition(".")[2]
-    section[name] = parse_value(field, text, section.get_type(name))
+    value = parse_value(field, text, section.get_type(name))
+    if field in CHOSEN_BY and value != section[name]:  # other fields depend on it
+        raise ConfigError(f"config.{field}={value} is not set by a flag: {CHOSEN_BY[field]}")
+    section[name] = value
 
 
 def parse_value(field: str, text: str | None, kind: type) -> Any:
@@ -145,10 +153,8 @@ def parse_value(field: str, text: str | None, kind: type) -> Any:
             return value
     except (ValueError, SyntaxError, KeyError, MemoryError, RecursionError):
         pass
-    try:  # 1e4 and 64.0 are whole numbers, written as Python writes others
+    with contextlib.suppress(ValueError, OverflowError):  # 1e4 and 64.0 are whole numbers
         example = str(int(float(text or ""))) if kind is int else example
-    except (ValueError, OverflowError):
-        pass
     hint = f", for example {example}" if example else ""
     raise ConfigError(f"{field}={reprlib.repr(text)} must be {wanted}{hint}")
 
@@ -169,7 +175,7 @@ READERS: dict[type, tuple[Any, str, str]] = {
 }
 
 
-def _suggestion(field: str, known: list[str]) -> str:
+def suggestion(field: str, known: list[str]) -> str:
     """The fields that a user may have meant, or those of the same section."""
     section, _, name = field.rpartition(".")
     # A field of the same section is the likelier one: `train.batchsize` is not evaluate.batch.

@@ -2,11 +2,60 @@
 
 import ctypes
 import os
+import traceback
+import warnings
 
 import jax
+from jaxlib import xla_client
+
+from experiments.validate import ConfigError
 
 # Parameters of glibc's mallopt(3).
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
+
+
+def check_xla_flags() -> None:
+    """Raises ConfigError if XLA does not accept XLA_FLAGS, which would end this process.
+
+    XLA reads them in a forked process, before any of this one's threads has started.
+    """
+    if not os.environ.get("XLA_FLAGS", "").strip():
+        os.environ.pop("XLA_FLAGS", None)  # XLA takes blanks for the name of a file
+        return
+    reading, writing = os.pipe()
+    with warnings.catch_warnings(action="ignore"):  # JAX and Python warn of threads, all idle here
+        child = os.fork()
+    if child == 0:
+        os.dup2(writing, 2)
+        xla_client.CompileOptions()
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, errors="replace") as pipe:
+        printed = pipe.read().strip()
+    _, status = os.waitpid(child, 0)
+    if status:
+        why = printed.partition("\n")[0].rpartition("] ")[2]
+        raise ConfigError(f"XLA_FLAGS={os.environ['XLA_FLAGS']!r} is wrong: {why}")
+
+
+def is_device_error(error: BaseException) -> bool:
+    """Whether JAX raised the error while it looked for devices."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return any(f.filename.endswith("xla_bridge.py") and f.name == "backends" for f in frames)
+
+
+def platforms_hint() -> str:
+    """What to do about an error of that kind."""
+    given = jax.config.jax_platforms
+    if not given:
+        return "JAX_PLATFORMS=cpu uses the CPU"
+    return f"JAX_PLATFORMS={given} is not available here: unset it, or use JAX_PLATFORMS=cpu"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an allocation failed: in Python, or on a device."""
+    text = str(error)
+    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text or "ut of memory" in text
 
 
 def use_all_cores() -> None:

@@ -13,6 +13,7 @@ from experiments import build
 from experiments.run.checkpoint import Checkpoints
 from experiments.run.clock import Clock
 from experiments.run.evaluate import Evaluator, Summary, contrast
+from experiments.run.footprint import estimate, in_words
 from experiments.run.hosts import (
     SharedInterrupts,
     agreed,
@@ -137,13 +138,15 @@ class _Run:
         return [(which, int(done)) for which, done in enumerate(steps) if done < self.step]
 
     def _compile(self) -> Any:
-        shapes = self.learner.make_network(self.hyper).backbone.shapes.values()
-        if not self.learner.make_network(self.hyper).rule.static:
+        network = self.learner.make_network(self.hyper)
+        if not network.rule.static:
+            shapes = network.backbone.shapes.values()
             engine, chunk = build.choose_memory(self.config, shapes, self.learner.task.steps)
-            asked = self.config.memory.engine
-            self.progress.say(
-                f"memory: {engine}, chunk {chunk or 'whole episode'} (asked: {asked})"
-            )
+            how = f"chunks of {chunk} steps" if chunk else "episodes in one piece"
+            who = "memory.engine='auto' chose" if self.config.memory.engine == "auto" else "engine"
+            self.progress.say(f"fast weights: {who} {engine!r}, with {how}")
+        needed = in_words(estimate(self.config))
+        self.progress.say(f"compiling the training step, which needs about {needed}")
         with self.clock.compiling():
             step = self.program.compiled_step(self.state, self.seed, self.hyper)
             wait_for_all("compiled")  # or the first step would be charged with it
