@@ -1,6 +1,8 @@
 """From a config to the library's records: the only reader of `rule`, `memory`, `model`, `task`."""
 
 import dataclasses
+import functools
+import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -8,6 +10,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from configs.base import AUTO
 from plasticity.learner import Hyperparameters, Learner, RandomStream
 from plasticity.memory import ENGINES, choose, chunk_for
 from plasticity.model import BACKBONES, EncoderSettings
@@ -17,8 +20,6 @@ from plasticity.sharding import Layout
 from plasticity.tasks import TASKS
 from plasticity.types import LayerShape, Task
 
-AUTO = "auto"
-
 
 def without(section: Mapping[str, Any], *names: str) -> dict[str, Any]:
     """The fields of a config section but for `names`."""
@@ -26,8 +27,15 @@ def without(section: Mapping[str, Any], *names: str) -> dict[str, Any]:
 
 
 def make_task(config: ConfigDict) -> Task:
-    """The task of `config.task`."""
-    return TASKS[config.task.name](**without(config.task, "name"))
+    """The task of `config.task`. The last two are kept: their data are loaded once."""
+    data = os.environ.get("PLASTICITY_DATA_DIR")
+    return _task(data, config.task.name, **without(config.task, "name"))
+
+
+@functools.lru_cache(maxsize=2)
+def _task(data: str | None, name: str, **fields: Any) -> Task:
+    del data  # where the task's data lie, a part of the key
+    return TASKS[name](**fields)
 
 
 def rule_settings(config: ConfigDict) -> RuleSettings:

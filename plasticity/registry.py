@@ -21,7 +21,7 @@ def lookup(registry: Mapping[str, T], name: str, field: str) -> T:
     Raises:
       ValueError: no such entry; the message names `field`, the value and the nearest valid name.
     """
-    if name not in registry:
+    if not isinstance(name, str) or name not in registry:
         raise ValueError(f"{field}={name!r} is unknown: {nearest(name, registry)}")
     return registry[name]
 

@@ -9,7 +9,6 @@ import contextlib
 import datetime
 import fcntl
 import importlib.metadata
-import inspect
 import json
 import os
 import pathlib
@@ -24,7 +23,6 @@ from ml_collections import ConfigDict
 
 from configs import base
 from experiments.run.storage import TEMPORARY, WorkdirError, in_bucket, path_of, write_json
-from plasticity.tasks import TASKS
 
 LOCK = ".lock"
 PACKAGES = (
@@ -130,9 +128,7 @@ RENAMED = {"model": {"products": "matmul_precision"}}
 def _with_defaults(stored: dict[str, Any]) -> dict[str, Any]:
     for section, names in RENAMED.items():
         stored[section] = {names.get(k, k): v for k, v in stored[section].items()}
-    defaults = base.get_config(stored["model"]["name"]).to_dict()
-    task = inspect.signature(TASKS[stored["task"]["name"]]).parameters
-    defaults["task"] = {name: p.default for name, p in task.items() if p.default is not p.empty}
+    defaults = base.get_config(stored["model"]["name"], stored["task"]["name"]).to_dict()
     whole = defaults | stored
     for section, fields in defaults.items():
         if isinstance(fields, dict):
