@@ -100,7 +100,7 @@ class TrainSettings(Settings):
     steps: int = setting(1000, "updates of the slow weights", above=0)
     batch: int = size(64, "episodes per step")
     microbatch: int = setting(
-        0, "episodes that a device differentiates at once, at most, to save memory; 0: all", low=0
+        0, "most episodes that a device differentiates at once, to save memory; 0: all", low=0
     )
     num_seeds: int = size(
         1, "seeds, from `seed` on, trained side by side in one program", high=10_000
@@ -176,27 +176,29 @@ ALTERNATIVES: dict[str, dict[str, type[Settings]]] = {
 
 
 def sections(names: Mapping[str, str]) -> dict[str, tuple[type[Settings], ...]]:
-    """The dataclasses of every section of a config, given {section: name} of `ALTERNATIVES`.
+    """The dataclasses of every section of a config.
+
+    Args:
+      names: {section: name} of `ALTERNATIVES`; a section that is not named is left out.
 
     Raises:
       ValueError: a name is unknown.
     """
-    chosen = {
-        section: (lookup(kinds, names[section], f"{section}.name"),)
-        for section, kinds in ALTERNATIVES.items()
-    }
-    return {section: (*parts, *chosen.get(section, ())) for section, parts in SECTIONS.items()}
+    found = {s: parts for s, parts in SECTIONS.items() if s not in ALTERNATIVES or s in names}
+    for section, name in names.items():
+        found[section] += (lookup(ALTERNATIVES[section], name, f"{section}.name"),)
+    return found
 
 
-def get_config(model: str = "transformer", task: str = "copying") -> config_dict.ConfigDict:
+def get_config(model: str = "transformer", task: str = "") -> config_dict.ConfigDict:
     """Defaults: the paper's network and rule, with the full meta-gradient.
 
     Args:
       model: the backbone, on which the fields of `config.model` depend.
-      task: the task, on which those of `config.task` depend.
+      task: the task, on which those of `config.task` depend; empty: without that section.
     """
     config = config_dict.ConfigDict()
-    names = {"model": model, "task": task}
+    names = {"model": model, "task": task} if task else {"model": model}
     for section, parts in sections(names).items():
         fields = {f.name: f.default for part in parts for f in dataclasses.fields(part)}
         config.update({section: fields} if section else fields)

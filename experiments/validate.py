@@ -9,8 +9,8 @@ from ml_collections.config_dict import RequiredValueError
 
 from configs import base
 from experiments import build
-from plasticity.registry import nearest
-from plasticity.settings import LARGEST_INT, Settings, dotted, shown
+from plasticity.registry import nearest, shown
+from plasticity.settings import LARGEST_INT, Settings, dotted
 
 
 class ConfigError(ValueError):
@@ -75,15 +75,17 @@ def _check_section(section: str, given: Mapping[str, Any], parts: Sequence[type[
         for name, value in values.items():
             if not isinstance(value, bool | int | float | str):  # which the library takes
                 raise ConfigError(
-                    f"{dotted(section, name)}={shown(value)} must be a number of Python, as "
-                    f"config.json stores it, not a {type(value).__name__}"
+                    f"{dotted(section, name)}={shown(value)} must be a number of Python, not of "
+                    f"{type(value).__module__}: config.json stores it"
                 )
 
 
 def _check_names(section: str, given: Mapping[str, Any], known: Sequence[str]) -> None:
     for field in given:
         if field not in known:
-            raise ConfigError(f"{dotted(section, field)} is not a setting: {nearest(field, known)}")
+            raise ConfigError(
+                f"{dotted(section, field)} is not a setting: {nearest(str(field), known)}"
+            )
     for field in known:
         if field not in given:
             raise ConfigError(f"{dotted(section, field)} is missing from the config")

@@ -21,7 +21,7 @@ from typing import Any, ClassVar, NamedTuple
 import jax
 import numpy as np
 
-from plasticity.registry import lookup
+from plasticity.registry import lookup, shown
 
 LARGEST_INT = 2**31 - 1  # of int32, the type of every count on a device
 LARGEST_SIZE = 2**20  # of an axis of an array
@@ -103,15 +103,6 @@ class Settings:
 def dotted(section: str, field: str) -> str:
     """SECTION.FIELD, or FIELD outside any section."""
     return f"{section}.{field}" if section else field
-
-
-def shown(value: Any) -> str:
-    """The value in one line of at most 80 characters."""
-    try:
-        text = " ".join(repr(value).split())
-    except ValueError:  # Python prints no integer of more than 4300 digits
-        return "(an integer of more than 4300 digits)"
-    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _check(name: str, value: Any, kind: type, about: About) -> None:

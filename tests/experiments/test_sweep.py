@@ -154,7 +154,7 @@ def test_every_point_is_checked_before_the_first_one_runs(program, tmp_path):
         (["--sweep=rules", "--config.rule.name=none"], "--config.rule.name is what the sweep"),
         (["--sweep=rule"], "--sweep='rule' is unknown: did you mean 'rules'"),
         ([], "--sweep or --sweep_over is missing"),
-        (["--sweep_over=config.train.steps=5,-1"], "train.steps=-1 must be greater than 0"),
+        (["--sweep_over=config.train.steps=60,-1"], "train.steps=-1 must be greater than 0"),
     ):
         code, _, err = program("sweep", *flags, *given)
         assert code == 2
@@ -165,12 +165,12 @@ def test_every_point_is_checked_before_the_first_one_runs(program, tmp_path):
 def test_dry_run_prints_commands(program, tmp_path):
     """The commands of points are those that run them: model and rule behind the colon."""
     flags = ["--config=configs/copying.py", "--sweep=architectures", f"--workdir={tmp_path / 's'}"]
-    code, out, _ = program("sweep", *flags, "--dry_run", "--config.train.steps=7")
+    code, out, _ = program("sweep", *flags, "--dry_run", "--config.train.steps=70")
     assert code == 0
     commands = [shlex.split(line) for line in out.splitlines()]
     assert len(commands) == len(architectures()) == 12
     assert "--config=configs/copying.py:lstm/gradient" in commands[-1]
-    assert "--config.train.steps=7" in commands[-1]
+    assert "--config.train.steps=70" in commands[-1]
     assert not (tmp_path / "s").exists()
 
 
