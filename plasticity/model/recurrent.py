@@ -53,9 +53,7 @@ class RecurrentSettings(Settings):
 
     hidden: int = size(128, "units of the cell")
     auxiliary: int = size(4, "outputs that only the internal loss reads", low=0)
-    plastic: str = setting(
-        "input,recurrent,head", "parts with fast weights, joined by commas: input, recurrent, head"
-    )
+    plastic: str = setting("input,recurrent,head", "parts with fast weights, joined by commas")
 
     def check(self) -> None:
         """Raises ValueError if `plastic` names no part, an unknown one, or one twice."""

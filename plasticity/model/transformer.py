@@ -46,20 +46,15 @@ class TransformerSettings(Settings):
     """Sizes and variants. Defaults: Chaudhary 2025, copying."""
 
     section = "model"
-
     layers: int = size(2, "number of blocks", high=1000)
     heads: int = size(4, "attention heads; they divide the width")
     width: int = size(128, "width of the residual stream")
     feed_forward: int = size(256, "hidden units of a feed-forward net")
     auxiliary: int = size(4, "outputs that only the internal loss reads", low=0)
     dropout: float = setting(0.1, "dropout rate in training", low=0, below=1)
-    attention_window: int = setting(
-        0, "steps back that a block attends to; 0: all; -1: none", low=-1
-    )
+    attention_window: int = setting(0, "steps back that attention sees; 0: all; -1: none", low=-1)
     position: str = setting("none", "position embedding", choices=POSITIONS)
-    plastic: str = setting(
-        "feed_forward", "parts with fast weights, joined by commas: feed_forward, attention, head"
-    )
+    plastic: str = setting("feed_forward", "parts with fast weights: feed_forward, attention, head")
 
     def check(self) -> None:
         """Raises ValueError for parts that do not exist or sizes that do not divide."""
@@ -70,8 +65,7 @@ class TransformerSettings(Settings):
             )
         if self.position == "rotary" and (self.width // self.heads) % 2:
             raise ValueError(
-                f"model.position='rotary' needs an even width per head, "
-                f"not model.width/model.heads={self.width // self.heads}"
+                "model.position='rotary' needs an even width per head, model.width / model.heads"
             )
 
 

@@ -32,7 +32,7 @@ from plasticity.tasks.factory import TaskFactory
 from plasticity.tasks.pools import Pool, check_ways, draw, pools
 from plasticity.types import Array, Episode, Key, Observation, Task
 
-REFERENCES = 64  # images whose embeddings centre those of all others
+TYPICAL = 64  # images whose embeddings centre those of all others
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,8 +168,8 @@ def _show_images(
 
 
 def _references(described: Dataset, pool: Pool) -> Array:
-    """One image each of some training classes, [REFERENCES, H, W, channels]."""
-    places = jnp.linspace(0, pool.size - 1, REFERENCES).astype(jnp.int32)
+    """One image each of some training classes, [TYPICAL, H, W, channels]."""
+    places = jnp.linspace(0, pool.size - 1, TYPICAL).astype(jnp.int32)
     images = pool.examples[pool.classes[places] // ROTATIONS, 0]
     return standardise(images.astype(jnp.float32) / 255, described)
 
