@@ -31,7 +31,7 @@ def validate(config: ConfigDict) -> None:
         top_level = [*_names([base.RootSettings]), *filter(None, sections)]
         _check_names("", config, top_level)
         for section, parts in sections.items():
-            _check_section(section, _fields(config, section), parts)
+            _check_section(config, section, parts)
         if config.seed + config.train.num_seeds - 1 > LARGEST_INT:
             raise ConfigError(
                 f"train.num_seeds={config.train.num_seeds} from seed={config.seed} on passes 2**31"
@@ -46,7 +46,7 @@ def validate(config: ConfigDict) -> None:
 
 
 def _fields(config: ConfigDict, section: str) -> Mapping[str, Any]:
-    """The fields of a section; of the config itself for ""."""
+    """The fields of a section; for "", of the config itself."""
     if section not in config and section:
         raise ConfigError(f"{section} is missing from the config")
     given = config[section] if section else config
@@ -59,25 +59,25 @@ def _names(parts: Sequence[type[Settings]]) -> list[str]:
     return [field.name for part in parts for field in fields(part)]
 
 
-def _check_section(section: str, given: Mapping[str, Any], parts: Sequence[type[Settings]]) -> None:
-    """Every part of a section checks its own fields."""
+def _check_section(config: ConfigDict, section: str, parts: Sequence[type[Settings]]) -> None:
+    """The dataclasses of a section check its fields."""
+    given, known = _fields(config, section), _names(parts)
+    for name, other in base.ALTERNATIVES.get(section, {}).items():
+        if set(given) == set(_names([*parts[:1], other])) != set(known):
+            raise ConfigError(
+                f"{section}.name={given['name']!r}, but the fields of `{section}` are those of "
+                f"{name!r}: {HOW_TO_CHOOSE[section]}"
+            )
     if section:
-        for name, other in base.ALTERNATIVES.get(section, {}).items():
-            if set(given) == set(_names([parts[0], other])) != set(_names(parts)):
-                raise ConfigError(
-                    f"{section}.name={given['name']!r}, but the fields of `{section}` are those of "
-                    f"{name!r}: {HOW_TO_CHOOSE[section]}"
-                )
-        _check_names(section, given, _names(parts))
+        _check_names(section, given, known)
     for part in parts:
-        values = {name: given[name] for name in _names([part])}
-        part(**values)
-        for name, value in values.items():
-            if not isinstance(value, bool | int | float | str):  # which the library takes
-                raise ConfigError(
-                    f"{dotted(section, name)}={shown(value)} must be a number of Python, not of "
-                    f"{type(value).__module__}: config.json stores it"
-                )
+        build.read(config, part)
+    for name in known:
+        if not isinstance(given[name], bool | int | float | str):  # which the library takes too
+            raise ConfigError(
+                f"{dotted(section, name)}={shown(given[name])} must be a number of Python, not of "
+                f"{type(given[name]).__module__}: config.json stores it"
+            )
 
 
 def _check_names(section: str, given: Mapping[str, Any], known: Sequence[str]) -> None:

@@ -9,6 +9,7 @@ import contextlib
 import datetime
 import fcntl
 import importlib.metadata
+import inspect
 import json
 import os
 import pathlib
@@ -23,6 +24,7 @@ from ml_collections import ConfigDict
 
 from configs import base
 from experiments.run.storage import TEMPORARY, WorkdirError, in_bucket, path_of, write_json
+from plasticity.tasks import TASKS
 
 LOCK = ".lock"
 PACKAGES = (
@@ -128,7 +130,9 @@ RENAMED = {"model": {"products": "matmul_precision"}}
 def _with_defaults(stored: dict[str, Any]) -> dict[str, Any]:
     for section, names in RENAMED.items():
         stored[section] = {names.get(k, k): v for k, v in stored[section].items()}
-    defaults = base.get_config(stored["model"]["name"], stored["task"]["name"]).to_dict()
+    defaults = base.get_config(stored["model"]["name"]).to_dict()
+    task = inspect.signature(TASKS[stored["task"]["name"]]).parameters
+    defaults["task"] = {name: p.default for name, p in task.items() if p.default is not p.empty}
     whole = defaults | stored
     for section, fields in defaults.items():
         if isinstance(fields, dict):
