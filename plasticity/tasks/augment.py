@@ -1,4 +1,4 @@
-"""What becomes of images on the device: changes that leave their class as it is, and scaling."""
+"""Augmentation, standardisation and rotation of images, on the device."""
 
 from typing import NamedTuple
 
@@ -11,10 +11,10 @@ from plasticity.types import Array, Key
 
 
 class Augmentation(NamedTuple):
-    """How much images are changed; the defaults change nothing."""
+    """How strongly images are changed; the defaults change nothing."""
 
-    flip: bool = False  # left to right, every second image
-    crop: int = 0  # pixels by which an image is moved at most; what comes in is 0
+    flip: bool = False  # left to right, with probability 1/2
+    crop: int = 0  # largest shift in pixels; the border is filled with 0
     jitter: float = 0.0  # brightness, contrast and colour by factors within 1 +- jitter
 
 
@@ -41,7 +41,7 @@ def augment(key: Key, image: Array, how: Augmentation) -> Array:
 
 
 def standardise(image: Array, described: Dataset) -> Array:
-    """What a network sees of pixels [..., channels] between 0 and 1."""
+    """Pixels [..., channels] between 0 and 1 -> the inputs of a network."""
     return (image - jnp.asarray(described.mean)) / jnp.asarray(described.deviation)
 
 

@@ -23,6 +23,7 @@ TINY = {
     "task.delay": 1,
     "task.vocabulary": 4,
     "train.steps": 2,
+    "train.warmup": 1,
     "train.batch": 2,
     "train.num_seeds": 2,
     "evaluate.episodes": 4,

@@ -161,12 +161,12 @@ def test_rates_do_not_recompile(tmp_path):
 def test_dry_run_prints_commands(program, tmp_path):
     """The commands of points are those that run them: model and rule behind the colon."""
     flags = ["--config=configs/copying.py", "--sweep=architectures", f"--workdir={tmp_path / 's'}"]
-    code, out, _ = program("sweep", *flags, "--dry_run", "--config.train.steps=7")
+    code, out, _ = program("sweep", *flags, "--dry_run", "--config.train.steps=70")
     assert code == 0
     commands = [shlex.split(line) for line in out.splitlines()]
     assert len(commands) == len(architectures()) == 12
     assert "--config=configs/copying.py:lstm/gradient" in commands[-1]
-    assert "--config.train.steps=7" in commands[-1]
+    assert "--config.train.steps=70" in commands[-1]
     assert not (tmp_path / "s").exists()
 
 

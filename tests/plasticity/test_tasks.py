@@ -114,7 +114,7 @@ def test_copying_scores_of_those_who_know_all_and_nothing():
     ("options", "message"),
     [
         ({"seq_length": 0}, "task.seq_length=0 must be at least 1"),
-        ({"delay": -1}, "task.delay=-1 must not be negative"),
+        ({"delay": -1}, "task.delay=-1 must be at least 0"),
         ({"vocabulary": 3}, "task.vocabulary=3 must be at least 4"),
         ({"loss_steps": "recal"}, "task.loss_steps='recal' is unknown: did you mean 'recall'"),
     ],
