@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from configs.base import MODELS
 from experiments.cli import RUN_ERROR, RUN_ERRORS, USAGE_ERROR, USER_ERRORS
 from experiments.configfile import config_module, load_config, section_of
 from experiments.run.storage import DamagedFileError, read_json
 from experiments.run.train import train
 from experiments.validate import ConfigError, validate
 from plasticity.checks import PlasticityError
+from plasticity.model import BACKBONES
 from plasticity.rules import RULES
 
 SELECTED = ("model.name", "rule.name")  # by the argument of a config file
@@ -90,7 +90,7 @@ class Point:
             *parts, rule = [*given, *default.split("/")[len(given) :]]
         if rule not in RULES:
             return None
-        model = parts.pop() if parts and parts[-1] in MODELS else ""
+        model = parts.pop() if parts and parts[-1] in BACKBONES else ""
         selected = [self.chosen.get("model.name", model), self.chosen.get("rule.name", rule)]
         return "/".join(str(part) for part in [*parts, *selected] if part)
 
