@@ -174,7 +174,6 @@ TINY = {
     "train.num_seeds": 2,
     "train.steps": 3,
     "train.warmup": 1,
-    "train.warmup": 1,
     "train.batch": 2,
     "evaluate.episodes": 8,
     "evaluate.batch": 4,
