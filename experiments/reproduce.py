@@ -57,16 +57,14 @@ def features_given(given: Sequence[str]) -> dict[str, str]:
     Raises:
       ConfigError: not of the form DATASET:FILE, no such data set, or no such file.
     """
-    features = {}
-    for entry in given:
-        dataset, _, file = entry.partition(":")
+    pairs = [entry.partition(":")[::2] for entry in given]
+    for dataset, file in pairs:
+        flag = f"--features={dataset}:{file}"
         if dataset not in DATASETS or not file:
-            known = ", ".join(DATASETS)
-            raise ConfigError(f"--features={entry} must be DATASET:FILE, DATASET one of {known}")
-        features[dataset] = os.path.expanduser(file)
-        if not os.path.isfile(features[dataset]):
-            raise ConfigError(f"--features={entry}: there is no such file. {_how_to_make(dataset)}")
-    return features
+            raise ConfigError(f"{flag} must be DATASET:FILE, DATASET one of {', '.join(DATASETS)}")
+        if not os.path.isfile(os.path.expanduser(file)):
+            raise ConfigError(f"{flag}: there is no such file. {_how_to_make(dataset)}")
+    return {dataset: os.path.expanduser(file) for dataset, file in pairs}
 
 
 def _how_to_make(dataset: str) -> str:
@@ -74,6 +72,15 @@ def _how_to_make(dataset: str) -> str:
         f"Train configs/encoder.py:{dataset}, run experiments.encode, then give "
         f"--features={dataset}:FILE"
     )
+
+
+def features_known(folder: pathlib.Path) -> dict[str, str]:
+    """The features of the last launch in the folder: they stay unless they are given again."""
+    try:
+        return stored_results(folder).get("features", {})
+    except DamagedFileError as error:
+        print(f"{error}: --features of earlier launches are not known", file=sys.stderr)
+        return {}
 
 
 def chosen_studies(studies: Mapping[str, Study], tasks: Sequence[str]) -> dict[str, Study]:
@@ -102,15 +109,6 @@ def missing(study: Study, features: Mapping[str, str]) -> str:
     return ""
 
 
-def features_known(folder: pathlib.Path) -> dict[str, str]:
-    """The features of the last launch in the folder: they stay unless they are given again."""
-    try:
-        return stored_results(folder).get("features", {})
-    except DamagedFileError as error:
-        print(f"{error}: --features of earlier launches are not known", file=sys.stderr)
-        return {}
-
-
 def main() -> int:
     """Runs what can be run, and writes the tables."""
     cli.require(preset=PRESET.value, workdir=WORKDIR.value)
@@ -121,28 +119,27 @@ def main() -> int:
     wanted = chosen_studies(studies, TASKS.value)
     skipped = {name: why for name, s in studies.items() if (why := missing(s, features))}
     points: list[Point] = []
-    for name, study in studies.items():
-        settings = dict(BUDGETS[BUDGET.value][PRESET.value])
+    for name in [name for name in studies if name not in skipped]:
+        study, settings = studies[name], dict(BUDGETS[BUDGET.value][PRESET.value])
         if study.frozen:
-            settings["task.features"] = features.get(study.dataset)
-        if name not in skipped:
-            points += points_of(folder, name, study, settings)
+            settings["task.features"] = features[study.dataset]
+        points += points_of(folder, name, study, settings)
     campaign = Campaign(folder, studies, points, wanted)
     if ONLY.value:
         own = select(points, ONLY.value)
         check(own)
         return worker_code(run_all(own, campaign.gather))
     check(campaign.asked)
+    skipped = {name: why for name, why in skipped.items() if name in wanted}
+    for name, why in skipped.items():
+        print(f"skipped: {name}: {why}", flush=True)
     about = {
         "preset": PRESET.value,
         "budget": BUDGET.value,
-        "skipped": {name: why for name, why in skipped.items() if name in wanted},
+        "skipped": skipped,
         "features": features,
         "studies": {name: study.about for name, study in studies.items()},
     }
-    for name, why in about["skipped"].items():
-        print(f"skipped: {name}: {why}", flush=True)
-    folder.mkdir(parents=True, exist_ok=True)
     outcome = campaign.run(run_all if WORKERS.value == 1 else on_workers, about)
     TABLES[PRESET.value](folder, outcome)
     return say_failed(outcome.failed, len(points))

@@ -20,9 +20,8 @@ from absl import flags
 from experiments import cli
 from experiments.run.storage import DamagedFileError, check_folder, logs_of, path_of
 from experiments.sweeps.executors import EXECUTORS, make_executor
-from experiments.sweeps.overrides import FORMS
+from experiments.sweeps.overrides import FORMS, check_seeds, points_of_sweep
 from experiments.sweeps.points import (
-    Failure,
     Point,
     by_state,
     check,
@@ -32,8 +31,7 @@ from experiments.sweeps.points import (
     worker_code,
 )
 from experiments.sweeps.schedule import Schedule, worker_command
-from experiments.sweeps.space import check_seeds, points_of_sweep
-from experiments.sweeps.tables import PointRows, rows_of, summary, write_csv
+from experiments.sweeps.tables import mean_row, seed_rows, summary, write_csv
 from experiments.validate import ConfigError
 
 CONFIG = cli.define_config()
@@ -74,34 +72,28 @@ def _sweep(points: Sequence[Point], folder: pathlib.Path) -> int:
     if len(failed) == len(points):
         raise DamagedFileError(f"no point can be run: {'; '.join(one.why for one in failed)}")
     folder.mkdir(parents=True, exist_ok=True)
-    rows: dict[str, PointRows] = {}
+    results = {point.identity: point.result() for point in complete}
 
-    def add(point: Point) -> None:
-        try:
-            rows[point.identity] = rows_of(point)
-        except DamagedFileError as error:
-            failed.append(Failure(point, str(error)))
-
-    def write() -> list[PointRows]:
-        ordered = [rows[point.identity] for point in points if point.identity in rows]
-        write_csv(folder / "results.csv", [one.mean for one in ordered])
-        write_csv(folder / "seeds.csv", [row for one in ordered for row in one.seeds])
-        return ordered
+    def write() -> list[tuple[Point, dict]]:
+        known = [(p, results[p.identity]) for p in points if p.identity in results]
+        rows = [mean_row(point.chosen, result) for point, result in known]
+        write_csv(folder / "results.csv", rows)
+        rows = [row for point, result in known for row in seed_rows(result, point.chosen)]
+        write_csv(folder / "seeds.csv", rows)
+        return known
 
     def done(point: Point) -> None:
-        add(point)
+        results[point.identity] = point.result()
         write()
-        print(f"complete: {len(rows)} of {len(points)}: {point.name}", flush=True)
+        print(f"complete: {len(results)} of {len(points)}: {point.name}", flush=True)
 
-    for point in complete:
-        add(point)
-    print(f"{len(rows)} of {len(points)} points are complete", flush=True)
+    print(f"{len(results)} of {len(points)} points are complete", flush=True)
     schedule = Schedule(executor, worker_command("experiments.sweep"), logs, RETRIES.value)
     failed += schedule.run(unfinished, done)
-    if rows:
-        print(summary(write()))
+    if results:
+        print(summary([(point.chosen, result) for point, result in write()]))
         print(f"next: python -m experiments.report --runs={folder} --out={folder.name}.html")
-    print(f"{len(rows)} of {len(points)} points complete: {folder / 'results.csv'}")
+    print(f"{len(results)} of {len(points)} points complete: {folder / 'results.csv'}")
     return say_failed(failed, len(points))
 
 

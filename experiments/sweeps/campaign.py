@@ -141,6 +141,7 @@ class Campaign:
           about: further fields of results.json.
         """
         launch = {"launch": describe_launch()} | dict(about)
+        self.folder.mkdir(parents=True, exist_ok=True)
         try:
             stored_results(self.folder)
         except DamagedFileError:

@@ -23,7 +23,8 @@ from plasticity.model import BACKBONES
 from plasticity.rules import RULES
 
 SELECTED = ("model.name", "rule.name")  # by the argument of a config file
-RESULT = {"seed": int, "train_episodes": int, "metrics": dict, "metrics_plasticity_off": dict}
+PARTS = {"": "metrics", "_off": "metrics_plasticity_off"}  # {suffix of a column: field of a result}
+RESULT = {"seed": int, "train_episodes": int} | dict.fromkeys(PARTS.values(), dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +78,17 @@ class Point:
         Raises:
           DamagedFileError: result.json is not what a run writes.
         """
-        return read_json(self.workdir / "result.json", RESULT)
+        path = self.workdir / "result.json"
+        result = read_json(path, RESULT)
+        try:
+            for record in (result, *result.get("seeds", [])):
+                for part in PARTS.values():
+                    metrics = record[part]
+                    for metric in (metrics[main_metric(result)], *metrics.values()):
+                        float(metric["mean"]), float(metric["ci95"])
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise DamagedFileError(f"{path} is not the result of a run: {error!r}") from error
+        return result
 
     @functools.cached_property
     def _selection(self) -> str | None:
@@ -119,25 +130,15 @@ class Point:
         try:
             config = load_config(self.file, self.argument or None)
             for field, value in self.settings.items():
-                self._set(config, field, value)
+                section, name = section_of(config, field), field.rpartition(".")[2]
+                try:
+                    section[name] = value
+                except TypeError as error:
+                    kind = section.get_type(name).__name__
+                    raise ConfigError(f"{field}={value!r} must be of type {kind}") from error
         except ConfigError as error:
             raise ConfigError(f"point {self.name}: {error}") from error
         return config
-
-    def _set(self, config: ConfigDict, field: str, value: Any) -> None:
-        model = self.chosen.get("model.name")
-        of, _, name = field.rpartition(".")
-        if model and of == "model" and name not in config.model:
-            raise ConfigError(
-                f"{field}={value!r} is set for all points, and model.name={model!r} has no such "
-                f"field. Run a sweep for each model, or leave --config.{field} out"
-            )
-        section = section_of(config, field)
-        try:
-            section[name] = value
-        except TypeError as error:
-            kind = section.get_type(name).__name__
-            raise ConfigError(f"{field}={value!r} must be of type {kind}") from error
 
     def command(self) -> str:
         """The command that runs the point by itself."""
@@ -148,10 +149,15 @@ class Point:
         return shlex.join(launch)
 
 
-class Failure(NamedTuple):
-    """A point without a result, and why. untrainable: its training itself failed, as it diverged.
+def main_metric(result: Mapping[str, Any]) -> str:
+    """The headline metric of a result."""
+    return result.get("main_metric", "loss")
 
-    Else something else was in the way, such as a damaged file, and the run may still succeed.
+
+class Failure(NamedTuple):
+    """A point without a result. untrainable: its training diverged or cannot start to learn.
+
+    Other failures, such as a damaged file, say nothing about the config.
     """
 
     point: Point
@@ -196,11 +202,11 @@ def select(points: Sequence[Point], identities: Sequence[str]) -> list[Point]:
 def check(points: Sequence[Point]) -> None:
     """Raises ConfigError for the first point that cannot be run; the message names it."""
     for point in points:
+        config = point.config()
         try:
-            validate(point.config())
+            validate(config)
         except ConfigError as error:
-            named = str(error).startswith("point ")
-            raise ConfigError(f"{'' if named else f'point {point.name}: '}{error}") from error
+            raise ConfigError(f"point {point.name}: {error}") from error
 
 
 def run_all(points: Sequence[Point], done: Callable[[Point], object]) -> list[Failure]:
@@ -234,9 +240,6 @@ def say_failed(failed: Sequence[Failure], total: int) -> int:
         return 0
     for point, why, _ in failed:
         print(f"failed: {point.workdir}: {why}", file=sys.stderr)
-    print(
-        f"error: {len(failed)} of {total} points failed. The same command tries again what is not "
-        "complete",
-        file=sys.stderr,
-    )
+    what = f"{len(failed)} of {total} points failed"
+    print(f"error: {what}; the same command tries again what is not complete", file=sys.stderr)
     return RUN_ERROR

@@ -6,60 +6,27 @@ import itertools
 import math
 import pathlib
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from experiments.run.storage import DamagedFileError, write_text
-from experiments.sweeps.points import Point
+from experiments.run.storage import write_text
+from experiments.sweeps.points import PARTS, main_metric
 
 Row = dict[str, Any]
-PARTS = {"": "metrics", "_off": "metrics_plasticity_off"}  # {suffix of a column: field of a result}
 MOST_LINES = 60
 
 
-class PointRows(NamedTuple):
-    """The result of a point.
-
-    metric: the headline metric. shown: its value, with plasticity on and off. chosen: of the point.
-    mean: the chosen fields, and every metric with its interval, on and off. seeds: see `seed_rows`.
-    """
-
-    metric: str
-    shown: tuple[str, str]
-    chosen: Row
-    mean: Row
-    seeds: list[Row]
-
-
-def rows_of(point: Point) -> PointRows:
-    """The rows of a complete point.
-
-    Raises:
-      DamagedFileError: its result.json holds something else than the result of a run.
-    """
-    result = point.result()
-    try:
-        mean = {
-            "seed": result["seed"],
-            "num_seeds": len(result.get("seeds", [None])),
-            "train_episodes": result["train_episodes"],
-        }
-        for suffix, part in PARTS.items():
-            for name, value in result[part].items():
-                mean |= {f"{name}{suffix}": value["mean"], f"{name}{suffix}_ci95": value["ci95"]}
-        metric = result.get("main_metric", "loss")
-        on, off = (_number(result[part][metric]) for part in PARTS.values())
-        chosen = dict(point.chosen)
-        return PointRows(
-            metric,
-            (on, "same" if on == off else off),
-            chosen,
-            chosen | mean,
-            seed_rows(result, chosen),
-        )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        path = point.workdir / "result.json"
-        raise DamagedFileError(f"{path} is not the result of a run: {error!r}") from error
+def mean_row(chosen: Mapping[str, Any], result: Mapping[str, Any]) -> Row:
+    """A run as one row: the chosen fields, and every metric with its interval, on and off."""
+    row = dict(chosen) | {
+        "seed": result["seed"],
+        "num_seeds": len(result.get("seeds", [None])),
+        "train_episodes": result["train_episodes"],
+    }
+    for suffix, part in PARTS.items():
+        for name, value in result[part].items():
+            row |= {f"{name}{suffix}": value["mean"], f"{name}{suffix}_ci95": value["ci95"]}
+    return row
 
 
 def seed_rows(result: Mapping[str, Any], labels: Mapping[str, Any]) -> list[Row]:
@@ -67,16 +34,13 @@ def seed_rows(result: Mapping[str, Any], labels: Mapping[str, Any]) -> list[Row]
 
     `diverged_after` is only of a seed that diverged: its last good step, to which its means belong.
     """
-    return [
-        dict(labels)
-        | {name: record[name] for name in ("seed", "diverged_after") if name in record}
-        | {
-            f"{n}{suffix}": v["mean"]
-            for suffix, part in PARTS.items()
-            for n, v in record[part].items()
-        }
-        for record in result.get("seeds") or [result]
-    ]
+    rows = []
+    for record in result.get("seeds") or [result]:
+        row = dict(labels) | {k: record[k] for k in ("seed", "diverged_after") if k in record}
+        for suffix, part in PARTS.items():
+            row |= {f"{name}{suffix}": value["mean"] for name, value in record[part].items()}
+        rows.append(row)
+    return rows
 
 
 def _number(value: Mapping[str, float]) -> str:
@@ -84,29 +48,25 @@ def _number(value: Mapping[str, float]) -> str:
     return f"{value['mean']:.3g}{interval}"
 
 
-def summary(results: Iterable[PointRows]) -> str:
-    """A table for the terminal, a line per point; several, if headline metrics differ."""
-    metrics: dict[str, list[PointRows]] = {}
-    for one in results:
-        metrics.setdefault(one.metric, []).append(one)
-    return "\n".join(line for metric, own in metrics.items() for line in _lines(metric, own))
+def summary(results: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> str:
+    """A table for the terminal, a line per point: the headline metric, then the chosen fields.
 
-
-def _lines(metric: str, results: Sequence[PointRows]) -> list[str]:
-    fields = list(dict.fromkeys(field for one in results for field in one.chosen))
-    cells = [[metric, "plasticity off", *fields]] + [
-        [*one.shown, *(str(one.chosen.get(field, "")) for field in fields)]
-        for one in results[:MOST_LINES]
-    ]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    Args:
+      results: (chosen fields, result) of each point.
+    """
+    metrics = " or ".join(dict.fromkeys(main_metric(result) for _, result in results))
+    fields = list(dict.fromkeys(field for chosen, _ in results for field in chosen))
+    cells = [[metrics, "plasticity off", *fields]]
+    for chosen, result in results[:MOST_LINES]:
+        on, off = (result[part][main_metric(result)] for part in PARTS.values())
+        shown = [_number(on), "same" if on == off else _number(off)]
+        cells.append(shown + [str(chosen.get(field, "")) for field in fields])
+    sizes = [max(map(len, column)) for column in zip(*cells, strict=True)]
     width = shutil.get_terminal_size((120, 24)).columns
-    lines = [
-        "  ".join(text.ljust(wide) for text, wide in zip(row, widths, strict=True)).rstrip()
-        for row in cells
-    ]
-    more = len(results) - MOST_LINES
+    lines = ["  ".join(map(str.ljust, row, sizes)).rstrip() for row in cells]
     cut = [line if len(line) <= width else f"{line[: width - 3]}..." for line in lines]
-    return [*cut, f"... and {more} more points"] if more > 0 else cut
+    more = len(results) - MOST_LINES
+    return "\n".join([*cut, f"... and {more} more points"] if more > 0 else cut)
 
 
 def write_csv(path: pathlib.Path, rows: Sequence[Row]) -> None:

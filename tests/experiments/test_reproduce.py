@@ -29,7 +29,8 @@ TINY = {
     "evaluate.episodes": 4,
     "evaluate.batch": 2,
 }
-RECORD = {"seed": 0, "metrics": {}, "metrics_plasticity_off": {}}
+METRICS = {"loss": {"mean": 1.0, "ci95": 0.1, "n": 4}}
+RECORD = {"seed": 0, "metrics": METRICS, "metrics_plasticity_off": METRICS}
 RESULT = RECORD | {"train_episodes": 4, "seeds": [RECORD] * 2}
 STUDY = Study(
     "copying",

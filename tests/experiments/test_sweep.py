@@ -21,10 +21,9 @@ from configs.sweeps import architectures
 from experiments import cli
 from experiments.configfile import load_config
 from experiments.sweeps import points as points_module
-from experiments.sweeps.overrides import values_of
+from experiments.sweeps.overrides import points_of_sweep, values_of
 from experiments.sweeps.points import Point, check, run_all, worker_code
 from experiments.sweeps.schedule import Schedule, in_batches
-from experiments.sweeps.space import points_of_sweep
 from plasticity.checks import PlasticityError
 from tests.conftest import ROOT
 

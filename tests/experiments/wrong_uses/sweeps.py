@@ -84,7 +84,7 @@ CASES = [
     _over("rule.eta=1", "did you mean config.rule.eta0"),
     _over(
         "model.name=rnn,lstm",
-        "model.feed_forward=8 is set for all points, and model.name='rnn' has no such field",
+        "point model.name=rnn: config.model.feed_forward is not a field .*'transformer'",
         "--config.model.feed_forward=8",
     ),
     _sweep("--sweep_over=task.delay=1", says="must be config.FIELD=VALUE"),
