@@ -37,7 +37,7 @@ from experiments.sweeps.points import (
     worker_code,
 )
 from experiments.sweeps.schedule import Schedule, worker_command
-from experiments.sweeps.tables import Row, write_csv
+from experiments.sweeps.tables import Row, report_hint, write_csv
 from experiments.validate import ConfigError
 from plasticity.data import DATASETS, DataError, load
 from plasticity.registry import nearest
@@ -142,6 +142,7 @@ def main() -> int:
     }
     outcome = campaign.run(run_all if WORKERS.value == 1 else on_workers, about)
     TABLES[PRESET.value](folder, outcome)
+    print(report_hint(folder))
     return say_failed(outcome.failed, len(points))
 
 

@@ -31,7 +31,7 @@ from experiments.sweeps.points import (
     worker_code,
 )
 from experiments.sweeps.schedule import Schedule, worker_command
-from experiments.sweeps.tables import mean_row, seed_rows, summary, write_csv
+from experiments.sweeps.tables import mean_row, report_hint, seed_rows, summary, write_csv
 from experiments.validate import ConfigError
 
 CONFIG = cli.define_config()
@@ -92,7 +92,7 @@ def _sweep(points: Sequence[Point], folder: pathlib.Path) -> int:
     failed += schedule.run(unfinished, done)
     if results:
         print(summary([(point.chosen, result) for point, result in write()]))
-        print(f"next: python -m experiments.report --runs={folder} --out={folder.name}.html")
+        print(report_hint(folder))
     print(f"{len(results)} of {len(points)} points complete: {folder / 'results.csv'}")
     return say_failed(failed, len(points))
 

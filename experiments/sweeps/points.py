@@ -169,8 +169,13 @@ def failure(point: Point, error: Exception) -> Failure:
     """The failure that an error means, which is printed."""
     known = isinstance(error, (*USER_ERRORS, *RUN_ERRORS))
     why = str(error) if known else f"{type(error).__name__}: {error}"
-    print(f"failed: {point.workdir}: {why}", file=sys.stderr, flush=True)
+    print(f"{failed_line(point)}{why}", file=sys.stderr, flush=True)
     return Failure(point, why, isinstance(error, PlasticityError))
+
+
+def failed_line(point: Point) -> str:
+    """The start of the line that reports a failure; the reason follows."""
+    return f"failed: {point.workdir}: "
 
 
 def by_state(points: Sequence[Point]) -> tuple[list[Point], list[Point], list[Failure]]:
@@ -239,7 +244,7 @@ def say_failed(failed: Sequence[Failure], total: int) -> int:
     if not failed:
         return 0
     for point, why, _ in failed:
-        print(f"failed: {point.workdir}: {why}", file=sys.stderr)
+        print(f"{failed_line(point)}{why}", file=sys.stderr)
     what = f"{len(failed)} of {total} points failed"
     print(f"error: {what}; the same command tries again what is not complete", file=sys.stderr)
     return RUN_ERROR

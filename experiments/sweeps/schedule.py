@@ -12,7 +12,7 @@ from experiments.cli import RUN_ERROR, USAGE_ERROR
 from experiments.run.interrupts import Interrupts
 from experiments.run.program import shape_of
 from experiments.sweeps.executors import Executor, Job
-from experiments.sweeps.points import Failure, Point, by_state
+from experiments.sweeps.points import Failure, Point, by_state, failed_line
 
 POLL_SECONDS = 0.2
 
@@ -110,11 +110,17 @@ class Schedule:
     def _may_try_again(self, point: Point, code: int, log: pathlib.Path) -> bool:
         self._tries[point.identity] += 1
         if self._tries[point.identity] > self._retries:
-            why = f"exit code {code}, see {log}"
+            why = _reason(point, log) or f"exit code {code}, see {log}"
             self._failed.append(Failure(point, why, untrainable=code == RUN_ERROR))
             return False
         print(f"again: {point.name} (exit code {code}: {log})", flush=True)
         return True
+
+
+def _reason(point: Point, log: pathlib.Path) -> str:
+    """What the worker has printed of the point's failure; empty if it did not come to that."""
+    text = log.read_text(errors="replace") if log.exists() else ""
+    return text.rpartition(failed_line(point))[2].partition("\n")[0]
 
 
 def _stop_all(jobs: Sequence[Job]) -> None:

@@ -1,6 +1,7 @@
 """Results as rows: one per run and seed, or one per run; as CSV, or for the terminal."""
 
 import csv
+import importlib.util
 import io
 import itertools
 import math
@@ -9,6 +10,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from experiments import cli
 from experiments.run.storage import write_text
 from experiments.sweeps.points import PARTS, main_metric
 
@@ -67,6 +69,13 @@ def summary(results: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> s
     cut = [line if len(line) <= width else f"{line[: width - 3]}..." for line in lines]
     more = len(results) - MOST_LINES
     return "\n".join([*cut, f"... and {more} more points"] if more > 0 else cut)
+
+
+def report_hint(folder: pathlib.Path) -> str:
+    """How to draw the runs of a folder."""
+    command = cli.command("experiments.report", f"--runs={folder}", f"--out={folder.name}.html")
+    has_plots = importlib.util.find_spec("matplotlib") is not None
+    return f"figures: {command}" + ("" if has_plots else "; first pip install '.[plots]'")
 
 
 def write_csv(path: pathlib.Path, rows: Sequence[Row]) -> None:
