@@ -77,7 +77,10 @@ def named_sweep(file: str, name: str) -> list[Overrides]:
         )
     if not any(points):
         raise ConfigError(f"--sweep={name} returned {points!r}, which varies no field")
-    return [{str(field): _plain(value) for field, value in one.items()} for one in points]
+    return [
+        {str(field).removeprefix("config."): _plain(value) for field, value in one.items()}
+        for one in points
+    ]
 
 
 def _may_be_sweep(name: str, value: Any) -> bool:

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import hashlib
 import inspect
+import math
 import pathlib
 import re
 import shlex
@@ -82,11 +83,10 @@ class Point:
         result = read_json(path, RESULT)
         try:
             for record in (result, *result.get("seeds", [])):
-                for part in PARTS.values():
-                    metrics = record[part]
+                for metrics in (record[part] for part in PARTS.values()):
                     for metric in (metrics[main_metric(result)], *metrics.values()):
-                        float(metric["mean"]), float(metric["ci95"])
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+                        math.isfinite(metric["mean"] + metric["ci95"] + record["seed"])
+        except (KeyError, TypeError, AttributeError, OverflowError) as error:
             raise DamagedFileError(f"{path} is not the result of a run: {error!r}") from error
         return result
 

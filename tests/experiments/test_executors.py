@@ -6,10 +6,13 @@ import signal
 import subprocess
 import sys
 import time
+import types
+from typing import ClassVar
 
 import pytest
 
-from experiments.sweeps.executors import accelerators, make_executor
+from experiments.sweeps.executors import LOST, accelerators, make_executor
+from experiments.validate import ConfigError
 from tests.conftest import ROOT
 from tests.experiments.test_sweep import TINY, read
 
@@ -46,6 +49,46 @@ def wait(jobs):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     assert not any(job.poll() for job in jobs)
+
+
+def test_a_job_of_a_cluster_that_died_is_lost(monkeypatch, tmp_path):
+    """Options reach submitit, numbers as numbers; its errors about jobs do not end a sweep."""
+
+    class FakeJob:
+        outcomes: ClassVar = [None, RuntimeError("node failed"), 3]
+
+        def done(self):
+            return self.outcomes[0] is not None or self.outcomes.pop(0)
+
+        def result(self):
+            outcome = self.outcomes.pop(0)
+            if isinstance(outcome, Exception):
+                raise outcome
+            return outcome
+
+        def cancel(self):
+            pass
+
+    class FakeExecutor:
+        def __init__(self, folder, cluster):
+            assert (folder, cluster) == (f"{tmp_path}/submitit", "local")
+
+        def update_parameters(self, **options):
+            if "gpu" in options:
+                raise NameError("gpu is unknown")
+            assert options == {"timeout_min": 5}
+
+        def submit(self, function, *args):
+            return FakeJob()
+
+    fake = types.SimpleNamespace(AutoExecutor=FakeExecutor)
+    monkeypatch.setitem(sys.modules, "submitit", fake)
+    executor = make_executor("slurm", 3, tmp_path, ["cluster=local", "timeout_min=5"])
+    assert executor.slots == 3
+    job = executor.start(["x"], tmp_path / "log")
+    assert [job.poll() for _ in range(3)] == [None, LOST, 3]
+    with pytest.raises(ConfigError, match=r"--executor=slurm .*gpu=1: gpu is unknown"):
+        make_executor("slurm", 3, tmp_path, ["cluster=local", "gpu=1"])
 
 
 @pytest.mark.slow
