@@ -86,7 +86,7 @@ def write_csv(path: pathlib.Path, rows: Sequence[Row]) -> None:
     fields = list(dict.fromkeys(field for row in rows for field in row))
     try:
         with path.open(newline="") as there:
-            own = bool(set(next(csv.reader(there), fields)) & set(fields))
+            own = not fields or bool(set(next(csv.reader(there), fields)) & set(fields))
     except FileNotFoundError:
         own = True
     except (OSError, ValueError, csv.Error):
