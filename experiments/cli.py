@@ -90,8 +90,8 @@ def _complain(error: BaseException, main: Callable) -> int:
     """Prints what an error means to the user: the exit code."""
     if isinstance(error, KeyboardInterrupt):  # outside training, which handles it itself
         return 128 + signal.SIGINT
-    if isinstance(error, OSError) and (problem := _stdout_problem()):
-        print(f"error: standard output cannot be written: {problem}", file=sys.stderr)
+    if isinstance(error, OSError) and not error.filename and (problem := _stdout_problem()):
+        _say(f"standard output cannot be written: {problem}", RUN_ERROR)
         code = 128 + signal.SIGPIPE if isinstance(error, BrokenPipeError) else RUN_ERROR
     elif processor.is_device_error(error):
         code = _say(f"JAX finds no device ({_first_line(error)}). {processor.platforms_hint()}", 2)
@@ -120,9 +120,9 @@ def _first_line(error: BaseException) -> str:
 
 
 def _stdout_problem() -> str:
-    """Why standard output cannot be written, or "". What it holds back is dropped."""
+    """Why standard output cannot be written, or ""."""
     try:
-        sys.stdout.flush()
+        print(flush=True)
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or exiting fails, too
         return error.strerror or str(error)
@@ -191,17 +191,16 @@ def new_path(flag: str, value: str) -> pathlib.Path:
     given = f"--{flag}={value}"
     if "://" in value:
         raise ConfigError(f"{given} must be a local path")
+    if value.endswith("/") or path.is_dir():
+        raise ConfigError(f"{given} is a folder: name a new file, such as {path / 'new'}")
     try:
-        if path.is_dir():
-            raise ConfigError(f"{given} is a folder: name a new file, such as {path / 'new'}")
-        if path.exists() or path.is_symlink():
+        with contextlib.suppress(FileNotFoundError):
+            path.lstat()
             raise ConfigError(f"{given} exists, and nothing is overwritten: choose another name")
-        if value.endswith("/"):
-            raise ConfigError(f"{given} names a folder: name a file")
         _make_writable(path.parent)
+    except ConfigError:
+        raise
     except (OSError, ValueError) as error:
-        if isinstance(error, ConfigError):
-            raise
         raise ConfigError(f"{given} cannot be written: {error}") from error
     return path
 

@@ -23,11 +23,13 @@ from ml_collections.config_dict import FieldReference
 
 from experiments.validate import ConfigError
 from plasticity.model import BACKBONES
+from plasticity.tasks import TASKS
 
 EXAMPLE = "--config=configs/copying.py:hebbian"
+# Fields on which others depend: their values, and what chooses them.
 CHOSEN_BY = {
-    "model.name": "choose the model by --config=FILE.py:MODEL/RULE",
-    "task.name": "every task has its own file in configs/",
+    "model.name": (BACKBONES, "choose the model by --config=FILE.py:MODEL/RULE"),
+    "task.name": (TASKS, "every task has its own file in configs/"),
 }
 
 
@@ -133,8 +135,9 @@ def set_field(config: ConfigDict, field: str, text: str | None) -> None:
     """
     section, name = section_of(config, field), field.rpartition(".")[2]
     value = parse_value(field, text, section.get_type(name))
-    if field in CHOSEN_BY and value != section[name]:  # other fields depend on it
-        raise ConfigError(f"config.{field}={value} is not set by a flag: {CHOSEN_BY[field]}")
+    known, how = CHOSEN_BY.get(field, ((), ""))
+    if value in known and value != section[name]:
+        raise ConfigError(f"config.{field}={value} is not set by a flag: {how}")
     section[name] = value
 
 

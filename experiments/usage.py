@@ -48,8 +48,8 @@ def text(doc: str, own: Sequence[flags.Flag], config: ConfigDict | None) -> str:
             for section, fields in sections.items()
         )
         parts.append(
-            "Settings and their defaults, as --config.SECTION.NAME=VALUE; --config=FILE.py --help "
-            "shows those of a config:\n" + "\n".join(shown)
+            "Settings as --config.SECTION.NAME=VALUE, and their defaults (those of a config: "
+            "--config=FILE.py --help):\n" + "\n".join(shown)
         )
         parts.append(f"Example: {EXAMPLE} --config.model.width=64 --config.train.steps=100")
     return "\n\n".join(parts)

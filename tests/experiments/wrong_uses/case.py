@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 
 class Case(NamedTuple):
-    """`experiments.PROGRAM` with `args` must exit with `code` and print a match of `says` on stderr,
-    no traceback.
+    """`experiments.PROGRAM` with `args` must exit with `code` and print a match of `says`.
+
+    On stderr, without a traceback.
 
     "{tmp}" in an argument stands for a temporary folder, which `setup(tmp)` prepares first. `env`:
     extra environment variables.
