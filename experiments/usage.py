@@ -2,7 +2,7 @@
 
 import inspect
 import textwrap
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from absl import flags
 from ml_collections import ConfigDict
@@ -53,11 +53,6 @@ def text(doc: str, own: Sequence[flags.Flag], config: ConfigDict | None) -> str:
         )
         parts.append(f"Example: {EXAMPLE} --config.model.width=64 --config.train.steps=100")
     return "\n\n".join(parts)
-
-
-def flag_names(names: Iterable[str]) -> str:
-    """Flags as they are typed."""
-    return ", ".join(f"--{name}" for name in names)
 
 
 def help_of(flag: flags.Flag) -> str:
