@@ -14,7 +14,7 @@ import math
 import pathlib
 import reprlib
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from types import ModuleType
 from typing import Any
 
@@ -23,11 +23,13 @@ from ml_collections.config_dict import FieldReference
 
 from experiments.validate import ConfigError
 from plasticity.model import BACKBONES
+from plasticity.tasks import TASKS
 
 EXAMPLE = "--config=configs/copying.py:hebbian"
+# Fields on which others depend: their values, and what chooses them.
 CHOSEN_BY = {
-    "model.name": "choose the model by --config=FILE.py:MODEL/RULE",
-    "task.name": "every task has its own file in configs/",
+    "model.name": (BACKBONES, "choose the model by --config=FILE.py:MODEL/RULE"),
+    "task.name": (TASKS, "every task has its own file in configs/"),
 }
 
 
@@ -115,11 +117,9 @@ def section_of(config: ConfigDict, field: str) -> ConfigDict:
         )
     if field not in known:
         above = next((name for name in known if field.startswith(f"{name}.")), None)
-        raise ConfigError(
-            f"config.{field} is not a field: config.{above} is one, and has no fields of its own"
-            if above
-            else f"config.{field} is not a field of this config: {suggestion(field, known)}"
-        )
+        if above:
+            raise ConfigError(f"config.{field} is not a field, but config.{above} is one")
+        raise ConfigError(_unknown_field(field, known))
     for part in field.split(".")[:-1]:
         config = config[part]
     return config
@@ -133,8 +133,9 @@ def set_field(config: ConfigDict, field: str, text: str | None) -> None:
     """
     section, name = section_of(config, field), field.rpartition(".")[2]
     value = parse_value(field, text, section.get_type(name))
-    if field in CHOSEN_BY and value != section[name]:  # other fields depend on it
-        raise ConfigError(f"config.{field}={value} is not set by a flag: {CHOSEN_BY[field]}")
+    known, how = CHOSEN_BY.get(field, ((), ""))
+    if value in known and value != section[name]:
+        raise ConfigError(f"config.{field}={value} is not set by a flag: {how}")
     section[name] = value
 
 
@@ -175,31 +176,31 @@ READERS: dict[type, tuple[Any, str, str]] = {
 }
 
 
-def suggestion(field: str, known: list[str]) -> str:
-    """The fields that a user may have meant, or those of the same section."""
+def suggestion(field: str, known: Iterable[str]) -> str:
+    """The dotted field that a user may have meant; "": none is near."""
     section, _, name = field.rpartition(".")
-    # A field of the same section is the likelier one: `train.batchsize` is not evaluate.batch.
-    ranked = sorted(known, key=lambda other: other.rpartition(".")[0] != section)
     by_name: dict[str, str] = {}
-    for other in ranked:
+    # A field of the same section is the likelier one: `train.batchsize` is not evaluate.batch.
+    for other in sorted(known, key=lambda other: other.rpartition(".")[0] != section):
         by_name.setdefault(other.rpartition(".")[2], other)
-    short = {"".join(word[0] for word in last.split("_")): last for last in reversed(by_name)}
+    initials = {"".join(word[0] for word in last.split("_")): last for last in reversed(by_name)}
     close = difflib.get_close_matches(name, by_name, n=1, cutoff=0.65)
-    meant = name if name in by_name else short.get(name) or next(iter(close), None)
-    if meant:
-        return f"did you mean config.{by_name[meant]}?"
-    models = [
-        model
-        for model, (_, settings) in BACKBONES.items()
-        if section == "model" and name in {f.name for f in dataclasses.fields(settings)}
-    ]
-    if models:
-        return f"it is one of model.name={models[0]!r}, chosen by --config=FILE.py:{models[0]}/RULE"
-    beside = [other for other in known if other.rpartition(".")[0] == section]
-    sections = sorted({other.partition(".")[0] for other in known})
-    return (
-        f"valid: {', '.join(beside)}" if section and beside else f"sections: {', '.join(sections)}"
-    )
+    meant = name if name in by_name else initials.get(name) or next(iter(close), None)
+    return by_name[meant] if meant else ""
+
+
+def _unknown_field(field: str, known: list[str]) -> str:
+    """The message about a field that the config does not have."""
+    message = f"config.{field} is not a field of this config: "
+    if near := suggestion(field, known):
+        return f"{message}did you mean config.{near}?"
+    section, _, name = field.rpartition(".")
+    for model, (_, settings) in BACKBONES.items():
+        if section == "model" and name in {f.name for f in dataclasses.fields(settings)}:
+            return f"{message}it is one of model.name={model!r}, --config=FILE.py:{model}/RULE"
+    beside = [other for other in known if section and other.rpartition(".")[0] == section]
+    sections = dict.fromkeys(other.partition(".")[0] for other in known)
+    return message + (f"valid: {', '.join(beside)}" if beside else f"valid: {', '.join(sections)}")
 
 
 def _numpy_to_python(config: ConfigDict) -> None:

@@ -51,6 +51,11 @@ def main() -> int:
     validate(config)
     train_here = MODE.value == "train"
     if train_here:
+        print(
+            f"task {config.task.name}, model {config.model.name}, rule {config.rule.name}: "
+            "building the network",
+            flush=True,
+        )
         check_footprint(config)
     code = MODES[MODE.value](config, WORKDIR.value)
     if code == 0 and train_here and hosts.primary():

@@ -2,7 +2,7 @@
 
 import inspect
 import textwrap
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from absl import flags
 from ml_collections import ConfigDict
@@ -48,16 +48,11 @@ def text(doc: str, own: Sequence[flags.Flag], config: ConfigDict | None) -> str:
             for section, fields in sections.items()
         )
         parts.append(
-            "Settings and their defaults, as --config.SECTION.NAME=VALUE; --config=FILE.py --help "
-            "shows those of a config:\n" + "\n".join(shown)
+            "Settings as --config.SECTION.NAME=VALUE, and their defaults (those of a config: "
+            "--config=FILE.py --help):\n" + "\n".join(shown)
         )
         parts.append(f"Example: {EXAMPLE} --config.model.width=64 --config.train.steps=100")
     return "\n\n".join(parts)
-
-
-def flag_names(names: Iterable[str]) -> str:
-    """Flags as they are typed."""
-    return ", ".join(f"--{name}" for name in names)
 
 
 def help_of(flag: flags.Flag) -> str:

@@ -55,8 +55,8 @@ def join(place: Place, connect_timeout: int, heartbeat_timeout: int) -> None:
     whom = "the other processes"
     if place.coordinator is not None:
         _check(place)
-        others = "the other processes" if place.index == 0 else "process 0"
-        whom = f"{others} of {place.count} at --coordinator={place.coordinator}"
+        others = f"all {place.count} processes" if place.index == 0 else "process 0"
+        whom = f"{others} at --coordinator={place.coordinator}"
     print(f"waiting for {whom}, for at most {connect_timeout} s", flush=True)
 
     def give_up() -> None:

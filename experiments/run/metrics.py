@@ -130,9 +130,14 @@ class Progress:
     ):
         self._total, self._first, self._batch = total, first_step, batch
         self._metric, self._every, self._quiet = metric, every, quiet
-        live = sys.stdout.isatty() and not quiet
+        self._live = sys.stdout.isatty() and not quiet
         self._bar = tqdm(
-            total=total, initial=first_step, file=sys.stdout, disable=not live, dynamic_ncols=True
+            total=total,
+            initial=first_step,
+            unit="step",
+            file=sys.stdout,
+            disable=not self._live,
+            dynamic_ncols=True,
         )
 
     def update(self, step: int, metrics: Mapping[str, float], seconds: float) -> None:
@@ -145,12 +150,13 @@ class Progress:
             f"loss {metrics['loss']:.4f}  {self._metric} {metrics[self._metric]:.3f}  "
             f"{rate * self._batch:.0f} episodes/s"
         )
-        self._bar.set_postfix_str(state, refresh=False)
-        self._bar.update(step - self._bar.n)
         last = step == self._total
-        if last:
-            self._bar.close()
-        if self._bar.disable and not self._quiet and (last or step % self._every == 0):
+        if self._live:
+            self._bar.set_postfix_str(state, refresh=False)
+            self._bar.update(step - self._bar.n)
+            if last:
+                self._bar.close()
+        elif not self._quiet and (last or step % self._every == 0):
             left = tqdm.format_interval(math.ceil((self._total - step) / rate))
             print(f"step {step}/{self._total}  {state}  {left} left", flush=True)
 
