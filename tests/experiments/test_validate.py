@@ -277,7 +277,7 @@ def test_a_task_is_built_once_for_a_launch():
 
 
 def test_a_registered_rule_is_a_valid_choice(monkeypatch):
-    """Choices are read from the registries when a config is checked, not when they were imported."""
+    """Choices follow the registries: a rule that is added after the import counts too."""
     config = copying.get_config()
     config.rule.name = "mine"
     monkeypatch.setitem(RULES, "mine", RULES["hebbian"])
