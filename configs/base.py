@@ -6,6 +6,7 @@ of `rule`, `model`, `encoder`, `mesh` and `task` are those of the library's own 
 """
 
 import dataclasses
+from collections import ChainMap
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -38,7 +39,6 @@ class RuleChoice(Settings):
     """Which rule, and how it is learned."""
 
     section = "rule"
-
     name: str = setting("hebbian", "plasticity rule; none: a static net", choices=RULES)
     meta_gradient: str = setting(
         "full", "gradient through the writes; truncated: none, as published", choices=META_GRADIENTS
@@ -50,8 +50,7 @@ class MemorySettings(Settings):
     """How fast weights are stored."""
 
     section = "memory"
-
-    engine: str = setting(AUTO, "auto: by a cost model", choices=[AUTO, *ENGINES])
+    engine: str = setting(AUTO, "auto: by a cost model", choices=ChainMap({AUTO: None}, ENGINES))
     chunk: int = setting(-1, "steps per chunk; 0: the whole episode; -1: by a cost model", low=-1)
 
     def check(self) -> None:
@@ -73,7 +72,6 @@ class ModelChoice(Settings):
     """Which backbone, and its arithmetic."""
 
     section = "model"
-
     name: str = setting(
         "transformer", "backbone; chosen behind the colon of --config", choices=BACKBONES
     )
@@ -87,7 +85,6 @@ class TaskChoice(Settings):
     """Which task."""
 
     section = "task"
-
     name: str = setting("copying", "chosen by the config file", choices=TASKS)
 
 
@@ -96,7 +93,6 @@ class TrainSettings(Settings):
     """The outer loop."""
 
     section = "train"
-
     steps: int = setting(1000, "updates of the slow weights", above=0)
     batch: int = size(64, "episodes per step")
     microbatch: int = setting(
@@ -129,7 +125,6 @@ class EvaluateSettings(Settings):
     """Evaluation on fixed episodes."""
 
     section = "evaluate"
-
     episodes: int = setting(1024, "episodes, fixed by the seed: the n of every interval", low=2)
     batch: int = size(128, "episodes evaluated at once")
     every: int = setting(200, "steps between validations; 0: only at the end", low=0)
@@ -140,7 +135,6 @@ class CheckpointSettings(Settings):
     """When the state is saved."""
 
     section = "checkpoint"
-
     every: int = setting(100, "steps between checkpoints", above=0)
     keep: int = setting(2, "newest checkpoints kept", above=0)
 
@@ -150,43 +144,40 @@ class LogSettings(Settings):
     """What is logged."""
 
     section = "log"
-
     every: int = setting(20, "steps between lines of metrics.jsonl", above=0)
     tensorboard: bool = setting(False, "also log to TensorBoard; needs the extra `tensorboard`")
 
 
-SECTIONS: dict[str, tuple[type[Settings], ...]] = {
-    "": (RootSettings,),
-    "rule": (RuleChoice, RuleSettings),
-    "memory": (MemorySettings,),
-    "model": (ModelChoice,),
-    "encoder": (EncoderSettings,),
-    "train": (TrainSettings,),
-    "mesh": (Layout,),
-    "evaluate": (EvaluateSettings,),
-    "checkpoint": (CheckpointSettings,),
-    "log": (LogSettings,),
-    "task": (TaskChoice,),
-}
-# {section: {name: further settings of the section under that name}}
-ALTERNATIVES: dict[str, dict[str, type[Settings]]] = {
-    "model": {name: settings for name, (_, settings) in BACKBONES.items()},
-    "task": {name: task.settings for name, task in TASKS.items()},
-}
+# All settings but those of `alternatives`; each names its section.
+PARTS: tuple[type[Settings], ...] = (
+    *(RootSettings, RuleChoice, RuleSettings, MemorySettings, ModelChoice, EncoderSettings),
+    *(TrainSettings, Layout, EvaluateSettings, CheckpointSettings, LogSettings, TaskChoice),
+)
 
 
-def sections(names: Mapping[str, str]) -> dict[str, tuple[type[Settings], ...]]:
+def alternatives() -> dict[str, dict[str, type[Settings]]]:
+    """{section: {name: further settings of the section under that name}}."""
+    return {
+        "model": {name: settings for name, (_, settings) in BACKBONES.items()},
+        "task": {name: task.settings for name, task in TASKS.items()},
+    }
+
+
+def sections(names: Mapping[str, str]) -> dict[str, list[type[Settings]]]:
     """The dataclasses of every section of a config.
 
     Args:
-      names: {section: name} of `ALTERNATIVES`; a section that is not named is left out.
+      names: {section: name} of `alternatives`; a section that is not named is left out.
 
     Raises:
       ValueError: a name is unknown.
     """
-    found = {s: parts for s, parts in SECTIONS.items() if s not in ALTERNATIVES or s in names}
-    for section, name in names.items():
-        found[section] += (lookup(ALTERNATIVES[section], name, f"{section}.name"),)
+    kinds = alternatives()
+    chosen = [lookup(kinds[s], name, f"{s}.name") for s, name in names.items()]
+    found: dict[str, list[type[Settings]]] = {}
+    for part in (*PARTS, *chosen):
+        if part.section not in kinds or part.section in names:
+            found.setdefault(part.section, []).append(part)
     return found
 
 
@@ -208,14 +199,13 @@ def get_config(model: str = "transformer", task: str = "") -> config_dict.Config
 
 
 def describe_settings() -> Iterator[tuple[str, Any, str]]:
-    """Yields (SECTION.FIELD, default, meaning and range) of every setting, by section.
+    """Yields (SECTION.FIELD, default, meaning and range) of every setting.
 
     Settings of one backbone or task say so: "[rnn, lstm] units of the cell (an integer, ...)".
     """
-    for section, parts in SECTIONS.items():
-        for part in parts:
-            yield from part.describe()
-        kinds = ALTERNATIVES.get(section, {})
+    for part in PARTS:
+        yield from part.describe()
+        kinds = alternatives().get(part.section, {})
         for settings in dict.fromkeys(kinds.values()):
             names = ", ".join(name for name, other in kinds.items() if other is settings)
             for field, default, text in settings.describe():

@@ -26,8 +26,7 @@ HOW_TO_CHOOSE = {
 def validate(config: ConfigDict) -> None:
     """Raises ConfigError for the first fault of `config`."""
     try:
-        names = {section: _fields(config, section).get("name") for section in base.ALTERNATIVES}
-        sections = base.sections(names)
+        sections = base.sections({name: _name(config, name) for name in base.alternatives()})
         top_level = [*_names([base.RootSettings]), *filter(None, sections)]
         _check_names("", config, top_level)
         for section, parts in sections.items():
@@ -55,6 +54,13 @@ def _fields(config: ConfigDict, section: str) -> Mapping[str, Any]:
     return given
 
 
+def _name(config: ConfigDict, section: str) -> Any:
+    given = _fields(config, section)
+    if "name" not in given:
+        raise ConfigError(f"{section}.name is missing from the config")
+    return given["name"]
+
+
 def _names(parts: Sequence[type[Settings]]) -> list[str]:
     return [field.name for part in parts for field in fields(part)]
 
@@ -62,7 +68,7 @@ def _names(parts: Sequence[type[Settings]]) -> list[str]:
 def _check_section(config: ConfigDict, section: str, parts: Sequence[type[Settings]]) -> None:
     """The dataclasses of a section check its fields."""
     given, known = _fields(config, section), _names(parts)
-    for name, other in base.ALTERNATIVES.get(section, {}).items():
+    for name, other in base.alternatives().get(section, {}).items():
         if set(given) == set(_names([*parts[:1], other])) != set(known):
             raise ConfigError(
                 f"{section}.name={given['name']!r}, but the fields of `{section}` are those of "

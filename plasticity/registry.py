@@ -34,8 +34,3 @@ def lookup(registry: Mapping[str, T], name: str, field: str) -> T:
         text = name if isinstance(name, str) else shown(name)
         raise ValueError(f"{field}={shown(name)} is unknown: {nearest(text, registry)}")
     return registry[name]
-
-
-def check_choice(value: str, choices: Iterable[str], field: str) -> None:
-    """Raises ValueError unless `value` is one of `choices`."""
-    lookup(dict.fromkeys(choices), value, field)

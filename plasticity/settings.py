@@ -14,7 +14,7 @@ float32 rounds to 0 or to infinity would change what is computed, silently.
 
 import dataclasses
 import operator
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from numbers import Integral, Real
 from typing import Any, ClassVar, NamedTuple
 
@@ -47,11 +47,11 @@ class About(NamedTuple):
     """The metadata of a setting."""
 
     comment: str
-    choices: tuple[str, ...]  # none: any value within the bounds
+    choices: Collection[str]  # a registry may grow; none: any value within the bounds
     bounds: dict[str, float]  # {a key of BOUNDS: limit}
 
 
-def setting(default: Any, comment: str, *, choices: Iterable[str] = (), **bounds: float) -> Any:
+def setting(default: Any, comment: str, *, choices: Collection[str] = (), **bounds: float) -> Any:
     """A field of a `Settings` dataclass.
 
     Args:
@@ -62,9 +62,7 @@ def setting(default: Any, comment: str, *, choices: Iterable[str] = (), **bounds
     """
     if type(default) is int:
         bounds = {"high": LARGEST_INT} | bounds
-    return dataclasses.field(
-        default=default, metadata={"about": About(comment, tuple(choices), bounds)}
-    )
+    return dataclasses.field(default=default, metadata={"about": About(comment, choices, bounds)})
 
 
 def size(default: int, comment: str, **bounds: float) -> Any:
@@ -155,7 +153,7 @@ def _limits(bounds: dict[str, float], every: bool = False) -> list[str]:
 
 
 def _literal(value: Any, kind: type) -> str:
-    """ ": 64" where 64.0 or '64' was given for an integer."""
+    """What 64.0 or '64' stands for where an integer is wanted, as ": 64"."""
     if not isinstance(value, str | float):
         return ""
     try:

@@ -37,7 +37,6 @@ class Layout(Settings):
     """How many devices share the episodes of a batch, and how many share each layer."""
 
     section = "mesh"
-
     data: int = setting(
         AUTO, "devices that share a batch; -1: all; 0: as many as divide it evenly", low=-1
     )

@@ -2,7 +2,6 @@
 
 import ast
 import dataclasses
-import itertools
 import re
 
 import pytest
@@ -98,8 +97,8 @@ def test_the_library_reads_no_config_and_no_flags():
 
 def all_settings():
     """Every settings dataclass that a config is made of, once."""
-    alternatives = [kind for kinds in base.ALTERNATIVES.values() for kind in kinds.values()]
-    return dict.fromkeys([*itertools.chain(*base.SECTIONS.values()), *alternatives])
+    alternatives = [kind for kinds in base.alternatives().values() for kind in kinds.values()]
+    return dict.fromkeys([*base.PARTS, *alternatives])
 
 
 def test_every_setting_has_a_meaning_and_a_valid_default():

@@ -31,7 +31,6 @@ class EncoderSettings(Settings):
     """Sizes and variants of Conv-4."""
 
     section = "encoder"
-
     filters: int = size(64, "channels of every convolution")
     norm: str = setting("group", "normalisation; group: 8 channels each", choices=NORMS)
     projection: int = size(0, "width of a linear map behind the last block; 0: none", low=0)

@@ -38,7 +38,6 @@ class PrototypicalSettings(Settings):
     """The temperature; all else is in the encoder."""
 
     section = "model"
-
     temperature: float = setting(1.0, "divides the distances", above=0)
 
 

@@ -50,7 +50,6 @@ class RecurrentSettings(Settings):
     """Sizes and variants. Defaults: Duan et al. 2023."""
 
     section = "model"
-
     hidden: int = size(128, "units of the cell")
     auxiliary: int = size(4, "outputs that only the internal loss reads", low=0)
     plastic: str = setting("input,recurrent,head", "parts with fast weights, joined by commas")

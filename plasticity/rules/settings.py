@@ -23,7 +23,6 @@ class RuleSettings(Settings):
     """
 
     section = "rule"
-
     eta0: Scalar = setting(0.2, "largest learning rate of a write", low=0)  # noqa: RUF009
     max_norm: Scalar = setting(1.0, "global clip of ||delta||; 0: no clip", low=0)  # noqa: RUF009
     alpha: str = setting("per_synapse", "shape of alpha", choices=synapse.MODES)

@@ -124,7 +124,6 @@ class CopyingSettings(Settings):
     """Settings of the task."""
 
     section = "task"
-
     seq_length: int = size(5, "symbols or numbers to remember")
     delay: int = size(20, "blanks between the last symbol and the delimiter", low=0)
     vocabulary: int = size(10, "symbols: tokens, blank and delimiter included", low=4)

@@ -55,7 +55,6 @@ class CueRewardSettings(Settings):
     """Settings of the task."""
 
     section = "task"
-
     num_pairs: int = size(8, "cues per episode")
     cue_dim: int = size(20, "number of one-hot cues, or width of a vector")
     cues: str = setting("one_hot", "kind of cue", choices=CUES)

@@ -40,7 +40,6 @@ class FewShotSettings(Settings):
     """Settings of the task."""
 
     section = "task"
-
     dataset: str = setting("omniglot", "prepared images", choices=DATASETS)
     split: str = setting("vinyals", "a scheme of the data set: which classes train, validate, test")
     ways: int = size(5, "N, classes per episode", low=2)

@@ -76,7 +76,6 @@ class RegressionSettings(Settings):
     """Settings of the task."""
 
     section = "task"
-
     family: str = setting("linear", "family of functions", choices=FAMILIES)
     input_dim: int = size(3, "dimensions of x")
     k_support: int = size(10, "pairs in the support")

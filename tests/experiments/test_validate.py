@@ -161,7 +161,7 @@ def test_every_value_of_every_field_is_valid_or_refused_by_name(images):
         validate(config)
         for field, default in flattened(config):
             section = field.partition(".")[0]
-            kind = config[section].name if section in base.ALTERNATIVES else ""
+            kind = config[section].name if section in base.alternatives() else ""
             if (field, kind) in tried:  # the settings of a section check themselves
                 continue
             tried.add((field, kind))
@@ -248,6 +248,11 @@ def test_a_missing_field_is_named():
     del config.train.batch
     with pytest.raises(ConfigError, match=r"train\.batch is missing"):
         validate(config)
+    for section in ("task", "model", "rule"):
+        config = copying.get_config()
+        del config[section]["name"]
+        with pytest.raises(ConfigError, match=rf"^{section}\.name is missing"):
+            validate(config)
     with pytest.raises(ConfigError, match=r"^task is missing"):
         validate(base.get_config())
 
@@ -269,3 +274,11 @@ def test_a_task_is_built_once_for_a_launch():
     assert build.make_task(ConfigDict(config)) is task
     config.task.delay = 3
     assert build.make_task(config) is not task
+
+
+def test_a_registered_rule_is_a_valid_choice(monkeypatch):
+    """Choices follow the registries: a rule that is added after the import counts too."""
+    config = copying.get_config()
+    config.rule.name = "mine"
+    monkeypatch.setitem(RULES, "mine", RULES["hebbian"])
+    validate(config)
