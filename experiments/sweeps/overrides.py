@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from configs.algebra import Overrides, over, product
 from configs.sweeps import SWEEPS
-from experiments.cli import GivenConfig
+from experiments.commandline import GivenConfig
 from experiments.configfile import config_module, parse_value, section_of
 from experiments.sweeps.points import Point
 from experiments.validate import ConfigError

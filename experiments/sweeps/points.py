@@ -197,11 +197,11 @@ def select(points: Sequence[Point], identities: Sequence[str]) -> list[Point]:
     Raises:
       ConfigError: no point has such a hash.
     """
-    known = {point.identity for point in points} if identities else set()
-    for identity in identities:
-        if identity not in known:
-            raise ConfigError(f"--only={identity} is the hash of none of the {len(known)} points")
-    return [point for point in points if not identities or point.identity in identities]
+    if not identities:
+        return list(points)
+    if unknown := set(identities) - {point.identity for point in points}:
+        raise ConfigError(f"--only={min(unknown)} is the hash of none of the {len(points)} points")
+    return [point for point in points if point.identity in identities]
 
 
 def check(points: Sequence[Point]) -> None:

@@ -18,7 +18,7 @@ import pytest
 from configs import copying
 from configs.algebra import chain, over, product, seeds, zip_
 from configs.sweeps import architectures
-from experiments import cli
+from experiments.commandline import GivenConfig
 from experiments.configfile import load_config
 from experiments.sweeps import points as points_module
 from experiments.sweeps.overrides import points_of_sweep, values_of
@@ -192,9 +192,7 @@ def test_a_value_with_a_slash_leaves_the_folder_of_a_point_in_its_sweep(value, t
 
 def points_of(tmp_path, *sweep_over, file="configs/copying.py", given="", sweep="", **overrides):
     config = load_config(file, given or None)
-    return points_of_sweep(
-        cli.GivenConfig(file, given, overrides, config), sweep, sweep_over, tmp_path
-    )
+    return points_of_sweep(GivenConfig(file, given, overrides, config), sweep, sweep_over, tmp_path)
 
 
 def test_a_config_is_one_point_however_often_it_is_named(tmp_path):
