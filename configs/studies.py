@@ -173,6 +173,7 @@ PRESETS: dict[str, Callable[[], dict[str, Study]]] = {"paper": published, "full"
 TINY = {
     "train.num_seeds": 2,
     "train.steps": 3,
+    "train.warmup": 1,
     "train.batch": 2,
     "evaluate.episodes": 8,
     "evaluate.batch": 4,

@@ -30,8 +30,9 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from experiments import build, cli
-from experiments.run.workdir import device_name
-from experiments.validate import validate
+from experiments.configfile import set_field
+from experiments.run.manifest import device_name
+from experiments.validate import ConfigError, validate
 from plasticity.learner import Learner, RandomStream
 from plasticity.memory import ENGINES
 from plasticity.sharding import DATA, Layout, placed, split_over_devices
@@ -43,6 +44,13 @@ RULE_NAMES = flags.DEFINE_list("rules", [], "rules; default: the config's")
 ALPHAS = flags.DEFINE_list("alphas", [], "modes of alpha; default: the config's")
 META_GRADIENTS = flags.DEFINE_list("meta_gradients", [], "full, truncated; default: the config's")
 MICROBATCHES = flags.DEFINE_list("microbatches", [], "train.microbatch; default: the config's")
+GRID = {
+    "rule.name": RULE_NAMES,
+    "rule.alpha": ALPHAS,
+    "rule.meta_gradient": META_GRADIENTS,
+    "memory.engine": ENGINE_NAMES,
+    "train.microbatch": MICROBATCHES,
+}
 REPEATS = flags.DEFINE_integer("repeats", 5, "timed repetitions", lower_bound=1)
 OUT = flags.DEFINE_string("out", None, "JSON file to write; never overwritten")
 COLUMNS = (
@@ -175,21 +183,23 @@ def _draw(learner: Learner, mesh: Mesh) -> Any:
     return jax.jit(lambda seed, data: drawn(jnp.arange(learner.batch), seed, data))
 
 
-def combinations(config: ConfigDict) -> Iterator[ConfigDict]:
-    """The configs that the flags ask for, each valid."""
-    rules = RULE_NAMES.value or [config.rule.name]
-    alphas = ALPHAS.value or [config.rule.alpha]
-    metas = META_GRADIENTS.value or [config.rule.meta_gradient]
-    micro = [int(size) for size in MICROBATCHES.value] or [config.train.microbatch]
-    for rule, alpha, meta, engine, most in itertools.product(
-        rules, alphas, metas, ENGINE_NAMES.value, micro
-    ):
+def combinations(config: ConfigDict) -> list[ConfigDict]:
+    """The configs that the flags give, each valid.
+
+    Raises:
+      ConfigError: one of them is not, or --engines is empty.
+    """
+    if not ENGINE_NAMES.value:
+        raise ConfigError(f"--engines is empty: name some of auto, {', '.join(ENGINES)}")
+    configs = []
+    for texts in itertools.product(*(flag.value or [None] for flag in GRID.values())):
         one = config.copy_and_resolve_references()
-        one.train.microbatch = most
-        one.rule.update({"name": rule, "alpha": alpha, "meta_gradient": meta})
-        one.memory.engine = engine
+        for field, text in zip(GRID, texts, strict=True):
+            if text is not None:
+                set_field(one, field, text)
         validate(one)
-        yield one
+        configs.append(one)
+    return configs
 
 
 def table(records: list[dict[str, Any]]) -> str:
@@ -205,10 +215,8 @@ def table(records: list[dict[str, Any]]) -> str:
 
 def main() -> int:
     """Measures every combination, shows and writes the records."""
-    config = cli.config_value(CONFIG)
+    configs = combinations(cli.config_value(CONFIG))
     out = cli.new_path("out", OUT.value)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    configs = list(combinations(config))
     jax.config.update("jax_enable_compilation_cache", False)  # compile_seconds would be nothing
     rates = device_rates()
     print(

@@ -17,7 +17,7 @@ import jax
 from absl import flags
 
 from experiments import cli
-from experiments.lowered.cost import meshes, record, told
+from experiments.lowered.cost import in_words, meshes, record
 from experiments.validate import validate
 
 CONFIG = cli.define_config()
@@ -29,20 +29,22 @@ OUT = flags.DEFINE_string("out", None, "JSON file to write; never overwritten")
 def main() -> int:
     """Compiles for every mesh, shows and writes what it costs."""
     base = cli.config_value(CONFIG)
-    out = cli.new_path("out", OUT.value)
     grids = meshes(MESHES.value)
     jax.config.update("jax_platforms", "cpu")
     jax.config.update("jax_num_cpu_devices", max(data * model for data, model in grids))
-    records = []
+    configs = []
     for data, model in grids:
         config = base.copy_and_resolve_references()
         config.mesh.update({"data": data, "model": model})
         config.train.batch = data * SHARE.value
         config.evaluate.batch = data
         validate(config)
+        configs.append(config)
+    out = cli.new_path("out", OUT.value)
+    records = []
+    for config in configs:
         records.append(record(config))
-        print(told(records[-1]), flush=True)
-    out.parent.mkdir(parents=True, exist_ok=True)
+        print(in_words(records[-1]), flush=True)
     out.write_text(json.dumps(records, indent=2) + "\n")
     print(f"written: {out}")
     return 0

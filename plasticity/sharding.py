@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from plasticity.settings import Settings, setting
 from plasticity.types import Array, PyTree
 
 DATA, MODEL = "data", "model"  # axes of the mesh
@@ -32,15 +33,14 @@ _SPLIT = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Layout:
-    """How many devices share the episodes of a batch, and how many share each layer.
+class Layout(Settings):
+    """How many devices share the episodes of a batch, and how many share each layer."""
 
-    data: a number; -1: all there are; 0: as many as divide the batch evenly.
-    model: devices per row; they share the layers that `Backbone.split` names.
-    """
-
-    data: int = AUTO
-    model: int = 1
+    section = "mesh"
+    data: int = setting(
+        AUTO, "devices that share a batch; -1: all; 0: as many as divide it evenly", low=-1
+    )
+    model: int = setting(1, "devices that share the wide layers, in each of those shares", low=1)
 
     def mesh(self, episodes: int) -> Mesh:
         """The mesh for a batch of so many episodes.

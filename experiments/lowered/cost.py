@@ -5,6 +5,7 @@ program that XLA's partitioner made, loops counted as they run.
 """
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from experiments.run.program import Program
 from experiments.validate import ConfigError
 
 DEPTHS = (1, 2, 3)
+MOST_DEVICES = 4096  # of one process, for XLA to compile in reasonable time
 TOLERANCE = 0.1  # between layers: XLA schedules temporary memory as it likes
 
 
@@ -155,8 +157,8 @@ def record(config: ConfigDict) -> dict[str, Any]:
     }
 
 
-def told(one: dict[str, Any]) -> str:
-    """A mesh, for the terminal."""
+def in_words(one: dict[str, Any]) -> str:
+    """The record of a mesh, as lines of text."""
     costs = ", ".join(f"{name} {value / 1e9:.3g} G" for name, value in one["per_device"].items())
     lines = [f"{one['data']} x {one['model']} devices, batch {one['batch']}, each: {costs}"]
     for name, chip in one["chips"].items():
@@ -173,12 +175,14 @@ def meshes(given: Sequence[str]) -> list[tuple[int, int]]:
     """(data, model) of each entry of the flag.
 
     Raises:
-      ConfigError: not of the form DATAxMODEL.
+      ConfigError: there is none, or one is not of the form DATAxMODEL.
     """
     found = []
-    for entry in given:
-        data, _, model = entry.partition("x")
-        if not (data.isdigit() and model.isdigit() and int(data) * int(model)):
-            raise ConfigError(f"--meshes={entry} must be DATAxMODEL, such as 8x4")
-        found.append((int(data), int(model)))
+    for entry in given or [""]:
+        match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", entry, re.ASCII)
+        if not match:
+            raise ConfigError(f"--meshes={entry} must be DATAxMODEL, for example 8x4")
+        if (data := int(match[1])) * (model := int(match[2])) > MOST_DEVICES:
+            raise ConfigError(f"--meshes={entry} must have at most {MOST_DEVICES} devices")
+        found.append((data, model))
     return found

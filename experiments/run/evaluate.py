@@ -65,8 +65,11 @@ class Evaluator:
 
 
 def contrast(metric: str, on: Summary, off: Summary, seeds: int) -> str:
-    """One sentence: the metric with plasticity on and off."""
+    """One sentence: the metric with plasticity on and off, or alone where nothing is written."""
     episodes = f"same {on[metric]['n']} episodes" if seeds == 1 else "same episodes"
+    if on == off:  # a static net
+        count = episodes.removeprefix("same ") if seeds == 1 else f"{seeds} nets"
+        return f"{metric}: {_number(on[metric])} ({count})"
     nets = "same net" if seeds == 1 else f"same {seeds} nets"
     return (
         f"{metric}: {_number(on[metric])} with plasticity on, {_number(off[metric])} off "

@@ -1,17 +1,18 @@
-"""Metrics on their way out: metrics.jsonl, TensorBoard, the progress line, and intervals."""
+"""Where metrics go: metrics.jsonl, TensorBoard and the terminal; and their intervals."""
 
 import json
 import math
 import pathlib
 import sys
-import time
 from collections.abc import Mapping, Sequence
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 import scipy.special
+from tqdm import tqdm
 
-from experiments.run.storage import GrowingFile
+from experiments.run.storage import GrowingFile, read_rows
+from experiments.run.workdir import ROW
 from experiments.validate import ConfigError
 
 
@@ -61,11 +62,12 @@ class MetricsLog:
         self._file: GrowingFile | None = None
         if path is None:
             return
-        kept = []
-        if path.exists():
-            kept = [line for line in path.read_text().splitlines() if _up_to(line, first_step)]
-        self.has_validation = any(_is_validation_of(line, first_step) for line in kept)
-        self._file = GrowingFile(path, kept)
+        rows = read_rows(path, ROW) if path.exists() else []
+        kept = [row for row in rows if row["step"] <= first_step]
+        self.has_validation = any(
+            row["step"] == first_step and row["split"] == "validation" for row in kept
+        )
+        self._file = GrowingFile(path, [json.dumps(row) for row in kept])
         self._board = _board(path.parent / "tensorboard", first_step) if tensorboard else None
 
     def write(self, step: int, **splits: Sequence[Mapping[str, float]]) -> None:
@@ -100,18 +102,6 @@ class MetricsLog:
             self._board.close()
 
 
-def _up_to(line: str, step: int) -> bool:
-    try:
-        return json.loads(line)["step"] <= step
-    except (ValueError, KeyError):  # half a line, from a kill
-        return False
-
-
-def _is_validation_of(line: str, step: int) -> bool:
-    row = json.loads(line)
-    return row["step"] == step and row["split"] == "validation"
-
-
 def _board(directory: pathlib.Path, first_step: int) -> Any:
     return _summary_writer()(str(directory), purge_step=first_step + 1)
 
@@ -133,55 +123,49 @@ def check_tensorboard(wanted: bool) -> None:
 
 
 class Progress:
-    """One line that follows the run: redrawn in a terminal, appended now and then to a log."""
-
-    REDRAW_SECONDS = 0.2
+    """How far a run is: a bar in a terminal, a line now and then elsewhere."""
 
     def __init__(
         self, total: int, first_step: int, batch: int, metric: str, every: int, quiet: bool = False
     ):
         self._total, self._first, self._batch = total, first_step, batch
-        self._metric, self._every = metric, every
-        self._out: TextIO = sys.stdout
-        self._quiet = quiet
-        self._live = self._out.isatty()
-        self._drawn = time.monotonic()
-        self._width = 0
+        self._metric, self._every, self._quiet = metric, every, quiet
+        self._live = sys.stdout.isatty() and not quiet
+        self._bar = tqdm(
+            total=total,
+            initial=first_step,
+            unit="step",
+            file=sys.stdout,
+            disable=not self._live,
+            dynamic_ncols=True,
+        )
 
     def update(self, step: int, metrics: Mapping[str, float], seconds: float) -> None:
         """Shows the state after `step` updates, if it is time to.
 
-        `seconds`: spent in training steps since this launch; compiling and validating left out.
+        `seconds`: spent in training steps since this launch, without compiling and validating.
         """
-        now = time.monotonic()
-        last = step == self._total
-        due = now - self._drawn >= self.REDRAW_SECONDS if self._live else step % self._every == 0
-        if self._quiet or not (due or last):
-            return
-        self._drawn = now
         rate = (step - self._first) / max(seconds, 1e-9)
-        line = (
-            f"step {step}/{self._total}  loss {metrics['loss']:.4f}  "
-            f"{self._metric} {metrics[self._metric]:.3f}  "
-            f"{rate * self._batch:.0f} episodes/s  {_clock((self._total - step) / rate)} left"
+        state = (
+            f"loss {metrics['loss']:.4f}  {self._metric} {metrics[self._metric]:.3f}  "
+            f"{rate * self._batch:.0f} episodes/s"
         )
+        last = step == self._total
         if self._live:
-            self._out.write("\r" + line.ljust(self._width) + ("\n" if last else ""))
-            self._width = len(line)
-        else:
-            self._out.write(line + "\n")
-        self._out.flush()
+            self._bar.set_postfix_str(state, refresh=False)
+            self._bar.update(step - self._bar.n)
+            if last:
+                self._bar.close()
+        elif not self._quiet and (last or step % self._every == 0):
+            left = tqdm.format_interval(math.ceil((self._total - step) / rate))
+            print(f"step {step}/{self._total}  {state}  {left} left", flush=True)
 
     def say(self, text: str = "") -> None:
-        """A line of its own; without text, only ends the line that is being redrawn."""
+        """Prints a line above the bar; without text, ends the bar."""
         if self._quiet:
             return
-        self._out.write("\r" + " " * self._width + "\r" if self._live else "")
-        self._out.write(f"{text}\n" if text else "")
-        self._out.flush()
-
-
-def _clock(seconds: float) -> str:
-    minutes, seconds = divmod(math.ceil(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+        if text:
+            self._bar.write(text, file=sys.stdout)
+            sys.stdout.flush()
+        else:
+            self._bar.close()

@@ -6,9 +6,9 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from experiments.run.evaluate import Summary, records_of
+from experiments.run.manifest import device_name
 from experiments.run.metrics import across_seeds
 from experiments.run.seeds import Seeds
-from experiments.run.workdir import device_name
 from plasticity.checks import first_nonfinite
 from plasticity.learner import Learner, TrainState
 from plasticity.types import Array, PyTree, Task

@@ -13,6 +13,7 @@ from experiments import build
 from experiments.run.checkpoint import Checkpoints
 from experiments.run.clock import Clock
 from experiments.run.evaluate import Evaluator, Summary, contrast
+from experiments.run.footprint import estimate, in_words
 from experiments.run.hosts import (
     SharedInterrupts,
     agreed,
@@ -20,12 +21,13 @@ from experiments.run.hosts import (
     primary,
     wait_for_all,
 )
+from experiments.run.manifest import write_manifest
 from experiments.run.metrics import MetricsLog, Progress, across_seeds, check_tensorboard
 from experiments.run.outcome import CURES, post_mortem, result_of, speed
 from experiments.run.program import program_for
 from experiments.run.seeds import Seeds
 from experiments.run.storage import write_json
-from experiments.run.workdir import Workdir, write_manifest
+from experiments.run.workdir import Workdir
 from plasticity.checks import PlasticityError, check_meta_gradient
 from plasticity.learner import RandomStream, TrainState
 from plasticity.sharding import placed
@@ -52,12 +54,14 @@ def train(config: ConfigDict, path: str) -> int:
 
 def _begin(held: contextlib.ExitStack, workdir: Workdir, config: ConfigDict) -> bool:
     """Makes the workdir the run's own, and says whether there is anything to do."""
-    held.enter_context(workdir.lock())
-    workdir.open(config)
-    if workdir.result.exists():
+    workdir.check(config)  # also before the lock, so that a folder that is refused has none
+    if workdir.complete(config.train.steps):
         print(f"{workdir.path} is complete: see {workdir.result}. Nothing to do.")
         return False
-    write_manifest(workdir, config, build.make_task(config).checksum)
+    checksum = build.make_task(config).checksum
+    held.enter_context(workdir.lock())
+    workdir.open(config)
+    write_manifest(workdir, config, checksum)
     return True
 
 
@@ -118,7 +122,12 @@ class _Run:
         like = jax.eval_shape(self.program.init, self.seed, self.hyper)
         there = self.program.shardings(like, self.mesh)
         if self.checkpoints.latest() is None:
-            return jax.device_put(self.program.init(self.seed, self.hyper), there)
+            state = jax.device_put(self.program.init(self.seed, self.hyper), there)
+            # On disk before metrics.jsonl is: where that is and no checkpoint, some were lost. It
+            # also finds out whether there is room, before anything is compiled.
+            self.checkpoints.save(0, state, self.clock.totals())
+            self.checkpoints.wait()
+            return state
         state, clock = self.checkpoints.restore(like, there)
         self.clock.resume(clock)
         return state
@@ -129,13 +138,15 @@ class _Run:
         return [(which, int(done)) for which, done in enumerate(steps) if done < self.step]
 
     def _compile(self) -> Any:
-        shapes = self.learner.make_network(self.hyper).backbone.shapes.values()
-        if not self.learner.make_network(self.hyper).rule.static:
+        network = self.learner.make_network(self.hyper)
+        if not network.rule.static:
+            shapes = network.backbone.shapes.values()
             engine, chunk = build.choose_memory(self.config, shapes, self.learner.task.steps)
-            asked = self.config.memory.engine
-            self.progress.say(
-                f"memory: {engine}, chunk {chunk or 'whole episode'} (asked: {asked})"
-            )
+            how = f"chunks of {chunk} steps" if chunk else "episodes in one piece"
+            who = "memory.engine='auto' chose" if self.config.memory.engine == "auto" else "engine"
+            self.progress.say(f"fast weights: {who} {engine!r}, with {how}")
+        needed = in_words(estimate(self.config))
+        self.progress.say(f"compiling the training step, which needs about {needed}")
         with self.clock.compiling():
             step = self.program.compiled_step(self.state, self.seed, self.hyper)
             wait_for_all("compiled")  # or the first step would be charged with it

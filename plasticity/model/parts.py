@@ -14,7 +14,7 @@ def plastic_parts(value: str, known: Sequence[str]) -> frozenset[str]:
     """The parts that `model.plastic` names, joined by commas.
 
     Raises:
-      ValueError: there are none, or one is unknown.
+      ValueError: there are none, one is unknown, or one is named twice.
     """
     parts = [part.strip() for part in value.split(",")]
     for part in parts:
@@ -23,6 +23,8 @@ def plastic_parts(value: str, known: Sequence[str]) -> frozenset[str]:
                 f"model.plastic={value!r}: {part!r} is not a part of this network: "
                 f"{nearest(part, known)}; several are joined by commas"
             )
+    if len(set(parts)) < len(parts):
+        raise ValueError(f"model.plastic={value!r} names a part twice")
     return frozenset(parts)
 
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from plasticity import synapse
-from plasticity.registry import check_choice
+from plasticity.settings import Settings, setting
 from plasticity.types import Array, Key, LayerShape, Scalar, Synapse
 
 DECAYS = ("clipped", "unclipped")
@@ -16,33 +16,35 @@ PROJECTIONS = ("trained", "fixed", "elementwise")
 
 
 @dataclasses.dataclass(frozen=True)
-class RuleSettings:
+class RuleSettings(Settings):
     """Every variant of the rules, as explicit values. Defaults: Chaudhary 2025.
 
     eta0 and max_norm may be traced arrays: a sweep over them compiles once.
     """
 
-    eta0: Scalar = 0.2  # largest rate
-    max_norm: Scalar = 1.0  # global clip of ||delta||; 0: no clip
-    alpha: str = "per_synapse"  # per_synapse | per_neuron | shared
-    alpha_init: str = "constant"  # constant | uniform (signed)
-    alpha_scale: float = 0.02
-    plastic_biases: bool = True
-    norm_biases: bool = False  # whether biases count in ||delta||
-    norm_epsilon: float = 1e-8  # added to ||delta||, inside the root and beside it
-    decay: str = "clipped"  # keep = 1 - eta with eta after the clip, or before it (unclipped)
-    decay_ratio: float = 1.0  # keep = 1 - ratio * eta
-    modulated: bool = True  # False: sigmoid(g) = 1/2, whatever the network says
-    post: str = "linear"  # hebbian: post before the nonlinearity, or after it (activation)
-    projection: str = "trained"  # gradient: P learned | fixed (as drawn) | elementwise (diagonal)
-    internal_scale: float = 1.0  # gradient: factor of the internal loss
-
-    def __post_init__(self) -> None:
-        check_choice(self.alpha, synapse.MODES, "rule.alpha")
-        check_choice(self.alpha_init, synapse.INITIALIZERS, "rule.alpha_init")
-        check_choice(self.decay, DECAYS, "rule.decay")
-        check_choice(self.post, POSTS, "rule.post")
-        check_choice(self.projection, PROJECTIONS, "rule.projection")
+    section = "rule"
+    eta0: Scalar = setting(0.2, "largest learning rate of a write", low=0)  # noqa: RUF009
+    max_norm: Scalar = setting(1.0, "global clip of ||delta||; 0: no clip", low=0)  # noqa: RUF009
+    alpha: str = setting("per_synapse", "shape of alpha", choices=synapse.MODES)
+    alpha_init: str = setting(
+        "constant", "alpha_scale, or U(-alpha_scale, alpha_scale)", choices=synapse.INITIALIZERS
+    )
+    alpha_scale: float = setting(0.02, "scale of the initial alpha, and of beta")
+    plastic_biases: bool = setting(True, "biases have fast weights too")
+    norm_biases: bool = setting(False, "biases count in ||delta||")
+    norm_epsilon: float = setting(1e-8, "added to ||delta||, inside the root and beside it", low=0)
+    decay: str = setting(
+        "clipped", "keep = 1 - eta, with eta after or before the clip", choices=DECAYS
+    )
+    decay_ratio: float = setting(1.0, "keep = 1 - decay_ratio * eta", low=0)
+    modulated: bool = setting(True, "eta0 * sigmoid(g); False: eta0 / 2")
+    post: str = setting(
+        "linear", "rule hebbian: post before or after the nonlinearity", choices=POSTS
+    )
+    projection: str = setting(
+        "trained", "rule gradient: the matrix of the internal loss", choices=PROJECTIONS
+    )
+    internal_scale: float = setting(1.0, "rule gradient: factor of the internal loss", above=0)
 
 
 def init_synapses(

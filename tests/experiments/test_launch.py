@@ -156,12 +156,18 @@ def test_evaluate_mode_may_change_the_task_but_not_the_net(finished, program):
     ("flags", "message"),
     [
         (["--config=configs/copying.py:hebian"], "did you mean 'hebbian'"),
-        (["--config=configs/copying.py", "--config.model.widht=3"], "did you mean 'width'"),
-        (["--config=configs/copying.py", "--config.modle.width=3"], "did you mean 'model'"),
+        (
+            ["--config=configs/copying.py", "--config.model.widht=3"],
+            "did you mean config.model.width",
+        ),
+        (
+            ["--config=configs/copying.py", "--config.modle.width=3"],
+            "did you mean config.model.width",
+        ),
         (["--config=configs/copying.py", "--config.task.name=copyin"], "did you mean 'copying'"),
         (["--config=configs/copying.py", "--config.train.steps=many"], "config.train.steps=many"),
         (["--config=configs/copyng.py"], "configs/copyng.py"),
-        (["--config=configs/copying.py", "--workdr=x"], "did you mean 'workdir'"),
+        (["--config=configs/copying.py", "--workdr=x"], "did you mean --workdir"),
         ([], "--config is missing"),
         (["--config=configs/copying.py", "stray"], "unexpected argument 'stray'"),
     ],

@@ -197,12 +197,14 @@ def test_a_killed_peer_ends_the_others(two, tmp_path):
     assert time.monotonic() - begun < 90
 
 
-def test_flags_of_several_processes_are_checked(program, tmp_path):
-    code, _, err = program(
-        "launch", *RUN, f"--workdir={tmp_path}", "--multihost", "--process_index=1"
-    )
+def test_a_port_in_use_is_refused(program, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        place = ["--multihost", f"--coordinator={address}", "--process_count=2"]
+        code, _, err = program("launch", *RUN, f"--workdir={tmp_path}", *place, "--process_index=0")
     assert code == 2
-    assert "--coordinator, --process_count and --process_index are given together" in err
+    assert f"--coordinator={address}: the port cannot be used: Address already in use" in err
+    assert "Traceback" not in err
 
 
 def test_batches_that_devices_cannot_share(program, tmp_path):

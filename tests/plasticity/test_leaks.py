@@ -1,4 +1,4 @@
-"""Without evidence nobody beats chance: each task, blinded, after training."""
+"""Without the evidence no trained net beats the chance level of a task."""
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,7 @@ SHOTS = {"ways": WAYS, "shots": 2, "queries": 2, "features": "yes"}
 
 
 def hide(columns):
-    """Inputs with some columns set to zero."""
+    """Sets some columns of the inputs to zero."""
 
     def blind(episode, key):
         hidden = [
@@ -36,7 +36,7 @@ def hide(columns):
 
 
 def permute_labels(episode, key):
-    """The labels of the support in an order of their own."""
+    """Permutes the labels of the support."""
     labels = slice(FEATURES, FEATURES + WAYS)
     other = jax.random.permutation(key, episode.inputs[:, labels])
     return episode._replace(inputs=episode.inputs.at[:, labels].set(other))
@@ -61,7 +61,7 @@ def features(monkeypatch):
 
 
 def advantage(task, blind, rule, steps=150):
-    """How much better than chance the main metric is after training, in standard errors."""
+    """By how many standard errors the headline metric after training beats chance."""
     if blind is not None:
         sample = task.sample
         task = task._replace(
@@ -80,7 +80,7 @@ def advantage(task, blind, rule, steps=150):
     step = jax.jit(learner.train_step)
     for _ in range(steps):
         state, _ = step(state, SEED, hyper)
-    told = jax.jit(learner.evaluate, static_argnums=5)(
+    metrics = jax.jit(learner.evaluate, static_argnums=5)(
         state.params,
         SEED,
         RandomStream.TEST,
@@ -88,11 +88,11 @@ def advantage(task, blind, rule, steps=150):
         hyper._replace(data=data["test"]),
         True,
     )
-    values = np.asarray(told[task.main_metric])
+    values = np.asarray(metrics[task.main_metric])
     gain = values.mean() - task.chance
     if "mse" in task.main_metric:
         gain = -gain
-    # Answers that hear of nothing may be right equally often in every episode.
+    # Constant answers may be right equally often in every episode: the deviation is then 0.
     return gain / max(values.std() / len(values) ** 0.5, 1e-3)
 
 
@@ -101,19 +101,19 @@ def test_every_task_has_a_case():
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_nobody_knows_what_nobody_was_told(name, features):
+def test_no_net_beats_chance_without_the_evidence(name, features):
     make, blind = CASES[name]
     assert advantage(make(), blind, "hebbian" if "permuted" in name else "none") < 4
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if "," not in name])
-def test_who_is_told_does_better(name, features):
-    """The same net, as long in training: the test above can fail."""
+def test_the_evidence_suffices_to_beat_chance(name, features):
+    """The same net, trained as long, sees all: the test above can fail."""
     make, _ = CASES[name]
     assert advantage(make(), None, "none") > 10
 
 
 def test_class_order_gives_the_labels_away(features):
-    """As in the published code: who sees no image at all learns the order of the labels."""
+    """As in the published code: without any image a net learns the order of the labels."""
     task = few_shot(**SHOTS, order="stream", shuffle=False)
     assert advantage(task, hide(slice(0, FEATURES)), "none") > 100
