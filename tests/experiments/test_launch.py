@@ -174,22 +174,6 @@ def test_wrong_commands_end_in_one_line_that_helps(flags, message, program, tmp_
     assert not (tmp_path / "run").exists()
 
 
-def test_a_folder_of_other_things_is_refused(program, tmp_path):
-    (tmp_path / "thesis.tex").write_text("all of it")
-    code, _, err = program("launch", *arguments(tmp_path))
-    assert code == 2
-    assert "thesis.tex" in err
-    assert {p.name for p in tmp_path.iterdir()} - {".lock"} == {"thesis.tex"}
-
-
-def test_an_unwritable_place_is_refused(program, tmp_path):
-    (tmp_path / "file").write_text("")
-    code, _, err = program("launch", *arguments(tmp_path / "file" / "run"))
-    assert code == 2
-    assert "cannot be written" in err
-    assert "Traceback" not in err
-
-
 def test_a_loss_that_is_not_finite_stops_the_run(program, tmp_path):
     """A learning rate that explodes after the first checkpoint, which stays."""
     flags = ["--config.train.learning_rate=1e18", "--config.train.warmup=3"]
