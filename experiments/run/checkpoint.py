@@ -44,7 +44,6 @@ class Checkpoints:
         options = ocp.CheckpointManagerOptions(
             max_to_keep=keep,
             create=self._writes,
-            read_only=not self._writes,
             # Otherwise, if the folder cannot be made, Orbax's threads wait for it for ten minutes.
             async_options=ocp.AsyncOptions(create_directories_asynchronously=False),
         )

@@ -8,6 +8,7 @@ import importlib.util
 import json
 import os
 import pathlib
+import resource
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -75,7 +76,7 @@ def _object(where: str, text: str, fields: Fields) -> dict[str, Any]:
         problem = f"is not JSON: {error}" if text.strip() else "is empty"
         raise DamagedFileError(f"{where} {problem}") from error
     if not isinstance(value, dict):
-        raise DamagedFileError(f"{where} holds no JSON object, but a {type(value).__name__}")
+        raise DamagedFileError(f"{where} holds no JSON object, but {text.strip()[:40]}")
     for name, kind in fields.items():
         if name not in value:
             raise DamagedFileError(f"{where} has no field {name!r}")
@@ -95,7 +96,7 @@ def path_of(flag: str, value: str) -> pathlib.Path:
         try:
             return pathlib.Path(value).expanduser()
         except RuntimeError as error:  # ~NAME of no user
-            raise ConfigError(f"--{flag}={value}: {error}") from error
+            raise ConfigError(f"--{flag}={value}: {value.split('/')[0]} is no user") from error
     if not value.startswith(BUCKET) or not value.removeprefix(BUCKET).strip("/"):
         raise ConfigError(f"--{flag}={value} must be a local folder or {BUCKET}BUCKET/FOLDER")
     if importlib.util.find_spec("gcsfs") is None:
@@ -129,6 +130,19 @@ def _obstacle(path: pathlib.Path) -> str | None:
     except OSError as error:
         return error.strerror
     return None
+
+
+OPEN_FILES = 64  # that saving a checkpoint may open at once, and a margin
+
+
+def check_open_files() -> None:
+    """Raises WorkdirError where the system allows too few open files to save checkpoints."""
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 <= allowed < OPEN_FILES:  # negative: no limit
+        raise WorkdirError(
+            f"the system allows {allowed} open files, but saving checkpoints needs {OPEN_FILES}: "
+            "raise the limit, for example by `ulimit -n 1024`"
+        )
 
 
 def in_bucket(path: pathlib.Path) -> bool:

@@ -25,7 +25,7 @@ from experiments.run.metrics import MetricsLog, Progress, across_seeds, check_te
 from experiments.run.outcome import CURES, post_mortem, result_of, speed
 from experiments.run.program import program_for
 from experiments.run.seeds import Seeds
-from experiments.run.storage import write_json
+from experiments.run.storage import check_open_files, write_json
 from experiments.run.workdir import Workdir
 from plasticity.checks import PlasticityError, check_meta_gradient
 from plasticity.learner import RandomStream, TrainState
@@ -43,6 +43,7 @@ def train(config: ConfigDict, path: str) -> int:
       PlasticityError: plasticity cannot be learned, or no seed's loss is finite.
     """
     check_tensorboard(config.log.tensorboard)
+    check_open_files()
     workdir = Workdir(path)
     with contextlib.ExitStack() as held:
         if not decided_by_primary(lambda: _begin(held, workdir, config)):

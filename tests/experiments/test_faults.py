@@ -33,11 +33,35 @@ def test_a_full_disk_stops_the_run_with_a_message(tmp_path):
         timeout=300,
     )
     assert done.returncode == 1, done.stderr
-    (told,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert "checkpoints cannot be saved" in told
-    assert str(tmp_path / "run") in told
+    (message,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert "checkpoints cannot be saved" in message
+    assert str(tmp_path / "run") in message
     assert not (tmp_path / "run" / "result.json").exists()
     assert (tmp_path / "run" / "config.json").exists()
+
+
+@pytest.mark.parametrize("fault", ["(folder / 'c').write_text('')", "limit(2)", "limit(6)"])
+def test_a_process_whose_checkpoints_fail_ends(fault, tmp_path):
+    """No thread of Orbax waits for files that were never opened."""
+    code = f"""
+import os, pathlib, resource, jax.numpy as jnp
+from experiments.run.checkpoint import Checkpoints
+
+def limit(more):
+    open_now = len(os.listdir('/proc/self/fd'))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (open_now + more, 4096))
+
+folder = pathlib.Path({str(tmp_path)!r})
+state = {{'w': jnp.ones(50)}}
+{fault}
+checkpoints = Checkpoints(folder / 'c', 2)
+checkpoints.save(1, state, {{'wall_seconds': 1.0}})
+checkpoints.wait()
+"""
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "CheckpointError: checkpoints cannot be" in done.stderr
 
 
 @pytest.mark.slow
