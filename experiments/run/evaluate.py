@@ -1,6 +1,7 @@
 """Evaluation on fixed episodes, with plasticity on and off on the same net."""
 
 import json
+import pathlib
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -51,20 +52,23 @@ class Evaluator:
     def __call__(
         self, params: Parameters, split: RandomStream, stop: Callable[[], bool] = lambda: False
     ) -> list[tuple[Summary, Summary]] | None:
-        """Each seed's summaries with plasticity on and off; None if `stop` turned true."""
+        """(plasticity on, plasticity off) of each seed; None once `stop()` is true.
+
+        A static rule has one summary for both.
+        """
         hyper = build.make_hyperparameters(self._config, self._task, split)
         params = jax.device_put(params, self._program.shardings(params, self._mesh))
         seed, hyper = placed((self._seeds.array, hyper), self._mesh)
         summaries: list[list[Summary]] = []
         for on in (True, False):
-            if summaries and self._static:  # there is nothing to switch off
+            if summaries and self._static:
                 summaries.append(summaries[0])
                 continue
             parts = []
             for first in range(0, self._episodes, self._batch):
                 if stop():
                     return None
-                # The last batch may reach past the end: one shape, compiled once.
+                # The last batch may exceed the episodes: all batches share one compiled shape.
                 index = jnp.arange(first, first + self._batch)
                 parts.append(self._metrics(params, seed, split, index, hyper, on=on))
             joined = jax.tree.map(
@@ -92,15 +96,16 @@ def _interval(summary: dict[str, float]) -> str:
     return f"{form.format(summary['mean'])} +- {form.format(summary['ci95'])}"
 
 
-def records_of(seeds: Seeds, summaries: list[tuple[Summary, Summary]]) -> dict[str, Any]:
-    """The entry `seeds` of a result: one record per seed; nothing where there is only one."""
-    if len(summaries) == 1:
-        return {}
-    records = [
-        {"seed": seed, "metrics": on, "metrics_plasticity_off": off}
-        for seed, (on, off) in zip(seeds.numbers, summaries, strict=True)
-    ]
-    return {"seeds": records}
+def averaged(seeds: Seeds, summaries: list[tuple[Summary, Summary]]) -> dict[str, Any]:
+    """The metrics of a result over all seeds, and, of several, a record `seeds` of each."""
+    on, off = (across_seeds(own) for own in zip(*summaries, strict=True))
+    metrics: dict[str, Any] = {"metrics": on, "metrics_plasticity_off": off}
+    if len(summaries) > 1:
+        metrics["seeds"] = [
+            {"seed": seed, "metrics": on, "metrics_plasticity_off": off}
+            for seed, (on, off) in zip(seeds.numbers, summaries, strict=True)
+        ]
+    return metrics
 
 
 def evaluate(config: ConfigDict, path: str) -> int:
@@ -110,9 +115,7 @@ def evaluate(config: ConfigDict, path: str) -> int:
     """
     workdir = Workdir(path)
     check_folder("workdir", workdir.path)
-    report, metric = _report(config, workdir)
-    target = free_name(workdir.path, f"evaluation-{report['step']}")
-    write_json(target, report)
+    report, metric, target = _report(config, workdir)
     print(json.dumps(report, indent=2))
     seeds = len(report.get("seeds", [report]))
     print(contrast(metric, report["metrics"], report["metrics_plasticity_off"], seeds))
@@ -137,13 +140,11 @@ def evaluated_elsewhere(workdir: Workdir, overrides: Mapping[str, Any]) -> dict[
     config = workdir.trained_config()
     config.update_from_flattened_dict(dict(overrides))
     validate(config)
-    report, _ = _report(config, workdir)
-    write_json(free_name(workdir.path, f"evaluation-{report['step']}"), report)
-    return report
+    return _report(config, workdir)[0]
 
 
-def _report(config: ConfigDict, workdir: Workdir) -> tuple[dict[str, Any], str]:
-    """What `evaluate` writes, and the task's headline metric."""
+def _report(config: ConfigDict, workdir: Workdir) -> tuple[dict[str, Any], str, pathlib.Path]:
+    """Evaluates and writes: the report, the task's headline metric and the file."""
     trained = workdir.trained_config()
     changed = differences(trained.to_dict(), config.to_dict())
     for field, there, here in changed:
@@ -164,18 +165,15 @@ def _report(config: ConfigDict, workdir: Workdir) -> tuple[dict[str, Any], str]:
     step, params = trained_parameters(trained, workdir)
     summaries = Evaluator(program, seeds, config)(params, RandomStream.TEST)
     assert summaries is not None  # nothing stops it
-    on, off = (across_seeds(own) for own in zip(*summaries, strict=True))
-    report = {
-        "step": step,
-        "changed": {field: here for field, _, here in changed},
-        "metrics": on,
-        "metrics_plasticity_off": off,
-    }
-    return report | records_of(seeds, summaries), learner.task.main_metric
+    report = {"step": step, "changed": {field: here for field, _, here in changed}}
+    report |= averaged(seeds, summaries)
+    target = free_name(workdir.path, f"evaluation-{step}")
+    write_json(target, report)
+    return report, learner.task.main_metric, target
 
 
 def trained_parameters(config: ConfigDict, workdir: Workdir) -> tuple[int, Parameters]:
-    """The newest checkpoint of a run: its step, and what was learned."""
+    """The newest checkpoint of a run: its step and its parameters."""
     state = trained_state(config, workdir)
     return int(np.max(state.step)), state.params
 

@@ -1,4 +1,4 @@
-"""Where the files of a run lie: in a local folder, or in a bucket of Google Cloud Storage (gs://).
+"""Files of a run, in a local folder or in a bucket of Google Cloud Storage (gs://).
 
 A bucket has no folders, no appending and no locks, but writes a file whole or not at all. A path in
 one is an `epath.Path`, which has the methods of `pathlib.Path`.
@@ -18,7 +18,7 @@ from etils import epath
 from experiments.validate import ConfigError
 
 BUCKET = "gs://"
-TEMPORARY = ".tmp-"  # prefix of files that are not finished; may be left behind by a kill
+TEMPORARY = ".tmp-"  # prefix of unfinished files; a kill may leave one behind
 
 
 class WorkdirError(RuntimeError):
@@ -151,12 +151,12 @@ def in_bucket(path: pathlib.Path) -> bool:
 
 
 def logs_of(folder: pathlib.Path) -> pathlib.Path:
-    """The local folder of the output of a sweep's workers: in its own folder, or else here."""
+    """The local folder for the output of a sweep's workers; of a bucket, in the current folder."""
     return pathlib.Path.cwd() / f"{folder.name}-logs" if in_bucket(folder) else folder / "logs"
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:
-    """Writes a file that is either whole or not there, whatever happens."""
+    """Writes a file atomically: after a kill it is whole or as before."""
     _write(path, json.dumps(value, indent=2) + "\n")
 
 
@@ -175,20 +175,20 @@ def _write(path: pathlib.Path, text: str) -> None:
 class GrowingFile:
     """A text file to which lines are added.
 
-    In a bucket it is written anew, at most every `SECONDS` and whenever it is flushed.
+    In a bucket the whole file is written, at most every `SECONDS` and at every flush.
     """
 
     SECONDS = 30.0
 
     def __init__(self, path: pathlib.Path, lines: list[str]):
-        """Starts with these lines, in place of what is there."""
+        """Replaces the file by these lines."""
         self._path, self._text = path, "".join(f"{line}\n" for line in lines)
         _write(path, self._text)
         self._file = None if in_bucket(path) else path.open("a")
         self._written = time.monotonic()
 
     def add(self, text: str) -> None:
-        """Adds lines, which a kill leaves whole or not at all."""
+        """Adds lines."""
         if self._file is not None:
             self._file.write(text)
             self._file.flush()
@@ -198,13 +198,13 @@ class GrowingFile:
             self.flush()
 
     def flush(self) -> None:
-        """Returns when everything is there."""
+        """Returns when all lines are on disk."""
         if self._file is None:
             _write(self._path, self._text)
             self._written = time.monotonic()
 
     def close(self) -> None:
-        """The last flush."""
+        """Flushes."""
         self.flush()
         if self._file is not None:
             self._file.close()

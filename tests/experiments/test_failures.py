@@ -4,9 +4,12 @@ Each failure befalls a run that was stopped after 4 of 8 steps. It has checkpoin
 and 4. Nothing is ever lost.
 """
 
+import contextlib
 import json
 import os
 import pathlib
+import random
+import re
 import shutil
 from collections.abc import Callable
 from typing import NamedTuple
@@ -152,7 +155,7 @@ REFUSED = {
     "config with steps in words": Refused(
         change("config.json", lambda c: c["train"].update(steps="8")), "train.steps='8' must be"
     ),
-    "config gone": Refused(remove("config.json"), "checkpoints, manifest.json, metrics.jsonl, but"),
+    "config gone": Refused(remove("config.json"), "checkpoints, manifest.json, metrics.jsonl. Ch"),
     "manifest empty": Refused(write("manifest.json", ""), "manifest.json is empty"),
     "manifest cut": Refused(write("manifest.json", '{"started": "20'), "manifest.json is not JSON"),
     "manifest of another type": Refused(
@@ -387,7 +390,7 @@ def test_a_place_where_no_folder_can_be_is_refused(tmp_path):
 
 def test_a_folder_of_other_things_gets_no_lock(tmp_path):
     (tmp_path / "thesis.tex").write_text("all of it")
-    with pytest.raises(WorkdirError, match=r"it holds thesis.tex, but no config.json"):
+    with pytest.raises(WorkdirError, match=r"not a run's: thesis\.tex"):
         train(WHOLE, str(tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
@@ -417,3 +420,56 @@ def test_evaluating_a_config_that_is_no_longer_valid_names_its_file(runs, tmp_pa
     change("config.json", lambda config: config["train"].update(batch=-1))(folder)
     with pytest.raises(DamagedFileError, match=r"config.json: train.batch=-1 must be greater"):
         evaluate(STOPPED, str(folder))
+
+
+JUNK = (b"", b"\0" * 50, b"null", b"[]", b"3", b'{"step": 1}', b"\xff\xfe\xfd", b"{" * 10_000)
+
+
+def damage_at_random(folder, rng):
+    """One of the files, or one of the folders, of a run."""
+    paths = sorted(path for path in folder.rglob("*") if path.name != ".lock")
+    path = rng.choice([p for p in paths if p.parent == folder or p.is_file()])
+    if path.is_dir() or rng.random() < 0.1:
+        remove(path.relative_to(folder))(folder)
+        return
+    content = bytearray(path.read_bytes())
+    kind = rng.choice(["junk", "cut", "flip", "folder", "append", "value"])
+    if kind == "flip" and content:
+        content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+    elif kind == "value":  # a number or a word of a JSON file becomes another value
+        found = list(re.finditer(rb"-?\d+(\.\d+)?|\"[^\"]*\"|true|false|null", content))
+        if found:
+            start, end = rng.choice(found).span()
+            content[start:end] = rng.choice(
+                [b"null", b'"x"', b"-1", b"NaN", b"[]", b"{}", b"1e999"]
+            )
+    elif kind == "cut":
+        content = content[: rng.randrange(len(content) + 1)]
+    elif kind == "append":
+        content += rng.choice(JUNK) + b"\n"
+    elif kind == "junk":
+        content = rng.choice(JUNK)
+    write(path.relative_to(folder), None if kind == "folder" else bytes(content))(folder)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(int(os.environ.get("DAMAGED_RUNS", "100"))))
+def test_random_damage_leads_to_a_message_or_to_the_right_result(seed, runs, tmp_path):
+    rng, folder = random.Random(seed), tmp_path / "run"
+    shutil.copytree(runs / rng.choice(["stopped", "four", "eight"]), folder)
+    for _ in range(rng.randint(1, 2)):
+        damage_at_random(folder, rng)
+    before = contents(folder)
+    try:
+        code = train(WHOLE, str(folder))
+    except (WorkdirError, ConfigError, CheckpointError):
+        after = contents(folder)
+        lost = [name for name in before if name not in after]
+        assert all(name == "result.json" and "result-4.json" in after for name in lost), lost
+        return
+    assert code == 0
+    if before.get("result.json") != contents(folder)["result.json"]:
+        assert_same_state(folder, runs / "eight")
+        assert_same_result(folder, runs / "eight")
+        with contextlib.suppress(WorkdirError):
+            evaluate(WHOLE, str(folder))
