@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from configs import copying
 from experiments.run.evaluate import trained_state
 from experiments.run.workdir import Workdir
 from tests.conftest import ROOT
@@ -28,6 +29,15 @@ TINY = [
 SHORT = [*TINY, "--config.train.steps=6", "--config.log.every=2", "--config.evaluate.every=4"]
 LONG = [*TINY, "--config.train.steps=120", "--config.checkpoint.every=5"]
 LONG += ["--config.evaluate.every=10"]
+
+
+def tiny_config(**fields):
+    """The config of `TINY`, for runs in this process; `train__steps=8` sets train.steps."""
+    config = copying.get_config()
+    pairs = (flag.removeprefix("--config.").split("=") for flag in TINY)
+    fields = {name.replace("__", "."): value for name, value in fields.items()}
+    config.update_from_flattened_dict({name: int(value) for name, value in pairs} | fields)
+    return config
 
 
 def arguments(workdir, *extra, rule="hebbian", flags=SHORT):
@@ -51,9 +61,29 @@ def read(path):
     return json.loads(path.read_text())
 
 
+def rows(workdir):
+    """The rows of metrics.jsonl."""
+    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+
+
+def contents(folder):
+    """{name: bytes} of all files in a folder but the lock; None for folders."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
+        for path in folder.rglob("*")
+        if path.name != ".lock"
+    }
+
+
 def final_state(workdir):
     """All arrays of the newest checkpoint."""
     config = ConfigDict(read(workdir / "config.json"))
     return [
         np.asarray(leaf) for leaf in jax.tree.leaves(trained_state(config, Workdir(str(workdir))))
     ]
+
+
+def assert_same_state(ours, theirs):
+    """Bit for bit."""
+    for a, b in zip(final_state(ours), final_state(theirs), strict=True):
+        np.testing.assert_array_equal(a, b)

@@ -19,7 +19,7 @@ from experiments.run.storage import WorkdirError
 # What TensorStore reports of files that are missing, too short or do not decode. Other errors, such
 # as PERMISSION_DENIED and UNAVAILABLE, may pass: they prove no damage.
 DAMAGE = re.compile(r"\b(DATA_LOSS|NOT_FOUND|OUT_OF_RANGE)\b|Error (decoding|parsing)")
-DAMAGE_ERRORS = (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError)
+DAMAGE_ERRORS = (FileNotFoundError, IsADirectoryError, json.JSONDecodeError, UnicodeDecodeError)
 
 
 class CheckpointError(RuntimeError):
@@ -44,7 +44,6 @@ class Checkpoints:
         options = ocp.CheckpointManagerOptions(
             max_to_keep=keep,
             create=self._writes,
-            read_only=not self._writes,
             # Otherwise, if the folder cannot be made, Orbax's threads wait for it for ten minutes.
             async_options=ocp.AsyncOptions(create_directories_asynchronously=False),
         )
@@ -138,7 +137,10 @@ class Checkpoints:
 
     def _check_fits(self, step: int, target: Any) -> None:
         """Compares what is stored with the target: Orbax converts another dtype silently."""
-        stored = _described(self._manager.item_metadata(step)["state"].tree)
+        metadata = self._manager.item_metadata(step)["state"]
+        if metadata is None:
+            raise FileNotFoundError("its metadata is missing")
+        stored = _described(metadata.tree)
         wanted = _described(target)
         wrong = [name for name in wanted | stored if wanted.get(name) != stored.get(name)]
         if wrong:
@@ -152,7 +154,7 @@ class Checkpoints:
 
     def _set_aside(self, step: int, reason: str, whole: int) -> None:
         """Moves a damaged checkpoint out of the way of the ones to come."""
-        message = f"checkpoint {step} is damaged ({reason}); checkpoint {whole} is read"
+        message = f"checkpoint {step} cannot be read: {reason}. Checkpoint {whole} is taken"
         if not self._writes:
             print(message, file=sys.stderr, flush=True)
             return
@@ -163,7 +165,7 @@ class Checkpoints:
             # Before the move, since in a bucket there is no empty folder to move to.
             (aside / f"{name}.txt").write_text(f"{reason}\n")
             (self._directory / str(step)).rename(aside / name)
-            print(f"{message}. Moved to {aside / name}.", file=sys.stderr, flush=True)
+            print(f"{message}; the damaged one is now {aside / name}", file=sys.stderr, flush=True)
         multihost_utils.sync_global_devices(f"aside-{step}")
         self._manager.reload()
 
@@ -210,4 +212,5 @@ def _checksum(state: Any) -> int | None:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [repr(error)])[0][:200]
+    line = (str(error).splitlines() or [""])[0][:200]
+    return line if isinstance(error, OSError) else f"{type(error).__name__}: {line}"

@@ -1,4 +1,4 @@
-"""Where the files of a run lie: in a local folder, or in a bucket of Google Cloud Storage (gs://).
+"""Files of a run, in a local folder or in a bucket of Google Cloud Storage (gs://).
 
 A bucket has no folders, no appending and no locks, but writes a file whole or not at all. A path in
 one is an `epath.Path`, which has the methods of `pathlib.Path`.
@@ -8,6 +8,7 @@ import importlib.util
 import json
 import os
 import pathlib
+import resource
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +18,7 @@ from etils import epath
 from experiments.validate import ConfigError
 
 BUCKET = "gs://"
-TEMPORARY = ".tmp-"  # prefix of files that are not finished; may be left behind by a kill
+TEMPORARY = ".tmp-"  # prefix of unfinished files; a kill may leave one behind
 
 
 class WorkdirError(RuntimeError):
@@ -75,7 +76,7 @@ def _object(where: str, text: str, fields: Fields) -> dict[str, Any]:
         problem = f"is not JSON: {error}" if text.strip() else "is empty"
         raise DamagedFileError(f"{where} {problem}") from error
     if not isinstance(value, dict):
-        raise DamagedFileError(f"{where} holds no JSON object, but a {type(value).__name__}")
+        raise DamagedFileError(f"{where} holds no JSON object, but {text.strip()[:40]}")
     for name, kind in fields.items():
         if name not in value:
             raise DamagedFileError(f"{where} has no field {name!r}")
@@ -95,7 +96,7 @@ def path_of(flag: str, value: str) -> pathlib.Path:
         try:
             return pathlib.Path(value).expanduser()
         except RuntimeError as error:  # ~NAME of no user
-            raise ConfigError(f"--{flag}={value}: {error}") from error
+            raise ConfigError(f"--{flag}={value}: {value.split('/')[0]} is no user") from error
     if not value.startswith(BUCKET) or not value.removeprefix(BUCKET).strip("/"):
         raise ConfigError(f"--{flag}={value} must be a local folder or {BUCKET}BUCKET/FOLDER")
     if importlib.util.find_spec("gcsfs") is None:
@@ -131,23 +132,36 @@ def _obstacle(path: pathlib.Path) -> str | None:
     return None
 
 
+OPEN_FILES = 64  # that saving a checkpoint may open at once, and a margin
+
+
+def check_open_files() -> None:
+    """Raises WorkdirError where the system allows too few open files to save checkpoints."""
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 <= allowed < OPEN_FILES:  # negative: no limit
+        raise WorkdirError(
+            f"the system allows {allowed} open files, but saving checkpoints needs {OPEN_FILES}: "
+            "raise the limit, for example by `ulimit -n 1024`"
+        )
+
+
 def in_bucket(path: pathlib.Path) -> bool:
     """Whether a path is not local."""
     return not isinstance(path, pathlib.Path)
 
 
 def logs_of(folder: pathlib.Path) -> pathlib.Path:
-    """The local folder of the output of a sweep's workers: in its own folder, or else here."""
+    """The local folder for the output of a sweep's workers; of a bucket, in the current folder."""
     return pathlib.Path.cwd() / f"{folder.name}-logs" if in_bucket(folder) else folder / "logs"
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:
-    """Writes a file that is either whole or not there, whatever happens."""
+    """Writes a file atomically: after a kill it is whole or as before."""
     write_text(path, json.dumps(value, indent=2) + "\n")
 
 
 def write_text(path: pathlib.Path, text: str) -> None:
-    """Writes a file that is either whole or not there, whatever happens."""
+    """Writes a file atomically: after a kill it is whole or as before."""
     if in_bucket(path):
         path.write_text(text)
         return
@@ -162,20 +176,20 @@ def write_text(path: pathlib.Path, text: str) -> None:
 class GrowingFile:
     """A text file to which lines are added.
 
-    In a bucket it is written anew, at most every `SECONDS` and whenever it is flushed.
+    In a bucket the whole file is written, at most every `SECONDS` and at every flush.
     """
 
     SECONDS = 30.0
 
     def __init__(self, path: pathlib.Path, lines: list[str]):
-        """Starts with these lines, in place of what is there."""
+        """Replaces the file by these lines."""
         self._path, self._text = path, "".join(f"{line}\n" for line in lines)
         write_text(path, self._text)
         self._file = None if in_bucket(path) else path.open("a")
         self._written = time.monotonic()
 
     def add(self, text: str) -> None:
-        """Adds lines, which a kill leaves whole or not at all."""
+        """Adds lines."""
         if self._file is not None:
             self._file.write(text)
             self._file.flush()
@@ -185,13 +199,13 @@ class GrowingFile:
             self.flush()
 
     def flush(self) -> None:
-        """Returns when everything is there."""
+        """Returns when all lines are on disk."""
         if self._file is None:
             write_text(self._path, self._text)
             self._written = time.monotonic()
 
     def close(self) -> None:
-        """The last flush."""
+        """Flushes."""
         self.flush()
         if self._file is not None:
             self._file.close()

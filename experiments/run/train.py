@@ -1,4 +1,4 @@
-"""One training run, from config to result.json. Killed at any moment, it resumes bit for bit."""
+"""One training run, from config to result.json. After a kill it resumes bit for bit."""
 
 import contextlib
 import math
@@ -23,10 +23,10 @@ from experiments.run.hosts import (
 )
 from experiments.run.manifest import write_manifest
 from experiments.run.metrics import MetricsLog, Progress, across_seeds, check_tensorboard
-from experiments.run.outcome import CURES, post_mortem, result_of, speed
+from experiments.run.outcome import CURES, post_mortem, result_of
 from experiments.run.program import program_for
 from experiments.run.seeds import Seeds
-from experiments.run.storage import write_json
+from experiments.run.storage import check_open_files, write_json
 from experiments.run.workdir import Workdir
 from plasticity.checks import PlasticityError, check_meta_gradient
 from plasticity.learner import RandomStream, TrainState
@@ -37,13 +37,15 @@ def train(config: ConfigDict, path: str) -> int:
     """Trains in the workdir `path`, or resumes there.
 
     Returns:
-      0 when result.json is there; 128 + signal if a signal ended the run after it had saved.
+      0 when result.json is written; 128 + signal if a signal ended the run after a save.
 
     Raises:
-      WorkdirError: the workdir belongs to something else.
+      WorkdirError: the workdir cannot be used; see `Workdir.check`.
+      CheckpointError: checkpoints cannot be saved or read.
       PlasticityError: plasticity cannot be learned, or no seed's loss is finite.
     """
     check_tensorboard(config.log.tensorboard)
+    check_open_files()
     workdir = Workdir(path)
     with contextlib.ExitStack() as held:
         if not decided_by_primary(lambda: _begin(held, workdir, config)):
@@ -53,8 +55,8 @@ def train(config: ConfigDict, path: str) -> int:
 
 
 def _begin(held: contextlib.ExitStack, workdir: Workdir, config: ConfigDict) -> bool:
-    """Makes the workdir the run's own, and says whether there is anything to do."""
-    workdir.check(config)  # also before the lock, so that a folder that is refused has none
+    """Locks the workdir and opens it for the run. Returns whether there is anything to do."""
+    workdir.check(config)  # before the lock too: a folder that is refused gets no .lock
     if workdir.complete(config.train.steps):
         print(f"{workdir.path} is complete: see {workdir.result}. Nothing to do.")
         return False
@@ -80,7 +82,7 @@ class _Run:
         self.checkpoints = Checkpoints(workdir.checkpoints, config.checkpoint.keep)
         self.clock = Clock()
         self.state = self._initial_state()
-        # The host's count of updates; that of a state stalls when its loss is not finite.
+        # Updates so far. The count in the state of a seed that diverged stands still.
         self.step = int(np.max(self.state.step))
         self.diverged = {which for which, _ in self._behind()}
         self.log = MetricsLog(
@@ -112,7 +114,7 @@ class _Run:
             self.log.close()
             self.checkpoints.close()
         if summaries is None:
-            self.progress.say(f"saved at step {self.step}; the same command goes on from there")
+            self.progress.say(f"saved at step {self.step}; the same command resumes there")
             return self.interrupts.exit_code
         if primary():
             self._write_result(summaries)
@@ -123,8 +125,8 @@ class _Run:
         there = self.program.shardings(like, self.mesh)
         if self.checkpoints.latest() is None:
             state = jax.device_put(self.program.init(self.seed, self.hyper), there)
-            # On disk before metrics.jsonl is: where that is and no checkpoint, some were lost. It
-            # also finds out whether there is room, before anything is compiled.
+            # On disk before metrics.jsonl exists, so that a folder with metrics and no checkpoint
+            # has lost one. A full disk is found out here too, before anything is compiled.
             self.checkpoints.save(0, state, self.clock.totals())
             self.checkpoints.wait()
             return state
@@ -133,7 +135,7 @@ class _Run:
         return state
 
     def _behind(self) -> list[tuple[int, int]]:
-        """The seeds that diverged, counted from 0, each with the last step that it completed."""
+        """(index, last finite step) of each seed that diverged."""
         steps = np.atleast_1d(jax.device_get(self.state.step))
         return [(which, int(done)) for which, done in enumerate(steps) if done < self.step]
 
@@ -158,16 +160,16 @@ class _Run:
         return full and self.config.rule.eta0 > 0 and not static
 
     def _loop(self, train_step: Any) -> bool:
-        """True when all steps are done, False when a signal asked to stop."""
+        """True when all steps are done, False after a signal."""
         pending: tuple[int, dict[str, jax.Array]] | None = None
         if self.step > 0 and not agreed(self.log.has_validation):
-            # Killed between saving and validating.
+            # A kill came between the save and the validation, or the run was extended.
             self._validate_if_due()
         with self.clock.training():
             while self.step < self.config.train.steps and not self.interrupts.asked():
                 self.state, metrics = train_step(self.state, self.seed, self.hyper)
                 self.step += 1
-                if pending:  # one step late, so that the device never waits for the log
+                if pending:  # one step late: the device computes while the host logs
                     self._report(*pending)
                 pending = (self.step, metrics)
                 if not self._at_boundary():
@@ -187,13 +189,13 @@ class _Run:
         return every > 0 and self.step % every == 0
 
     def _boundary(self) -> None:
-        """Checkpoint and validation, of a state that is known to be good."""
+        """Checkpoint and validation of a state whose loss is finite."""
         if self._due(self.config.checkpoint.every):
             self._save()
         self._validate_if_due()
 
     def _save(self) -> None:
-        self.log.flush()  # a run that goes on from the checkpoint does not write these lines again
+        self.log.flush()  # a run that resumes here does not write these rows again
         self.checkpoints.save(self.step, self.state, self.clock.totals())
 
     def _validate_if_due(self) -> None:
@@ -219,10 +221,10 @@ class _Run:
     def _report(self, step: int, metrics: dict[str, jax.Array]) -> None:
         """Logs the metrics of update `step`.
 
-        A seed whose loss or gradient is not finite stays as it was before; the others go on.
+        A seed whose loss or gradient is not finite keeps its state; the others go on.
 
         Raises:
-          PlasticityError: there are no others.
+          PlasticityError: no seed is left.
         """
         seeds = [
             {name: float(value) for name, value in values.items()}
@@ -234,14 +236,14 @@ class _Run:
             self.log.write(step, train=seeds)
         for which in new:
             self.diverged.add(which)
-            told = self._post_mortem(step, which, seeds[which])
+            message = self._post_mortem(step, which, seeds[which])
             if len(bad) == len(seeds):
                 self.progress.say()
-                raise PlasticityError(told)
-            self.progress.say(f"one seed diverged and stays as it was; the others go on: {told}")
+                raise PlasticityError(message)
+            self.progress.say(f"one seed diverged and stays as it was; the others go on: {message}")
         seeds = [values for i, values in enumerate(seeds) if i not in bad]
         if step == 1 and self._learns_plasticity():
-            # Plasticity without a gradient is never learned, and looks fine otherwise.
+            # Without this gradient plasticity is not learned, and no other metric shows that.
             rule = self.config.rule
             for values in seeds:
                 check_meta_gradient(values, rule.modulated and rule.alpha_scale != 0)
@@ -253,13 +255,14 @@ class _Run:
         saved = self.checkpoints.latest()
         where = f"{self.workdir.checkpoints}/{saved}" if saved is not None else "none yet"
         title = f"step {step}, seed {self.seeds.numbers[which]}"
-        told = post_mortem(self.learner, state, seed, self.hyper, values)
-        return f"{title}: {told} Last good checkpoint: {where}. {CURES}"
+        found = post_mortem(self.learner, state, seed, self.hyper, values)
+        return f"{title}: {found} Last good checkpoint: {where}. {CURES}"
 
     def _write_result(self, summaries: list[tuple[Summary, Summary]]) -> None:
-        result = result_of(self.config, self.learner.task, self.seeds, summaries)
+        task, clock = self.learner.task, self.clock.totals()
+        result = result_of(self.config, task, self.seeds, summaries, clock)
         for which, done in self._behind():
             result["seeds"][which]["diverged_after"] = done
-        write_json(self.workdir.result, result | speed(self.config, self.clock.totals()))
+        write_json(self.workdir.result, result)
         self._say_contrast("test", summaries)
         self.progress.say(f"result: {self.workdir.result}")

@@ -150,20 +150,14 @@ class Workdir:
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Creates the folder and holds it: one process at a time trains in a workdir.
-
-        Nothing is held in a bucket, which has no locks.
-        """
+        """Creates the folder and locks it, except in a bucket: one process at a time trains."""
         if in_bucket(self.path):
             yield
             return
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            handle = (self.path / LOCK).open("a")
-        except OSError as error:
-            raise WorkdirError(f"--workdir={self.path} cannot be written: {error}") from error
-        with handle:
+        with contextlib.ExitStack() as held:
             try:
+                self.path.mkdir(parents=True, exist_ok=True)
+                handle = held.enter_context((self.path / LOCK).open("a"))
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise WorkdirError(f"--workdir={self.path} is in use by another process") from error
@@ -176,8 +170,9 @@ class Workdir:
         names = sorted(n for n in there if not any(fnmatch.fnmatch(n, h) for h in HARMLESS))
         if names:
             raise WorkdirError(
-                f"--workdir={self.path} is not the folder of a run: it holds {', '.join(names[:5])}"
-                ", but no config.json. Choose a new or empty folder."
+                f"--workdir={self.path} holds files but no config.json, so it is not a run's: "
+                f"{', '.join(names[:5])}. Choose a new or empty folder; if it is the folder of a "
+                "run, put its config.json back."
             )
 
     def _check_nothing_lost(self, saved: list[int], logged: int, limit: int) -> None:

@@ -8,10 +8,8 @@ from typing import NamedTuple
 class Case(NamedTuple):
     """`experiments.PROGRAM` with `args` must exit with `code` and print a match of `says`.
 
-    On stderr, without a traceback.
-
-    "{tmp}" in an argument stands for a temporary folder, which `setup(tmp)` prepares first. `env`:
-    extra environment variables.
+    The message is on stderr, without a traceback. "{tmp}" in an argument or in a value of `env`
+    stands for a temporary folder, which `setup(tmp)` prepares first.
     """
 
     program: str
@@ -19,4 +17,4 @@ class Case(NamedTuple):
     says: str
     code: int = 2
     setup: Callable[[pathlib.Path], None] | None = None
-    env: dict[str, str] = {}  # noqa: RUF012
+    env: dict[str, str] = {}  # noqa: RUF012  (a NamedTuple's defaults are shared; nobody writes)
