@@ -103,7 +103,7 @@ def _verdict(error: Exception) -> tuple[str, int]:
         hint = "a smaller train.microbatch, train.batch or model needs less"
         return f"out of memory: {hint} ({first})", RUN_ERROR
     hint = "--traceback shows where it was raised"
-    return f"unexpected {type(error).__name__}: {first}. {hint}", RUN_ERROR
+    return f"unexpected {type(error).__name__}: {first} ({hint})", RUN_ERROR
 
 
 def _stdout_problem() -> str:

@@ -66,7 +66,7 @@ def check_footprint(config: ConfigDict) -> Footprint:
       ConfigError: it is far larger than the memory of the machine; the message names the fields.
     """
     needed = estimate(config)
-    there = _machine_memory()
+    there = _memory_there()
     if sum(needed) > REFUSED * there:
         sections = {"model", "train"}
         if needed.history > needed.state:
@@ -92,11 +92,14 @@ def in_words(footprint: Footprint) -> str:
     )
 
 
-def _machine_memory() -> float:
-    """Bytes of all devices, or of the host if they are its cores."""
-    limits = [(device.memory_stats() or {}).get("bytes_limit", 0) for device in jax.devices()]
-    if all(limits):
-        return float(sum(limits))
+def _memory_there() -> float:
+    """Bytes of all devices of the run, or of its hosts if they are the hosts' cores."""
+    stats = [device.memory_stats() or {} for device in jax.local_devices()]
+    limits = [float(own.get("bytes_limit", 0)) for own in stats]
+    return jax.process_count() * (sum(limits) if all(limits) else _host_memory())
+
+
+def _host_memory() -> float:
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     limit = pathlib.Path("/sys/fs/cgroup/memory.max")  # of a container
     given = limit.read_text().strip() if limit.is_file() else ""

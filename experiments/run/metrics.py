@@ -29,9 +29,9 @@ def summarise(values: Mapping[str, np.ndarray]) -> dict[str, dict[str, float]]:
 
 
 def across_seeds(summaries: Sequence[Mapping[str, dict[str, float]]]) -> dict[str, Any]:
-    """The summary of the only seed; of several, the means of their means.
+    """The summary over n seeds: the mean of their means, with Student's t interval.
 
-    The interval is then that of the mean of n seeds, by Student's t.
+    The summary of a single seed is its own, over episodes.
     """
     if len(summaries) == 1:
         return dict(summaries[0])
@@ -46,7 +46,7 @@ def across_seeds(summaries: Sequence[Mapping[str, dict[str, float]]]) -> dict[st
 
 
 class MetricsLog:
-    """metrics.jsonl, and TensorBoard if asked for."""
+    """metrics.jsonl, and TensorBoard's files if `log.tensorboard` is set."""
 
     def __init__(
         self, path: pathlib.Path | None, first_step: int, seeds: Sequence[int], tensorboard: bool
@@ -71,10 +71,10 @@ class MetricsLog:
         self._board = _board(path.parent / "tensorboard", first_step) if tensorboard else None
 
     def write(self, step: int, **splits: Sequence[Mapping[str, float]]) -> None:
-        """A line {"step", "split", scalars} for each split and seed.
+        """Adds a line {"step", "split", scalars} for each split and seed.
 
-        Of several seeds, each line names its own, "seed". What is not finite becomes null. Lines
-        that belong together are written at once, so that a kill leaves all or none.
+        With several seeds, each line has a field "seed". A value that is not finite becomes null.
+        All lines of a call are written at once: a kill leaves all of them or none.
         """
         if self._file is None:
             return
@@ -90,7 +90,7 @@ class MetricsLog:
         self._file.add("".join(lines))
 
     def flush(self) -> None:
-        """Returns when everything is there."""
+        """Returns when every line is in the file."""
         if self._file is not None:
             self._file.flush()
 
@@ -117,7 +117,7 @@ def _summary_writer() -> Any:
 
 
 def check_tensorboard(wanted: bool) -> None:
-    """Raises ConfigError if TensorBoard is asked for and not installed."""
+    """Raises ConfigError if TensorBoard is `wanted` but not installed."""
     if wanted:
         _summary_writer()
 

@@ -167,7 +167,7 @@ def test_evaluate_mode_may_change_the_task_but_not_the_net(finished, program):
             "did you mean config.model.width",
         ),
         (["--config=configs/copying.py", "--config.task.name=copyin"], "did you mean 'copying'"),
-        (["--config=configs/copying.py", "--config.train.steps=many"], "config.train.steps=many"),
+        (["--config=configs/copying.py", "--config.train.steps=many"], "train.steps='many'"),
         (["--config=configs/copyng.py"], "configs/copyng.py"),
         (["--config=configs/copying.py", "--workdr=x"], "did you mean --workdir"),
         ([], "--config is missing"),

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from experiments.run import metrics as module
+from experiments.run.evaluate import contrast
 from experiments.run.metrics import MetricsLog, Progress, across_seeds, summarise
 
 
@@ -59,6 +60,15 @@ def test_seeds_are_summarised_by_students_t():
     assert told["mean"] == pytest.approx(3.0)
     # The standard error of 1, 2, 6 is sqrt(7 / 3); t of 2 degrees of freedom is 4.3027.
     assert told["ci95"] == pytest.approx(4.30265 * (7 / 3) ** 0.5, rel=1e-5)
+
+
+def test_only_plastic_nets_are_compared_with_plasticity_off():
+    on = {"m": {"mean": 1.0, "ci95": 0.5, "n": 10}}
+    off = {"m": {"mean": 0.0, "ci95": 0.1, "n": 10}}
+    plastic = contrast("m", on, off, seeds=1)
+    assert plastic.startswith("m: 1.000 +- 0.500 with plasticity on, 0.000 +- 0.100 off")
+    assert contrast("m", on, on, seeds=1) == "m: 1.000 +- 0.500 (10 episodes)"
+    assert contrast("m", on, on, seeds=3) == "m: 1.000 +- 0.500 (3 nets)"
 
 
 class Screen(io.StringIO):
