@@ -24,9 +24,7 @@ OUT = flags.DEFINE_string("out", None, "the page; never overwritten")
 
 def main() -> int:
     """Collects, draws, writes."""
-    cli.require(runs=RUNS.value)
-    out = cli.new_path("out", OUT.value)
-    folder = cli.new_path("out", str(out.with_name(f"{out.stem}_files")))
+    cli.require(runs=RUNS.value, out=OUT.value)
     try:
         from experiments.reports.sections import write_report
     except ImportError as error:
@@ -39,7 +37,15 @@ def main() -> int:
             f"--runs={root} must be a local folder: gcloud storage cp --recursive {root} ."
         )
     problems: list[str] = []
-    write_report(root, collect(root, problems), problems, out, folder)
+    groups = collect(root, problems)
+    out = cli.new_path("out", OUT.value)
+    folder = out.with_name(f"{out.stem}_files")
+    if folder.exists():
+        raise ConfigError(
+            f"--out={out} needs the folder {folder}, which exists, and nothing is overwritten: "
+            "choose another name"
+        )
+    write_report(root, groups, problems, out, folder)
     for problem in problems:
         print(f"warning: {problem}", file=sys.stderr)
     print(f"written: {out} and {folder}/")

@@ -6,10 +6,8 @@ import os
 import pathlib
 from collections.abc import Iterator
 
-import numpy as np
-
 from experiments.reports.labels import command, varied_within_rules
-from experiments.reports.runs import Analysis, Problems, Run, optional, read_manifest, read_run
+from experiments.reports.runs import MANIFEST, Problems, Record, Run, optional, read, read_run
 from experiments.run.storage import DamagedFileError
 from experiments.validate import ConfigError
 from plasticity.rules import RULES
@@ -37,7 +35,7 @@ def collect(root: pathlib.Path, problems: Problems | None = None) -> dict[str, l
     groups: dict[tuple[pathlib.Path, str, str], list[Run]] = collections.defaultdict(list)
     for folder, names in _run_folders(root, problems):
         if "result.json" not in names:
-            problems.append(_unfinished(folder, names))
+            problems.append(_unfinished(folder))
             continue
         try:
             run = read_run(folder, names, problems)
@@ -73,12 +71,10 @@ def _run_folders(root: pathlib.Path, problems: Problems) -> Iterator[tuple[pathl
         seen.add(real)
 
 
-def _unfinished(folder: pathlib.Path, names: set[str]) -> str:
-    manifest = None
-    if "manifest.json" in names:
-        manifest = optional([], read_manifest, folder / "manifest.json")
-    how = f"to resume it: {command(manifest['argv'])}" if manifest else "start it again"
-    return f"{folder} is not finished, for it has no result.json; {how}"
+def _unfinished(folder: pathlib.Path) -> str:
+    manifest = optional([], read, folder / "manifest.json", MANIFEST)
+    how = command(manifest["argv"]) if manifest and manifest["argv"] else "repeat its command"
+    return f"{folder} is not finished, for it has no result.json. To resume it: {how}"
 
 
 def _nothing(root: pathlib.Path, problems: Problems) -> str:
@@ -101,24 +97,23 @@ def _joined(runs: list[Run], problems: Problems) -> Run:
     whole, *others = runs
     for run in others:
         # A copy of a run is not a second seed.
-        if {own.seed for own in run.seeds} & {own.seed for own in whole.seeds}:
+        if {own["seed"] for own in run.seeds} & {own["seed"] for own in whole.seeds}:
             problems.append(f"{run.folder} holds seeds that {whole.folder} holds too: left out")
             continue
         whole = whole._replace(
             seeds=whole.seeds + run.seeds,
             curve=whole.curve + run.curve,
-            analysis=_joined_analysis(whole.analysis, run.analysis),
+            analysis=_joined_analysis(whole, run),
             manifests=whole.manifests + run.manifests,
             elsewhere=_pooled([*whole.elsewhere, *run.elsewhere], problems),
         )
     return whole
 
 
-def _joined_analysis(a: Analysis | None, b: Analysis | None) -> Analysis | None:
-    if a is None or b is None or a.events != b.events or a.traces.keys() != b.traces.keys():
-        return a or b
-    traces = {key: np.concatenate([a.traces[key], b.traces[key]]) for key in a.traces}
-    return Analysis(a.events, traces, a.metrics + b.metrics)
+def _joined_analysis(a: Run, b: Run) -> Record | None:
+    if a.analysis is None or b.analysis is None or a.analysis["events"] != b.analysis["events"]:
+        return a.analysis or b.analysis
+    return a.analysis | {"seeds": a.analysis["seeds"] + b.analysis["seeds"]}
 
 
 def _ordered(runs: list[Run]) -> list[Run]:

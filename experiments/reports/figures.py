@@ -11,6 +11,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -49,7 +50,7 @@ def _rules(runs: Sequence[Run]) -> list[str]:
 
 def integer_steps(axes: Axes) -> None:
     """Labels the x axis at integers alone."""
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
 
 def _finish(axes: Axes, runs: Sequence[Run]) -> None:
@@ -66,15 +67,15 @@ def _finish(axes: Axes, runs: Sequence[Run]) -> None:
     if "mse" in metric and min(values) > 0 and max(values) / min(values) > 30:
         axes.set_yscale("log")
         axes.set_ylim(bottom=min(values) / 2)
-    _bound(axes, metric)
+    bound(axes.yaxis, metric)
     axes.set_ylabel(metric_label(metric))
 
 
-def _bound(axes: Axes, metric: str) -> None:
-    """An axis of accuracy shows nothing below 0 or above 1."""
+def bound(axis: Axis, metric: str) -> None:
+    """Keeps an axis of accuracy within [0, 1]."""
     if metric.endswith("accuracy"):
-        low, high = axes.get_ylim()
-        axes.set_ylim(max(low, -MARGIN), min(high, 1 + MARGIN))
+        low, high = axis.get_view_interval()
+        axis.set_view_interval(max(low, -MARGIN), min(high, 1 + MARGIN), ignore=True)
 
 
 def performance(runs: Sequence[Run]) -> Figure:
@@ -93,7 +94,8 @@ def performance(runs: Sequence[Run]) -> Figure:
     for run in runs:
         spread = (rules.index(run.rule) - (len(rules) - 1) / 2) * 0.24
         _points(axes, variants.index(variant(run, fields)) + spread, run)
-    axes.set_xticks(range(len(variants)), [_wrapped(v) for v in variants])
+    axes.set_xticks(range(len(variants)), map(_wrapped, variants))
+    axes.tick_params(bottom=len(variants) > 1)
     axes.set_xlim(-0.6, len(variants) - 0.4)
     _legend(axes, runs)
     _finish(axes, runs)
@@ -110,9 +112,9 @@ def _points(axes: Axes, place: float, run: Run) -> None:
     for on in _states(run):
         x = place + (-0.03 if on else 0.05)
         mean, half = run.interval(on)
-        for value, seed in zip(run.values(on), run.seeds, strict=True):
-            drawn = ("x", 1.0) if seed.diverged else (".", 0.35)
-            axes.plot(x, value, marker=drawn[0], alpha=drawn[1], color=colour, markersize=4)
+        for value, diverged in zip(run.values(on), run.diverged, strict=True):
+            drawn = {"marker": "x", "alpha": 1.0} if diverged else {"marker": ".", "alpha": 0.35}
+            axes.plot(x, value, color=colour, markersize=4, **drawn)
         axes.errorbar(
             x, mean, half, fmt=marker, color=colour, capsize=2, markersize=6,
             markerfacecolor=colour if on else "white",
@@ -187,7 +189,7 @@ def learning_curves(runs: Sequence[Run]) -> Figure | None:
     margin = 0.05 * (high - low) or 0.05 * abs(high) or 0.05
     for axes in grid[:, 0]:
         axes.set_ylim(low - margin, high + margin)
-        _bound(axes, runs[0].metric)
+        bound(axes.yaxis, runs[0].metric)
         axes.set_ylabel(metric_label(runs[0].metric))
     rules = _rules(drawn)
     figure.legend(

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from experiments.reports.labels import varied
-from experiments.reports.runs import Analysis, Run
+from experiments.reports.runs import Run
 from experiments.run.intervals import mean_interval
 from experiments.sweeps.tables import Row
 
@@ -18,14 +18,15 @@ def results_table(runs: Sequence[Run]) -> list[Row]:
         off = (math.nan, math.nan) if run.static else run.interval(False)
         row |= _mean("off", "ci95 off", *off)
         several = len(run.seeds) > 1
-        row["interval over"] = "seeds" if several else f"{run.seeds[0].on.n} test episodes"
-        rows.append(row | {"seeds": len(run.seeds), "diverged": sum(s.diverged for s in run.seeds)})
+        row["interval over"] = "seeds" if several else f"{run.episodes} test episodes"
+        rows.append(row | {"seeds": len(run.seeds), "diverged": sum(run.diverged)})
     return rows
 
 
-def analysis_table(run: Run, analysis: Analysis) -> list[Row]:
+def analysis_table(run: Run) -> list[Row]:
     """Scalars of an analysis: the trained net beside the untrained one, intervals over seeds."""
-    seeds, rows = analysis.metrics, []
+    assert run.analysis is not None
+    seeds, rows = [seed["metrics"] for seed in run.analysis["seeds"]], []
     for name in dict.fromkeys(name.removesuffix("_untrained") for seed in seeds for name in seed):
         if name.startswith(run.metric):  # under an intervention: in the figure
             continue

@@ -1,72 +1,48 @@
-"""Finished runs as a report reads them: every file is checked, for any of them may be damaged.
+"""Finished runs as a report reads them: any file may be damaged, so each is checked."""
 
-What is returned holds values of the right type alone, so that no figure or table checks again.
-"""
-
-import contextlib
 import json
-import math
 import pathlib
 import reprlib
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from experiments.run.intervals import mean_interval
-from experiments.run.storage import DamagedFileError, read_json
+from experiments.run.storage import DamagedFileError
 from plasticity.rules import RULES
 
 Problems = list[str]  # messages on files that cannot be read; each names its file
+Record = dict[str, Any]
 LARGEST = 1e100  # of a number: its square, too, is finite
-
-
-class Score(NamedTuple):
-    """The headline metric of one seed: the mean of n test episodes, and half its 95 % interval."""
-
-    mean: float
-    half: float
-    n: int
-
-
-class SeedResult(NamedTuple):
-    """The result of one seed with plasticity on and off, and whether its training diverged."""
-
-    seed: int
-    on: Score
-    off: Score
-    diverged: bool
-
-
-class Analysis(NamedTuple):
-    """analysis.json.
-
-    traces: {(kind, layer): [seeds, T]}; kind is "rates" or "sizes", or one of them with the prefix
-    "untrained.". metrics: of each seed, those that are finite.
-    """
-
-    events: list[str]
-    traces: dict[tuple[str, str], np.ndarray]
-    metrics: list[dict[str, float]]
+# {field: its schema}, [schema of the elements], or a type; float stands for any finite number.
+TYPES = {
+    float: "a finite number",
+    int: "an integer",
+    str: "a string",
+    dict: "an object",
+    list: "a list",
+}
+CONFIG = {"rule": {"name": str}, "task": {"name": str}}
+MANIFEST = {"argv": [str]}
+TRACES = {"rates": dict, "sizes": dict}
 
 
 class Run(NamedTuple):
     """One finished run.
 
-    config: {dotted field: value}. metric: the headline metric; chance: its chance level.
-    curve: its values in training, (step, value), one per step and seed. manifests: of its launch;
-    several, if runs were pooled. elsewhere: the trained net under other settings, as if it were a
-    run with that config.
+    config: {dotted field: value}. metric: the headline metric; chance: its chance level. seeds: the
+    result of each seed. curve: the headline metric in training, (step, value), one per step and
+    seed. analysis: of analysis.json, if there is one. manifests: of its launch; several, if runs
+    were pooled. elsewhere: the trained network under other settings, as if it were another run.
     """
 
     folder: pathlib.Path
-    config: dict[str, Any]
+    config: Record
     metric: str
     chance: float | None
-    seeds: list[SeedResult]
+    seeds: list[Record]
     curve: list[tuple[int, float]]
-    analysis: Analysis | None
-    manifests: list[dict[str, Any]]
+    analysis: Record | None
+    manifests: list[Record]
     elsewhere: list["Run"]
 
     @property
@@ -79,54 +55,71 @@ class Run(NamedTuple):
         """Whether its rule writes nothing."""
         return self.rule in RULES and RULES[self.rule]().static
 
+    @property
+    def diverged(self) -> list[bool]:
+        """Of each seed: whether its training diverged."""
+        return ["diverged_after" in seed for seed in self.seeds]
+
+    def _summaries(self, on: bool) -> list[Record]:
+        part = "metrics" if on else "metrics_plasticity_off"
+        return [seed[part][self.metric] for seed in self.seeds]
+
     def values(self, on: bool = True) -> list[float]:
         """The headline metric of each seed."""
-        return [(seed.on if on else seed.off).mean for seed in self.seeds]
+        return [summary["mean"] for summary in self._summaries(on)]
 
     def interval(self, on: bool = True) -> tuple[float, float]:
         """Mean and half interval over seeds; over the test episodes if there is one seed."""
-        if len(self.seeds) > 1:
-            return mean_interval(self.values(on))
-        score = self.seeds[0].on if on else self.seeds[0].off
-        return score.mean, score.half
+        first, *others = self._summaries(on)
+        return mean_interval(self.values(on)) if others else (first["mean"], first["ci95"])
+
+    @property
+    def episodes(self) -> int:
+        """The test episodes of each seed."""
+        return self._summaries(True)[0]["n"]
 
 
 def is_number(value: Any) -> bool:
-    """Whether a JSON value is a number that can be drawn."""
+    """Whether a JSON value is a finite number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LARGEST
 
 
-def get(record: Any, field: str, kind: type) -> Any:
-    """The value of a dotted field of a JSON value; `float` stands for any finite number.
+def check(path: pathlib.Path, value: Any, schema: Any, field: str = "") -> None:
+    """Raises DamagedFileError, which names file and field, unless a JSON value has the schema."""
+    kind = type(schema) if isinstance(schema, dict | list) else schema
+    if not (is_number(value) if kind is float else isinstance(value, kind)):
+        where = f"{path}: {field}=" if field else f"{path} holds "
+        raise DamagedFileError(f"{where}{reprlib.repr(value)}, not {TYPES[kind]}")
+    if isinstance(schema, dict):
+        for name, own in schema.items():
+            whole = f"{field}.{name}" if field else name
+            if name not in value:
+                raise DamagedFileError(f"{path} has no field {whole!r}")
+            check(path, value[name], own, whole)
+    elif isinstance(schema, list):
+        for index, element in enumerate(value):
+            check(path, element, schema[0], f"{field}[{index}]")
+
+
+def read(path: pathlib.Path, schema: Any, parse: Callable[[str], Any] = json.loads) -> Any:
+    """The JSON value in a file, checked.
 
     Raises:
-      ValueError: there is no such field, or its value is of another type.
+      DamagedFileError: the file cannot be read, or its value has another schema.
     """
-    value = record
-    for name in field.split("."):
-        if not isinstance(value, dict) or name not in value:
-            raise ValueError(f"there is no field {field!r}")
-        value = value[name]
-    if not (is_number(value) if kind is float else isinstance(value, kind)):
-        wanted = {float: "a finite number", int: "an integer", str: "a string"}.get(kind)
-        wanted = wanted or {list: "an array", dict: "an object"}[kind]
-        raise ValueError(f"{field}={reprlib.repr(value)} must be {wanted}")
+    try:
+        value = parse(path.read_text())
+        json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair is no text
+    except (OSError, ValueError, RecursionError) as error:
+        raise DamagedFileError(f"{path} cannot be read: {error}") from error
+    check(path, value, schema)
     return value
 
 
-@contextlib.contextmanager
-def checked(path: pathlib.Path) -> Iterator[None]:
-    """Errors in reading a file, or in what it holds, become a DamagedFileError that names it."""
+def optional(problems: Problems, reader: Callable, path: pathlib.Path, *args: Any) -> Any:
+    """`reader(path, *args)`, or None, with a message in `problems`, if the file is damaged."""
     try:
-        yield
-    except (OSError, ValueError, TypeError, OverflowError, RecursionError) as error:
-        raise DamagedFileError(f"{path} cannot be read: {error}") from error
-
-
-def optional(problems: Problems, read: Callable, path: pathlib.Path, *args: Any) -> Any:
-    """`read(path, *args)`, or None, with a message in `problems`, if the file is damaged."""
-    try:
-        return read(path, *args)
+        return reader(path, *args)
     except DamagedFileError as error:
         problems.append(str(error))
         return None
@@ -135,137 +128,98 @@ def optional(problems: Problems, read: Callable, path: pathlib.Path, *args: Any)
 def read_run(folder: pathlib.Path, names: Collection[str], problems: Problems) -> Run:
     """The run in a folder that holds files of these names.
 
-    A run stands without its curve, analysis, manifest or an evaluation if that file is damaged.
+    If its curve, analysis, manifest or an evaluation is damaged, the run stands without it.
 
     Raises:
-      DamagedFileError: config.json or result.json is.
+      DamagedFileError: config.json or result.json is damaged.
     """
-    path = folder / "config.json"
-    config = read_json(path, {})
-    with checked(path):
-        config = _checked_config(flat(config))
+
+    def part(name: str, reader: Callable, *args: Any) -> Any:
+        return optional(problems, reader, folder / name, *args) if name in names else None
+
+    config = flat(read(folder / "config.json", CONFIG))
     path = folder / "result.json"
-    result = read_json(path, {"main_metric": str, "steps": int})
+    result = read(path, {"main_metric": str, "steps": int, "seed": int})
     metric, steps = result["main_metric"], result["steps"]
-    with checked(path):
-        chance = None if result.get("chance") is None else get(result, "chance", float)
-        seeds = _seeds(result, metric)
-
-    def part(name: str, read: Callable, *args: Any) -> Any:
-        return optional(problems, read, folder / name, *args) if name in names else None
-
-    manifest = part("manifest.json", read_manifest)
+    manifest = part("manifest.json", read, MANIFEST)
     run = Run(
         folder=folder,
         config=config,
         metric=metric,
-        chance=chance,
-        seeds=seeds,
+        chance=chance if is_number(chance := result.get("chance")) else None,
+        seeds=_seeds(path, result, metric),
         curve=part("metrics.jsonl", _curve, metric) or [],
         analysis=part("analysis.json", _analysis, steps),
-        manifests=[manifest] if manifest else [],
+        manifests=[manifest] if manifest and manifest["argv"] else [],
         elsewhere=[],
     )
     evaluations = sorted(n for n in names if n.startswith("evaluation-") and n.endswith(".json"))
     # Of several evaluations under the same settings, the last one counts.
     others = {}
     for name in evaluations:
-        if other := part(name, _evaluation, run, steps):
+        if other := part(name, _evaluation, run, steps, result["seed"]):
             others[json.dumps(other.config, sort_keys=True)] = other
     return run._replace(elsewhere=list(others.values()))
 
 
-def _checked_config(config: dict[str, Any]) -> dict[str, Any]:
-    for field in ("rule.name", "task.name"):
-        if not isinstance(config.get(field), str):
-            raise ValueError(f"{field}={reprlib.repr(config.get(field))} must be a string")
-    return config
-
-
-def _seeds(record: dict[str, Any], metric: str) -> list[SeedResult]:
+def _seeds(path: pathlib.Path, record: Record, metric: str) -> list[Record]:
     """The seeds of a result or an evaluation, which itself is the record of an only seed."""
-    records = get(record, "seeds", list) if "seeds" in record else [record]
-    if not records:
-        raise ValueError("seeds=[] must have a record for each seed")
-    return [
-        SeedResult(
-            seed=get(own, "seed", int),
-            on=_score(get(own, "metrics", dict), metric),
-            off=_score(get(own, "metrics_plasticity_off", dict), metric),
-            diverged="diverged_after" in own,
-        )
-        for own in records
-    ]
-
-
-def _score(metrics: dict[str, Any], metric: str) -> Score:
-    summary = {metric: metrics.get(metric)}
-    half = get(summary, f"{metric}.ci95", object)
-    return Score(
-        mean=get(summary, f"{metric}.mean", float),
-        half=half if is_number(half) else math.nan,
-        n=get(summary, f"{metric}.n", int),
-    )
+    scores = {metric: {"mean": float, "ci95": float, "n": int}}
+    seed = {"seed": int, "metrics": scores, "metrics_plasticity_off": scores}
+    seeds = record.get("seeds") or [record]
+    check(path, seeds, [seed], "seeds")
+    return seeds
 
 
 def _curve(path: pathlib.Path, metric: str) -> list[tuple[int, float]]:
     """The metric in training, where it was finite."""
-    with checked(path):
-        rows = [json.loads(line) for line in path.read_text().splitlines()]
-        train = [row for row in rows if get(row, "split", str) == "train"]
-        values = [(get(row, "step", int), row.get(metric)) for row in train]
-        return [(step, value) for step, value in values if is_number(step) and is_number(value)]
+    schema = [{"step": float, "split": str}]
+    rows = read(path, schema, lambda text: list(map(json.loads, text.splitlines())))
+    if not rows:
+        raise DamagedFileError(f"{path} is empty")
+    train = [(row["step"], row.get(metric)) for row in rows if row["split"] == "train"]
+    return [(step, value) for step, value in train if is_number(value)]
 
 
-def _analysis(path: pathlib.Path, steps: int) -> Analysis:
-    record = read_json(path, {"step": int, "events": list, "seeds": list})
-    with checked(path):
-        if record["step"] != steps:
-            raise ValueError(f"it is of step {record['step']}, the run of step {steps}")
-        events, seeds = [str(event) for event in record["events"]], record["seeds"]
-        if not events or not seeds:
-            raise ValueError("events and seeds must not be empty")
-        traces = {
-            (kind, layer): _matrix([get(own, kind, dict).get(layer) for own in seeds], len(events))
-            for kind in ("rates", "sizes", "untrained.rates", "untrained.sizes")
-            for layer in get(seeds[0], "rates", dict)
-        }
-        metrics = [get(own, "metrics", dict) for own in seeds]
-    finite = [{name: v for name, v in own.items() if is_number(v)} for own in metrics]
-    return Analysis(events, traces, finite)
+def _analysis(path: pathlib.Path, steps: int) -> Record:
+    seed = {"metrics": dict, "untrained": TRACES} | TRACES
+    analysis = read(path, {"step": int, "events": [str], "seeds": [seed]})
+    seeds, length = analysis["seeds"], len(analysis["events"])
+    traces = [own[k] for seed in seeds for own in (seed, seed["untrained"]) for k in TRACES]
+    whole = traces and all(
+        own.keys() == traces[0].keys() and all(_is_trace(values, length) for values in own.values())
+        for own in traces
+    )
+    if not whole or analysis["step"] != steps:
+        raise DamagedFileError(f"{path} is not an analysis of this run after step {steps}")
+    for own in seeds:
+        own["metrics"] = {name: v for name, v in own["metrics"].items() if is_number(v)}
+    return analysis
 
 
-def _matrix(rows: list[Any], length: int) -> np.ndarray:
-    """Numbers [rows, length]; null, which stands for what is not finite, is nan."""
-    values = np.array(rows, np.float64)
-    if values.shape != (len(rows), length):
-        raise ValueError(f"a trace must have {length} numbers, one per event")
-    return values
+def _is_trace(values: Any, length: int) -> bool:
+    """Numbers, one per event; what is not finite is null."""
+    return (
+        isinstance(values, list)
+        and len(values) == length > 0
+        and all(value is None or is_number(value) for value in values)
+    )
 
 
-def read_manifest(path: pathlib.Path) -> dict[str, Any]:
-    """manifest.json, whose `argv` is a command."""
-    manifest = read_json(path, {"argv": list})
-    with checked(path):
-        if not manifest["argv"] or not all(isinstance(word, str) for word in manifest["argv"]):
-            raise ValueError("argv must be a list of strings that is not empty")
-    return manifest
-
-
-def _evaluation(path: pathlib.Path, run: Run, steps: int) -> Run | None:
-    """The final net under other settings; None if it is of another step, or nothing changed."""
-    record = read_json(path, {"step": int, "changed": dict})
+def _evaluation(path: pathlib.Path, run: Run, steps: int, seed: int) -> Run | None:
+    """The final network under other settings; None if it is of another step or of the same."""
+    record = read(path, {"step": int, "changed": dict})
     if not record["changed"] or record["step"] != steps:
         return None
-    with checked(path):
-        config = _checked_config(run.config | record["changed"])
-        seeds = _seeds({"seed": run.seeds[0].seed} | record, run.metric)
+    config = run.config | record["changed"]
+    check(path, config, {"rule.name": str, "task.name": str})
+    seeds = _seeds(path, {"seed": seed} | record, run.metric)
     return run._replace(config=config, seeds=seeds, curve=[], analysis=None, manifests=[])
 
 
-def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat(config: Mapping[str, Any], prefix: str = "") -> Record:
     """{dotted field: value} of nested dicts."""
-    found: dict[str, Any] = {}
+    found: Record = {}
     for key, value in config.items():
         name = f"{prefix}{key}"
         found |= flat(value, f"{name}.") if isinstance(value, Mapping) else {name: value}

@@ -17,11 +17,14 @@ from experiments.reports import figures, trace_figures
 from experiments.reports.labels import command, metric_label
 from experiments.reports.page import latex, page
 from experiments.reports.run_tables import analysis_table, results_table
-from experiments.reports.runs import Problems, Run, checked, get, optional
-from experiments.run.storage import read_json
+from experiments.reports.runs import Problems, Run, check, is_number, optional, read
 from experiments.sweeps.tables import Row, write_csv
 
 LONGEST = 100  # characters of a group's name in the names of its files
+VERDICT = ("verdict", "claim", "source", "p_adjusted")  # columns
+VERSIONS = ("versions", "device", "python", "revision")  # fields of a manifest
+EVIDENCE = {"study": str, "claimed": str, "other": str, "direction": str, "margin": float}
+CLAIMS = [{"claim": str, "source": str, "verdict": str, "evidence": [EVIDENCE | {"log": int}]}]
 
 
 class Files:
@@ -44,7 +47,7 @@ class Files:
         """Writes NAME.csv and NAME.tex, if there are rows; returns them."""
         if rows:
             write_csv(self._folder / f"{name}.csv", rows)
-            (self._folder / f"{name}.tex").write_text(latex(rows))
+            (self._folder / f"{name}.tex").write_text(latex(rows), encoding="utf-8")
         return rows
 
 
@@ -73,15 +76,12 @@ def group_section(files: Files, group: str, runs: Sequence[Run], about: str = ""
 
 
 def _analysis(files: Files, name: str, index: int, run: Run) -> dict[str, Any]:
-    analysis = run.analysis
-    assert analysis is not None
-    modulation = trace_figures.modulation(analysis)
-    interventions = trace_figures.interventions(run, analysis)
+    modulation, interventions = trace_figures.modulation(run), trace_figures.interventions(run)
     return {
         "title": ", ".join([f"{run.rule} rule", *_chosen(run.folder.name)]),
         "modulation": files.figure(f"{name}-modulation-{index}", modulation),
         "interventions": files.figure(f"{name}-interventions-{index}", interventions),
-        "table": files.table(f"{name}-analysis-{index}", analysis_table(run, analysis)),
+        "table": files.table(f"{name}-analysis-{index}", analysis_table(run)),
     }
 
 
@@ -94,55 +94,25 @@ def _chosen(folder: str) -> list[str]:
 
 def evidence_row(evidence: Mapping[str, Any]) -> Row:
     """A comparison of `compare.decide_claims` as a row of a table."""
-    margin, more = get(evidence, "margin", float), get(evidence, "direction", str)
-    claim = more
+    claim, margin = evidence["direction"], evidence["margin"]
     if margin > 0:
-        claim = f"at most {margin:g} {'more' if more == 'less' else 'less'}"
+        claim = f"at most {margin:g} {'more' if claim == 'less' else 'less'}"
     elif margin < 0:
-        claim = f"{more} by {-margin:g}"
-    row: Row = {name: get(evidence, name, str) for name in ("study", "claimed", "other")}
-    row |= {"claim": claim, "of": "ratio" if evidence.get("log") else "difference"}
+        claim = f"{claim} by {-margin:g}"
+    row: Row = {name: evidence[name] for name in ("study", "claimed", "other")}
+    row |= {"claim": claim, "of": "ratio" if evidence["log"] else "difference"}
     # Where logarithms were compared, their mean and interval are those of ratios.
     for name in ("mean", "low", "high"):
-        known = None if evidence.get(name) is None else get(evidence, name, float)
-        row[name] = math.exp(known) if known is not None and evidence.get("log") else known
+        value = evidence.get(name)
+        row[name] = math.exp(min(value, 700)) if evidence["log"] and is_number(value) else value
     return row | {name: evidence.get(name) for name in ("p", "n", "effect", "diverged", "failed")}
 
 
-def _rows(path: pathlib.Path) -> list[Row]:
-    """A JSON array of objects."""
-    with checked(path):
-        rows = json.loads(path.read_text())
-        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-            raise ValueError("it must hold a JSON array of objects")
-    return rows
-
-
-def _verdicts(path: pathlib.Path) -> tuple[list[Row], list[Row]]:
-    """verdicts.json: a row per claim, and a row per comparison."""
-    claims = _rows(path)
-    with checked(path):
-        verdicts = [
-            {name: get(claim, name, str) for name in ("verdict", "claim", "source")}
-            | {"p_adjusted": claim.get("p_adjusted")}
-            for claim in claims
-        ]
-        return verdicts, [evidence_row(e) for c in claims for e in get(c, "evidence", list)]
-
-
-def _campaign(path: pathlib.Path) -> tuple[dict[str, str], list[Row]]:
-    """results.json: the question of each study, and a row per run that failed or was skipped."""
-    results = read_json(path, {})
-    with checked(path):
-        about, failed, skipped = (
-            get({name: {}} | results, name, dict) for name in ("studies", "failed", "skipped")
-        )
-    missing = [
-        {"what": what, "why": str(why), "run": run}
-        for what, runs in (("failed", failed), ("skipped", skipped))
-        for run, why in runs.items()
-    ]
-    return {study: str(question) for study, question in about.items()}, missing
+def _campaign(path: pathlib.Path) -> dict[str, Any]:
+    """results.json of `experiments.reproduce`, whose sections may be missing."""
+    results = {name: {} for name in ("studies", "failed", "skipped")} | read(path, dict)
+    check(path, results, {"studies": dict, "failed": dict, "skipped": dict})
+    return results
 
 
 def write_report(
@@ -159,30 +129,35 @@ def write_report(
       groups, problems: of `collect`. A message on each damaged file of root is added to problems.
     """
 
-    def of_root(name: str, read: Callable, default: Any) -> Any:
-        path = root / name
-        return (optional(problems, read, path) if path.exists() else None) or default
+    def of_root(name: str, reader: Callable, *args: Any) -> Any:
+        return optional(problems, reader, root / name, *args) if (root / name).exists() else None
 
-    verdicts, evidence = of_root("verdicts.json", _verdicts, ([], []))
-    published = of_root("published.json", _rows, [])
-    about, missing = of_root("results.json", _campaign, ({}, []))
+    claims = of_root("verdicts.json", read, CLAIMS) or []
+    published = of_root("published.json", read, [dict]) or []
+    results = of_root("results.json", _campaign) or {"studies": {}}
+    about = {study: str(question) for study, question in results["studies"].items()}
     groups = {name: groups[name] for name in dict.fromkeys([*about, *groups]) if name in groups}
     manifests = [m for runs in groups.values() for run in runs for m in run.manifests]
-    known = ("versions", "device", "python", "revision")
     with tempfile.TemporaryDirectory(prefix=".report-", dir=out.parent) as temporary:
         draft = pathlib.Path(temporary)
         files = Files(draft / "files")
         html = page(
             title=f"Plasticity: {root.resolve().name}",
             problems=problems,
-            verdicts=files.table("verdicts", verdicts),
-            evidence=files.table("evidence", evidence),
+            verdicts=files.table("verdicts", [{n: c.get(n) for n in VERDICT} for c in claims]),
+            evidence=files.table(
+                "evidence", [evidence_row(e) for c in claims for e in c["evidence"]]
+            ),
             published=files.table("published", published),
-            missing=missing,
+            missing=[
+                {"what": what, "why": why, "run": run}
+                for what in ("failed", "skipped")
+                for run, why in results.get(what, {}).items()
+            ],
             groups=[group_section(files, n, r, about.get(n, "")) for n, r in groups.items()],
             commands=list(dict.fromkeys(command(manifest["argv"]) for manifest in manifests)),
-            versions=sorted({json.dumps({key: m.get(key) for key in known}) for m in manifests}),
+            versions=sorted({json.dumps({k: m.get(k) for k in VERSIONS}) for m in manifests}),
         )
-        (draft / "page").write_text(html, errors="backslashreplace")
+        (draft / "page").write_text(html, encoding="utf-8", errors="backslashreplace")
         (draft / "files").rename(folder)
         (draft / "page").rename(out)

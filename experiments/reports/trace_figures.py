@@ -7,9 +7,9 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.reports.figures import WIDTH, integer_steps, style
+from experiments.reports.figures import WIDTH, bound, integer_steps, style
 from experiments.reports.labels import drawable, metric_label
-from experiments.reports.runs import Analysis, Run
+from experiments.reports.runs import Run
 from experiments.run.intervals import mean_interval
 
 LAYERS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7"]
@@ -17,22 +17,24 @@ EVENTS = ["#56B4E9", "#EEEEEE", "#F0E442", "#CC79A7"]
 LABELS = {"rates": r"rate $\eta_t$", "sizes": r"write $\|\eta\alpha\delta\|$"}
 
 
-def modulation(analysis: Analysis) -> Figure:
+def modulation(run: Run) -> Figure:
     """Rates and sizes of writes over an episode, above its events; the untrained net is dotted."""
+    assert run.analysis is not None
+    seeds, events = run.analysis["seeds"], run.analysis["events"]
     figure, grid = plt.subplots(3, 1, figsize=(WIDTH, 3.6), sharex=True, height_ratios=[4, 4, 0.5])
     for axes, (kind, label) in zip(grid, LABELS.items(), strict=False):
-        layers = [layer for known, layer in analysis.traces if known == kind]
-        for index, layer in enumerate(layers):
-            colour = LAYERS[index % len(LAYERS)]
-            _band(axes, analysis.traces[kind, layer], colour, "-", drawable(layer))
-            _band(axes, analysis.traces[f"untrained.{kind}", layer], colour, ":", "")
+        for index, layer in enumerate(seeds[0][kind]):
+            colour, before = LAYERS[index % len(LAYERS)], [seed["untrained"] for seed in seeds]
+            _band(axes, [seed[kind][layer] for seed in seeds], colour, "-", drawable(layer))
+            _band(axes, [seed[kind][layer] for seed in before], colour, ":", "")
         axes.set_ylabel(label)
     grid[0].legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False, fontsize=7)
-    _event_bar(grid[2], analysis.events)
+    _event_bar(grid[2], events)
     return figure
 
 
-def _band(axes: Axes, values: np.ndarray, colour: str, line: str, label: str) -> None:
+def _band(axes: Axes, rows: Sequence, colour: str, line: str, label: str) -> None:
+    values = np.array(rows, float)  # null, which is not finite, becomes nan
     steps = np.arange(values.shape[1])
     means, halves = np.array([mean_interval(column) for column in values.T]).T
     axes.plot(steps, means, line, color=colour, linewidth=1.2, label=label)
@@ -50,14 +52,16 @@ def _event_bar(axes: Axes, events: Sequence[str]) -> None:
     integer_steps(axes)
 
 
-def interventions(run: Run, analysis: Analysis) -> Figure:
+def interventions(run: Run) -> Figure:
     """The headline metric when writes are suppressed in a layer or at an event, or constant."""
-    prefix = f"{run.metric}_"
+    assert run.analysis is not None
+    metrics, prefix = [seed["metrics"] for seed in run.analysis["seeds"]], f"{run.metric}_"
     found = {"as trained": run.values(), "plasticity off": run.values(False)}
-    for name in dict.fromkeys(name for seed in analysis.metrics for name in seed):
+    for name in dict.fromkeys(name for seed in metrics for name in seed):
         if name.startswith((f"{prefix}silent", f"{prefix}held")):
-            short = name.removeprefix(prefix).replace("silent_", "no writes: ").replace("_", " ")
-            found[drawable(short)] = [seed[name] for seed in analysis.metrics if name in seed]
+            title = name.removeprefix(prefix).replace("silent_", "no writes: ").replace("_", " ")
+            title = "constant rate" if title == "held" else drawable(title)
+            found[title] = [seed[name] for seed in metrics if name in seed]
     figure, axes = plt.subplots(figsize=(WIDTH, 0.6 + 0.24 * len(found)))
     colour, marker = style(run.rule)
     for place, values in enumerate(found.values()):
@@ -66,5 +70,6 @@ def interventions(run: Run, analysis: Analysis) -> Figure:
         axes.plot(values, [place] * len(values), ".", color=colour, alpha=0.35, markersize=4)
     axes.set_yticks(range(len(found)), list(found))
     axes.invert_yaxis()
+    bound(axes.xaxis, run.metric)
     axes.set_xlabel(metric_label(run.metric))
     return figure
