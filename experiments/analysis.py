@@ -20,7 +20,6 @@ Writes WORKDIR/analysis.json, from test episodes; for each seed:
 
 import json
 import os
-import pathlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,14 +31,10 @@ from ml_collections import ConfigDict
 
 from experiments import build, cli
 from experiments.probing.probe import Probe
+from experiments.probing.stored import ANALYSIS, read_analysis
+from experiments.run.checked import read
 from experiments.run.evaluate import trained_parameters
-from experiments.run.storage import (
-    DamagedFileError,
-    WorkdirError,
-    in_bucket,
-    read_json,
-    write_json,
-)
+from experiments.run.storage import WorkdirError, in_bucket, write_json
 from experiments.run.workdir import Workdir
 from experiments.validate import ConfigError, validate
 from plasticity.network import Parameters
@@ -47,7 +42,6 @@ from plasticity.rules import RULES
 from plasticity.types import PyTree
 
 RUN = flags.DEFINE_string("run", None, "workdir of a finished run of a plastic network")
-ANALYSIS = "analysis.json"  # in the workdir
 
 
 def analyse(config: ConfigDict, params: PyTree) -> list[dict[str, Any]]:
@@ -98,9 +92,9 @@ def analysis_of(workdir: Workdir) -> dict[str, Any]:
         raise WorkdirError(
             f"{workdir.path} is not finished, for it has no result.json: repeat its command"
         )
-    steps = read_json(workdir.result, {"steps": int})["steps"]
+    steps = read(workdir.result, {"steps": int})["steps"]
     if path.exists():
-        return _stored(path, steps)
+        return read_analysis(path, steps)
     validate(config)
     if RULES[config.rule.name]().static:
         raise ConfigError(
@@ -115,21 +109,7 @@ def analysis_of(workdir: Workdir) -> dict[str, Any]:
     records = analyse(config, params)
     found = {"step": step, "events": build.make_task(config).events, "seeds": records}
     write_json(path, jax.tree.map(_plain, found))
-    return read_json(path, {})
-
-
-def _stored(path: pathlib.Path, steps: int) -> dict[str, Any]:
-    """A stored analysis, if it is whole and of the last step of the run."""
-    stored = read_json(path, {"step": int, "events": list, "seeds": list})
-    whole = all(
-        isinstance(own, dict) and "seed" in own and isinstance(own.get("metrics"), dict)
-        for own in stored["seeds"]
-    )
-    if not whole or stored["step"] != steps:
-        raise DamagedFileError(
-            f"{path} is not an analysis of this run after step {steps}: move it away and repeat"
-        )
-    return stored
+    return read_analysis(path, steps)
 
 
 def _plain(value: Any) -> Any:

@@ -7,7 +7,8 @@ import pathlib
 from collections.abc import Iterator
 
 from experiments.reports.labels import command, varied_within_rules
-from experiments.reports.runs import MANIFEST, Problems, Record, Run, optional, read, read_run
+from experiments.reports.runs import MANIFEST, Problems, Record, Run, optional, read_run
+from experiments.run.checked import read
 from experiments.run.storage import DamagedFileError
 from experiments.validate import ConfigError
 from plasticity.rules import RULES

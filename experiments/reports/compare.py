@@ -2,16 +2,15 @@
 
 import collections
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
 from configs.claims import Claim, Comparison, Side
 from configs.published import CORRECTED, ETA_MEAN, TABLES
 from experiments.reports.labels import setting
-from experiments.reports.runs import is_number
-from experiments.reports.statistics import CombinedTest, combine, holm, paired, verdict
+from experiments.reports.statistics import Contrast, combine, holm, paired, verdict
+from experiments.run.checked import is_number
 from experiments.sweeps.tables import Row
 
 NO_EVIDENCE = "no evidence"  # runs are missing
@@ -68,8 +67,12 @@ def decide_claims(
       rows: of finished runs, one per seed. claims: see `configs/claims.py`.
       failed: rows, without metrics, of runs that failed; see `Comparison.score_if_diverged`.
     """
-    evidence = [[_Evidence(c, rows, failed) for c in claim.comparisons] for claim in claims]
-    tests = [_combined(own) for own in evidence]
+    evidence = [[_compare(c, rows, failed) for c in claim.comparisons] for claim in claims]
+    contrasts = [[contrast for contrast, _ in own if contrast] for own in evidence]
+    tests = [
+        combine(found) if len(found) == len(own) else None
+        for found, own in zip(contrasts, evidence, strict=True)
+    ]
     adjusted: dict[int, float] = {}
     by_source = collections.defaultdict(list)
     for index, claim in enumerate(claims):
@@ -84,85 +87,71 @@ def decide_claims(
             "verdict": verdict(test, adjusted[index]) if test else NO_EVIDENCE,
             "p": test.p if test else None,
             "p_adjusted": adjusted[index] if test else None,
-            "evidence": [one.record() for one in evidence[index]],
+            "evidence": [record for _, record in evidence[index]],
         }
         for index, (claim, test) in enumerate(zip(claims, tests, strict=True))
     ]
 
 
-class _Evidence:
-    """A comparison, and its contrast over the seeds that have both sides.
+def _compare(
+    c: Comparison, rows: Sequence[Row], failed: Sequence[Row]
+) -> tuple[Contrast | None, Row]:
+    """The contrast of a comparison, positive where it holds, and its record for verdicts.json.
 
-    contrast: claimed - other; None if fewer than two seeds have both sides. signed: the same,
-    positive where the comparison holds, its margin included.
+    The contrast includes the margin; the difference in the record, claimed - other, does not. None:
+    fewer than two seeds have both sides. The record counts the networks that diverged and those
+    whose run failed, on either side.
     """
-
-    def __init__(self, comparison: Comparison, rows: Sequence[Row], failed: Sequence[Row]):
-        self.comparison, self.contrast, self.signed = comparison, None, None
-        sides = (comparison.claimed, comparison.other)
-        self._rows = [self._matching(rows, side) for side in sides]
-        self._failed = [self._matching(failed, side) for side in sides]
-        claimed, other = map(self._by_seed, sides, self._rows, self._failed)
-        if len(claimed.keys() & other.keys()) < 2:
-            return
-        sign, margin = -1 if comparison.lower else 1, comparison.margin
-        self.contrast = paired(claimed, other)
-        self.signed = paired(
-            {seed: sign * value + margin for seed, value in claimed.items()},
-            {seed: sign * value for seed, value in other.items()},
-        )
-
-    def _matching(self, rows: Sequence[Row], side: Side) -> list[Row]:
-        where = {"study": self.comparison.study} | dict(side.where)
-        return [row for row in rows if all(row.get(f) == value for f, value in where.items())]
-
-    def _by_seed(self, side: Side, own: list[Row], failed: list[Row]) -> dict[int, float]:
-        """{seed: the compared value}, where it is finite."""
-        score, seeds = self.comparison.score_if_diverged, [row["seed"] for row in (*own, *failed)]
-        if len(set(seeds)) < len(seeds):
-            raise ValueError(
-                f"{dict(side.where)} is more than one point of the study {self.comparison.study!r}"
-            )
-        values = {row["seed"]: row.get(side.metric) for row in own}
-        if score is not None:
-            values |= {row["seed"]: score for row in own if "diverged_after" in row}
-            values |= {row["seed"]: score for row in failed}
-        known = {seed: value for seed, value in values.items() if is_number(value)}
-        if self.comparison.log:
-            return {seed: math.log(value) for seed, value in known.items() if value > 0}
-        return known
-
-    def record(self) -> dict[str, Any]:
-        """For verdicts.json: the margin is beside the difference, not in it.
-
-        `diverged`: networks that diverged, `failed`: those of runs that failed, on either side.
-        """
-        c = self.comparison
-        # Both sides may be the same networks, on and off: each counts once.
-        rows = {id(row): row for side in self._rows for row in side}.values()
-        counts = {
-            "diverged": sum("diverged_after" in row for row in rows),
-            "failed": len({id(row) for side in self._failed for row in side}),
-        }
-        record = {
-            "study": c.study,
-            "claimed": _title(c.claimed),
-            "other": _title(c.other),
-            "direction": "less" if c.lower else "more",
-            "margin": c.margin,
-            "log": c.log,
-        } | {name: count for name, count in counts.items() if count}
-        if self.contrast is None or self.signed is None:
-            return record | {"n": 0}
-        return record | self.contrast._asdict() | {"p": self.signed.p}
+    own = [_matching(rows, c.study, side) for side in (c.claimed, c.other)]
+    lost = [_matching(failed, c.study, side) for side in (c.claimed, c.other)]
+    # Both sides may be the same networks, on and off: each counts once.
+    networks = {id(row): row for side in own for row in side}.values()
+    counts = {
+        "diverged": sum("diverged_after" in row for row in networks),
+        "failed": len({id(row) for side in lost for row in side}),
+    }
+    record = {
+        "study": c.study,
+        "claimed": _title(c.claimed),
+        "other": _title(c.other),
+        "direction": "less" if c.lower else "more",
+        "margin": c.margin,
+        "log": c.log,
+    } | {name: count for name, count in counts.items() if count}
+    claimed, other = (
+        _by_seed(c, side, *found)
+        for side, *found in zip((c.claimed, c.other), own, lost, strict=True)
+    )
+    if len(claimed.keys() & other.keys()) < 2:
+        return None, record | {"n": 0}
+    sign = -1 if c.lower else 1
+    signed = paired(
+        {seed: sign * value + c.margin for seed, value in claimed.items()},
+        {seed: sign * value for seed, value in other.items()},
+    )
+    return signed, record | paired(claimed, other)._asdict() | {"p": signed.p}
 
 
-def _combined(evidence: Sequence[_Evidence]) -> CombinedTest | None:
-    """The combined test of a claim; None where a comparison has no evidence."""
-    contrasts = [one.signed for one in evidence if one.signed]
-    return combine(contrasts) if len(contrasts) == len(evidence) else None
+def _matching(rows: Sequence[Row], study: str, side: Side) -> list[Row]:
+    where = {"study": study} | dict(side.where)
+    return [row for row in rows if all(row.get(f) == value for f, value in where.items())]
+
+
+def _by_seed(c: Comparison, side: Side, own: list[Row], failed: list[Row]) -> dict[int, float]:
+    """{seed: the compared value}, where it is finite."""
+    seeds = [row["seed"] for row in (*own, *failed)]
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"{dict(side.where)} is more than one point of the study {c.study!r}")
+    values = {row["seed"]: row.get(side.metric) for row in own}
+    if c.score_if_diverged is not None:
+        lost = [row for row in own if "diverged_after" in row] + failed
+        values |= {row["seed"]: c.score_if_diverged for row in lost}
+    known = {seed: value for seed, value in values.items() if is_number(value)}
+    if c.log:
+        return {seed: math.log(value) for seed, value in known.items() if value > 0}
+    return known
 
 
 def _title(side: Side) -> str:
-    where: Mapping[str, Any] = side.where
-    return f"{side.metric}: {', '.join(setting(field, value) for field, value in where.items())}"
+    where = [setting(field, value) for field, value in side.where.items()]
+    return f"{side.metric}: {', '.join(where)}"

@@ -16,7 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from experiments.reports.labels import drawable, metric_label, variant, varied_within_rules
-from experiments.reports.runs import Run, is_number
+from experiments.reports.runs import Run
+from experiments.run.checked import is_number
 from experiments.run.intervals import mean_interval
 
 STYLES = {  # rule: (colour, marker)
@@ -81,44 +82,51 @@ def bound(axis: Axis, metric: str) -> None:
 def performance(runs: Sequence[Run]) -> Figure:
     """The headline metric of each run of a group, on (filled) and off (hollow); seeds are dots.
 
-    Over a setting that has more than two numeric values, it is drawn as a curve.
+    The x axis is a setting that has more than two numeric values, or else the variants, side by
+    side.
     """
-    fields = varied_within_rules(runs)
-    if len(fields) == 1:
-        values = [run.config.get(fields[0]) for run in runs]
-        if all(map(is_number, values)) and len(set(values)) > 2:
-            return _curve_over(runs, fields[0])
+    fields, rules = varied_within_rules(runs), list(dict.fromkeys(run.rule for run in runs))
+    settings = [run.config.get(field) for run in runs for field in fields]
+    numeric = len(fields) == 1 and all(map(is_number, settings)) and len(set(settings)) > 2
     variants = list(dict.fromkeys(variant(run, fields) for run in runs))
-    rules = _rules(runs)
-    figure, axes = plt.subplots(figsize=(WIDTH, 2.6))
-    for run in runs:
+
+    def place(run: Run, on: bool = True) -> float:
+        if numeric:
+            return run.config[fields[0]]
         spread = (rules.index(run.rule) - (len(rules) - 1) / 2) * 0.24
-        _points(axes, variants.index(variant(run, fields)) + spread, run)
-    axes.set_xticks(range(len(variants)), map(_wrapped, variants))
-    axes.tick_params(bottom=len(variants) > 1)
-    axes.set_xlim(-0.6, len(variants) - 0.4)
+        return variants.index(variant(run, fields)) + spread + (-0.03 if on else 0.05)
+
+    figure, axes = plt.subplots(figsize=(WIDTH, 2.7))
+    for rule in rules:
+        own = sorted((run for run in runs if run.rule == rule), key=place)
+        for on in (True,) if own[0].static else (True, False):
+            for run in own:
+                _point(axes, place(run, on), run, on)
+            if numeric:
+                line = (list(map(place, own)), [run.interval(on)[0] for run in own])
+                axes.plot(*line, "-" if on else "--", color=style(rule)[0], linewidth=1)
+    if numeric:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=all(isinstance(v, int) for v in settings)))
+        axes.set_xlabel(drawable(fields[0].rpartition(".")[2].replace("_", " ")))
+    else:
+        axes.set_xticks(range(len(variants)), map(_wrapped, variants))
+        axes.tick_params(bottom=len(variants) > 1)
+        axes.set_xlim(-0.6, len(variants) - 0.4)
     _legend(axes, runs)
     _finish(axes, runs)
     return figure
 
 
-def _states(run: Run) -> tuple[bool, ...]:
-    """Plasticity on and off; a static net has nothing to switch off."""
-    return (True,) if run.static else (True, False)
-
-
-def _points(axes: Axes, place: float, run: Run) -> None:
+def _point(axes: Axes, x: float, run: Run, on: bool) -> None:
     colour, marker = style(run.rule)
-    for on in _states(run):
-        x = place + (-0.03 if on else 0.05)
-        mean, half = run.interval(on)
-        for value, diverged in zip(run.values(on), run.diverged, strict=True):
-            drawn = {"marker": "x", "alpha": 1.0} if diverged else {"marker": ".", "alpha": 0.35}
-            axes.plot(x, value, color=colour, markersize=4, **drawn)
-        axes.errorbar(
-            x, mean, half, fmt=marker, color=colour, capsize=2, markersize=6,
-            markerfacecolor=colour if on else "white",
-        )  # fmt: skip
+    for value, diverged in zip(run.values(on), run.diverged, strict=True):
+        drawn = {"marker": "x", "alpha": 1.0} if diverged else {"marker": ".", "alpha": 0.35}
+        axes.plot(x, value, color=colour, markersize=4, **drawn)
+    mean, half = run.interval(on)
+    axes.errorbar(
+        x, mean, half, fmt=marker, color=colour, capsize=2, markersize=6,
+        markerfacecolor=colour if on else "white",
+    )  # fmt: skip
 
 
 def _wrapped(text: str) -> str:
@@ -136,26 +144,6 @@ def _legend(axes: Axes, runs: Sequence[Run]) -> None:
     axes.legend(
         handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=len(handles), frameon=False
     )
-
-
-def _curve_over(runs: Sequence[Run], field: str) -> Figure:
-    """The headline metric over a numeric setting: a line per rule, plasticity off dashed."""
-    figure, axes = plt.subplots(figsize=(WIDTH, 2.8))
-    for rule in _rules(runs):
-        colour, marker = style(rule)
-        own = sorted((r for r in runs if r.rule == rule), key=lambda r: r.config[field])
-        places = [run.config[field] for run in own]
-        for on in _states(own[0]):
-            means, halves = np.array([run.interval(on) for run in own]).T
-            line, face = ("-", colour) if on else ("--", "white")
-            axes.plot(places, means, line, color=colour, marker=marker, markerfacecolor=face)
-            axes.fill_between(places, means - halves, means + halves, color=colour, alpha=0.15)
-    if all(isinstance(run.config[field], int) for run in runs):
-        integer_steps(axes)
-    axes.set_xlabel(drawable(field.rpartition(".")[2].replace("_", " ")))
-    _legend(axes, runs)
-    _finish(axes, runs)
-    return figure
 
 
 def learning_curves(runs: Sequence[Run]) -> Figure | None:

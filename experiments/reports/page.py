@@ -6,7 +6,7 @@ from typing import Any
 
 import jinja2
 
-from experiments.reports.runs import is_number
+from experiments.run.checked import is_number
 from experiments.sweeps.tables import Row
 
 
@@ -27,11 +27,6 @@ def cell(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _kind(value: Any) -> str:
-    """The class of a cell."""
-    return "number" if is_number(value) else ""
-
-
 ENVIRONMENT = jinja2.Environment(
     loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent),
     autoescape=True,
@@ -39,7 +34,7 @@ ENVIRONMENT = jinja2.Environment(
     lstrip_blocks=True,
     undefined=jinja2.StrictUndefined,
 )
-ENVIRONMENT.filters |= {"columns": columns, "cell": cell, "kind": _kind}
+ENVIRONMENT.filters |= {"columns": columns, "cell": cell}
 
 SPECIAL = str.maketrans(
     {c: f"\\{c}" for c in "&%$#_{}"}

@@ -2,28 +2,19 @@
 
 import json
 import pathlib
-import reprlib
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
+from experiments.probing.stored import ANALYSIS, read_analysis
+from experiments.run.checked import check, is_number, read
 from experiments.run.intervals import mean_interval
 from experiments.run.storage import DamagedFileError
 from plasticity.rules import RULES
 
 Problems = list[str]  # messages on files that cannot be read; each names its file
 Record = dict[str, Any]
-LARGEST = 1e100  # of a number: its square, too, is finite
-# {field: its schema}, [schema of the elements], or a type; float stands for any finite number.
-TYPES = {
-    float: "a finite number",
-    int: "an integer",
-    str: "a string",
-    dict: "an object",
-    list: "a list",
-}
 CONFIG = {"rule": {"name": str}, "task": {"name": str}}
 MANIFEST = {"argv": [str]}
-TRACES = {"rates": dict, "sizes": dict}
 
 
 class Run(NamedTuple):
@@ -79,43 +70,6 @@ class Run(NamedTuple):
         return self._summaries(True)[0]["n"]
 
 
-def is_number(value: Any) -> bool:
-    """Whether a JSON value is a finite number."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LARGEST
-
-
-def check(path: pathlib.Path, value: Any, schema: Any, field: str = "") -> None:
-    """Raises DamagedFileError, which names file and field, unless a JSON value has the schema."""
-    kind = type(schema) if isinstance(schema, dict | list) else schema
-    if not (is_number(value) if kind is float else isinstance(value, kind)):
-        where = f"{path}: {field}=" if field else f"{path} holds "
-        raise DamagedFileError(f"{where}{reprlib.repr(value)}, not {TYPES[kind]}")
-    if isinstance(schema, dict):
-        for name, own in schema.items():
-            whole = f"{field}.{name}" if field else name
-            if name not in value:
-                raise DamagedFileError(f"{path} has no field {whole!r}")
-            check(path, value[name], own, whole)
-    elif isinstance(schema, list):
-        for index, element in enumerate(value):
-            check(path, element, schema[0], f"{field}[{index}]")
-
-
-def read(path: pathlib.Path, schema: Any, parse: Callable[[str], Any] = json.loads) -> Any:
-    """The JSON value in a file, checked.
-
-    Raises:
-      DamagedFileError: the file cannot be read, or its value has another schema.
-    """
-    try:
-        value = parse(path.read_text())
-        json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair is no text
-    except (OSError, ValueError, RecursionError) as error:
-        raise DamagedFileError(f"{path} cannot be read: {error}") from error
-    check(path, value, schema)
-    return value
-
-
 def optional(problems: Problems, reader: Callable, path: pathlib.Path, *args: Any) -> Any:
     """`reader(path, *args)`, or None, with a message in `problems`, if the file is damaged."""
     try:
@@ -149,7 +103,7 @@ def read_run(folder: pathlib.Path, names: Collection[str], problems: Problems) -
         chance=chance if is_number(chance := result.get("chance")) else None,
         seeds=_seeds(path, result, metric),
         curve=part("metrics.jsonl", _curve, metric) or [],
-        analysis=part("analysis.json", _analysis, steps),
+        analysis=part(ANALYSIS, read_analysis, steps),
         manifests=[manifest] if manifest and manifest["argv"] else [],
         elsewhere=[],
     )
@@ -179,31 +133,6 @@ def _curve(path: pathlib.Path, metric: str) -> list[tuple[int, float]]:
         raise DamagedFileError(f"{path} is empty")
     train = [(row["step"], row.get(metric)) for row in rows if row["split"] == "train"]
     return [(step, value) for step, value in train if is_number(value)]
-
-
-def _analysis(path: pathlib.Path, steps: int) -> Record:
-    seed = {"metrics": dict, "untrained": TRACES} | TRACES
-    analysis = read(path, {"step": int, "events": [str], "seeds": [seed]})
-    seeds, length = analysis["seeds"], len(analysis["events"])
-    traces = [own[k] for seed in seeds for own in (seed, seed["untrained"]) for k in TRACES]
-    whole = traces and all(
-        own.keys() == traces[0].keys() and all(_is_trace(values, length) for values in own.values())
-        for own in traces
-    )
-    if not whole or analysis["step"] != steps:
-        raise DamagedFileError(f"{path} is not an analysis of this run after step {steps}")
-    for own in seeds:
-        own["metrics"] = {name: v for name, v in own["metrics"].items() if is_number(v)}
-    return analysis
-
-
-def _is_trace(values: Any, length: int) -> bool:
-    """Numbers, one per event; what is not finite is null."""
-    return (
-        isinstance(values, list)
-        and len(values) == length > 0
-        and all(value is None or is_number(value) for value in values)
-    )
 
 
 def _evaluation(path: pathlib.Path, run: Run, steps: int, seed: int) -> Run | None:

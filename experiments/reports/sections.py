@@ -13,11 +13,13 @@ from typing import Any
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from experiments.reports import figures, trace_figures
-from experiments.reports.labels import command, metric_label
+from experiments.reports import figures
+from experiments.reports.labels import command, metric_label, variant, varied_within_rules
 from experiments.reports.page import latex, page
 from experiments.reports.run_tables import analysis_table, results_table
-from experiments.reports.runs import Problems, Run, check, is_number, optional, read
+from experiments.reports.runs import Problems, Run, optional
+from experiments.reports.trace_figures import interventions, modulation
+from experiments.run.checked import check, is_number, read
 from experiments.sweeps.tables import Row, write_csv
 
 LONGEST = 100  # characters of a group's name in the names of its files
@@ -60,7 +62,8 @@ def group_section(files: Files, group: str, runs: Sequence[Run], about: str = ""
         "performance": files.figure(f"{name}-elsewhere", figures.performance(tested)),
         "table": files.table(f"{name}-elsewhere", results_table(tested)),
     }
-    analysed = [run for run in runs if run.analysis]
+    fields, analysed = varied_within_rules(runs), [run for run in runs if run.analysis]
+    titles = [", ".join(filter(None, [f"{r.rule} rule", variant(r, fields)])) for r in analysed]
     return {
         "title": group.replace("_", " "),
         "about": about[:1].upper() + about[1:],
@@ -71,25 +74,16 @@ def group_section(files: Files, group: str, runs: Sequence[Run], about: str = ""
         "learning": curves and files.figure(f"{name}-learning", curves),
         "table": files.table(name, results_table(runs)),
         "elsewhere": elsewhere,
-        "analyses": [_analysis(files, name, i, run) for i, run in enumerate(analysed)],
+        "analyses": [
+            {
+                "title": title,
+                "modulation": files.figure(f"{name}-modulation-{i}", modulation(run)),
+                "interventions": files.figure(f"{name}-interventions-{i}", interventions(run)),
+                "table": files.table(f"{name}-analysis-{i}", analysis_table(run)),
+            }
+            for i, (title, run) in enumerate(zip(titles, analysed, strict=True))
+        ],
     }
-
-
-def _analysis(files: Files, name: str, index: int, run: Run) -> dict[str, Any]:
-    modulation, interventions = trace_figures.modulation(run), trace_figures.interventions(run)
-    return {
-        "title": ", ".join([f"{run.rule} rule", *_chosen(run.folder.name)]),
-        "modulation": files.figure(f"{name}-modulation-{index}", modulation),
-        "interventions": files.figure(f"{name}-interventions-{index}", interventions),
-        "table": files.table(f"{name}-analysis-{index}", analysis_table(run)),
-    }
-
-
-def _chosen(folder: str) -> list[str]:
-    """The fields in the name of a sweep point's folder, without its hash and its rule."""
-    point = re.fullmatch(r"(.+),[0-9a-f]{10}", folder)
-    fields = point[1].split(",") if point else [folder]
-    return [field for field in fields if not field.startswith("rule.name=")]
 
 
 def evidence_row(evidence: Mapping[str, Any]) -> Row:

@@ -123,7 +123,7 @@ CASES = [
     Case("analysis", (RUN,), r"a/checkpoints is missing", setup=a_run),
     Case("analysis", (RUN,), r"a/analysis\.json cannot", setup=damaged("analysis.json")),
     Case("analysis", (RUN,), r"after step 60", setup=damaged("analysis.json", STALE)),
-    Case("analysis", (RUN,), r"is not an analysis", setup=damaged("analysis.json", NO_METRICS)),
+    Case("analysis", (RUN,), r"metrics=None", setup=damaged("analysis.json", NO_METRICS)),
     Case("analysis", (RUN,), r"a/result\.json", setup=damaged("result.json", "")),
     Case("analysis", (RUN,), r"a/result\.json", setup=damaged("result.json", '{"steps": null}')),
     Case("analysis", (RUN,), r"a/config\.json", setup=damaged("config.json", '{"seed": ')),
