@@ -114,7 +114,7 @@ def analysis_of(workdir: Workdir) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     """A leaf for JSON, with five significant digits; null where it is not finite."""
-    if isinstance(value, str):
+    if isinstance(value, str | int):
         return value
     rounded = np.vectorize(lambda x: float(f"{x:.5g}") if np.isfinite(x) else None, otypes=[object])
     return rounded(value).tolist()

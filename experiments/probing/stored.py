@@ -8,7 +8,7 @@ from experiments.run.storage import DamagedFileError
 
 ANALYSIS = "analysis.json"  # in the workdir
 TRACES = {"rates": dict, "sizes": dict}
-SEED = {"seed": int, "metrics": dict, "untrained": TRACES} | TRACES
+SEED = {"seed": float, "metrics": dict, "untrained": TRACES} | TRACES
 
 
 def read_analysis(path: pathlib.Path, steps: int) -> dict[str, Any]:
@@ -17,7 +17,7 @@ def read_analysis(path: pathlib.Path, steps: int) -> dict[str, Any]:
     Raises:
       DamagedFileError: it cannot be read, or is not the analysis of this run.
     """
-    analysis = read(path, {"step": int, "events": [str], "seeds": [SEED]})
+    analysis = read(path, {"step": float, "events": [str], "seeds": [SEED]})
     seeds, length = analysis["seeds"], len(analysis["events"])
     traces = [own[k] for seed in seeds for own in (seed, seed["untrained"]) for k in TRACES]
     fits = all(
