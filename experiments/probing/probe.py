@@ -1,6 +1,6 @@
 """Runs trained networks on test episodes, as they are or under interventions."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -57,7 +57,7 @@ class Probe:
         self.events = np.array(self.task.events)
         self.informative = self.events == self.task.events[0]
         self._observe = jax.jit(self._observed)
-        self._under = {"silence": jax.jit(self._silenced), "hold": jax.jit(self._held)}
+        self._score = jax.jit(self._scored, static_argnums=0)
         self._states = jax.jit(self._fast)
 
     def _run(self, params: Parameters, seed: Array, count: int, change: Any = None) -> PyTree:
@@ -88,11 +88,11 @@ class Probe:
         synapse = params.plasticity.synapses[name]
         return jax.vmap(lambda write: written(synapse, write, steps))(writes[name])
 
-    def _silenced(self, params: Parameters, seed: Array, where: Mapping[str, Array]) -> Array:
-        return self._run(params, seed, EPISODES, silence(where))[2]
-
-    def _held(self, params: Parameters, seed: Array, held: PyTree) -> Array:
-        return self._run(params, seed, EPISODES, hold(*held))[2]
+    def _scored(
+        self, intervention: Callable, params: Parameters, seed: Array, *arguments: PyTree
+    ) -> Array:
+        """The headline metric under `intervention(*arguments)`."""
+        return self._run(params, seed, EPISODES, intervention(*arguments))[2]
 
     def _fast(self, params: Parameters, seed: Array, steps: Array) -> tuple[Array, Array]:
         """All fast weights [B, F] after `steps` steps, and the targets [B, T]."""
@@ -125,13 +125,12 @@ class Probe:
 
     def interventions(self, params: Parameters, seed: Array, held: PyTree) -> Metrics:
         """The headline metric under each intervention."""
-        found = {
-            name: self._under["silence"](params, seed, where) for name, where in self._wheres()
-        }
-        found["held"] = self._under["hold"](params, seed, held)
+        found = {n: self._score(silence, params, seed, where) for n, where in self._silences()}
+        found["held"] = self._score(hold, params, seed, *held)
         return {f"{self.task.main_metric}_{name}": float(v) for name, v in found.items()}
 
-    def _wheres(self) -> Iterator[tuple[str, dict[str, Array]]]:
+    def _silences(self) -> Iterator[tuple[str, dict[str, Array]]]:
+        """The name of an intervention, and {layer: [T], true where it does not write}."""
         never = dict.fromkeys(self.layers, jnp.zeros(self.task.steps, bool))
         for layer in self.layers:
             yield f"silent_{layer}", never | {layer: jnp.ones(self.task.steps, bool)}

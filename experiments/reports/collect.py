@@ -13,8 +13,6 @@ from experiments.run.storage import DamagedFileError
 from experiments.validate import ConfigError
 from plasticity.rules import RULES
 
-SHOWN = 5  # problems in an error message
-
 
 def collect(root: pathlib.Path, problems: Problems | None = None) -> dict[str, list[Run]]:
     """The finished runs under a folder, by group: runs in one folder and of one task are compared.
@@ -81,8 +79,7 @@ def _unfinished(folder: pathlib.Path) -> str:
 def _nothing(root: pathlib.Path, problems: Problems) -> str:
     if not problems:
         return f"--runs={root} holds no run: no folder in it has a config.json and a result.json"
-    more = [f"and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else []
-    return "\n  ".join([f"--runs={root} holds no finished run:", *problems[:SHOWN], *more])
+    return "\n  ".join([f"--runs={root} holds no finished run:", *problems])
 
 
 def _pooled(runs: list[Run], problems: Problems) -> list[Run]:

@@ -36,6 +36,13 @@ class Files:
         self._folder = folder
         folder.mkdir()
 
+    def free_name(self, group: str) -> str:
+        """A prefix of the names of a group's files, which no other group has."""
+        name = re.sub(r"\W+", "-", group)[:LONGEST]
+        while (self._folder / f"{name}.csv").exists():
+            name = f"{name}-2"
+        return name
+
     def figure(self, name: str, figure: Figure) -> str:
         """Writes NAME.svg and NAME.png; returns the SVG in base 64."""
         buffer = io.BytesIO()
@@ -55,8 +62,7 @@ class Files:
 
 def group_section(files: Files, group: str, runs: Sequence[Run], about: str = "") -> dict[str, Any]:
     """The section of runs that are compared; `about`: the question of their study."""
-    name = re.sub(r"\W+", "-", group)[:LONGEST]
-    curves = figures.learning_curves(runs)
+    name, curves = files.free_name(group), figures.learning_curves(runs)
     tested = [other for run in runs for other in (run, *run.elsewhere)]
     elsewhere = len(tested) > len(runs) and {
         "performance": files.figure(f"{name}-elsewhere", figures.performance(tested)),

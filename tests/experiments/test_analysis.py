@@ -14,6 +14,7 @@ from experiments.probing.decoding import decoded
 from experiments.probing.probe import EPISODES, Probe, gating_index
 from experiments.probing.stored import read_analysis
 from experiments.run.storage import DamagedFileError
+from plasticity.interventions import silence
 from plasticity.learner import RandomStream
 from tests.experiments.test_compare import ANALYSIS
 from tests.plasticity.test_learner import small_config
@@ -103,7 +104,7 @@ def test_no_writes_at_all_is_plasticity_off(trained, probe):
     config, params = trained
     always = dict.fromkeys(probe.layers, jnp.ones(probe.task.steps, bool))
     seed = jnp.int32(config.seed)
-    silent = float(probe._under["silence"](params, seed, always))
+    silent = float(probe._score(silence, params, seed, always))
     off = probe.learner.evaluate(
         params, seed, RandomStream.TEST, jnp.arange(EPISODES), probe.hyper, on=False
     )
