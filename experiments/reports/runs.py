@@ -93,7 +93,9 @@ def read_run(folder: pathlib.Path, names: Collection[str], problems: Problems) -
 
     config = flat(read(folder / "config.json", CONFIG))
     path = folder / "result.json"
-    result = read(path, {"main_metric": str, "steps": int, "seed": int})
+    # Runs of the first versions name no headline metric.
+    result = {"main_metric": "loss"} | read(path, {"steps": int, "seed": int})
+    check(path, result, {"main_metric": str})
     metric, steps = result["main_metric"], result["steps"]
     manifest = part("manifest.json", read, MANIFEST)
     run = Run(

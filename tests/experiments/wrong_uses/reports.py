@@ -94,7 +94,7 @@ CASES = [
     Case(
         "report",
         (RUNS, OUT),
-        r"result\.json has no field 'main_",
+        r"result\.json has no field 'steps",
         setup=damaged("result.json", "{}"),
     ),
     Case("report", (RUNS, OUT), r"result\.json holds \[1\]", setup=damaged("result.json", "[1]")),
