@@ -8,24 +8,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import scipy.special
 from tqdm import tqdm
 
+from experiments.run.intervals import mean_interval
 from experiments.run.storage import GrowingFile, read_rows
 from experiments.run.workdir import ROW
 from experiments.validate import ConfigError
 
 
 def summarise(values: Mapping[str, np.ndarray]) -> dict[str, dict[str, float]]:
-    """Means over episodes with normal 95 % intervals: {name: {mean, ci95, n}} from {name: [n]}."""
-    return {
-        name: {
-            "mean": float(v.mean(dtype=np.float64)),
-            "ci95": float(1.96 * v.std(ddof=1, dtype=np.float64) / math.sqrt(len(v))),
-            "n": len(v),
-        }
-        for name, v in values.items()
-    }
+    """Means over episodes with 95 % intervals: {name: {mean, ci95, n}} from {name: [n]}."""
+    return {name: _summary(own) for name, own in values.items()}
 
 
 def across_seeds(summaries: Sequence[Mapping[str, dict[str, float]]]) -> dict[str, Any]:
@@ -35,14 +28,14 @@ def across_seeds(summaries: Sequence[Mapping[str, dict[str, float]]]) -> dict[st
     """
     if len(summaries) == 1:
         return dict(summaries[0])
-    count = len(summaries)
-    quantile = float(scipy.special.stdtrit(count - 1, 0.975))
-    together = {}
-    for name in summaries[0]:
-        means = np.array([summary[name]["mean"] for summary in summaries])
-        error = float(means.std(ddof=1)) / math.sqrt(count)
-        together[name] = {"mean": float(means.mean()), "ci95": quantile * error, "n": count}
-    return together
+    return {
+        name: _summary([summary[name]["mean"] for summary in summaries]) for name in summaries[0]
+    }
+
+
+def _summary(values: np.ndarray | Sequence[float]) -> dict[str, float]:
+    mean, half = mean_interval(values)
+    return {"mean": mean, "ci95": half, "n": len(values)}
 
 
 class MetricsLog:

@@ -11,12 +11,13 @@ from experiments.run.evaluate import contrast
 from experiments.run.metrics import MetricsLog, Progress, across_seeds, summarise
 
 
-def test_intervals_are_normal_and_95_percent():
+def test_intervals_are_students_and_95_percent():
     values = np.arange(100.0)
     told = summarise({"m": values})["m"]
     assert told["n"] == 100
     assert told["mean"] == pytest.approx(49.5)
-    assert told["ci95"] == pytest.approx(1.96 * np.sqrt(np.var(values, ddof=1) / 100))
+    # t of 99 degrees of freedom is 1.98422.
+    assert told["ci95"] == pytest.approx(1.98422 * np.sqrt(np.var(values, ddof=1) / 100), rel=1e-5)
 
 
 def test_a_resumed_log_drops_what_will_be_written_again(tmp_path):
