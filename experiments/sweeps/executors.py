@@ -139,7 +139,7 @@ class Ray:
     ):
         del logs
         self._ray = _extra("ray", "ray")
-        # The schedule retries, as it knows which points are complete.
+        # Not Ray but the schedule retries: it skips points that are complete.
         options = {"num_cpus": float(cpus), "num_gpus": float(gpus), "max_retries": 0}
         self._run = self._ray.remote(**options)(run_command)
         self._ray.init(address=address or None, log_to_driver=False, ignore_reinit_error=True)

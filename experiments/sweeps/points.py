@@ -66,12 +66,15 @@ class Point:
 
     @property
     def complete(self) -> bool:
-        """Whether the run has a result.
+        """Whether the run has a result, after as many steps as the config has.
 
         Raises:
           DamagedFileError: result.json is not what a run writes.
         """
-        return (self.workdir / "result.json").exists() and bool(self.result())
+        steps = self._config.train.steps  # `launch` may have extended the run
+        return (self.workdir / "result.json").exists() and self.result().get(
+            "steps", steps
+        ) == steps
 
     def result(self) -> dict[str, Any]:
         """The result of the run, if it is complete.

@@ -293,6 +293,14 @@ def test_damaged_results_are_listed_and_the_others_stand(program, tmp_path):
     assert {path: path.read_bytes() for path in before} == before
 
 
+def test_the_result_of_an_extended_run_is_not_that_of_its_point(tmp_path):
+    (point,) = points_of(tmp_path, "config.train.steps=400")
+    point.workdir.mkdir()
+    for steps in (400, 800):
+        (point.workdir / "result.json").write_text(json.dumps(RESULT | {"steps": steps}))
+        assert point.complete == (steps == 400)
+
+
 def test_a_point_that_raises_anything_does_not_end_the_others(tmp_path, monkeypatch):
     def broken(config, path):
         if config.seed:
