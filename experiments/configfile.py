@@ -19,7 +19,6 @@ from types import ModuleType
 from typing import Any
 
 from ml_collections import ConfigDict, FrozenConfigDict
-from ml_collections.config_dict import FieldReference
 
 from experiments.validate import ConfigError
 from plasticity.model import BACKBONES
@@ -204,19 +203,11 @@ def _unknown_field(field: str, known: list[str]) -> str:
 
 
 def _numpy_to_python(config: ConfigDict) -> None:
-    for section in _sections(config):
-        with section.unlocked(), section.ignore_type():
-            for name, value in list(section.items(preserve_field_references=True)):
-                is_scalar = hasattr(value, "item") and getattr(value, "ndim", None) == 0
-                if is_scalar and not isinstance(value, FieldReference):
-                    section[name] = value.item()
-
-
-def _sections(config: ConfigDict) -> Iterator[ConfigDict]:
-    yield config
-    for value in config.values(preserve_field_references=True):
-        if isinstance(value, ConfigDict):
-            yield from _sections(value)
+    for field, value in list(fields_of(config)):
+        if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
+            section, name = section_of(config, field), field.rpartition(".")[2]
+            with section.unlocked(), section.ignore_type():
+                section[name] = value.item()
 
 
 def _described(error: BaseException, path: pathlib.Path) -> str:

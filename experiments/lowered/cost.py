@@ -40,8 +40,8 @@ class Chip(NamedTuple):
     far: float
 
 
-# From the data sheets: TPUs with all links of the torus; GPUs with NVLink within a node, and
-# 400 Gb/s each between nodes.
+# From the vendors' data sheets: TPUs with all links of the torus; GPUs with NVLink within a node
+# and 400 Gb/s each between nodes.
 CHIPS = {
     "TPU v4": Chip(275e12, 32e9, 1.23e12, 300e9, 300e9),
     "TPU v5p": Chip(459e12, 95e9, 2.77e12, 600e9, 600e9),

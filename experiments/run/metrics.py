@@ -1,5 +1,6 @@
 """Where metrics go: metrics.jsonl, TensorBoard and the terminal; and their intervals."""
 
+import importlib.util
 import json
 import math
 import pathlib
@@ -96,23 +97,17 @@ class MetricsLog:
 
 
 def _board(directory: pathlib.Path, first_step: int) -> Any:
-    return _summary_writer()(str(directory), purge_step=first_step + 1)
+    from tensorboardX import SummaryWriter
 
-
-def _summary_writer() -> Any:
-    try:
-        from tensorboardX import SummaryWriter
-    except ImportError as error:
-        raise ConfigError(
-            "log.tensorboard=True needs the extra `tensorboard`: pip install '.[tensorboard]'"
-        ) from error
-    return SummaryWriter
+    return SummaryWriter(str(directory), purge_step=first_step + 1)
 
 
 def check_tensorboard(wanted: bool) -> None:
     """Raises ConfigError if TensorBoard is `wanted` but not installed."""
-    if wanted:
-        _summary_writer()
+    if wanted and importlib.util.find_spec("tensorboardX") is None:
+        raise ConfigError(
+            "log.tensorboard=True needs the extra `tensorboard`: pip install '.[tensorboard]'"
+        )
 
 
 class Progress:

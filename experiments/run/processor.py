@@ -81,9 +81,12 @@ def _check_xla_flags() -> None:
     with warnings.catch_warnings(action="ignore"):  # JAX and Python warn of threads, all idle here
         child = os.fork()
     if child == 0:
-        os.dup2(writing, 2)
-        xla_client.CompileOptions()
-        os._exit(0)
+        try:
+            os.dup2(writing, 2)
+            xla_client.CompileOptions()  # reads XLA_FLAGS, and ends the process if they are wrong
+            os._exit(0)
+        finally:
+            os._exit(1)
     os.close(writing)
     with os.fdopen(reading, errors="replace") as pipe:
         printed = pipe.read().strip()

@@ -13,11 +13,13 @@ from experiments.run.metrics import MetricsLog, Progress, across_seeds, summaris
 
 def test_intervals_are_students_and_95_percent():
     values = np.arange(100.0)
-    told = summarise({"m": values})["m"]
-    assert told["n"] == 100
-    assert told["mean"] == pytest.approx(49.5)
+    summary = summarise({"m": values})["m"]
+    assert summary["n"] == 100
+    assert summary["mean"] == pytest.approx(49.5)
     # t of 99 degrees of freedom is 1.98422.
-    assert told["ci95"] == pytest.approx(1.98422 * np.sqrt(np.var(values, ddof=1) / 100), rel=1e-5)
+    assert summary["ci95"] == pytest.approx(
+        1.98422 * np.sqrt(np.var(values, ddof=1) / 100), rel=1e-5
+    )
 
 
 def test_a_resumed_log_drops_what_will_be_written_again(tmp_path):
@@ -56,11 +58,11 @@ def test_several_seeds_have_lines_of_their_own(tmp_path):
 def test_seeds_are_summarised_by_students_t():
     only = {"m": {"mean": 1.0, "ci95": 0.5, "n": 10}}
     assert across_seeds([only]) == only
-    told = across_seeds([{"m": {"mean": v, "ci95": 9.0, "n": 10}} for v in (1.0, 2.0, 6.0)])["m"]
-    assert told["n"] == 3
-    assert told["mean"] == pytest.approx(3.0)
+    summary = across_seeds([{"m": {"mean": v, "ci95": 9.0, "n": 10}} for v in (1.0, 2.0, 6.0)])["m"]
+    assert summary["n"] == 3
+    assert summary["mean"] == pytest.approx(3.0)
     # The standard error of 1, 2, 6 is sqrt(7 / 3); t of 2 degrees of freedom is 4.3027.
-    assert told["ci95"] == pytest.approx(4.30265 * (7 / 3) ** 0.5, rel=1e-5)
+    assert summary["ci95"] == pytest.approx(4.30265 * (7 / 3) ** 0.5, rel=1e-5)
 
 
 def test_only_plastic_nets_are_compared_with_plasticity_off():
