@@ -34,8 +34,8 @@ class Checkpoints:
     """Numbered checkpoints {state: pytree of arrays, clock: dict of numbers} in a folder.
 
     Saving is asynchronous and atomic: a checkpoint that a kill interrupts does not exist. An error
-    of a save that is under way surfaces at the next call, as a CheckpointError. The clock also
-    holds a checksum of the state, since the files of Orbax have none of the values of arrays.
+    of a save that is under way surfaces at the next call, as a CheckpointError. A checksum of the
+    state is saved with the clock, because Orbax reads changed values of arrays without an error.
     """
 
     def __init__(self, directory: pathlib.Path, keep: int | None = None):
@@ -97,14 +97,17 @@ class Checkpoints:
         for step in sorted(self._manager.all_steps(), reverse=True):
             if damaged and step == 0:
                 break
+            read, reason = None, "another process found damage in its part"
             try:
-                state, clock = self._read(step, target)
+                read = self._read(step, target)
             except _DamageError as damage:
-                damaged[step] = str(damage)
+                reason = str(damage)
+            if multihost_utils.process_allgather(np.bool_(read is None)).any():
+                damaged[step] = reason
                 continue
-            for number, reason in damaged.items():
-                self._set_aside(number, reason, step)
-            return state, clock
+            for number, why in damaged.items():
+                self._set_aside(number, why, step)
+            return read
         reasons = "; ".join(f"{step}: {reason}" for step, reason in damaged.items())
         raise CheckpointError(
             f"no checkpoint in {self._directory} can be read, and nothing was moved. {reasons}"
@@ -129,10 +132,14 @@ class Checkpoints:
                 "Nothing was moved: its files are not proven to be damaged. The same command tries "
                 "again; to go on from an earlier checkpoint, move this one away."
             ) from error
-        state, clock = restored.state, dict(restored.clock)
+        state, clock = restored.state, restored.clock
+        if not isinstance(clock, dict):
+            raise _DamageError("its clock is no JSON object")
         checksum = clock.pop("checksum", None)  # missing: saved before there were checksums
         if None not in (checksum, found := _checksum(state)) and checksum != found:
             raise _DamageError("the checksum of its arrays is not the one that was saved")
+        if not all(isinstance(seconds, int | float) for seconds in clock.values()):
+            raise _DamageError("its clock holds something else than numbers")
         return state, clock
 
     def _check_fits(self, step: int, target: Any) -> None:

@@ -1,6 +1,6 @@
 """How a run ended: the content of result.json, or the message about a run that diverged."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -8,8 +8,9 @@ from ml_collections import ConfigDict
 from experiments.run.evaluate import Summary, averaged
 from experiments.run.manifest import device_name
 from experiments.run.seeds import Seeds
-from plasticity.checks import first_nonfinite
+from plasticity.checks import check_meta_gradient, first_nonfinite
 from plasticity.learner import Learner, TrainState
+from plasticity.rules import RULES
 from plasticity.types import Array, PyTree, Task
 
 CURES = "Usual cures: a smaller train.learning_rate or rule.eta0; rule.max_norm > 0."
@@ -45,6 +46,24 @@ def result_of(
         "device": device_name(),
     }
     return result | averaged(seeds, summaries) | speed
+
+
+def check_plasticity_learns(config: ConfigDict, seeds: Sequence[Mapping[str, float]]) -> None:
+    """Checks the first step of a rule that learns from the full meta-gradient.
+
+    Without that gradient plasticity is not learned, and no other metric shows it.
+
+    Args:
+      seeds: the metrics of the step for each seed.
+
+    Raises:
+      PlasticityError: the gradient of a seed is zero.
+    """
+    rule = config.rule
+    if RULES[rule.name]().static or rule.meta_gradient != "full" or rule.eta0 <= 0:
+        return
+    for values in seeds:
+        check_meta_gradient(values, rule.modulated and rule.alpha_scale != 0)
 
 
 def post_mortem(

@@ -23,12 +23,12 @@ from experiments.run.hosts import (
 )
 from experiments.run.manifest import write_manifest
 from experiments.run.metrics import MetricsLog, Progress, across_seeds, check_tensorboard
-from experiments.run.outcome import CURES, post_mortem, result_of
+from experiments.run.outcome import CURES, check_plasticity_learns, post_mortem, result_of
 from experiments.run.program import program_for
 from experiments.run.seeds import Seeds
 from experiments.run.storage import check_open_files, write_json
 from experiments.run.workdir import Workdir
-from plasticity.checks import PlasticityError, check_meta_gradient
+from plasticity.checks import PlasticityError
 from plasticity.learner import RandomStream, TrainState
 from plasticity.sharding import placed
 
@@ -85,12 +85,8 @@ class _Run:
         # Updates so far. The count in the state of a seed that diverged stands still.
         self.step = int(np.max(self.state.step))
         self.diverged = {which for which, _ in self._behind()}
-        self.log = MetricsLog(
-            workdir.metrics if primary() else None,
-            self.step,
-            self.seeds.numbers,
-            config.log.tensorboard,
-        )
+        metrics = workdir.metrics if primary() else None
+        self.log = MetricsLog(metrics, self.step, self.seeds.numbers, config.log.tensorboard)
         self.progress = Progress(
             config.train.steps,
             self.step,
@@ -154,11 +150,6 @@ class _Run:
             wait_for_all("compiled")  # or the first step would be charged with it
             return step
 
-    def _learns_plasticity(self) -> bool:
-        static = self.learner.make_network(self.hyper).rule.static
-        full = self.config.rule.meta_gradient == "full"
-        return full and self.config.rule.eta0 > 0 and not static
-
     def _loop(self, train_step: Any) -> bool:
         """True when all steps are done, False after a signal."""
         pending: tuple[int, dict[str, jax.Array]] | None = None
@@ -206,10 +197,8 @@ class _Run:
         )
         if summaries is None:
             return
-        on, off = (
-            [{name: numbers["mean"] for name, numbers in summary.items()} for summary in seeds]
-            for seeds in zip(*summaries, strict=True)
-        )
+        means = [[{k: v["mean"] for k, v in own.items()} for own in pair] for pair in summaries]
+        on, off = zip(*means, strict=True)
         self.log.write(self.step, validation=on, validation_off=off)
         self._say_contrast("validation", summaries)
 
@@ -242,21 +231,18 @@ class _Run:
                 raise PlasticityError(message)
             self.progress.say(f"one seed diverged and stays as it was; the others go on: {message}")
         seeds = [values for i, values in enumerate(seeds) if i not in bad]
-        if step == 1 and self._learns_plasticity():
-            # Without this gradient plasticity is not learned, and no other metric shows that.
-            rule = self.config.rule
-            for values in seeds:
-                check_meta_gradient(values, rule.modulated and rule.alpha_scale != 0)
+        if step == 1:
+            check_plasticity_learns(self.config, seeds)
         mean = {name: sum(v[name] for v in seeds) / len(seeds) for name in seeds[0]}
         self.progress.update(step, mean, self.clock.training_seconds())
 
     def _post_mortem(self, step: int, which: int, values: Mapping[str, float]) -> str:
         state, seed = (self.seeds.pick(tree, which) for tree in (self.state, self.seed))
-        saved = self.checkpoints.latest()
-        where = f"{self.workdir.checkpoints}/{saved}" if saved is not None else "none yet"
-        title = f"step {step}, seed {self.seeds.numbers[which]}"
         found = post_mortem(self.learner, state, seed, self.hyper, values)
-        return f"{title}: {found} Last good checkpoint: {where}. {CURES}"
+        return (
+            f"step {step}, seed {self.seeds.numbers[which]}: {found} Last good checkpoint: "
+            f"{self.workdir.checkpoints}/{self.checkpoints.latest()}. {CURES}"
+        )
 
     def _write_result(self, summaries: list[tuple[Summary, Summary]]) -> None:
         task, clock = self.learner.task, self.clock.totals()

@@ -208,6 +208,10 @@ RESUMED = {
     "the newest checkpoint emptied": lambda folder: [
         path.unlink() for path in (folder / "checkpoints" / "4").rglob("*") if path.is_file()
     ],
+    "the clock of the newest checkpoint null": write("checkpoints/4/clock/metadata", "null"),
+    "the clock of the newest checkpoint in words": write(
+        "checkpoints/4/clock/metadata", '{"wall_seconds": "x"}'
+    ),
     "bits of the newest checkpoint": flip,
 }
 
@@ -240,7 +244,7 @@ def test_resumed_a_run_ends_as_if_nothing_had_happened(name, runs, tmp_path, cap
     )
     assert rows(folder) == rows(runs / "eight")
     damaged = {key: value for key, value in before.items() if key.startswith("checkpoints/4/")}
-    if "newest checkpoint cut" in name or name.startswith("bits"):
+    if name.startswith(("bits of", "the clock")) or name == "the newest checkpoint cut":
         assert "checkpoint 4 cannot be read" in capsys.readouterr().err
         moved = contents(folder / "checkpoints-damaged" / "4-0")
         assert moved == {key.removeprefix("checkpoints/4/"): v for key, v in damaged.items()}
