@@ -1,16 +1,13 @@
 """One compilation cache for all tests, and programs run as a user runs them."""
 
-import multiprocessing
 import os
-import pathlib
-import runpy
-import subprocess
-import sys
 
 import jax
 import pytest
 
-ROOT = pathlib.Path(__file__).parent.parent
+from tests import programs
+from tests.programs import ROOT
+
 # Compiling dominates the tests. These programs are compiled in half the time; they compute the same
 # in the same precision. XLA_FLAGS of your own, if only " ", takes their place.
 QUICK = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
@@ -42,37 +39,15 @@ def x64():
 
 
 @pytest.fixture
-def program_with_devices():
+def program_with_devices(tmp_path):
     """Calls MODULE.FUNCTION() in a process whose CPU counts as that many devices."""
 
     def run(devices, module, function):
-        code = (
-            f"import jax; jax.config.update('jax_num_cpu_devices', {devices}); "
-            f"import {module} as module; module.{function}()"
-        )
-        done = subprocess.run(
-            [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stderr
+        out = tmp_path / "printed"
+        process = programs.start_with_devices(devices, module, function, out=out)
+        assert process.wait(300) == 0, out.read_text()
 
     return run
-
-
-# What every program imports takes longer than most of what is tested of it: it is imported once, by
-# a server from which programs are forked. No program itself, since each defines its flags anew.
-_FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["experiments.run.train", "experiments.run.evaluate", "scipy.stats"])
-
-
-def _become(name, args, environment, out, err):
-    """In a forked process: what `python -m experiments.NAME ARGS` does."""
-    os.environ.clear()
-    os.environ.update(environment)
-    os.chdir(ROOT)
-    for number, path in ((1, out), (2, err)):
-        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
-    sys.argv = [name, *args]
-    runpy.run_module(f"experiments.{name}", run_name="__main__", alter_sys=True)
 
 
 @pytest.fixture
@@ -82,12 +57,11 @@ def program(tmp_path_factory):
     def run(name, *args, timeout=300):
         folder = tmp_path_factory.mktemp("printed")
         out, err = folder / "out", folder / "err"
-        process = _FORKS.Process(target=_become, args=(name, args, dict(os.environ), out, err))
-        process.start()
-        process.join(timeout)
-        if process.exitcode is None:
+        process = programs.start(name, *args, out=out, err=err)
+        try:
+            code = process.wait(timeout)
+        finally:
             process.kill()
-            raise TimeoutError(f"{name} {args}: {out.read_text()} {err.read_text()}")
-        return process.exitcode, out.read_text(), err.read_text()
+        return code, out.read_text(), err.read_text()
 
     return run

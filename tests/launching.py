@@ -1,8 +1,8 @@
 """Small runs of the launcher, for the tests that start, stop and read them."""
 
 import json
-import subprocess
-import sys
+import pathlib
+import tempfile
 
 import jax
 import numpy as np
@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from experiments.run.evaluate import trained_state
 from experiments.run.workdir import Workdir
-from tests.conftest import ROOT
+from tests import programs
 
 TINY = [
     "--config.task.seq_length=2",
@@ -35,16 +35,11 @@ def arguments(workdir, *extra, rule="hebbian", flags=SHORT):
 
 
 def start(workdir, *extra, **options):
-    command = [
-        sys.executable,
-        "-u",
-        "-m",
-        "experiments.launch",
-        *arguments(workdir, *extra, **options),
-    ]
-    return subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    """Starts the launcher; what it prints is beside the workdir."""
+    workdir.parent.mkdir(parents=True, exist_ok=True)
+    folder = tempfile.mkdtemp(prefix="printed", dir=workdir.parent)
+    out = pathlib.Path(folder) / "out"
+    return programs.start("launch", *arguments(workdir, *extra, **options), out=out)
 
 
 def read(path):
