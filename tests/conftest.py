@@ -1,5 +1,6 @@
-"""One compilation cache for all tests, and programs run as a user runs them."""
+"""Flags of the compiler, one compilation cache for all processes, and programs to start."""
 
+import gc
 import os
 
 import jax
@@ -8,27 +9,40 @@ import pytest
 from tests import programs
 from tests.programs import ROOT
 
-# Compiling dominates the tests, and with these flags it takes half the time; the programs compute
-# the same, in the same precision. XLA_FLAGS of your own, if only empty, take their place. (XLA
-# takes a value of blanks for the name of a file, and aborts the process.)
-QUICK = "--xla_backend_optimization_level=0"
+# Tracing and compiling dominate the tests. With these flags compiling takes half the time; the
+# programs compute the same, in the same precision. XLA_FLAGS of your own, if only empty, take their
+# place. (XLA takes a value of blanks for the name of a file, and aborts the process.)
+QUICK = "--xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1"
 if jax.__version_info__ < (0, 12):  # later versions have no other emitters
     QUICK += " --xla_cpu_use_fusion_emitters=false"
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", QUICK).strip()
+# A trace makes many objects that live as long as the trace: looking for garbage among them is a
+# tenth of its time.
+gc.set_threshold(50_000, 50, 100)
 GOLDEN = ROOT / "tests" / "golden"
-# Each takes a minute or two. They are dealt out first, so that two workers end together.
-LONG = ["test_unroll", "test_episode", "test_sweep", "test_launch", "test_check_numerics"]
+# The tests of these modules share nothing, and are distributed one by one. Every other module runs
+# on one worker, so that fixtures of a module are made once.
+SPLIT = ["test_unroll", "test_episode", "test_wrong_uses"]
+# These take longest. They run first, so that the workers end together.
+LONG = [*SPLIT[:2], "test_launch", "test_sweep", "test_interrupted", "test_learner", "test_leaks"]
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items):
-    """Modules that take long first; otherwise the order stays."""
+    """Groups the tests of a module, unless it is split; long modules first."""
+    for item in items:
+        if item.path.stem not in SPLIT:
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
     items.sort(key=lambda item: item.path.stem not in LONG)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _compilation_cache(tmp_path_factory):
-    """One cache per session, for this process and for the programs that it starts."""
-    cache = tmp_path_factory.mktemp("cache")
+    """One cache per session: for every worker, and for the programs that they start."""
+    session = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:  # the folder of a worker is in that of the session
+        session = session.parent
+    cache = session / "cache"
     os.environ["PLASTICITY_CACHE_DIR"] = str(cache)
     jax.config.update("jax_compilation_cache_dir", str(cache / "compiled"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
