@@ -43,6 +43,7 @@ def _compilation_cache(tmp_path_factory):
     if "PYTEST_XDIST_WORKER" in os.environ:  # the folder of a worker is in that of the session
         session = session.parent
     cache = session / "cache"
+    cache.mkdir(exist_ok=True)
     os.environ["PLASTICITY_CACHE_DIR"] = str(cache)
     jax.config.update("jax_compilation_cache_dir", str(cache / "compiled"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)

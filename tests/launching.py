@@ -1,8 +1,6 @@
 """Small runs of the launcher, for the tests that start, stop and read them."""
 
 import json
-import pathlib
-import tempfile
 
 import jax
 import numpy as np
@@ -35,11 +33,8 @@ def arguments(workdir, *extra, rule="hebbian", flags=SHORT):
 
 
 def start(workdir, *extra, **options):
-    """Starts the launcher; what it prints is beside the workdir."""
-    workdir.parent.mkdir(parents=True, exist_ok=True)
-    folder = tempfile.mkdtemp(prefix="printed", dir=workdir.parent)
-    out = pathlib.Path(folder) / "out"
-    return programs.start("launch", *arguments(workdir, *extra, **options), out=out)
+    """Starts the launcher, in a process of its own."""
+    return programs.start("launch", *arguments(workdir, *extra, **options))
 
 
 def read(path):

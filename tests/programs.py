@@ -11,6 +11,7 @@ import pathlib
 import runpy
 import subprocess
 import sys
+import tempfile
 
 ROOT = pathlib.Path(__file__).parent.parent
 _SERVER = multiprocessing.get_context("forkserver")
@@ -75,8 +76,11 @@ class Forked:
         return self._out.read_text()[self._read :]
 
 
-def start(name, *args, out, err=None, env=None):
+def start(name, *args, out=None, err=None, env=None):
     """Starts `python -m experiments.NAME ARGS`; without `err`, stderr goes to `out` as well."""
+    if out is None:
+        folder = tempfile.mkdtemp(prefix="printed", dir=os.environ["PLASTICITY_CACHE_DIR"])
+        out = pathlib.Path(folder) / "out"
     return Forked(_run, f"experiments.{name}", args, out=out, err=err or out, env=env)
 
 
