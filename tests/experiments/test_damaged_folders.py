@@ -10,6 +10,7 @@ import shutil
 
 import pytest
 
+from tests import programs
 from tests.experiments.test_failures import contents, damage_at_random
 from tests.launching import TINY
 
@@ -24,8 +25,6 @@ DERIVED = ("results.csv", "seeds.csv", "manifest.json", "metrics.jsonl", ".lock"
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A finished sweep with an analysis of every run."""
-    from tests import programs
-
     folder = tmp_path_factory.mktemp("finished") / "sweep"
     out = folder.with_name("printed")
     run = programs.start("sweep", *SWEEP, *OVER, f"--workdir={folder}", out=out)

@@ -44,26 +44,26 @@ def leaves_equal(a, b):
 
 
 def test_episodes_are_a_function_of_seed_stream_step_and_index():
-    learner, _, _ = make()
-    episode = learner.episodes(SEED, RandomStream.TRAIN, jnp.int32(3), jnp.arange(40)).inputs
-    alone = learner.episodes(SEED, RandomStream.TRAIN, jnp.int32(3), jnp.array([7])).inputs
+    draw = jax.jit(make()[0].episodes)
+    episode = draw(SEED, RandomStream.TRAIN, 3, jnp.arange(40)).inputs
+    alone = draw(SEED, RandomStream.TRAIN, 3, jnp.array([7])).inputs
     np.testing.assert_array_equal(episode[7], alone[0])
     for other in (
-        learner.episodes(SEED + 1, RandomStream.TRAIN, jnp.int32(3), jnp.arange(40)),
-        learner.episodes(SEED, RandomStream.TEST, jnp.int32(3), jnp.arange(40)),
-        learner.episodes(SEED, RandomStream.TRAIN, jnp.int32(4), jnp.arange(40)),
+        draw(SEED + 1, RandomStream.TRAIN, 3, jnp.arange(40)),
+        draw(SEED, RandomStream.TEST, 3, jnp.arange(40)),
+        draw(SEED, RandomStream.TRAIN, 4, jnp.arange(40)),
     ):
         assert bool((episode != other.inputs).any())
 
 
 def test_initial_slow_weights_are_paired_across_rules():
     """Episodes are paired too: their key knows seed, stream, step and index, and no rule."""
-    learners = [make(rule)[0] for rule in ("none", "hebbian", "gradient")]
-    states = [jax.jit(m.init)(SEED, make()[1]) for m in learners]
-    assert leaves_equal(states[0].params.slow, states[1].params.slow)
-    assert leaves_equal(states[0].params.slow, states[2].params.slow)
-    other = jax.jit(learners[0].init)(SEED + 1, make()[1])
-    assert not leaves_equal(states[0].params.slow, other.params.slow)
+    hyper = make()[1]
+    init, *others = (jax.jit(make(rule)[0].init) for rule in ("none", "hebbian", "gradient"))
+    slow = init(SEED, hyper).params.slow
+    for other in others:
+        assert leaves_equal(slow, other(SEED, hyper).params.slow)
+    assert not leaves_equal(slow, init(SEED + 1, hyper).params.slow)
 
 
 def test_training_is_deterministic_and_learns_an_easy_task():
@@ -152,7 +152,7 @@ def test_telemetry_equals_norms_of_written_matrices():
 
     network = make_network(rule_settings={"alpha": "per_neuron"})
     params, inputs = make_params(network), make_inputs()
-    trace = run_episodes(network, params, inputs[None])
+    trace = jax.jit(lambda p: run_episodes(network, p, inputs[None]))(params)
     seen = telemetry(network, params, trace)
     written, last = np.zeros(len(inputs)), 0.0
     for name, writes in trace.writes.items():

@@ -41,8 +41,9 @@ def check_two_devices():
     norm = jnp.sqrt(sum((g**2).sum() for g in jax.tree.leaves(grads)))
     np.testing.assert_allclose(metrics["grad_norm"], norm, rtol=1e-5)
     assert int(after.step) == 1
-    tested = learner.evaluate(state.params, SEED, RandomStream.TEST, jnp.arange(6), hyper, True)
-    alone = learner.evaluate(state.params, SEED, RandomStream.TEST, jnp.arange(5), hyper, True)
+    evaluate = jax.jit(learner.evaluate, static_argnums=5)
+    tested = evaluate(state.params, SEED, RandomStream.TEST, jnp.arange(6), hyper, True)
+    alone = evaluate(state.params, SEED, RandomStream.TEST, jnp.arange(5), hyper, True)
     assert Layout().mesh(5).size == 1
     np.testing.assert_allclose(tested["loss"][:5], alone["loss"], rtol=1e-5)
 
