@@ -196,7 +196,8 @@ def joint_of(batch):
         [jnp.zeros((batch, 8))],
         jnp.int32(0),
     ]
-    return Joint(step, avals)
+    inputs = [[True, True], [], [True], [True]]
+    return Joint(step, avals, inputs, [[], [True], [True]])
 
 
 def test_a_product_waits_for_the_end_where_its_factors_are_smaller_than_itself():
