@@ -107,7 +107,9 @@ def _mix(alpha: Array | None, rows: WrittenRows, coefficient: Array, query: Arra
     """(alpha * sum_p c_p left_p right_p^T) query, [O], for a matrix `alpha` or none."""
     if alpha is None and coefficient.ndim == 1:
         return (coefficient * (rows.right @ query)) @ rows.left
-    scores = (rows.right @ query)[:, None] if alpha is None else (rows.right * query) @ alpha.T
+    scores = (
+        (rows.right @ query)[:, None] if alpha is None else (rows.right * query[None, :]) @ alpha.T
+    )
     return (coefficient.reshape(len(coefficient), -1) * rows.left * scores).sum(0)
 
 
@@ -118,10 +120,12 @@ def scaled_bias(synapse: Synapse, trace: Array) -> Array:
 
 def scaled_matrix(synapse: Synapse, trace: Array) -> Array:
     """alpha * trace, [O, I]."""
-    columns = _times(synapse.alpha_in, _times(synapse.alpha, trace))
+    scaled = _times(synapse.alpha, trace)
+    if synapse.alpha_in is not None:
+        scaled = scaled * synapse.alpha_in[None, :]
     if synapse.alpha_out is None:
-        return columns
-    return jnp.broadcast_to(synapse.alpha_out, trace.shape[:1])[:, None] * columns
+        return scaled
+    return jnp.broadcast_to(synapse.alpha_out, trace.shape[:1])[:, None] * scaled
 
 
 def write_norm_squared(synapse: Synapse, left: Array, right: Array) -> Array:

@@ -19,8 +19,10 @@ from then on shares one factor, the product `since` of all keeps.
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 
+from plasticity.memory.contract import check_chunk, check_dtype, check_input, check_write
 from plasticity.memory.dense import TraceMatrix
 from plasticity.synapse import WrittenRows, scaled_bias, scaled_matrix, scaled_mix
 from plasticity.types import (
@@ -59,6 +61,7 @@ def blank_rows(shape: LayerShape, slots: int, dtype: DType) -> WrittenRows:
 
 def init(shape: LayerShape, dtype: DType) -> Base:
     """No rows."""
+    check_dtype(dtype)
     return Base(blank_rows(shape, 0, dtype), jnp.zeros(shape.outputs, dtype))
 
 
@@ -73,14 +76,19 @@ def open_chunk(
 
 
 def apply(state: FastState, write: Write, slot: Array) -> tuple[Decay, WrittenRows]:
-    """One write; rate and keep are [O] if the chunk was opened `per_output`, else []."""
+    """One write, in the type of the state.
+
+    Its rate and keep are [O] if the chunk was opened `per_output`, else [].
+    """
     old: Decay = state.carry
+    check_write(write, state.history.left.shape[1], state.history.right.shape[1])
     # An [O] where [] was announced is an error here; it would else be spread over slots.
     rate, keep = (jnp.broadcast_to(a, old.since.shape) for a in (write.rate, write.keep))
-    slots = jnp.arange(len(old.coefficient)).reshape(-1, *(1,) * old.since.ndim)
-    coefficient = jnp.where(slots == slot, rate, keep * old.coefficient)
-    bias = keep * old.bias + rate * write.left
-    return Decay(coefficient, keep * old.since, bias), WrittenRows(write.left, write.right)
+    at_slot = (jnp.arange(len(old.coefficient)) == slot).reshape(-1, *(1,) * old.since.ndim)
+    coefficient = jnp.where(at_slot, rate[None], keep[None] * old.coefficient)
+    after = Decay(coefficient, keep * old.since, keep * old.bias + rate * write.left)
+    row = WrittenRows(write.left, write.right)
+    return jax.tree.map(lambda a, b: a.astype(b.dtype), (after, row), (old, state.history))
 
 
 def weighted(state: FastState) -> WrittenRows:
@@ -93,6 +101,7 @@ def weighted(state: FastState) -> WrittenRows:
 def read(state: FastState, synapse: Synapse, x: Array) -> Array:
     """w x + b for x [I]: [O]."""
     closed, decay = state.base.rows, state.carry
+    check_input(x, closed.right.shape[1])
     shared = jnp.broadcast_to(decay.since, (len(closed.left), *decay.since.shape))
     mixed = scaled_mix(synapse, [(closed, shared), (state.history, decay.coefficient)], x)
     return mixed + scaled_bias(synapse, decay.bias)
@@ -101,7 +110,7 @@ def read(state: FastState, synapse: Synapse, x: Array) -> Array:
 def close(state: FastState) -> Base:
     """All rows, closed."""
     old, new = state.base.rows, weighted(state)
-    left = jnp.concatenate([state.carry.since * old.left, new.left])
+    left = jnp.concatenate([state.carry.since[None] * old.left, new.left])
     return Base(WrittenRows(left, jnp.concatenate([old.right, new.right])), state.carry.bias)
 
 
@@ -117,6 +126,7 @@ def factored(chunk: int = 0) -> Memory:
     A read costs all slots of the history, written or not; with chunks, those of closed chunks and
     of the present one, and every chunk is compiled for itself.
     """
+    chunk = check_chunk("factored", chunk, 0)
     return Memory(
         init, open_chunk, read, apply, close, weights, chunk=chunk, append_only=True, grows=True
     )

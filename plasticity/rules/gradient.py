@@ -17,7 +17,12 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 
-from plasticity.rules.settings import RuleSettings, init_synapses, rate_and_keep
+from plasticity.rules.settings import (
+    RuleSettings,
+    check_one_episode,
+    init_synapses,
+    rate_and_keep,
+)
 from plasticity.types import Activity, Array, Key, LayerShape, Outputs, Plasticity, Rule, Write
 
 
@@ -50,6 +55,7 @@ def gradient(settings: RuleSettings = RuleSettings()) -> Rule:
         theta: Plasticity, modulator: Array, activities: Mapping[str, Activity]
     ) -> dict[str, Write]:
         del theta
+        check_one_episode(modulator, activities)
         deltas = {name: (a.credit, a.pre) for name, a in activities.items()}
         rate, keep = rate_and_keep(deltas, modulator, settings)
         return {name: Write(left, right, rate, keep) for name, (left, right) in deltas.items()}

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import jax.numpy as jnp
 
-from plasticity.rules.settings import RuleSettings
+from plasticity.rules.settings import RuleSettings, check_one_episode
 from plasticity.types import Activity, Array, Key, LayerShape, Plasticity, Rule, Synapse, Write
 
 
@@ -21,6 +21,7 @@ def none(settings: RuleSettings = RuleSettings()) -> Rule:
         theta: Plasticity, modulator: Array, activities: Mapping[str, Activity]
     ) -> dict[str, Write]:
         del theta
+        check_one_episode(modulator, activities)
         nothing, everything = jnp.zeros_like(modulator), jnp.ones_like(modulator)
         return {
             name: Write(jnp.zeros_like(a.post), jnp.zeros_like(a.pre), nothing, everything)
