@@ -28,7 +28,7 @@ from experiments.run.storage import write_json
 from experiments.run.workdir import Workdir, write_manifest
 from plasticity.checks import PlasticityError, check_meta_gradient
 from plasticity.learner import RandomStream, TrainState
-from plasticity.sharding import placed
+from plasticity.sharding import replicate
 
 
 def train(config: ConfigDict, path: str) -> int:
@@ -71,7 +71,7 @@ class _Run:
         self.mesh = self.learner.layout.mesh(config.train.batch)
         hyper = build.make_hyperparameters(config, self.learner.task)
         self.seeds = Seeds(config)
-        self.seed, self.hyper = placed((self.seeds.array, hyper), self.mesh)
+        self.seed, self.hyper = replicate((self.seeds.array, hyper), self.mesh)
         self.evaluator = Evaluator(self.program, self.seeds, config)
         self.checkpoints = Checkpoints(workdir.checkpoints, config.checkpoint.keep)
         self.clock = Clock()

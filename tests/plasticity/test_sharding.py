@@ -17,7 +17,7 @@ from plasticity.sharding import (
     check_all_take_part,
     mean_over_devices,
     mean_over_parts,
-    placed,
+    replicate,
     shardings,
     split_over_devices,
 )
@@ -76,8 +76,8 @@ def check_shared_layers():
         mesh = layout.mesh(learner.batch)
         there = jax.device_put(state, shardings(state, mesh, split))
         step = jax.jit(dataclasses.replace(learner, layout=layout).train_step)
-        compiled = step.lower(there, *placed((SEED, hyper), mesh)).compile()
-        after, metrics = compiled(there, *placed((SEED, hyper), mesh))
+        compiled = step.lower(there, *replicate((SEED, hyper), mesh)).compile()
+        after, metrics = compiled(there, *replicate((SEED, hyper), mesh))
         found.append((metrics, jax.device_get(after.params)))
         kernel = after.params.slow["params"]["block_0"]["fc1"]["kernel"]
         assert kernel.sharding.shard_shape(kernel.shape) == (16, 40 // layout.model)
