@@ -110,7 +110,7 @@ def read(state: FastState, synapse: Synapse, x: Array) -> Array:
 def close(state: FastState) -> Base:
     """All rows, closed."""
     old, new = state.base.rows, weighted(state)
-    left = jnp.concatenate([state.carry.since[None] * old.left, new.left])
+    left = jnp.concatenate([state.carry.since.reshape(1, -1) * old.left, new.left])
     return Base(WrittenRows(left, jnp.concatenate([old.right, new.right])), state.carry.bias)
 
 

@@ -156,7 +156,7 @@ def check_numbers(settings: RuleSettings) -> None:
         if not isinstance(field.default, float):
             continue
         try:
-            number = math.nan if isinstance(value, bool) else float(value)
+            number = math.nan if isinstance(value, bool | str) else float(value)
         except jax.errors.ConcretizationTypeError:
             continue  # traced
         except (TypeError, ValueError):

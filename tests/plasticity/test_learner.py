@@ -1,6 +1,7 @@
 """The outer loop: pure streams of randomness, what decays, what a bad step leaves behind."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,7 @@ import pytest
 from configs import copying
 from experiments import build
 from plasticity.checks import PlasticityError, check_meta_gradient, first_nonfinite
-from plasticity.learner import RandomStream
+from plasticity.learner import RandomStream, evaluate_episodes
 
 SEED = jnp.zeros((), jnp.int32)
 
@@ -126,6 +127,35 @@ def test_the_learning_rate_follows_its_schedule(schedule, expected):
         return float(jax.tree.leaves(updates)[0].ravel()[0] / jax.tree.leaves(base)[0].ravel()[0])
 
     np.testing.assert_allclose([size_at(c) for c in (0, 4, 54, 104)], expected, atol=1e-6)
+
+
+def test_targets_of_weight_zero_may_be_nan():
+    """They mark what has no target; neither loss nor metrics nor the gradient becomes NaN."""
+    learner, hyper, state = make("none")
+    episodes = learner.episodes(SEED, RandomStream.TRAIN, 0, jnp.arange(2))
+    used = jnp.broadcast_to(jnp.arange(learner.task.steps) % 2, episodes.weights.shape) == 1
+
+    def squares(answers, episode):
+        return ((answers - episode.targets) ** 2).mean(-1)
+
+    def error(answers, episode):
+        return {"error": (squares(answers, episode) * episode.weights).sum()}
+
+    task = learner.task._replace(loss=squares, metrics=error)
+
+    @jax.jit
+    @functools.partial(jax.value_and_grad, has_aux=True)
+    def loss(params, weights, unused):
+        targets = jnp.where(used, 0.5, unused)[..., None] * jnp.ones(task.outputs)
+        marked = episodes._replace(targets=targets, weights=weights)
+        metrics, _ = evaluate_episodes(learner.make_network(hyper), task, params, marked, None)
+        return metrics["loss"].sum(), metrics
+
+    marked, plain = (loss(state.params, used * 1.0, unused) for unused in (jnp.nan, 0.0))
+    assert leaves_equal(marked, plain)
+    assert bool(jnp.isfinite(marked[0][0]))
+    (hidden, _), _ = loss(state.params, jnp.ones_like(used, float), jnp.nan)
+    assert bool(jnp.isnan(hidden)), "a target that counts may not be NaN unseen"
 
 
 @pytest.mark.parametrize("on", [True, False])

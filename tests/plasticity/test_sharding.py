@@ -15,6 +15,7 @@ from jax.sharding import PartitionSpec
 from plasticity.sharding import (
     Layout,
     check_all_take_part,
+    largest_divisor,
     mean_over_devices,
     mean_over_parts,
     replicate,
@@ -167,6 +168,23 @@ def test_parts_of_a_batch_average_to_the_whole():
 
         assert mean_over_parts(mean, most)(index, 2.0)["m"] == 11.0
         assert set(sizes) == {12 // parts}
+
+
+@pytest.mark.parametrize("most", [10**9, 2**63, 4])
+def test_a_part_may_be_larger_than_the_batch(most):
+    """At once: the divisors of B are searched, not the numbers up to `most`."""
+    assert mean_over_parts(lambda i: i.sum(), most)(jnp.arange(4)) == 6
+
+
+def test_the_largest_divisor_up_to_a_number():
+    for number in range(1, 60):
+        for most in range(1, 70):
+            expected = max(n for n in range(1, number + 1) if number % n == 0 and n <= most)
+            assert largest_divisor(number, most) == expected
+    assert largest_divisor(10**12, 10**12 - 1) == 5 * 10**11
+    for number, most in ((0, 1), (4, -1)):
+        with pytest.raises(ValueError, match=f"{number} has no divisor from 1 to {most}"):
+            largest_divisor(number, most)
 
 
 def test_microbatches_give_the_gradient_of_the_batch():
