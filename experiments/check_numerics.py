@@ -23,7 +23,7 @@ from experiments.validate import ConfigError
 from plasticity.memory import ENGINES
 from plasticity.network import Parameters
 
-FORMATS = {"chaudhary2025_*": TransformerTrace, "duan2023_*": RecurrentTrace}
+FORMATS = {"num_heads": TransformerTrace, "cell": RecurrentTrace}
 TRACE = flags.DEFINE_string("trace", None, "a .npz file in the format of tests/golden/README.md")
 DTYPE = flags.DEFINE_enum("dtype", "float64", ["float32", "float64"], "precision of the replay")
 ENGINE = flags.DEFINE_enum("engine", "dense", list(ENGINES), "the memory to replay it with")

@@ -17,21 +17,21 @@ later steps, hence walking t downwards
                                              (carry_bar, entry_bar_t, y_bar_t)
 
 where H_bar, the adjoint of the history, starts as the cotangent of the finished history. Memory is
-one history, one adjoint of it, and what is chosen to be kept of each step (see `plasticity.joint`,
-which cuts the program of a step and its adjoint into three: what the forward walk does, what the
-reverse walk does, and the parameter gradients that wait for its end and then are one large product
-over all steps).
+one history, one adjoint of it, and the values kept of each step. `plasticity.joint` cuts the
+program of a step and its adjoint into what the forward walk does, what the reverse walk does, and
+parameter gradients that are one large product over all steps at the end.
 
-Example: a running read-out of all past inputs, `history` [T, N], which starts as zeros.
+Example: y_t = p sum_{s<t} x_s . x_t, for inputs xs [T, N]. The mask hides the rows >= t.
 
-  def step(params, carry, history, x, t):
-      read = history[:t] @ x                  as `where(arange(T) < t, history @ x, 0)`
-      return carry, x, params * read.sum()    carry; the entry, row t of the history; y_t
-  append_scan(step, params, (), jnp.zeros((T, N)), xs)
+  def step(p, carry, history, x, t):
+      scores = jnp.where(jnp.arange(len(history)) < t, history @ x, 0.0)
+      return carry, x, p * scores.sum()       # carry; the entry, row t of the history; y_t
 
-What it has in common with `lax.scan`: Python numbers as carry or cotangent, steps that close over
-traced values, steps without a reverse mode (`lax.while_loop`) as long as no gradient is asked
-through them, and side effects. An effect of the step (`jax.debug.print`, `io_callback`,
+  _, history, ys = append_scan(step, p, (), jnp.zeros((T, N)), xs)
+
+As in `lax.scan`: Python numbers as carry or cotangent, steps that close over
+traced values, steps without a reverse mode (`lax.while_loop`) as long as no gradient passes through
+them, and side effects. An effect of the step (`jax.debug.print`, `io_callback`,
 `checkify.check`) runs once per step, on the way forward, with or without a gradient. An effect
 within the adjoint, such as a print in the backward rule of a `jax.custom_vjp`, runs once per step
 on the way back.
@@ -117,7 +117,7 @@ def _differentiable(program: StepProgram, axis: int) -> Callable[..., tuple]:
     def forward(*groups: list) -> tuple:
         perturbed = [[p.perturbed and is_float(p.value) for p in group] for group in groups]
         values, carry, history, xs = ([p.value for p in group] for group in groups)
-        # The adjoint is traced here, so that a step without one runs where no gradient is asked.
+        # The adjoint is traced here: a step that has none still runs where no gradient is taken.
         example = [values, carry, history, [x[0] for x in xs], jnp.zeros((), jnp.int32)]
         joint = Joint(program.step, example, *program.active(*perturbed))
         carry, history, ys, saved = _walk_forward(joint.forward, axis, values, carry, history, xs)

@@ -1,10 +1,10 @@
-"""The program of one step and of its adjoint, cut in three by what each part costs.
+"""The program of one step and its adjoint, cut in three by the cost of each part.
 
 Traced together, a step and its vjp are one straight-line program. Some of its values depend on the
 inputs alone (primal), the others on cotangents too (adjoint). It is cut into
 
-  forward  what the walk in time does, and `kept`: primal values that are dear to compute and small
-           to store, namely sums and matrix products no larger than what a step appends
+  forward  what the walk in time does, and `kept`: primal values that are expensive to compute and
+           small to store: sums and matrix products no larger than what a step appends
   reverse  what the walk back in time does, given `kept`; primal values that were not kept are
            computed again from the inputs and the finished history
   finish   parameter gradients on which nothing in the walk back depends. Where such a gradient is

@@ -45,18 +45,18 @@ SCHEDULES: dict[str, Callable[[int], optax.Schedule]] = {
 
 
 class Hyperparameters(NamedTuple):
-    """What a compiled program takes as an input, so that changing it does not recompile."""
+    """Inputs of the compiled programs: a change of their values does not recompile."""
 
     eta0: Scalar
     max_norm: Scalar
     learning_rate: Scalar
     weight_decay: Scalar
     clip: Scalar  # of the outer gradient's global norm
-    data: PyTree = None  # of the task, for the split at hand
+    data: PyTree = None  # `Task.data` of the present split
 
 
 class TrainState(NamedTuple):
-    """All that training carries from step to step."""
+    """The state of training between two steps."""
 
     step: Array  # [] int32, updates done
     params: Parameters
@@ -65,10 +65,10 @@ class TrainState(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Learner:
-    """Pure functions that train and evaluate one network on one task; jit them at will.
+    """Pure functions that train and evaluate one network on one task; all may be jitted.
 
     Attributes:
-      task: where episodes come from.
+      task: the distribution of episodes, their loss and metrics.
       make_network: hyper -> Network; called while tracing.
       batch: B, episodes per step.
       microbatch: how many of them a device differentiates at once, at most; 0: all of its share.
@@ -198,7 +198,7 @@ class Learner:
 
 
 def _decayed(params: Parameters) -> Parameters:
-    """Weight decay pulls slow weights to zero, never the plasticity: alpha = 0 is no plasticity."""
+    """Weight decay applies to slow weights only: alpha -> 0 would remove the plasticity."""
     return Parameters(
         jax.tree.map(lambda _: True, params.slow), jax.tree.map(lambda _: False, params.plasticity)
     )
@@ -233,7 +233,7 @@ def evaluate_episodes(
 def _without_unused_nans(targets: PyTree, weights: Array) -> PyTree:
     """The targets, 0 in place of NaN where the weight is 0.
 
-    To mask the loss alone would not do: the gradient of (a - NaN)^2 is 0 * NaN under any mask.
+    A mask of the loss alone is not enough: under it the gradient of (a - NaN)^2 is 0 * NaN, NaN.
     """
 
     def clean(target: Array) -> Array:

@@ -1,8 +1,8 @@
 """Plasticity coefficients of a layer: how strongly, and with which sign, each synapse learns.
 
-`alpha` scales every write and is constant within an episode, so it may as well scale the read:
+`alpha` scales every write and is constant within an episode, so it can scale the read instead:
 with the trace h <- keep * h + rate * left right^T, the fast weight is w = alpha * h. Memories
-therefore store h and meet alpha only here. In factored form alpha costs no matrix at all:
+store h, and this module alone applies alpha. Two of its three forms need no matrix:
 
   per_synapse  alpha [O, I]                       (Chaudhary 2025, Miconi et al. 2018)
   per_neuron   alpha_out [O] alpha_in [I]^T       rank one
@@ -38,7 +38,7 @@ def _per_synapse(key: Key, shape: LayerShape, initializer: Initializer) -> Synap
 
 
 def _per_neuron(key: Key, shape: LayerShape, initializer: Initializer) -> Synapse:
-    # Only one side is drawn: the product then has the distribution that was asked for.
+    # Only one side is random: the product then has the distribution of the initializer.
     alpha_out = initializer(key, (shape.outputs,))
     return Synapse(None, alpha_out, jnp.ones((shape.inputs,), jnp.float32), None)
 

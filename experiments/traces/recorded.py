@@ -4,7 +4,7 @@ import abc
 import dataclasses
 import pathlib
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import numpy as np
@@ -28,7 +28,6 @@ class GoldenTrace(abc.ABC):
     """One recorded run, and how our code repeats it."""
 
     arrays: Mapping[str, np.ndarray]
-    required: ClassVar[tuple[str, ...]]  # the settings and inputs of this format
 
     def __getitem__(self, name: str) -> np.ndarray:
         return self.arrays[name]
@@ -67,23 +66,22 @@ class GoldenTrace(abc.ABC):
 
 
 def load(path: str, formats: Mapping[str, type[GoldenTrace]]) -> GoldenTrace:
-    """Reads a trace in one of some formats; its name does not matter.
+    """Reads a trace.
+
+    Args:
+      path: of the .npz file, of any name.
+      formats: {name of an array that no other format has: format}.
 
     Raises:
       ConfigError: the file is missing, damaged, of another format, or holds what is no number.
     """
     arrays = _read(path)
-    lacking = {
-        name: [field for field in kind.required if field not in arrays]
-        for name, kind in formats.items()
-    }
-    nearest = min(lacking, key=lambda name: len(lacking[name]))
-    if lacking[nearest]:
+    kind = next((kind for name, kind in formats.items() if name in arrays), None)
+    if kind is None:
         raise ConfigError(
-            f"--trace={path} is of no known format: it lacks {', '.join(lacking[nearest])} of "
-            f"{nearest}, the nearest of {', '.join(formats)}"
+            f"--trace={path} is of no known format: it has no array {' or '.join(formats)}"
         )
-    trace = formats[nearest](arrays)
+    trace = kind(arrays)
     if trace.rule not in RULES:
         raise ConfigError(f"--trace: rule={trace.rule!r} is not one of {sorted(RULES)}")
     numbers = {n: a for n, a in arrays.items() if n.startswith((*RESULTS, "param/", "input"))}

@@ -37,11 +37,6 @@ _LAYERS = {
 class RecurrentTrace(GoldenTrace):
     """See the module."""
 
-    required = (
-        *("input", "target", "rule", "cell", "p_lr", "p_wd", "inner_grad_clip", "modulation"),
-        *("hidden_size", "extra_dim", "param/out_weight"),
-    )
-
     def _layers(self) -> dict[str, str]:
         """{our layer: recorded name of its weight}, in the order of the trace."""
         # nn.Sequential puts a number between.

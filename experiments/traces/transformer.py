@@ -22,28 +22,19 @@ from plasticity.synapse import scaled_matrix
 from plasticity.types import Array, Plasticity, Synapse, TaskShape
 from plasticity.unroll import run_episode
 
-# {trace name: path of ours} within a block; a trailing .T marks a transposed matrix.
+# {trace name of a module: path of our weight}; a trailing .T marks a transposed matrix.
 _BLOCK = {
-    "ln1.weight": "attention_norm/scale",
-    "ln1.bias": "attention_norm/bias",
-    "self_attn.in_proj_weight": "attention/query_key_value/kernel.T",
-    "self_attn.in_proj_bias": "attention/query_key_value/bias",
-    "self_attn.out_proj.weight": "attention/out/kernel.T",
-    "self_attn.out_proj.bias": "attention/out/bias",
-    "ln2.weight": "feed_forward_norm/scale",
-    "ln2.bias": "feed_forward_norm/bias",
-    "feed_forward.fc1.weight": "fc1/kernel.T",
-    "feed_forward.fc1.bias": "fc1/bias",
-    "feed_forward.fc2.weight": "fc2/kernel.T",
-    "feed_forward.fc2.bias": "fc2/bias",
+    "ln1.": "attention_norm/scale",
+    "self_attn.in_proj_": "attention/query_key_value/kernel.T",
+    "self_attn.out_proj.": "attention/out/kernel.T",
+    "ln2.": "feed_forward_norm/scale",
+    "feed_forward.fc1.": "fc1/kernel.T",
+    "feed_forward.fc2.": "fc2/kernel.T",
 }
 _ENDS = {
-    "input_proj.weight": "embed/kernel.T",
-    "input_proj.bias": "embed/bias",
-    "final_ln.weight": "final_norm/scale",
-    "final_ln.bias": "final_norm/bias",
-    "head.weight": "head/columns/kernel.T",
-    "head.bias": "head/columns/bias",
+    "input_proj.": "embed/kernel.T",
+    "final_ln.": "final_norm/scale",
+    "head.": "head/columns/kernel.T",
 }
 _LOSSES = {
     "classification": lambda answers, labels: optax.softmax_cross_entropy_with_integer_labels(
@@ -57,19 +48,13 @@ _LOSSES = {
 class TransformerTrace(GoldenTrace):
     """See the module."""
 
-    required = (
-        *("input", "target", "rule", "task", "eta0", "max_norm", "num_heads", "num_layers"),
-        *("aux_dim", "param/input_proj.weight"),
-    )
-
     def _slow(self) -> dict[str, str]:
-        """{trace name: path of ours} of all slow weights."""
-        blocks = range(int(self["num_layers"]))
-        return _ENDS | {
-            f"blocks.{i}.{name}": f"block_{i}/{path}"
-            for i in blocks
-            for name, path in _BLOCK.items()
-        }
+        """{trace name: path of ours} of all slow weights and biases."""
+        modules = dict(_ENDS)
+        for i in range(int(self["num_layers"])):
+            modules |= {f"blocks.{i}.{name}": f"block_{i}/{path}" for name, path in _BLOCK.items()}
+        biases = {f"{n}bias": f"{path.rpartition('/')[0]}/bias" for n, path in modules.items()}
+        return {f"{name}weight": path for name, path in modules.items()} | biases
 
     def _plastic(self) -> dict[str, str]:
         """{trace name: our name} of all plastic layers."""

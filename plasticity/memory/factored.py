@@ -11,10 +11,12 @@ weighting the rows left_s. With `alpha` per synapse it is one matrix product for
 
 The coefficients c_ts are carried from step to step, c <- keep * c, then c_t = rate_t: products
 only, never a quotient or a logarithm, so that keep = 0 and keep < 0 are exact and long products
-underflow to the zero that they are. Slots that are not yet written have c = 0, which hides them.
+underflow to zero, their limit. Slots that are not yet written have c = 0, which hides them.
 
-An episode may be cut in chunks. A closed chunk leaves its rows, coefficients multiplied in, and
-from then on shares one factor, the product `since` of all keeps.
+An episode may be cut in chunks. A closed chunk leaves its rows, coefficients multiplied in. All of
+them share one factor from then on, the product `since` of the later keeps. Example, chunks of two
+writes with keep 1/2 and rate 1: after three writes the closed rows are (1/2 left_0, left_1), since
+is 1/2, and the open chunk has the row left_2 with c = 1.
 """
 
 from typing import NamedTuple
@@ -38,7 +40,7 @@ from plasticity.types import (
 
 
 class Base(NamedTuple):
-    """What closed chunks left."""
+    """What closed chunks leave."""
 
     rows: WrittenRows
     bias: Array  # [O], trace of the bias
@@ -53,7 +55,7 @@ class Decay(NamedTuple):
 
 
 def blank_rows(shape: LayerShape, slots: int, dtype: DType) -> WrittenRows:
-    """Rows that hold nothing."""
+    """Rows of zeros."""
     return WrittenRows(
         jnp.zeros((slots, shape.outputs), dtype), jnp.zeros((slots, shape.inputs), dtype)
     )

@@ -1,10 +1,11 @@
-"""Gradient-based plasticity: the network descends (or climbs) a loss of its own making.
+"""Gradient-based plasticity: fast weights follow the gradient of an internal loss.
 
   L_t = mean((P [y_t, a_t, g_t])^2),   delta_t = d L_t / d w_t = credit_t pre_t^T
   w_{t+1} = (1 - eta_t) w_t + eta_t alpha * delta_t,   b likewise with beta * credit_t
 
-with credit_t = d L_t / d post_t: a layer is used once per step, so its weight gradient has rank
-one. The sign of the step is left to alpha, which is learned (Duan et al. draw it from U(-1, 1)).
+with y the answers, a the auxiliary outputs, g the modulator, and credit_t = d L_t / d post_t: a
+layer is used once per step, so its weight gradient has rank one. The sign of the step is that of
+alpha, which is learned: L may fall or rise (Duan et al. draw alpha from U(-1, 1)).
 
 Source: Duan et al. 2023 (arXiv 2302.03235) as adapted by Chaudhary 2025 (arXiv 2510.21908), where
 P is a learned square matrix. With `projection="elementwise"` it is diagonal, as in Duan et al., who

@@ -9,7 +9,7 @@ from plasticity.types import Activity, Array, Key, LayerShape, Plasticity, Rule,
 
 
 def none(settings: RuleSettings = RuleSettings()) -> Rule:
-    """w_t = 0. No setting has a meaning here, and nothing is learned."""
+    """w_t = 0. The rule uses no setting and has no parameters."""
     del settings
 
     def init(key: Key, shapes: Mapping[str, LayerShape], head: int) -> Plasticity:

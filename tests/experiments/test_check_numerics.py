@@ -103,7 +103,7 @@ def test_what_is_no_trace_is_refused(case, tmp_path):
         case.setup(tmp_path)
     path = case.args[0].removeprefix("--trace=").format(tmp=tmp_path)
     with pytest.raises(ConfigError, match=case.says):
-        load(path, FORMATS)
+        load(path, FORMATS).network("dense", 1)
 
 
 @pytest.mark.parametrize(

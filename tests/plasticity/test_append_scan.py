@@ -56,7 +56,7 @@ many = jax.vmap(step, in_axes=(None, 0, 0, 0, None))
 
 
 def loss(scan, params, carry, history, xs):
-    """Hears the carry, the history and the outputs."""
+    """Depends on the carry, the history and the outputs."""
     carry, history, (ys, _) = scan(many, params, carry, history, xs, axis=1)
     return (ys**2).sum() + (carry**3).sum() + (history["value"] * jnp.cos(history["key"])).sum()
 
@@ -295,8 +295,8 @@ def test_an_effect_runs_for_every_episode_and_where_it_needs_no_value():
     assert len(seen) == 4
 
 
-def test_what_a_callback_returns_is_asked_for_once():
-    """The walk back reads what the way forward was answered; it does not ask again."""
+def test_a_callback_with_a_result_runs_once_a_step_under_a_gradient():
+    """The walk back reads the recorded results; it does not repeat the callback."""
     seen = []
 
     def answer(t):

@@ -58,7 +58,7 @@ def test_episodes_are_a_function_of_seed_stream_step_and_index():
 
 
 def test_initial_slow_weights_are_paired_across_rules():
-    """Episodes are paired too: their key knows seed, stream, step and index, and no rule."""
+    """Episodes are paired too: their key depends on seed, stream, step and index alone."""
     learners = [make(rule)[0] for rule in ("none", "hebbian", "gradient")]
     states = [jax.jit(m.init)(SEED, make()[1]) for m in learners]
     assert leaves_equal(states[0].params.slow, states[1].params.slow)
@@ -207,13 +207,13 @@ def test_a_step_that_is_not_finite_leaves_the_state_as_it_was():
 
 def test_the_first_quantity_that_is_not_finite_is_named():
     learner, hyper, state = make(rule={"eta0": 1e30, "max_norm": 0.0})
-    told = first_nonfinite(learner, state, SEED, hyper)
-    assert told == "output task at step 1 of the episode"  # what step 0 wrote is read there
+    found = first_nonfinite(learner, state, SEED, hyper)
+    assert found == "output task at step 1 of the episode"  # what step 0 wrote is read there
     kernel = state.params.slow["params"]["embed"]["kernel"]
     state.params.slow["params"]["embed"]["kernel"] = kernel.at[0, 0].set(jnp.nan)
-    told = first_nonfinite(learner, state, SEED, hyper)
-    assert told.startswith("parameter")
-    assert "embed" in told
+    found = first_nonfinite(learner, state, SEED, hyper)
+    assert found.startswith("parameter")
+    assert "embed" in found
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,7 @@ def test_plasticity_gets_a_gradient_when_it_is_learned_and_only_then(rule, meta_
             check_meta_gradient(metrics, modulator=True)
 
 
-@pytest.mark.parametrize("case", ["alpha starts at 0", "the modulator is not heard"])
+@pytest.mark.parametrize("case", ["alpha starts at 0", "the rule ignores the modulator"])
 def test_alpha_can_be_learned_where_the_modulator_gets_no_gradient(case):
     later = case == "alpha starts at 0"  # the modulator learns from the second step on
     learner, hyper, state = make(rule={"modulated": later, "alpha": "per_synapse"})
@@ -246,7 +246,7 @@ def test_alpha_can_be_learned_where_the_modulator_gets_no_gradient(case):
     assert (metrics["grad_modulator"] > 0) == later
 
 
-def test_the_check_tells_zero_from_not_finite():
+def test_the_check_distinguishes_zero_from_not_finite():
     with pytest.raises(PlasticityError, match=r"the modulator is exactly zero.*rule.eta0 so small"):
         check_meta_gradient({"grad_alpha": 1.0, "grad_modulator": 0.0}, modulator=True)
     with pytest.raises(PlasticityError, match=r"alpha is exactly zero"):

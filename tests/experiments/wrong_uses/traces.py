@@ -70,12 +70,8 @@ CASES = [
     _refused("not a .npz file of arrays, or damaged", _file(_npy(np.array([{}])))),
     _refused("not a .npz file of arrays, or damaged", _arrays(input=np.array([{}]))),
     _refused("not a .npz file of arrays, or damaged", _without_names),
-    _refused("no known format: it lacks input", _arrays()),
-    _refused(
-        "no known format: it lacks .*of duan2023",
-        _arrays(input=np.zeros(3), p_lr=np.ones(()), p_wd=np.ones(())),
-    ),
-    _refused("it lacks eta0 of chaudhary2025", changed(TRANSFORMER, lambda a: {"eta0": None})),
+    _refused("no known format: it has no array num_heads or cell", _arrays()),
+    _refused("lacks the array 'eta0'", changed(TRANSFORMER, lambda a: {"eta0": None})),
     _refused("rule='hebb' is not one of", changed(RNN, lambda a: {"rule": np.array("hebb")})),
     _refused("finite numbers", changed(RNN, lambda a: {"loss_mean": np.array(np.nan)})),
     _refused(
