@@ -1,11 +1,19 @@
 """Omniglot: 1,623 characters of 50 alphabets, drawn by 20 people each (Lake et al. 2015).
 
-Images are 28 x 28, ink 255 on 0, as Vinyals et al. 2016 use them.
+Prepared images are 28 x 28, ink 255 on 0, as in Vinyals et al. 2016.
 """
 
-from collections.abc import Sequence
+import io
+import pathlib
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
-from plasticity.data.store import Archive, Dataset, Split
+import numpy as np
+from PIL import Image
+
+from plasticity.data import archives
+from plasticity.data.store import Archive, DataError, Dataset, Split
 
 URL = "https://github.com/brendenlake/omniglot/raw/master/python/{}"
 ARCHIVES = (
@@ -23,10 +31,11 @@ ARCHIVES = (
 CHARACTERS = {"images_background": 964, "images_evaluation": 659}
 ALPHABETS = {"images_background": 30, "images_evaluation": 20}
 DRAWINGS = 20
-SIDE = 28
+SOURCE_SIDE, SIDE = 105, 28
+MEMBER = re.compile(r"(?P<alphabet>[^/]+)/(?P<character>character\d\d)/(?P<file>[^/\s]+\.png)")
 
-# The split of Vinyals et al. 2016 as used since Snell et al. 2017, by alphabet; what is in neither
-# list is for training. Of Gurmukhi, characters up to 41 are for training, the others for the test.
+# The split of Vinyals et al. 2016 as used since Snell et al. 2017, by alphabet. All other alphabets
+# are for training; of Gurmukhi, characters up to 41 are for training, the rest for the test.
 VALIDATION_ALPHABETS = {"Armenian", "Bengali", "Early_Aramaic", "Hebrew", "Mkhedruli_(Georgian)"}
 TEST_ALPHABETS = {
     "Kannada",
@@ -46,7 +55,7 @@ DIVIDED, LAST_FOR_TRAINING = "Gurmukhi", "character41"
 
 
 def vinyals(classes: Sequence[str]) -> dict[str, Split]:
-    """4,112 / 688 / 1,692 classes, rotations counted: by alphabet but for one, which is divided."""
+    """4,112 / 688 / 1,692 classes, rotations counted; one alphabet is divided, all others whole."""
     parts: dict[str, list[str]] = {"train": [], "validation": [], "test": []}
     for name in classes:
         _, alphabet, character = name.split("/")
@@ -59,9 +68,9 @@ def vinyals(classes: Sequence[str]) -> dict[str, Split]:
 
 
 def alphabets(classes: Sequence[str]) -> dict[str, Split]:
-    """Lake's own: background alphabets to learn from, evaluation alphabets for the test.
+    """Lake et al. 2015: background alphabets for training, evaluation alphabets for the test.
 
-    The five background alphabets that validate in the other scheme do so here. No rotations.
+    Validation: the same five background alphabets as in `vinyals`. No rotations.
     """
     parts: dict[str, list[str]] = {"train": [], "validation": [], "test": []}
     for name in classes:
@@ -71,14 +80,57 @@ def alphabets(classes: Sequence[str]) -> dict[str, Split]:
     return {part: Split(names) for part, names in parts.items()}
 
 
+def drawings(path: pathlib.Path) -> Iterator[tuple[str, str, np.ndarray]]:
+    """Reads images_background.zip or images_evaluation.zip.
+
+    Yields:
+      class name "ROOT/ALPHABET/characterNN", file name, drawing [105, 105, 1] uint8 with ink 255.
+
+    Raises:
+      DataError: the archive is not readable or does not hold exactly the drawings of Omniglot.
+    """
+    root = archives.stem(path.name)
+    count: Counter[tuple[str, str]] = Counter()
+    for name, content in sorted(archives.read(path).items()):
+        match = MEMBER.fullmatch(name)
+        if match is None:
+            raise DataError(f"{path} holds '{root}/{name}', which does not belong to Omniglot")
+        count[match["alphabet"], match["character"]] += 1
+        drawing = _drawing(path, name, content)
+        yield f"{root}/{match['alphabet']}/{match['character']}", match["file"], drawing
+    for (alphabet, character), n in count.items():
+        if n != DRAWINGS:
+            name = f"{root}/{alphabet}/{character}"
+            raise DataError(f"{path}: {name} has {n} drawings, not {DRAWINGS}")
+    found = (len(count), len({alphabet for alphabet, _ in count}))
+    wanted = (CHARACTERS[root], ALPHABETS[root])
+    if found != wanted:
+        raise DataError(f"{path} holds {found} characters and alphabets, not {wanted}")
+
+
+def _drawing(path: pathlib.Path, name: str, content: bytes) -> np.ndarray:
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            drawing = np.asarray(image.convert("L"))
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path}: {name} is not an image ({error})") from error
+    if drawing.shape != (SOURCE_SIDE, SOURCE_SIDE):
+        side = f"{SOURCE_SIDE} x {SOURCE_SIDE}"
+        raise DataError(
+            f"{path}: {name} has {' x '.join(map(str, drawing.shape))} pixels, not {side}"
+        )
+    return (255 - drawing)[:, :, None]
+
+
 OMNIGLOT = Dataset(
     name="omniglot",
     archives=ARCHIVES,
-    class_names=None,
     classes=sum(CHARACTERS.values()),
     per_class=DRAWINGS,
+    source_shape=(SOURCE_SIDE, SOURCE_SIDE, 1),
     shape=(SIDE, SIDE, 1),
-    mean=(0.0,),  # no ink is nothing
+    read=drawings,
+    mean=(0.0,),  # no ink stays 0
     deviation=(1.0,),
     preprocessing="ink 255, 28 x 28, box filter, 1",
     schemes={"vinyals": vinyals, "alphabets": alphabets},

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from plasticity.data import DATASETS, DataError, archives, load
+from plasticity.data import DATASETS, DataError, cifar_fs, load, omniglot
 from plasticity.data.prepare import counts, prepare
 from plasticity.data.store import splits
 from tests import archives as small
@@ -66,7 +66,7 @@ def test_what_is_missing_comes_with_the_command(tiny, tmp_path):
     with pytest.raises(DataError, match=r"experiments.prepare_data --dataset=omniglot"):
         load(tiny["omniglot"])
     (tmp_path / "archives" / ZIP).unlink()
-    with pytest.raises(DataError, match=rf"{ZIP} is not there; .* holds .*published at https"):
+    with pytest.raises(DataError, match=rf"{ZIP} does not exist; .* holds .*published at https"):
         prepare(tiny["omniglot"], tmp_path / "archives", accept_other=True)
 
 
@@ -103,9 +103,9 @@ def replace_first(data):
         (put("/etc/passwd", b"root"), "unsafe path, '/etc/passwd'"),
         (put("images_background\\..\\evil.png", b""), "unsafe path"),
         (put("images_background/readme.txt", b""), "'images_background/readme.txt', which does"),
-        (rename("images_background", "images_evaluation"), "the archive is misnamed"),
+        (rename("images_background", "images_evaluation"), "is not in images_background/: is it misnamed"),
         (drop("_01.png"), "has 2 drawings, not 3"),
-        (drop("Futurama"), "2 characters of 1 alphabets, not 5 of 2"),
+        (drop("Futurama"), "(2, 1) characters and alphabets, not (5, 2)"),
         (replace_first(small.png(side=64)), "has 64 x 64 pixels, not 105 x 105"),
         (replace_first(b"no image"), "is not an image"),
     ],
@@ -141,9 +141,9 @@ def shortened(members):
         (shortened, "bytes, not 300 records of 3074"),
         (drop("test.bin"), "lacks cifar-100-binary/test.bin"),
         (put("cifar-100-binary/evil.sh", b""), "'cifar-100-binary/evil.sh', which does not"),
-        (put("../../evil", b""), "'../../evil', which does not belong"),
+        (put("../../evil", b""), "unsafe path, '../../evil'"),
         (put("cifar-100-binary/fine_label_names.txt", b"one\ntwo"), "does not name the 100"),
-        (put("cifar-100-python/train", pickle.dumps({})), "the pickled version"),
+        (put("cifar-100-python/train", pickle.dumps({})), "'cifar-100-python/train', which is not in cifar-100-binary/"),
     ],
 )
 def test_foreign_images_are_refused(change, message, tiny, tmp_path):
@@ -184,7 +184,7 @@ def test_a_link_is_no_file(tiny, tmp_path):
         prepare(tiny["cifar_fs"], tmp_path / "archives", accept_other=True)
 
 
-READERS = {ZIP: archives.omniglot_drawings, TAR: archives.cifar_images}
+READERS = {ZIP: omniglot.drawings, TAR: cifar_fs.images}
 
 
 @pytest.mark.parametrize("name", READERS)

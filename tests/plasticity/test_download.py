@@ -32,7 +32,7 @@ def published(tiny, tmp_path):
         all_of_them = [
             archive._replace(
                 url=url.format(archive.name),
-                sha256=archives.checksum(tmp_path / "archives" / archive.name),
+                sha256=archives.verify(tmp_path / "archives" / archive.name, archive, True),
             )
             for archive in tiny["omniglot"].archives
         ]
