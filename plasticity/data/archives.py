@@ -136,6 +136,8 @@ def _relative(path: pathlib.Path, member: str) -> str | None:
 
 def _unreadable(path: pathlib.Path, error: BaseException) -> DataError:
     cause = (str(error) or type(error).__name__).splitlines()[0].rstrip(":")
+    if path.is_file() and not path.stat().st_size:
+        cause = "it is empty"
     return DataError(
         f"{path} cannot be read as a zip, a tar or a folder: it is truncated, damaged or no "
         f"archive ({cause})"

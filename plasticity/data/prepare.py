@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import io
 import json
 import pathlib
 import sys
@@ -9,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 
 import numpy as np
-import pooch
+import pooch  # type: ignore[import-untyped]
 import tensorflow_datasets as tfds
 from PIL import Image
 
@@ -94,7 +95,7 @@ def _workspace(root: pathlib.Path) -> Iterator[pathlib.Path]:
         root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=root, prefix=".tmp-") as work:
             yield pathlib.Path(work)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # TFDS's writer raises a RuntimeError
         raise DataError(
             f"PLASTICITY_DATA_DIR={root} cannot be written: {error}. Set this variable to a folder "
             "with free space, in which you may write"
@@ -133,7 +134,8 @@ def _decode(dataset: Dataset, directory: pathlib.Path, work: pathlib.Path) -> li
     if not sys.stderr.isatty():
         tfds.disable_progress_bar()
     config = tfds.download.DownloadConfig(manual_dir=str(directory))
-    builder.download_and_prepare(download_config=config)
+    with contextlib.redirect_stdout(io.StringIO()):  # its messages name temporary folders
+        builder.download_and_prepare(download_config=config)
     by_class: dict[str, list[tuple[str, np.ndarray]]] = collections.defaultdict(list)
     for example in builder.as_data_source(split="images"):
         image = _resized(example["image"], dataset.shape)

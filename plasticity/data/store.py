@@ -126,7 +126,7 @@ def read(dataset: Dataset, folder: pathlib.Path) -> Images:
         expected = (len(classes), dataset.per_class, *dataset.shape)
         if images.shape != expected or images.dtype != np.uint8:
             raise ValueError(f"it holds {images.dtype} {images.shape}, not uint8 {expected}")
-    except (OSError, ValueError) as error:
+    except Exception as error:  # numpy raises many kinds for damaged headers
         raise _damaged(dataset, folder / "images.npy", error) from error
     return Images(images, classes, folder.name)
 

@@ -1,4 +1,4 @@
-"""What becomes of images on the device: changes that leave their class as it is, and scaling."""
+"""Image transformations on the device: augmentation, which keeps the class, and scaling."""
 
 from typing import NamedTuple
 
@@ -11,15 +11,15 @@ from plasticity.types import Array, Key
 
 
 class Augmentation(NamedTuple):
-    """How much images are changed; the defaults change nothing."""
+    """Strength of the augmentation; the defaults change nothing."""
 
-    flip: bool = False  # left to right, every second image
-    crop: int = 0  # pixels by which an image is moved at most; what comes in is 0
+    flip: bool = False  # left to right, with probability 1/2
+    crop: int = 0  # largest shift in pixels; the margin is filled with 0
     jitter: float = 0.0  # brightness, contrast and colour by factors within 1 +- jitter
 
 
 def augment(key: Key, image: Array, how: Augmentation) -> Array:
-    """A changed copy of an image [H, W, channels] of pixels between 0 and 1."""
+    """Returns an augmented image [H, W, channels] of pixels between 0 and 1."""
     flip_key, crop_key, *jitter_keys = jax.random.split(key, 5)
     if how.flip:
         image = jnp.where(jax.random.bernoulli(flip_key), image[:, ::-1], image)
@@ -41,11 +41,11 @@ def augment(key: Key, image: Array, how: Augmentation) -> Array:
 
 
 def standardise(image: Array, described: Dataset) -> Array:
-    """What a network sees of pixels [..., channels] between 0 and 1."""
+    """Standardises pixels [..., channels] between 0 and 1 by the data set's mean and deviation."""
     return (image - jnp.asarray(described.mean)) / jnp.asarray(described.deviation)
 
 
 def rotate(image: Array, quarters: Array) -> Array:
-    """An image [H, W, channels], H = W, turned by `quarters` [] times 90 degrees."""
+    """Rotates an image [H, W, channels], H = W, by `quarters` [] times 90 degrees."""
     turned = jnp.stack([jnp.rot90(image, k) for k in range(ROTATIONS)])
     return turned[quarters]

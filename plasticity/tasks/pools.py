@@ -2,7 +2,6 @@
 
 import pathlib
 import zipfile
-import zlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -13,9 +12,6 @@ import numpy as np
 from plasticity.data import DataError, Dataset, load
 from plasticity.data.store import ROTATIONS, Split, splits
 from plasticity.types import Array, Key
-
-# What numpy and zipfile raise for damaged, truncated or pickled arrays.
-UNREADABLE = (OSError, ValueError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 
 
 class Pool(NamedTuple):
@@ -111,10 +107,10 @@ def centred(features: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """
     # In float64: squares of float32 overflow from 1.8e19 on, and a large mean takes their digits.
     training = features[classes // ROTATIONS, classes % ROTATIONS].astype(np.float64)
+    if not np.ptp(training, axis=(0, 1)).any():
+        raise DataError("task.features are the same for all images of the training classes")
     mean = training.mean((0, 1))
     scale = np.sqrt(np.square(training - mean).mean())
-    if scale == 0:
-        raise DataError("task.features are the same for all images of the training classes")
     return ((features - mean) / scale).astype(features.dtype)
 
 
@@ -169,8 +165,8 @@ def _arrays(path: str) -> dict[str, np.ndarray]:
                 missing = {"features", "dataset", "checksum"} - set(file.files)
                 if missing:
                     raise ValueError(f"it holds no array {min(missing)!r}")
-                return {name: file[name] for name in ("features", "dataset", "checksum")}
-    except UNREADABLE as error:
+                return {n: np.asarray(file[n]) for n in ("features", "dataset", "checksum")}
+    except Exception as error:  # numpy and zipfile raise a dozen kinds for damaged files
         raise DataError(
             f"task.features={path!r} is not a file of features ({error}). To make one: "
             "python -m experiments.encode --workdir=ENCODER"
