@@ -28,16 +28,11 @@ class ImageArchives(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
         super().__init__(**options)
 
     def _info(self) -> tfds.core.DatasetInfo:
-        shape = self.dataset.source_shape
-        features = tfds.features.FeaturesDict(
-            {
-                # TFDS encodes images by TensorFlow; tensors it can without.
-                "image": tfds.features.Tensor(shape=shape, dtype=np.uint8, encoding="zlib"),
-                "class_name": tfds.features.Text(),
-                "source": tfds.features.Text(),
-            }
-        )
-        return tfds.core.DatasetInfo(builder=self, features=features)
+        shape, text = self.dataset.source_shape, tfds.features.Text()
+        # TFDS needs TensorFlow to encode a feature `Image`, but not for a `Tensor`.
+        image = tfds.features.Tensor(shape=shape, dtype=np.uint8, encoding="zlib")
+        features = {"image": image, "class_name": text, "source": text}
+        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
         return {"images": self._generate_examples(pathlib.Path(dl_manager.manual_dir))}
@@ -46,7 +41,5 @@ class ImageArchives(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
         for archive in self.dataset.archives:
             for name, source, image in self.dataset.read(archives.find(directory, archive)):
                 source = f"{archive.name}:{source}"
-                yield (
-                    f"{name}/{source}",
-                    {"image": image, "class_name": name, "source": source},
-                )
+                example = {"image": image, "class_name": name, "source": source}
+                yield f"{name}/{source}", example

@@ -11,13 +11,8 @@ import numpy as np
 from plasticity.data import archives
 from plasticity.data.store import Archive, DataError, Dataset, Split
 
-ARCHIVES = (
-    Archive(
-        "cifar-100-binary.tar.gz",
-        "https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz",
-        "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec",
-    ),
-)
+NAME = "cifar-100-binary.tar.gz"
+SHA256 = "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec"
 TRAIN = """apple aquarium_fish bear bee bottle bowl boy bridge bus can castle caterpillar chair
 clock cloud cockroach couch cup dinosaur dolphin elephant forest girl hamster house kangaroo
 keyboard lawn_mower lion lizard lobster mountain mouse mushroom oak_tree orange orchid palm_tree
@@ -100,7 +95,7 @@ def _records(
 
 CIFAR_FS = Dataset(
     name="cifar_fs",
-    archives=ARCHIVES,
+    archives=(Archive(NAME, f"https://www.cs.toronto.edu/~kriz/{NAME}", SHA256),),
     classes=len(CLASSES),
     per_class=sum(RECORDS.values()),
     source_shape=(SIDE, SIDE, CHANNELS),
