@@ -8,8 +8,8 @@ step t is first read at step t + 1. Example, T = 3 steps and Q = 2 queries:
   step 2   reads w_2         writes w_3     attends to entries 0, 1
   queries  read w_3          write nothing  attend to entries 0, 1, 2, not to each other
 
-`scan_episode` is this definition, one step after the other; `plasticity.unroll` computes the same
-faster. `parallel_episode` is the special case of a rule that never writes.
+`scan_episode` is this definition; `plasticity.unroll` computes the same faster. `parallel_episode`
+is the special case of a rule that never writes.
 """
 
 from collections.abc import Callable
@@ -242,10 +242,7 @@ def parallel_episode(
     key: Key | None = None,
     queries: PyTree | None = None,
 ) -> EpisodeTrace:
-    """Runs an episode with fast weights held at zero: all T steps at once, as in any Transformer.
-
-    Arguments as for `scan_episode`. The trace has no writes and no fast weights.
-    """
+    """Runs an episode without fast weights, all steps at once; arguments as for `scan_episode`."""
     steps, backbone, slow = length(inputs), network.backbone, params.slow
     x, prepared_queries = prepare(network, params, inputs, queries, key)
     position = jnp.arange(steps, dtype=jnp.int32)

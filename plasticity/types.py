@@ -1,17 +1,12 @@
 """The vocabulary of the library: axis letters, and the records that its parts exchange.
 
-All code is written for *one episode, without a batch axis*; `jax.vmap` adds episodes.
-
-One step t of an episode, in the terms below:
-
-  1. the `Backbone` reads input x_t. Each of its plastic layers adds the fast part w_t pre + b_t,
-     which its `Memory` computes, to its slow output;
-  2. the backbone's head emits `Outputs`: the answer y_t and the modulator g_t;
-  3. the `Rule` turns g_t and the `Activity` of every plastic layer into one `Write` per layer;
-  4. each memory applies its write, which gives w_{t+1} (fast weights start at w_0 = 0).
-
-Slow weights change between episodes, by the gradient of the outer loss; fast weights change within
-an episode. What the outer loop learns about plasticity itself is `Plasticity` (theta).
+All code is written for *one episode, without a batch axis*; `jax.vmap` adds episodes. A step t:
+  1. The `Backbone` reads input x_t. Each of its plastic layers adds the fast part w_t pre + b_t,
+     which its `Memory` computes, to its slow output.
+  2. The head of the backbone emits `Outputs`: the answer y_t and the modulator g_t.
+  3. The `Rule` turns g_t and the `Activity` of every plastic layer into one `Write` per layer.
+  4. Each memory applies its write, which gives w_{t+1}. Fast weights start at w_0 = 0.
+Between episodes, the gradient of the outer loss changes slow weights and `Plasticity` (theta).
 
 Axis letters, used in all docstrings; exceptions are stated where they occur:
   B episodes   T steps of an episode   Q queries   S steps processed at once   P cached past steps
@@ -65,8 +60,7 @@ class Write(NamedTuple):
 class Synapse(NamedTuple):
     """Learned plasticity coefficients of one layer; see `plasticity.synapse`.
 
-    The coefficient of synapse (o, i) is alpha[o, i] * alpha_out[o] * alpha_in[i]; a factor that is
-    None counts as one.
+    Synapse (o, i) has the coefficient alpha[o, i] * alpha_out[o] * alpha_in[i]; None counts as 1.
     """
 
     alpha: Array | None  # [O, I]
@@ -93,9 +87,8 @@ class Outputs(NamedTuple):
 class FastState(NamedTuple):
     """Fast-weight memory of one layer, in three parts with different lifetimes.
 
-    A chunk is a stretch of steps that starts with `Memory.open` and ends with `Memory.close`.
-    Example, the engine `chunked`: `base` is the matrix at the start of the chunk, `history` holds
-    left and right of the chunk's writes, `carry` their coefficients.
+    A chunk is a stretch of steps from `Memory.open` to `Memory.close`. Engine `chunked`: base is the
+    matrix at its start, history holds left and right of its writes, carry their coefficients.
     """
 
     base: PyTree  # constant during a chunk
@@ -113,14 +106,11 @@ class FastWeights(NamedTuple):
 class Rule(NamedTuple):
     """A plasticity rule, as pure functions.
 
-    Attributes:
-      init: (key, {layer: LayerShape}, head) -> theta; `head` = O + A + 1 is the width of the
-        network's head and of the internal loss.
-      write: (theta, modulator [], {layer: Activity}) -> {layer: Write}. It receives all layers at
-        once, because the clip of `rule.max_norm` is global.
-      internal_loss: (theta, outputs of one step) -> []. None: `Activity.credit` is zero.
-      static: the rule never writes, so all steps of an episode can be computed at once.
-      per_output: `rate` and `keep` of its writes are [O] instead of [].
+    init: (key, {layer: LayerShape}, head) -> theta; head = O + A + 1, the width of the head.
+    write: (theta, modulator [], {layer: Activity}) -> {layer: Write}; the clip spans all layers.
+    internal_loss: (theta, outputs of one step) -> []. None: `Activity.credit` is zero.
+    static: the rule never writes, so all steps of an episode can be computed at once.
+    per_output: `rate` and `keep` of its writes are [O] instead of [].
     """
 
     init: Callable[[Key, Mapping[str, LayerShape], int], Plasticity]
@@ -133,18 +123,16 @@ class Rule(NamedTuple):
 class Memory(NamedTuple):
     """A fast-weight memory (an engine) for one layer, as pure functions.
 
-    Attributes:
-      init: (shape, dtype) -> base of an empty memory, w = 0.
-      open: (base, shape, slots, per_output) -> FastState for a chunk of `slots` writes, whose
-        `rate` and `keep` are [O] if `per_output`, else [].
-      read: (state, synapse, x [I]) -> w x + b, [O]. A read at step t uses the writes before t.
-      apply: (state, write, slot []) -> (carry, row): the carry after write number `slot` of the
-        chunk, and the row that it adds to the history (see `plasticity.memory.advance`).
-      close: (state) -> base that contains all writes so far.
-      weights: (base, synapse) -> FastWeights. It costs O * I; training does not need it.
-      chunk: writes per chunk; 0: one chunk for the whole episode.
-      append_only: the history's rows are `left` and `right` of the writes, and the carry is small.
-      grows: each `close` returns a larger base, so chunks cannot share one compiled program.
+    init: (shape, dtype) -> base of an empty memory, w = 0.
+    open: (base, shape, slots, per_output) -> FastState; `slots` is the number of writes to come.
+    read: (state, synapse, x [I]) -> w x + b, [O]. A read at step t uses the writes before t.
+    apply: (state, write, slot []) -> (carry, row): the carry after write number `slot` of the
+      chunk, and the row that it adds to the history (see `plasticity.memory.advance`).
+    close: (state) -> base that contains all writes so far.
+    weights: (base, synapse) -> FastWeights. It costs O * I; training does not need it.
+    chunk: writes per chunk; 0: one chunk for the whole episode.
+    append_only: the history's rows are `left` and `right` of the writes, and the carry is small.
+    grows: each `close` returns a larger base, so chunks cannot share one compiled program.
     """
 
     init: Callable[[LayerShape, DType], PyTree]
@@ -177,22 +165,17 @@ class Backbone(NamedTuple):
     is what later steps read of earlier ones (keys and values of attention; the state of an RNN), a
     sequence of segments, each a stack of entries [P, ...] in any order.
 
-    Attributes:
-      init: (key) -> slow parameters.
-      shapes: {layer: LayerShape} of the plastic layers.
-      head: O + A + 1, the width of the head.
-      prepare: (slow, inputs [S, ...], queries [Q, ...] or None, key) -> ([S, ...], [Q, ...] or
-        None): everything that does not depend on fast weights, for all steps at once. Steps are at
-        positions 0 to S - 1, all queries at position S; a query depends on the steps and on no
-        other query.
-      forward: (slow, past, prepared [S, ...], position [S], fast, key, independent) -> Forward.
-        Each of the S steps depends on the past and on those of the S steps before it; if
-        `independent`, on the past only. Entries of the past that are blank or at the step's own
-        position or later are ignored. `key` seeds dropout; None: no dropout.
-      blank: (P, dtype) -> a segment of P entries that hold nothing.
-      window: number of past steps that `forward` reads; 0: all; -1: none.
-      shard_by: {layer: "outputs" or "inputs"} of wide layers that devices may share. Of a layer
-        shared by its inputs, results are summed over devices.
+    init: (key) -> slow parameters.
+    shapes: of the plastic layers. head: O + A + 1, the width of the head.
+    prepare: (slow, inputs [S, ...], queries [Q, ...] or None, key) -> ([S, ...], [Q, ...] or
+      None): all that does not depend on fast weights. Steps are at positions 0 to S - 1, all
+      queries at S; a query depends on the steps, not on other queries.
+    forward: (slow, past, prepared [S, ...], position [S], fast, key, independent) -> Forward.
+      A step depends on entries of the past with earlier positions and, unless `independent`, on
+      the earlier ones of the S steps. `key` seeds dropout; None: no dropout.
+    blank: (P, dtype) -> a segment of P entries that hold nothing.
+    window: number of past steps that `forward` reads; 0: all; -1: none.
+    shard_by: {layer: "outputs" or "inputs"} of wide layers that devices may share.
     """
 
     init: Callable[[Key], PyTree]
@@ -217,7 +200,7 @@ class Observation(NamedTuple):
 class Episode(NamedTuple):
     """One episode of a task: T steps, then Q independent queries.
 
-    Each query is answered from the state after step T; nothing is written, so no query affects
+    A query is answered from the state after all steps and writes nothing, so no query affects
     another. In targets, weights and answers, queries follow the steps.
     """
 
@@ -233,29 +216,22 @@ class TaskShape(NamedTuple):
     inputs: int  # I
     outputs: int  # O
     steps: int  # T
-    image: tuple[int, int, int] | None = None  # H, W, channels
-    # [n, H, W, channels], of the training split; their mean embedding centres all embeddings.
-    reference_images: Array | None = None
+    image: tuple[int, int, int] | None = None  # H, W, channels, if inputs are `Observation`s
+    reference_images: Array | None = None  # [n, H, W, channels], by which embeddings are centred
 
 
 class Task(NamedTuple):
     """A distribution over episodes, with its loss and metrics.
 
-    Attributes:
-      inputs: I, the width of the part that is not an image.
-      outputs: O.
-      steps: T.
-      main_metric: the headline metric of a run.
-      chance: the headline metric of the best input-independent predictor; None: unknown.
-      sample: (key, data) -> Episode, a pure function; `data` is an entry of the field `data`.
-      loss: (answers [T + Q, O], episode) -> [T + Q], unweighted.
-      metrics: (answers [T + Q, O], episode) -> {name: []}, of one episode.
-      image: (H, W, channels) if inputs are `Observation`s.
-      reference_images: see `TaskShape`.
-      data: {split: arrays} for the splits "train", "validation" and "test"; None: an episode
-        depends on the key alone.
-      checksum: of the data.
-      phases: (event, steps) in order, T steps in all; the first phase is the informative one.
+    inputs, outputs, steps: I (without the image), O and T.
+    main_metric: the headline metric. chance: its value for the best input-independent predictor.
+    sample: (key, data) -> Episode, a pure function; `data` is an entry of the field `data`.
+    loss: (answers [T + Q, O], episode) -> [T + Q], unweighted.
+    metrics: (answers [T + Q, O], episode) -> {name: []}, of one episode.
+    image, reference_images: see `TaskShape`.
+    data: {"train" | "validation" | "test": arrays}; None: an episode depends on the key alone.
+    checksum: of the data.
+    phases: (event, steps) in order, T steps in all; the first phase is the informative one.
     """
 
     inputs: int

@@ -147,16 +147,7 @@ class Transformer(nn.Module):
         reference_images: Array | None,
         deterministic: bool,
     ) -> tuple[Array, Array | None]:
-        """Computes what does not depend on fast weights; see `Backbone.prepare`.
-
-        Args:
-          inputs, queries: [S, I], and [Q, I] or None.
-          reference_images: see `TaskShape`.
-          deterministic: whether there is no dropout.
-
-        Returns:
-          Inputs of the first block (or of its feed-forward net), [S, D], and [Q, D] or None.
-        """
+        """Maps inputs [S, I], queries [Q, I] to [S, D], [Q, D]; see `Backbone.prepare`."""
         joined, steps = join(inputs, queries), length(inputs)
         if isinstance(joined, Observation):
             joined = self.see(joined, reference_images)
@@ -182,10 +173,7 @@ class Transformer(nn.Module):
         independent: bool,
         deterministic: bool,
     ) -> tuple[Outputs, dict[str, Activity], list[KeyValue]]:
-        """Maps prepared x [S, D] to outputs [S, ...], activities, an entry per block with a past.
-
-        `past` is a sequence of segments, each a list of keys and values per such block.
-        """
+        """Maps prepared x [S, D] to outputs [S, ...], activities, entries of blocks with a past."""
         activities: dict[str, Activity] = {}
         entries: list[KeyValue] = []
         for i, block in enumerate(self.blocks):
@@ -226,15 +214,8 @@ def transformer(
     def prepare(
         slow: PyTree, inputs: PyTree, queries: PyTree | None, key: Key | None
     ) -> tuple[Array, Array | None]:
-        prepared: Any = module.apply(
-            slow,
-            inputs,
-            queries,
-            task.reference_images,
-            key is None,
-            rngs=rngs(key),
-            method="prepare",
-        )
+        arguments = (inputs, queries, task.reference_images, key is None)
+        prepared: Any = module.apply(slow, *arguments, rngs=rngs(key), method="prepare")
         return prepared
 
     def forward(

@@ -1,4 +1,4 @@
-"""What may depend on what: steps on earlier ones, never an episode on another."""
+"""Causality: an answer depends on earlier steps of its own episode only."""
 
 import jax
 import jax.numpy as jnp
@@ -39,15 +39,15 @@ def test_no_answer_depends_on_later_inputs(rule, engine):
 @pytest.mark.parametrize(
     ("rule", "reaches"), [("none", False), ("hebbian", True), ("gradient", True)]
 )
-def test_beyond_the_attention_window_only_fast_weights_reach(rule, reaches):
-    """With window 2, step 6 sees steps 4 to 6; what it knows of step 0 was written."""
+def test_only_fast_weights_reach_beyond_the_attention_window(rule, reaches):
+    """With window 2, step 6 attends to steps 4 to 6; only fast weights carry step 0 to it."""
     network = make_network(rule, model={"attention_window": 2})
     influence = influence_of_inputs(network)
     assert (float(influence[6, 0]) > 0) == reaches
     assert float(influence[6, 4]) > 0
 
 
-def test_what_is_written_at_a_step_is_first_read_at_the_next():
+def test_a_write_is_first_read_at_the_next_step():
     network = make_network()
     params, inputs = make_params(network), make_inputs()
     on = run_episode(network, params, inputs).outputs.task
@@ -59,7 +59,7 @@ def test_what_is_written_at_a_step_is_first_read_at_the_next():
 @pytest.mark.parametrize(
     ("rule", "engine"), [*((r, "dense") for r in RULES), *(("gradient", e) for e in FAST)]
 )
-def test_episodes_of_a_batch_do_not_touch_each_other(rule, engine):
+def test_episodes_of_a_batch_are_independent(rule, engine):
     network = make_network(rule, engine=engine)
     params = make_params(network)
     batch = jnp.stack([make_inputs(seed=s) for s in range(3)])

@@ -1,4 +1,4 @@
-"""Interventions change what is written, and nothing else."""
+"""Interventions change rates and keeps of the selected writes, and nothing else."""
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +26,7 @@ def case(request):
     return network, make_params(network)
 
 
-def test_a_silent_net_is_not_plastic(case):
+def test_silence_everywhere_equals_no_plasticity(case):
     network, params = case
     always = dict.fromkeys(network.backbone.shapes, jnp.ones(STEPS, bool))
     off = run(network._replace(rule=none()), params)
@@ -35,13 +35,13 @@ def test_a_silent_net_is_not_plastic(case):
     assert np.abs(found - run(network, params).outputs.task).max() > 1e-3
 
 
-def test_silence_begins_when_it_says(case):
+def test_silence_from_a_step_on_leaves_earlier_steps(case):
     network, params = case
     late = dict.fromkeys(network.backbone.shapes, jnp.arange(STEPS) >= 4)
     plain, changed = run(network, params), run(network, params, silence(late))
     np.testing.assert_allclose(
         changed.outputs.task[:, :5], plain.outputs.task[:, :5], atol=1e-6
-    )  # what is written at 4 is read at 5
+    )  # the write of step 4 is first read at step 5
     assert np.abs(changed.outputs.task[:, 5:] - plain.outputs.task[:, 5:]).max() > 1e-4
 
 
@@ -58,7 +58,7 @@ def test_silence_of_a_layer_leaves_the_others(case):
     assert all(np.asarray(rates[other]).all() for other in others)
 
 
-def test_held_rates_are_held(case):
+def test_held_rates_and_keeps_are_constant(case):
     network, params = case
     values = {name: jnp.asarray(0.3) for name in network.backbone.shapes}
     trace = run(network, params, hold(values, {n: 1 - v for n, v in values.items()}))
@@ -69,15 +69,15 @@ def test_held_rates_are_held(case):
 
 @pytest.mark.parametrize("rule", ["hebbian", "gradient"])
 @pytest.mark.parametrize("alpha", ["per_synapse", "per_neuron"])
-def test_what_was_written_is_what_the_memory_holds(rule, alpha):
+def test_written_equals_the_weights_of_the_memory(rule, alpha):
     network = make_network(rule, engine="factored", rule_settings={"alpha": alpha})
     params = make_params(network)
     trace = run(network, params)
     for name, base in trace.fast.items():
         synapse = params.plasticity.synapses[name]
         for episode in range(2):
-            write, own = jax.tree.map(lambda a, e=episode: a[e], (trace.writes[name], base))
-            held = network.memory.weights(own, synapse).weight
+            write, last = jax.tree.map(lambda a, e=episode: a[e], (trace.writes[name], base))
+            held = network.memory.weights(last, synapse).weight
             np.testing.assert_allclose(written(synapse, write, STEPS), held, atol=1e-6)
             assert not np.asarray(written(synapse, write, 0)).any()
             two = jax.tree.map(lambda a: a[:2], write)
