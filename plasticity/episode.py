@@ -245,8 +245,8 @@ def parallel_episode(
     """Runs an episode without fast weights, all steps at once; arguments as for `scan_episode`."""
     steps, backbone, slow = length(inputs), network.backbone, params.slow
     x, prepared_queries = prepare(network, params, inputs, queries, key)
-    position = jnp.arange(steps, dtype=jnp.int32)
     dropout_key = step_key(key, jnp.zeros((), jnp.int32))
+    position = jnp.arange(steps, dtype=jnp.int32)
     out = backbone.forward(slow, (), x, position, no_fast_weights, dropout_key, False)
     if queries is None:
         return EpisodeTrace(out.outputs, {}, {})

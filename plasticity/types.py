@@ -87,8 +87,8 @@ class Outputs(NamedTuple):
 class FastState(NamedTuple):
     """Fast-weight memory of one layer, in three parts with different lifetimes.
 
-    A chunk is a stretch of steps from `Memory.open` to `Memory.close`. Engine `chunked`: base is the
-    matrix at its start, history holds left and right of its writes, carry their coefficients.
+    A chunk is a stretch of steps from `Memory.open` to `Memory.close`. Engine `chunked`: base is
+    the matrix at its start, history holds left and right of its writes, carry their coefficients.
     """
 
     base: PyTree  # constant during a chunk
