@@ -1,8 +1,8 @@
-"""Lists of overrides, and how to combine them: what sweeps are made of.
+"""Sweeps as lists of overrides, and the operators that combine them.
 
-A point is {dotted field: value}; a sweep is a function without arguments that returns a list of
-points. `rule.name` and `model.name` choose the config, as FILE:MODEL/RULE does; every other field
-is set in it.
+Overrides are {dotted field: value}. A sweep is a function without arguments that returns a list of
+them, one for each point. `rule.name` and `model.name` select the config, as FILE:MODEL/RULE does;
+every other field is set in it. For example, 2 x 2 points of five seeds each:
 
     product(over("rule.name", ["hebbian", "gradient"]), over("task.delay", [0, 50]), seeds(5))
 """
@@ -15,20 +15,24 @@ Overrides = dict[str, Any]
 
 
 def over(field: str, values: Iterable[Any]) -> list[Overrides]:
-    """A point for each value of a field."""
+    """One point per value of a field."""
     return [{field: value} for value in values]
 
 
 def product(*sweeps: Sequence[Overrides]) -> list[Overrides]:
-    """Every combination; of fields that two name, the later one counts."""
+    """Every combination of a point of each sweep.
+
+    Raises:
+      ValueError: two sweeps set the same field.
+    """
     return [_merged(points) for points in itertools.product(*sweeps)]
 
 
 def zip_(*sweeps: Sequence[Overrides]) -> list[Overrides]:
-    """The first points together, then the second ones, and so on.
+    """The first points of all sweeps combined, then the second points, and so on.
 
     Raises:
-      ValueError: the sweeps are not equally long.
+      ValueError: the sweeps differ in length, or two of them set the same field.
     """
     if len({len(sweep) for sweep in sweeps}) > 1:
         raise ValueError(f"zip_ of sweeps of {[len(s) for s in sweeps]} points: lengths differ")
@@ -36,7 +40,7 @@ def zip_(*sweeps: Sequence[Overrides]) -> list[Overrides]:
 
 
 def chain(*sweeps: Sequence[Overrides]) -> list[Overrides]:
-    """All points of all sweeps; what stands there twice, once."""
+    """The points of all sweeps, without repetitions."""
     unique: list[Overrides] = []
     for point in itertools.chain(*sweeps):
         if point not in unique:
@@ -45,12 +49,14 @@ def chain(*sweeps: Sequence[Overrides]) -> list[Overrides]:
 
 
 def seeds(count: int, first: int = 0) -> list[Overrides]:
-    """One point that trains so many seeds side by side in one program."""
+    """One point that trains `count` seeds, from `first` on, side by side in one program."""
     return [{"seed": first, "train.num_seeds": count}]
 
 
 def _merged(points: Iterable[Overrides]) -> Overrides:
     merged: Overrides = {}
     for point in points:
+        if twice := merged.keys() & point.keys():
+            raise ValueError(f"{min(twice)} is varied twice: vary each field once")
         merged |= point
     return merged

@@ -1,122 +1,215 @@
-"""Every setting and its default. A task's config starts from these and adds `config.task`.
+"""Every section of a config, its settings and their defaults. A task's config starts from `start`.
 
-Values may be overridden from the command line: --config.model.width=64. Types are fixed by the
-defaults; `experiments.validate` checks values, before anything is compiled or written.
+Values may be overridden from the command line: --config.model.width=64. Types are those of the
+defaults; `experiments.validate` checks values before anything is compiled or written. The settings
+of `rule`, `model`, `encoder`, `mesh` and `task` are those of the library's own dataclasses.
 """
 
-from collections.abc import Mapping
+import dataclasses
+from collections import ChainMap
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
 from ml_collections import config_dict
 
+from plasticity.learner import SCHEDULES
+from plasticity.memory import ENGINES
+from plasticity.model import BACKBONES, EncoderSettings
+from plasticity.network import META_GRADIENTS
 from plasticity.registry import lookup
-from plasticity.rules import RULES
+from plasticity.rules import RULES, RuleSettings
+from plasticity.settings import Settings, setting, size
+from plasticity.sharding import Layout
+from plasticity.tasks import TASKS
+from plasticity.unroll import MATMUL_PRECISIONS
+
+AUTO = "auto"
 
 
-def get_config(model: str = "transformer") -> config_dict.ConfigDict:
+@dataclasses.dataclass(frozen=True)
+class RootSettings(Settings):
+    """Settings outside any section."""
+
+    seed: int = setting(0, "seed of initial weights, episodes and dropout", low=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class RuleChoice(Settings):
+    """Which rule, and how it is learned."""
+
+    section = "rule"
+    name: str = setting("hebbian", "plasticity rule; none: a static net", choices=RULES)
+    meta_gradient: str = setting(
+        "full", "gradient through the writes; truncated: none, as published", choices=META_GRADIENTS
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class MemorySettings(Settings):
+    """How fast weights are stored."""
+
+    section = "memory"
+    engine: str = setting(AUTO, "auto: by a cost model", choices=ChainMap({AUTO: None}, ENGINES))
+    chunk: int = setting(-1, "steps per chunk; 0: the whole episode; -1: by a cost model", low=-1)
+
+    def check(self) -> None:
+        """Raises ValueError for a chunk that the engine does not take."""
+        if self.engine == "chunked" and self.chunk == 0:
+            raise ValueError(
+                "memory.chunk=0 must be at least 1, or -1, for memory.engine='chunked'; the engine "
+                "that keeps an episode in one piece is 'factored'"
+            )
+        if self.engine == AUTO and self.chunk >= 0:
+            raise ValueError(
+                f"memory.chunk={self.chunk} must be -1 for memory.engine='auto', which chooses the "
+                f"chunk too; with a chunk of your own, name one of {list(ENGINES)}"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelChoice(Settings):
+    """Which backbone, and its arithmetic."""
+
+    section = "model"
+    name: str = setting(
+        "transformer", "backbone; chosen behind the colon of --config", choices=BACKBONES
+    )
+    matmul_precision: str = setting(
+        "default", "precision of matrix products; default: the device's", choices=MATMUL_PRECISIONS
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskChoice(Settings):
+    """Which task."""
+
+    section = "task"
+    name: str = setting("copying", "chosen by the config file", choices=TASKS)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainSettings(Settings):
+    """The outer loop."""
+
+    section = "train"
+    steps: int = setting(1000, "updates of the slow weights", above=0)
+    batch: int = size(64, "episodes per step")
+    microbatch: int = setting(
+        0, "most episodes that a device differentiates at once, to save memory; 0: all", low=0
+    )
+    num_seeds: int = size(
+        1, "seeds, from `seed` on, trained side by side in one program", high=10_000
+    )
+    learning_rate: float = setting(1e-3, "learning rate of AdamW", above=0)
+    warmup: int = setting(50, "steps of linear warm-up", low=0)
+    schedule: str = setting(
+        "constant",
+        "learning rate after the warm-up; cosine: to 0 at train.steps",
+        choices=SCHEDULES,
+    )
+    weight_decay: float = setting(1e-4, "weight decay, of slow weights only", low=0)
+    clip: float = setting(5.0, "largest global norm of the outer gradient", above=0)
+
+    def check(self) -> None:
+        """Raises ValueError for a warm-up that outlasts the run."""
+        if self.warmup > self.steps:
+            raise ValueError(
+                f"train.warmup={self.warmup} must be at most train.steps={self.steps}, or the "
+                f"learning rate is never reached: add --config.train.warmup={self.steps // 10}"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateSettings(Settings):
+    """Evaluation on fixed episodes."""
+
+    section = "evaluate"
+    episodes: int = setting(1024, "episodes, fixed by the seed: the n of every interval", low=2)
+    batch: int = size(128, "episodes evaluated at once")
+    every: int = setting(200, "steps between validations; 0: only at the end", low=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckpointSettings(Settings):
+    """When the state is saved."""
+
+    section = "checkpoint"
+    every: int = setting(100, "steps between checkpoints", above=0)
+    keep: int = setting(2, "newest checkpoints kept", above=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class LogSettings(Settings):
+    """What is logged."""
+
+    section = "log"
+    every: int = setting(20, "steps between lines of metrics.jsonl", above=0)
+    tensorboard: bool = setting(False, "also log to TensorBoard; needs the extra `tensorboard`")
+
+
+# All settings but those of `alternatives`; each names its section.
+PARTS: tuple[type[Settings], ...] = (
+    *(RootSettings, RuleChoice, RuleSettings, MemorySettings, ModelChoice, EncoderSettings),
+    *(TrainSettings, Layout, EvaluateSettings, CheckpointSettings, LogSettings, TaskChoice),
+)
+
+
+def alternatives() -> dict[str, dict[str, type[Settings]]]:
+    """{section: {name: further settings of the section under that name}}."""
+    return {
+        "model": {name: settings for name, (_, settings) in BACKBONES.items()},
+        "task": {name: task.settings for name, task in TASKS.items()},
+    }
+
+
+def sections(names: Mapping[str, str]) -> dict[str, list[type[Settings]]]:
+    """The dataclasses of every section of a config.
+
+    Args:
+      names: {section: name} of `alternatives`; a section that is not named is left out.
+
+    Raises:
+      ValueError: a name is unknown.
+    """
+    kinds = alternatives()
+    chosen = [lookup(kinds[s], name, f"{s}.name") for s, name in names.items()]
+    found: dict[str, list[type[Settings]]] = {}
+    for part in (*PARTS, *chosen):
+        if part.section not in kinds or part.section in names:
+            found.setdefault(part.section, []).append(part)
+    return found
+
+
+def get_config(model: str = "transformer", task: str = "") -> config_dict.ConfigDict:
     """Defaults: the paper's network and rule, with the full meta-gradient.
 
     Args:
       model: the backbone, on which the fields of `config.model` depend.
+      task: the task, on which those of `config.task` depend; empty: without that section.
     """
     config = config_dict.ConfigDict()
-    config.seed = 0  # of initial weights, episodes and dropout
-
-    config.rule = config_dict.ConfigDict()
-    _rule(config.rule)
-
-    config.memory = config_dict.ConfigDict()
-    config.memory.engine = "auto"  # auto: by a cost model | dense | factored | chunked
-    config.memory.chunk = -1  # steps per chunk; 0: whole episodes (not chunked); -1: chosen
-
-    config.model = config_dict.ConfigDict()
-    config.model.name = model  # transformer | rnn | lstm | prototypical
-    config.model.matmul_precision = "default"  # default (the device's) | float32 | bfloat16
-    lookup(MODELS, model, "model.name")(config.model)
-
-    config.encoder = config_dict.ConfigDict()  # of tasks whose inputs are images: Conv-4
-    config.encoder.filters = 64
-    config.encoder.norm = "group"  # group (8 channels) | instance | layer
-    config.encoder.projection = 0  # width of a linear map behind it; 0: none
-
-    config.train = config_dict.ConfigDict()
-    config.train.steps = 1000
-    config.train.batch = 64  # episodes per step
-    config.train.microbatch = 0  # most that a device differentiates at once: memory; 0: its share
-    config.train.num_seeds = 1  # seeds from `seed` on, trained side by side in one program
-    config.train.learning_rate = 1e-3
-    config.train.warmup = 50  # steps of linear warm-up
-    config.train.schedule = "constant"  # constant | cosine: to zero at train.steps
-    config.train.weight_decay = 1e-4  # of slow weights only
-    config.train.clip = 5.0  # global norm of the outer gradient
-
-    config.mesh = config_dict.ConfigDict()
-    config.mesh.data = 0  # devices that share a batch; -1: all; 0: as many as divide it evenly
-    config.mesh.model = 1  # devices that share each wide layer, in each of those shares
-
-    config.evaluate = config_dict.ConfigDict()
-    config.evaluate.episodes = 1024  # fixed by the seed; also the n of every interval reported
-    config.evaluate.batch = 128
-    config.evaluate.every = 200  # steps between validations; 0: only at the end
-
-    config.checkpoint = config_dict.ConfigDict()
-    config.checkpoint.every = 100  # steps
-    config.checkpoint.keep = 2  # newest ones kept
-
-    config.log = config_dict.ConfigDict()
-    config.log.every = 20  # steps between lines of metrics.jsonl
-    config.log.tensorboard = False  # needs the extra `tensorboard`
+    names = {"model": model, "task": task} if task else {"model": model}
+    for section, parts in sections(names).items():
+        fields = {f.name: f.default for part in parts for f in dataclasses.fields(part)}
+        config.update({section: fields} if section else fields)
+    for section, name in names.items():
+        config[section].name = name
     return config
 
 
-def _rule(rule: config_dict.ConfigDict) -> None:
-    rule.name = "hebbian"  # none | hebbian | gradient
-    rule.meta_gradient = "full"  # full | truncated (the published code: nothing is learned)
-    rule.alpha = "per_synapse"  # per_synapse | per_neuron (rank one) | shared
-    rule.alpha_init = "constant"  # constant: alpha_scale | uniform: U(-scale, scale)
-    rule.alpha_scale = 0.02  # beta, of plastic biases, is drawn likewise
-    rule.eta0 = 0.2  # largest rate of writing
-    rule.max_norm = 1.0  # global clip of ||delta||; 0: none
-    rule.norm_biases = False  # whether biases count in ||delta||
-    rule.norm_epsilon = 1e-8  # added to ||delta||
-    rule.plastic_biases = True
-    rule.decay = "clipped"  # keep = 1 - eta after the clip | unclipped: before it
-    rule.decay_ratio = 1.0  # keep = 1 - ratio * eta
-    rule.modulated = True  # False: eta0 / 2 in place of eta0 sigmoid(g)
-    rule.post = "linear"  # hebbian: post before the nonlinearity | activation: after it
-    rule.projection = "trained"  # gradient: P of the internal loss | fixed | elementwise
-    rule.internal_scale = 1.0  # gradient: factor of the internal loss
+def describe_settings() -> Iterator[tuple[str, Any, str]]:
+    """Yields (SECTION.FIELD, default, meaning and range) of every setting.
 
-
-def _transformer(model: config_dict.ConfigDict) -> None:
-    model.layers = 2
-    model.heads = 4
-    model.width = 128
-    model.feed_forward = 256
-    model.auxiliary = 4  # outputs that only the internal loss hears
-    model.dropout = 0.1
-    model.attention_window = 0  # 0: full; k: each block sees k steps back; -1: none
-    model.position = "none"  # none | learned | rotary
-    model.plastic = "feed_forward"  # parts with fast weights: feed_forward, attention, head
-
-
-def _prototypical(model: config_dict.ConfigDict) -> None:
-    model.temperature = 1.0  # divides the distances
-
-
-def _recurrent(model: config_dict.ConfigDict) -> None:
-    model.hidden = 128
-    model.auxiliary = 4
-    model.plastic = "input,recurrent,head"  # parts with fast weights
-
-
-MODELS = {
-    "transformer": _transformer,
-    "rnn": _recurrent,
-    "lstm": _recurrent,
-    "prototypical": _prototypical,
-}
+    Settings of one backbone or task say so: "[rnn, lstm] units of the cell (an integer, ...)".
+    """
+    for part in PARTS:
+        yield from part.describe()
+        kinds = alternatives().get(part.section, {})
+        for settings in dict.fromkeys(kinds.values()):
+            names = ", ".join(name for name, other in kinds.items() if other is settings)
+            for field, default, text in settings.describe():
+                yield field, default, f"[{names}] {text}"
 
 
 # Coefficients of both signs, as in Duan et al. 2023: a write may strengthen or weaken. The paper's
@@ -131,17 +224,18 @@ SMALL = {
 
 
 def start(
-    which: str, sizes: Mapping[str, Mapping[str, Any]] = MappingProxyType(SMALL)
+    which: str, task: str, sizes: Mapping[str, Mapping[str, Any]] = MappingProxyType(SMALL)
 ) -> config_dict.ConfigDict:
-    """The defaults from which a task's config starts, without `config.task`.
+    """The defaults from which a task's config starts.
 
     Args:
       which: RULE, or MODEL/RULE: what follows the colon of --config; the model is a Transformer
         unless it is named.
+      task: name of the task.
       sizes: {model: fields of `config.model`}.
     """
     model, _, rule = which.rpartition("/")
-    config = get_config(model or "transformer")
+    config = get_config(model or "transformer", task)
     config.model.update(sizes.get(config.model.name, {}))
     lookup(RULES, rule, "rule.name")
     config.rule.update(SIGNED)

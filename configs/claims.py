@@ -1,6 +1,6 @@
-"""Claims, each as comparisons that must all hold: what `experiments.reproduce` gives verdicts on.
+"""The claims that `experiments.reproduce` tests: each is a set of comparisons that must all hold.
 
-The first ones are those of the paper (Chaudhary 2025, arXiv 2510.21908), the last ones ours.
+Claims of the source "paper" are those of Chaudhary 2025 (arXiv 2510.21908); "ours" are ours.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,17 +12,22 @@ NONE, HEBBIAN, GRADIENT = ({"rule.name": rule} for rule in ("none", "hebbian", "
 
 
 class Side(NamedTuple):
-    """Runs of a study, by their fields, and one of their metrics."""
+    """One side of a comparison: the runs of a study with these fields, and one of their metrics."""
 
     where: Mapping[str, Any]
     metric: str
 
 
 class Comparison(NamedTuple):
-    """`claimed` is better than `other`: larger, or, if `lower`, less; by more than -margin.
+    """The claim that a metric of one side is larger than that of the other, over paired seeds.
 
-    log: logarithms are compared, that is, ratios. lost: the metric of a net that diverged and of
-    a run that failed; without it, a net that diverged counts as it was last.
+    Attributes:
+      study: whose runs are compared.
+      claimed, other: claimed - other > -margin is claimed.
+      lower: less is better: claimed - other < margin is claimed instead.
+      log: logarithms are compared, that is, ratios.
+      score_if_diverged: the metric of a network that diverged or whose run failed. None: of a
+        network that diverged, the metric of its last finite parameters; failed runs are left out.
     """
 
     study: str
@@ -31,11 +36,11 @@ class Comparison(NamedTuple):
     lower: bool = False
     margin: float = 0.0
     log: bool = False
-    lost: float | None = None
+    score_if_diverged: float | None = None
 
 
 class Claim(NamedTuple):
-    """A sentence, whose it is, and the comparisons that it stands or falls with."""
+    """A sentence, its source ("paper" or "ours"), and the comparisons that must all hold."""
 
     text: str
     source: str
@@ -43,7 +48,7 @@ class Claim(NamedTuple):
 
 
 def _best(study: str, metric: str, rule: Mapping, others: Sequence[Mapping], where: Mapping):
-    """The rule has the least of a metric; of losses near their optimum ratios tell."""
+    """The rule has the lowest value of a metric; ratios, since losses are near their optimum."""
     return [
         Comparison(
             study, Side(rule | where, metric), Side(other | where, metric), lower=True, log=True
@@ -82,7 +87,7 @@ def _memory() -> list[Claim]:
         ),
         Claim(
             "Static weights suffice for short, linearly separable associations: cue-reward, full "
-            "attention, at most .002 behind either rule",
+            "attention, at most .002 worse than either rule",
             "paper",
             [
                 Comparison(
@@ -99,7 +104,7 @@ def _memory() -> list[Claim]:
 
 
 def _modulation() -> list[Claim]:
-    """As published, of eta; and of sigmoid(g), of which the clip of the write is no part."""
+    """About eta, as published, and about sigmoid(g), which the clip does not change."""
 
     def more(a: Mapping, b: Mapping, metric: str) -> Comparison:
         return Comparison("copying", Side(a | LEARNED, metric), Side(b | LEARNED, metric))
@@ -116,13 +121,12 @@ def _modulation() -> list[Claim]:
             [more(GRADIENT, HEBBIAN, "gate")],
         ),
         Claim(
-            "Rates are gated by events under the Hebbian rule, more than under the other: copying, "
-            "eta",
+            "Events gate rates more under the Hebbian than under the gradient rule: copying, eta",
             "paper",
             [more(HEBBIAN, GRADIENT, "gating_index")],
         ),
         Claim(
-            "Rates are gated by events under the Hebbian rule, more than under the other: copying, "
+            "Events gate rates more under the Hebbian than under the gradient rule: copying, "
             "sigmoid(g) alone",
             "paper",
             [more(HEBBIAN, GRADIENT, "gating_index_gate")],
@@ -131,20 +135,20 @@ def _modulation() -> list[Claim]:
 
 
 def _depth() -> list[Claim]:
-    ignorant = 1 / 12  # query MSE of who knows nothing: what a net that diverged has learned
-    visible = -0.002  # the claimed side is better by at least as much
+    chance = 1 / 12  # chance level of the query MSE: the score of a network that diverged
+    visible = -0.002  # the claimed side is better by at least this much
 
     def better(a: tuple[Mapping, int, float], b: tuple[Mapping, int, float]) -> Comparison:
         sides = [
             Side(rule | {"model.layers": layers, "rule.max_norm": clip}, "query_mse")
             for rule, layers, clip in (a, b)
         ]
-        return Comparison("depth", *sides, lower=True, margin=visible, lost=ignorant)
+        return Comparison("depth", *sides, lower=True, margin=visible, score_if_diverged=chance)
 
     return [
         Claim(
-            "The gradient rule is unstable in deep nets: cue-reward, 8 layers worse than 2 by "
-            ".002, and than 8 under the Hebbian rule",
+            "The gradient rule is unstable in deep networks: cue-reward, 8 layers worse than 2 "
+            "by .002, and worse than 8 under the Hebbian rule by .002",
             "paper",
             [
                 better((GRADIENT, 2, 1.0), (GRADIENT, 8, 1.0)),
@@ -152,7 +156,7 @@ def _depth() -> list[Claim]:
             ],
         ),
         Claim(
-            "The clip of the write stabilises the gradient rule in deep nets: cue-reward, 8 "
+            "The clip of the write stabilises the gradient rule in deep networks: cue-reward, 8 "
             "layers, better by .002",
             "paper",
             [better((GRADIENT, 8, 1.0), (GRADIENT, 8, 0.0))],
@@ -165,7 +169,7 @@ def _ours() -> list[Claim]:
     return [
         *(
             Claim(
-                f"Learning gates Hebbian writes by events, beyond an untrained net: copying, {of}",
+                f"Training gates Hebbian writes by events, beyond an untrained net: copying, {of}",
                 "ours",
                 [
                     Comparison(
@@ -182,7 +186,7 @@ def _ours() -> list[Claim]:
         ),
         *(
             Claim(
-                f"Nets that learned to be plastic need it: {study}, {rule['rule.name']} rule",
+                f"Trained plastic networks need plasticity: {study}, {rule['rule.name']} rule",
                 "ours",
                 [
                     Comparison(

@@ -1,10 +1,14 @@
-"""Plastic recurrent networks and their tasks, as in Duan et al. 2023 (arXiv 2302.03235).
+"""Plastic recurrent networks and their tasks.
+
+Paper: Duan et al. 2023 (arXiv 2302.03235).
 
   python -m experiments.launch --config=configs/duan.py:TASK/CELL/RULE --workdir=DIR
+  python -m experiments.launch --config=configs/duan.py:copying/rnn/gradient --workdir=runs/duan
 
 TASK is copying (numbers), cue_reward, linear or mlp (regression); CELL rnn or lstm; RULE none,
-hebbian or gradient. Lengths and delays are fields of `task`. Departures: AdamW without the
-maximum of AMSGrad; the internal loss is not divided by the number of episodes in a batch.
+hebbian or gradient. Lengths and delays are fields of `task`. Expected results and times:
+BUILD_NOTES.md. Departures: AdamW without the maximum of AMSGrad; the internal loss is not divided
+by the number of episodes in a batch.
 """
 
 from collections.abc import Mapping
@@ -42,7 +46,7 @@ _REGRESSION = {
     "task.noise": 0.1,
     "train.steps": 10_000,
 }
-# {task: (its config, what they do otherwise)}
+# {task: (its config, settings of the paper)}
 TASKS: dict[str, tuple[Any, Mapping[str, Any]]] = {
     "copying": (
         copying,
@@ -76,16 +80,16 @@ TASKS: dict[str, tuple[Any, Mapping[str, Any]]] = {
 
 
 def delays() -> list[Overrides]:
-    """For --config=configs/duan.py:copying/CELL/RULE: the delays of their figure, each rule."""
+    """For --config=configs/duan.py:copying/CELL/RULE: the paper's delays, with each rule."""
     return product(over("task.delay", (0, 20, 40)), rules())
 
 
-# Units of a plastic cell; one without plasticity has half as many again.
+# Units of a plastic cell; a cell without plasticity has 1.5 times as many.
 HIDDEN = {"rnn": 256, "lstm": 128}
 
 
 def get_config(which: str = "copying/rnn/gradient") -> config_dict.ConfigDict:
-    """Their config: --config=configs/duan.py:TASK/CELL/RULE."""
+    """The paper's config: --config=configs/duan.py:TASK/CELL/RULE."""
     task, _, network = which.partition("/")
     cell, _, rule = network.partition("/")
     cell, rule = cell or "rnn", rule or "gradient"

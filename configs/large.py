@@ -1,6 +1,8 @@
-"""A wide and deep plastic Transformer, for studies of scale on paper (experiments.scaling).
+"""A wide and deep plastic Transformer, to study scale without training it.
 
-6.4 billion slow weights; not meant to be trained on one machine.
+  python -m experiments.scaling --config=configs/large.py:hebbian --out=FILE
+
+6.4 billion slow weights; expected costs: docs/scaling.md. One machine cannot train it.
 """
 
 from ml_collections import config_dict

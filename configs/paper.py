@@ -1,11 +1,15 @@
-"""The published protocol, with what is wrong in it (Chaudhary 2025, arXiv 2510.21908, its code).
+"""The published protocol, errors included.
+
+Paper: Chaudhary 2025 (arXiv 2510.21908) and its code.
 
   python -m experiments.launch --config=configs/paper.py:TASK/RULE --workdir=DIR
+  python -m experiments.reproduce --preset=paper --workdir=DIR   all tables of the paper
 
-TASK is a config of this folder, RULE none, hebbian or gradient. Nothing passes through the writes
-(`truncated`), one episode a step, a hundred to 750 of them, every query in one stream in the order
-of the support, CIFAR-FS tested on its training classes. What was published is in the metrics with
-the prefix `paper_`, on test episodes that are the same for all rules. Departures: BUILD_NOTES.md.
+TASK is a config of this folder, RULE none, hebbian or gradient. No gradient passes through the
+writes (`truncated`); training takes one episode per step, for 100 to 750 steps; all queries follow
+in one stream, in the order of the support; CIFAR-FS is tested on its training classes. Metrics with
+the prefix `paper_` are computed as in the published code, on the same test episodes for all rules.
+Expected results: experiments/results/paper. Departures: BUILD_NOTES.md.
 """
 
 from collections.abc import Mapping
@@ -44,7 +48,7 @@ IMAGES = {
     "task.crop": 0,
     "task.jitter": 0.0,
 }
-# {task: (its config, what is published of it)}; steps: training episodes of an epoch x epochs
+# {task: (its config, published settings)}; steps: training episodes of an epoch x epochs
 TASKS: dict[str, tuple[Any, Mapping[str, Any]]] = {
     "copying": (copying, {"train.steps": 50 * 2, "task.loss_steps": "all"}),
     "cue_reward": (
@@ -53,7 +57,7 @@ TASKS: dict[str, tuple[Any, Mapping[str, Any]]] = {
     ),
     "regression": (regression, {"train.steps": 150 * 5, "task.loss_steps": "all"}),
     "cifar_fs": (cifar_fs, IMAGES | {"train.steps": 80 * 5, "task.split": "same_classes"}),
-    # Reported as 1-shot, run with 5 shots.
+    # The paper reports 1 shot; its code runs 5 shots.
     "omniglot": (
         omniglot,
         IMAGES | {"train.steps": 100 * 5, "task.split": "alphabets", "task.shots": 5},

@@ -1,7 +1,7 @@
 """The numbers of the paper (Chaudhary 2025, arXiv 2510.21908, its tables and result files).
 
 {study: {rule: {metric: (mean, deviation)}}}, over three unpaired seeds, deviations with ddof 0.
-The metrics are ours that count as theirs do: see `configs/studies.py:published`.
+A metric with the prefix `paper_` is computed as in the paper: see `configs/studies.py:published`.
 """
 
 Cells = dict[str, dict[str, tuple[float, float]]]
@@ -44,9 +44,9 @@ TABLES: dict[str, Cells] = {
     },
     "cifar_fs_no_writes": {"hebbian": {"loss": (1.893, 0.324), "accuracy": (0.296, 0.032)}},
 }
-# Metrics, counted rightly, that stand beside.
+# Corrected metrics, shown beside the published ones.
 CORRECTED = {"copying": ("recall_accuracy",), "copying_no_auxiliary": ("recall_accuracy",)}
-# Mean rate of writing, of which no deviation was published.
+# Mean rate of the writes; its deviation was not published.
 ETA_MEAN = {
     "copying": {"none": 0.0, "hebbian": 4.3e-4, "gradient": 0.084},
     "cue_reward": {"none": 0.0, "hebbian": 2e-4, "gradient": 0.093},

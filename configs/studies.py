@@ -1,7 +1,7 @@
-"""What `experiments.reproduce` runs: studies, each a config, some points, and what they share.
+"""The studies of `experiments.reproduce`: each a config, its points, and their common settings.
 
-`published`: the paper's tables under its own protocol. `proper`: the same questions, with writes
-that are learned, enough training, paired seeds, and plasticity also switched off.
+`published` are the paper's tables under its own protocol. `proper` tests the same claims with
+learned writes, longer training, paired seeds, and plasticity switched off in the same nets.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,13 +16,13 @@ CLOSED = {"model.attention_window": -1}
 
 
 class Study(NamedTuple):
-    """Runs that belong together.
+    """Runs that are compared with each other.
 
-    task: that the study is of. about: what it asks, a line for its table.
-    config: FILE[:ARGUMENT]. points: where it differs from run to run. fixed: where it does not.
-    elsewhere: overrides under which the trained nets are evaluated once more.
-    analysed: whether the modulation of its plastic nets is recorded.
-    dataset: whose images it needs; with `frozen`, as features of an encoder.
+    task: its task. about: the title of its table. config: FILE[:ARGUMENT].
+    points: the overrides of each run. fixed: the overrides of all runs.
+    elsewhere: further overrides under which each trained net is evaluated.
+    analysed: whether `experiments.analysis` is applied to its plastic nets.
+    dataset: the images that it needs. frozen: as features of an encoder.
     """
 
     task: str
@@ -40,14 +40,14 @@ IMAGES = {"cifar_fs": "cifar_fs", "omniglot": "omniglot"}  # {task: its data set
 
 
 def published() -> dict[str, Study]:
-    """Five tasks under three rules, and the two ablations that were published."""
+    """Five tasks with three rules each, and the two published ablations."""
     tables = {
         task: Study(
             task,
             f"{task}, as published",
             f"configs/paper.py:{task}/hebbian",
             rules(),
-            # Unlike the paper's 50 to 100 episodes, drawn anew for every rule.
+            # The paper draws 50 to 100 episodes, others for each rule.
             fixed={"evaluate.episodes": 200, "evaluate.batch": 20} if task in IMAGES else {},
             dataset=IMAGES.get(task, ""),
         )
@@ -67,7 +67,7 @@ def published() -> dict[str, Study]:
 
 
 def proper() -> dict[str, Study]:
-    """The paper's questions, asked so that they can be answered."""
+    """The paper's claims under a protocol that can decide them."""
     return _copying() | _values() | _images()
 
 
@@ -104,14 +104,14 @@ def _copying() -> dict[str, Study]:
             elsewhere=over("task.delay", [0, 10, 30, 40, 60, 100]),
         ),
     }
-    # The config's own 800 steps are for batches four times as large.
+    # The config has 800 steps with batches that are four times as large.
     longer = {"train.steps": 1200, "train.learning_rate": 3e-3}
     return {name: s._replace(fixed={**longer, **s.fixed}) for name, s in studies.items()}
 
 
 def _values() -> dict[str, Study]:
     file = "configs/cue_reward.py"
-    # Closed attention: with windows, a deep net would reach back without plasticity.
+    # Attention is closed: with windows, a deep net reaches far back without plasticity.
     clipped = [*PLASTIC, {"rule.name": "gradient", "rule.max_norm": 0.0}]
     closed = {
         "associations": Study(
@@ -153,7 +153,7 @@ def _values() -> dict[str, Study]:
 
 
 def _images() -> dict[str, Study]:
-    # As many episodes as the tables of the notes, in batches half as large.
+    # As many episodes as the tables of the notes, in twice as many steps.
     shots = [{"task.shots": 1, "train.steps": 1200}, {"task.shots": 5, "train.steps": 600}]
     points = product(shots, attention())
     return {
@@ -173,13 +173,14 @@ PRESETS: dict[str, Callable[[], dict[str, Study]]] = {"paper": published, "full"
 TINY = {
     "train.num_seeds": 2,
     "train.steps": 3,
+    "train.warmup": 1,
     "train.batch": 2,
     "evaluate.episodes": 8,
     "evaluate.batch": 4,
 }
-# What a budget sets in every run of a preset.
+# {budget: {preset: overrides of every run}}
 BUDGETS: dict[str, dict[str, dict[str, Any]]] = {
-    # Few episodes a step, since five seeds share each: some four hours on two CPU cores.
+    # Small batches, since each step trains five seeds: about four hours on two CPU cores.
     "standard": {
         "paper": {"train.num_seeds": 3},
         "full": {"train.num_seeds": 5, "train.batch": 16, "evaluate.every": 0},

@@ -1,8 +1,8 @@
-"""Sweeps by name, for any config: functions without arguments that return lists of points.
+"""Sweeps for any config: functions without arguments that return lists of overrides.
 
   python -m experiments.sweep --config=configs/regression.py --sweep=architectures --workdir=DIR
 
-A config file may hold such functions of its own.
+A config file may define such functions of its own.
 """
 
 from collections.abc import Callable
@@ -17,21 +17,24 @@ def rules() -> list[Overrides]:
 
 
 def attention() -> list[Overrides]:
-    """Full attention, and none of the past; each rule."""
+    """Full and closed attention, each with every rule."""
     return product(over("model.attention_window", (0, -1)), rules())
 
 
 def architectures() -> list[Overrides]:
-    """Transformer with full attention, or with none of the past; RNN; LSTM: with each rule.
+    """Transformer with full and with closed attention, RNN, LSTM, each with every rule.
 
-    At matched numbers of parameters: see `configs.base.SMALL`.
+    The networks have about as many parameters each: see `configs.base.SMALL`.
     """
     transformer = product(over("model.name", ["transformer"]), attention())
     return chain(transformer, product(over("model.name", ["rnn", "lstm"]), rules()))
 
 
 def shots() -> list[Overrides]:
-    """1 and 5 shots, with and without attention; each rule. Five shots need half the episodes."""
+    """1 and 5 shots, full and closed attention, each with every rule.
+
+    Five shots take half the training episodes.
+    """
     sizes = chain(
         over("task.shots", [1]), zip_(over("task.shots", [5]), over("train.steps", [300]))
     )

@@ -1,4 +1,4 @@
-"""Opens a trained run: the net, what it learned, and its fast weights after one test episode.
+"""Opens a trained run: its network, its parameters, and its fast weights after one test episode.
 
 python examples/open_a_run.py runs/copying
 """
@@ -10,18 +10,21 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from experiments import build
+from experiments.run.checkpoint import CheckpointError
 from experiments.run.evaluate import trained_parameters
 from experiments.run.seeds import Seeds
-from experiments.run.workdir import Workdir
+from experiments.run.workdir import Workdir, WorkdirError
+from experiments.validate import ConfigError, validate
 from plasticity.learner import RandomStream
 from plasticity.rules import RULES
 from plasticity.unroll import run_episode
 
 
 def main(folder):
-    """Prints the metrics of one episode, on and off, and how large the fast weights have become."""
+    """Prints the metrics of one episode, on and off, and the norms of its last fast weights."""
     workdir = Workdir(folder)
     config = ConfigDict(workdir.load_config())
+    validate(config)
     learner = build.make_learner(config)
     task, hyper = learner.task, build.make_hyperparameters(config, learner.task, RandomStream.TEST)
     network = learner.make_network(hyper)  # rule, memory and backbone: pure functions
@@ -29,14 +32,14 @@ def main(folder):
     params = Seeds(config).pick(params, 0)  # of several seeds, the first
 
     episode = task.sample(jax.random.key(0), hyper.data)
-    static = network._replace(rule=RULES["none"]())  # the same net, plasticity off
+    static = network._replace(rule=RULES["none"]())  # the same network, plasticity off
     traces = {}
     for name, net in (("on", network), ("off", static)):
         run = jax.jit(lambda p, net=net: run_episode(net, p, episode.inputs, None, episode.queries))
         traces[name] = run(params)
         metrics = task.metrics(traces[name].outputs.task, episode)
-        told = ", ".join(f"{metric} {float(value):.3g}" for metric, value in metrics.items())
-        print(f"step {step}, plasticity {name}: {told}")
+        values = ", ".join(f"{metric} {float(value):.3g}" for metric, value in metrics.items())
+        print(f"step {step}, plasticity {name}: {values}")
 
     fast = {
         layer: network.memory.weights(base, params.plasticity.synapses[layer])
@@ -48,4 +51,9 @@ def main(folder):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    if len(sys.argv) != 2:
+        sys.exit("usage: python examples/open_a_run.py WORKDIR")
+    try:
+        main(sys.argv[1])
+    except (ConfigError, WorkdirError, CheckpointError) as error:
+        sys.exit(f"error: {error}")

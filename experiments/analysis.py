@@ -1,24 +1,25 @@
-r"""What a trained net's plasticity does: when it writes, what it stores, what it is good for.
+r"""When a trained network writes, what its fast weights store, and how much it depends on them.
 
 python -m experiments.analysis --run=WORKDIR
 
 Writes WORKDIR/analysis.json, from test episodes; for each seed:
 
   rates, sizes   {layer: [T]}, means over episodes of eta and of the write ||eta alpha delta||;
-                 the same of the untrained net under `untrained`
+                 the same of the untrained network under `untrained`
   spectra        {layer: {"slow", "fast"}}: singular values; fast ones after the last step, mean
-  gates          [T], mean of sigmoid(g): what of a rate is learned, without eta0 and the clip
+  gates          [T], mean of sigmoid(g): the learned part of a rate, without eta0 and the clip
   metrics        scalars: means over the episode `eta`, `write`, `gate`, and at each event as in
-                 `eta_EVENT`; how far each is gated by events: `gating_index` of eta,
-                 `gating_index_size`, `gating_index_gate`; all of these also with `_untrained`;
-                 `fast_to_slow_LAYER`, ratio of norms; `decoded_T`, share of the symbols that a
-                 linear map reads off the fast weights after T steps; and the main metric under
-                 interventions: `METRIC_silent_LAYER`, `METRIC_silent_EVENT` (no writes there),
+                 `eta_EVENT`; the gating by events `gating_index` of eta, `gating_index_size`,
+                 `gating_index_gate`; all of these also with `_untrained`; `fast_to_slow_LAYER`,
+                 ratio of norms; `decoded_T`, share of the symbols that a linear map decodes from
+                 the fast weights after T steps; and the headline metric under interventions:
+                 `METRIC_silent_LAYER`, `METRIC_silent_EVENT` (no writes there),
                  `METRIC_silent_after` (none after the last informative step), `METRIC_held`
                  (every step writes at the mean rate)
 """
 
 import json
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,16 +31,17 @@ from ml_collections import ConfigDict
 
 from experiments import build, cli
 from experiments.probing.probe import Probe
+from experiments.probing.stored import ANALYSIS, read_analysis
+from experiments.run.checked import read
 from experiments.run.evaluate import trained_parameters
-from experiments.run.storage import write_json
+from experiments.run.storage import WorkdirError, in_bucket, write_json
 from experiments.run.workdir import Workdir
 from experiments.validate import ConfigError, validate
 from plasticity.network import Parameters
 from plasticity.rules import RULES
 from plasticity.types import PyTree
 
-RUN = flags.DEFINE_string("run", None, "workdir of a trained, plastic net")
-ANALYSIS = "analysis.json"  # in the workdir
+RUN = flags.DEFINE_string("run", None, "workdir of a finished run of a plastic network")
 
 
 def analyse(config: ConfigDict, params: PyTree) -> list[dict[str, Any]]:
@@ -55,7 +57,9 @@ def analyse(config: ConfigDict, params: PyTree) -> list[dict[str, Any]]:
         metrics |= {f"{name}_untrained": value for name, value in before.items()}
         spectra = _spectra(own, traces.pop("fast"))
         traces_before.pop("fast")
-        metrics |= {f"fast_to_slow_{name}": _ratio(both) for name, both in spectra.items()}
+        for name, values in spectra.items():
+            ratio = np.linalg.norm(values["fast"]) / np.linalg.norm(values["slow"])
+            metrics[f"fast_to_slow_{name}"] = float(ratio)
         records.append(
             {"seed": number, "metrics": metrics, "spectra": spectra, "untrained": traces_before}
             | traces
@@ -64,6 +68,7 @@ def analyse(config: ConfigDict, params: PyTree) -> list[dict[str, Any]]:
 
 
 def _spectra(params: Parameters, fast: Mapping[str, np.ndarray]) -> dict[str, dict[str, Any]]:
+    """{layer: {"slow", "fast"}} from the singular values of fast weights."""
     spectra = {}
     for name, values in fast.items():
         layer = params.slow["params"]
@@ -74,33 +79,42 @@ def _spectra(params: Parameters, fast: Mapping[str, np.ndarray]) -> dict[str, di
     return spectra
 
 
-def _ratio(both: Mapping[str, np.ndarray]) -> float:
-    return float(np.linalg.norm(both["fast"]) / np.linalg.norm(both["slow"]))
-
-
 def analysis_of(workdir: Workdir) -> dict[str, Any]:
-    """analysis.json of a trained run; made if it is not there.
+    """analysis.json of a finished run; made if it is missing.
 
     Raises:
-      ConfigError: its net is not plastic. WorkdirError: there is no trained net.
+      ConfigError: the network is not plastic. WorkdirError: the run is not finished, or a file of
+      it is damaged.
     """
-    path = workdir.path / ANALYSIS
-    if path.exists():
-        return json.loads(path.read_text())
     config = ConfigDict(workdir.load_config())
+    path = workdir.path / ANALYSIS
+    if not workdir.result.exists():
+        raise WorkdirError(
+            f"{workdir.path} is not finished, for it has no result.json: repeat its command"
+        )
+    steps = read(workdir.result, {"steps": int})["steps"]
+    if path.exists():
+        return read_analysis(path, steps)
     validate(config)
     if RULES[config.rule.name]().static:
-        raise ConfigError(f"--run={workdir.path} holds a net under the rule {config.rule.name!r}")
+        raise ConfigError(
+            f"{workdir.path} holds a static network (model.name={config.model.name!r}, "
+            f"rule.name={config.rule.name!r}): an analysis needs a plastic one"
+        )
+    if not workdir.checkpoints.is_dir():
+        raise WorkdirError(f"{workdir.checkpoints} is missing: it holds the trained parameters")
+    if not in_bucket(path) and not os.access(workdir.path, os.W_OK):
+        raise WorkdirError(f"{path} cannot be written: no permission")
     step, params = trained_parameters(config, workdir)
     records = analyse(config, params)
     found = {"step": step, "events": build.make_task(config).events, "seeds": records}
     write_json(path, jax.tree.map(_plain, found))
-    return json.loads(path.read_text())
+    return read_analysis(path, steps)
 
 
 def _plain(value: Any) -> Any:
-    """As JSON knows it; to five digits, for traces are many."""
-    if isinstance(value, str):
+    """A leaf for JSON, with five significant digits; null where it is not finite."""
+    if isinstance(value, str | int):
         return value
     rounded = np.vectorize(lambda x: float(f"{x:.5g}") if np.isfinite(x) else None, otypes=[object])
     return rounded(value).tolist()
@@ -110,6 +124,8 @@ def main() -> int:
     """Analyses, and prints the scalars."""
     cli.require(run=RUN.value)
     workdir = Workdir(RUN.value)
+    if not workdir.config.exists():
+        raise ConfigError(f"--run={RUN.value} is no run: it has no config.json")
     for record in analysis_of(workdir)["seeds"]:
         print(json.dumps({"seed": record["seed"]} | record["metrics"], indent=2))
     print(f"written: {workdir.path / ANALYSIS}")

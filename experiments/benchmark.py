@@ -4,15 +4,15 @@ python -m experiments.benchmark --config=configs/copying.py:hebbian --engines=de
     --out=bench.json [--rules=hebbian,gradient] [--alphas=per_synapse] [--meta_gradients=full] \
     [--microbatches=0,4] [--repeats=5] [--config.x.y=v]
 
-Per combination: training and forward-only episodes per second (median of `repeats` after a warm-up;
-spread: half the range between fastest and slowest, of the median), seconds to compile without a
-cache, temporary memory by XLA over all devices. `flops` and `bytes` are XLA's cost analysis, which
-counts the body of a loop once; `products` counts the operations of all matrix products of a
-training step, loops included. `floor_fraction` compares with the time that the step would take if
-it did nothing but `products`, at the rate measured in this run, or nothing but write and read its
-temporary memory once, at the copy bandwidth measured in this run, whichever is longer.
+Per combination: training and forward-only episodes per second (median of `repeats` after a
+warm-up), their spread (half the range, as a fraction of the median), seconds to compile without a
+cache, and temporary memory of all devices by XLA. `flops` and `bytes` are XLA's cost analysis,
+which counts the body of a loop once. `products` counts the operations of all matrix products of a
+training step, loops included. `floor_fraction` is the least time of the step over its measured one.
+The least time is that of `products` at the rate measured in this run, or that of writing and
+reading the temporary memory once at the bandwidth measured in this run, whichever is longer.
 
-Engines are compared within one run only: machines differ, and so do their hours.
+Compare engines within one run only: machines differ, and so does their load.
 """
 
 import itertools
@@ -30,21 +30,31 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from experiments import build, cli
-from experiments.run.workdir import device_name
-from experiments.validate import validate
+from experiments.configfile import set_field
+from experiments.run.manifest import device_name
+from experiments.validate import ConfigError, validate
 from plasticity.learner import Learner, RandomStream
 from plasticity.memory import ENGINES
-from plasticity.sharding import DATA, Layout, placed, split_over_devices
+from plasticity.sharding import DATA, Layout, replicate, split_over_devices
 from plasticity.types import Array
 
 CONFIG = cli.define_config()
-ENGINE_NAMES = flags.DEFINE_list("engines", list(ENGINES), "engines to compare; auto is one too")
+ENGINE_NAMES = flags.DEFINE_list("engines", list(ENGINES), "engines to compare, or auto")
 RULE_NAMES = flags.DEFINE_list("rules", [], "rules; default: the config's")
 ALPHAS = flags.DEFINE_list("alphas", [], "modes of alpha; default: the config's")
 META_GRADIENTS = flags.DEFINE_list("meta_gradients", [], "full, truncated; default: the config's")
 MICROBATCHES = flags.DEFINE_list("microbatches", [], "train.microbatch; default: the config's")
+GRID = {
+    "rule.name": RULE_NAMES,
+    "rule.alpha": ALPHAS,
+    "rule.meta_gradient": META_GRADIENTS,
+    "memory.engine": ENGINE_NAMES,
+    "train.microbatch": MICROBATCHES,
+}
 REPEATS = flags.DEFINE_integer("repeats", 5, "timed repetitions", lower_bound=1)
-OUT = flags.DEFINE_string("out", None, "JSON file to write; never overwritten")
+OUT = flags.DEFINE_string(
+    "out", None, "JSON file to write, for example bench.json; never overwritten"
+)
 COLUMNS = (
     ("rule", "rule", "{}"),
     ("engine", "engine", "{}"),
@@ -63,7 +73,7 @@ COLUMNS = (
 
 
 def measure(run: Callable[[], Any], repeats: int) -> list[float]:
-    """Seconds of `repeats` runs, after one that is not counted."""
+    """Seconds of each of `repeats` runs, after a warm-up."""
     jax.block_until_ready(run())
     seconds = []
     for _ in range(repeats):
@@ -74,7 +84,7 @@ def measure(run: Callable[[], Any], repeats: int) -> list[float]:
 
 
 def device_rates() -> dict[str, float]:
-    """What all devices together do at best: matrix products and copies in float32."""
+    """Peak rates of all devices together, measured: matrix products and copies in float32."""
     devices = len(jax.local_devices())
     mesh = Layout().mesh(devices)
     width = 2048
@@ -92,7 +102,7 @@ def device_rates() -> dict[str, float]:
 
 
 def count_products(jaxpr: Any) -> float:
-    """Operations of all matrix products of a program; a loop counts as often as it runs."""
+    """Operations of all matrix products of a jaxpr; a loop counts as often as it runs."""
     total = 0.0
     for eqn in jaxpr.eqns:
         if eqn.primitive.name == "dot_general":
@@ -113,13 +123,13 @@ def _inner_programs(params: dict[str, Any]) -> Iterator[Any]:
 
 
 def benchmark(config: ConfigDict, rates: dict[str, float], repeats: int) -> dict[str, Any]:
-    """One record."""
+    """Measures one config: a record of the JSON file."""
     learner = build.make_learner(config)
     mesh = learner.layout.mesh(learner.batch)
     hyper = build.make_hyperparameters(config, learner.task)
     seed = jnp.asarray(config.seed, jnp.int32)
     state = jax.jit(learner.init)(seed, hyper)
-    state, seed, hyper = placed((state, seed, hyper), mesh)
+    state, seed, hyper = replicate((state, seed, hyper), mesh)
 
     start = time.perf_counter()
     traced = jax.jit(learner.train_step).trace(state, seed, hyper)
@@ -133,7 +143,7 @@ def benchmark(config: ConfigDict, rates: dict[str, float], repeats: int) -> dict
     drawing = statistics.median(measure(lambda: draw(seed, hyper.data), repeats))
     ahead = statistics.median(measure(lambda: forward(state.params, seed, hyper), repeats))
     median = statistics.median(seconds)
-    # The program is traced for one device, of which there are `mesh.size`.
+    # The jaxpr is that of one device.
     products = count_products(traced.jaxpr.jaxpr) * mesh.size
     temporary = train.memory_analysis().temp_size_in_bytes * mesh.size
     cost = train.cost_analysis() or {}
@@ -166,7 +176,7 @@ def benchmark(config: ConfigDict, rates: dict[str, float], repeats: int) -> dict
 
 
 def _draw(learner: Learner, mesh: Mesh) -> Any:
-    """The program that draws a training batch, and nothing else."""
+    """A program that only draws a training batch."""
 
     def share(index: Array, seed: Array, data: Any) -> Any:
         return learner.episodes(seed, RandomStream.TRAIN, jnp.zeros((), jnp.int32), index, data)
@@ -175,25 +185,27 @@ def _draw(learner: Learner, mesh: Mesh) -> Any:
     return jax.jit(lambda seed, data: drawn(jnp.arange(learner.batch), seed, data))
 
 
-def combinations(config: ConfigDict) -> Iterator[ConfigDict]:
-    """The configs that the flags ask for, each valid."""
-    rules = RULE_NAMES.value or [config.rule.name]
-    alphas = ALPHAS.value or [config.rule.alpha]
-    metas = META_GRADIENTS.value or [config.rule.meta_gradient]
-    micro = [int(size) for size in MICROBATCHES.value] or [config.train.microbatch]
-    for rule, alpha, meta, engine, most in itertools.product(
-        rules, alphas, metas, ENGINE_NAMES.value, micro
-    ):
+def combinations(config: ConfigDict) -> list[ConfigDict]:
+    """The configs that the flags give, each valid.
+
+    Raises:
+      ConfigError: one of them is not, or --engines is empty.
+    """
+    if not ENGINE_NAMES.value:
+        raise ConfigError(f"--engines is empty: name some of auto, {', '.join(ENGINES)}")
+    configs = []
+    for texts in itertools.product(*(flag.value or [None] for flag in GRID.values())):
         one = config.copy_and_resolve_references()
-        one.train.microbatch = most
-        one.rule.update({"name": rule, "alpha": alpha, "meta_gradient": meta})
-        one.memory.engine = engine
+        for field, text in zip(GRID, texts, strict=True):
+            if text is not None:
+                set_field(one, field, text)
         validate(one)
-        yield one
+        configs.append(one)
+    return configs
 
 
 def table(records: list[dict[str, Any]]) -> str:
-    """The records, readable."""
+    """The records as a table of text."""
     rows = [[title for title, _, _ in COLUMNS]]
     for record in records:
         shown = record | {"temp_megabytes": record["temp_bytes"] / 1e6}
@@ -204,12 +216,10 @@ def table(records: list[dict[str, Any]]) -> str:
 
 
 def main() -> int:
-    """Measures every combination, shows and writes the records."""
-    config = cli.config_value(CONFIG)
+    """Measures every combination, prints and writes the records."""
+    configs = combinations(cli.config_value(CONFIG))
     out = cli.new_path("out", OUT.value)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    configs = list(combinations(config))
-    jax.config.update("jax_enable_compilation_cache", False)  # compile_seconds would be nothing
+    jax.config.update("jax_enable_compilation_cache", False)  # to measure compile_seconds
     rates = device_rates()
     print(
         f"{device_name()}, {len(jax.local_devices())} device(s): "

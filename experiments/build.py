@@ -1,41 +1,54 @@
-"""From a config to the library's records: the only reader of `rule`, `memory`, `model`, `task`."""
+"""From a config to the library's objects: the only reader of `rule`, `memory`, `model`, `task`."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping
-from typing import Any
+import functools
+import os
+from collections.abc import Iterable
+from typing import TypeVar
 
 import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from configs.base import AUTO
 from plasticity.learner import Hyperparameters, Learner, RandomStream
 from plasticity.memory import ENGINES, choose, chunk_for
 from plasticity.model import BACKBONES, EncoderSettings
 from plasticity.network import Network
 from plasticity.rules import RULES, RuleSettings
+from plasticity.settings import Settings
 from plasticity.sharding import Layout
 from plasticity.tasks import TASKS
+from plasticity.tasks.factory import TaskFactory
 from plasticity.types import LayerShape, Task
 
-AUTO = "auto"
+S = TypeVar("S", bound=Settings)
+DATA_FOLDER = "PLASTICITY_DATA_DIR"  # the environment variable
 
 
-def without(section: Mapping[str, Any], *names: str) -> dict[str, Any]:
-    """The fields of a config section but for `names`."""
-    return {key: value for key, value in section.items() if key not in names}
+def read(config: ConfigDict, kind: type[S]) -> S:
+    """The settings of a config that a dataclass declares.
+
+    Raises:
+      ValueError: one is not valid; the message names its field.
+    """
+    fields = config[kind.section] if kind.section else config
+    return kind(**{field.name: fields[field.name] for field in dataclasses.fields(kind)})
 
 
 def make_task(config: ConfigDict) -> Task:
-    """The task of `config.task`."""
-    return TASKS[config.task.name](**without(config.task, "name"))
+    """The task of `config.task`. The last two are kept, so that a launch loads its data once."""
+    factory = TASKS[config.task.name]
+    return _make_task(factory, read(config, factory.settings), os.environ.get(DATA_FOLDER))
 
 
-def rule_settings(config: ConfigDict) -> RuleSettings:
-    """The settings of `config.rule`."""
-    return RuleSettings(**without(config.rule, "name", "meta_gradient"))
+@functools.lru_cache(maxsize=2)
+def _make_task(factory: TaskFactory, settings: Settings, data_folder: str | None) -> Task:
+    del data_folder  # a part of the key: the task depends on what lies there
+    return factory.make(settings)
 
 
-# Splits of the task's data, by what they are for.
+# The split of the task's data that each random stream draws from.
 SPLITS = {
     RandomStream.TRAIN: "train",
     RandomStream.VALIDATION: "validation",
@@ -46,7 +59,7 @@ SPLITS = {
 def make_hyperparameters(
     config: ConfigDict, task: Task, stream: RandomStream = RandomStream.TRAIN
 ) -> Hyperparameters:
-    """The inputs of the compiled program: continuous hyper-parameters, and the task's data."""
+    """The inputs of the compiled program: continuous hyperparameters, and the task's data."""
     numbers = {
         "eta0": config.rule.eta0,
         "max_norm": config.rule.max_norm,
@@ -61,7 +74,7 @@ def make_hyperparameters(
 
 
 def choose_memory(config: ConfigDict, shapes: Iterable[LayerShape], steps: int) -> tuple[str, int]:
-    """The engine's name and its chunk: as configured, or by the cost model."""
+    """The engine's name and its chunk: from the config, or by the cost model."""
     engine, chunk = config.memory.engine, config.memory.chunk
     if engine == AUTO:
         engine, chosen, _ = choose(
@@ -76,17 +89,17 @@ def choose_memory(config: ConfigDict, shapes: Iterable[LayerShape], steps: int) 
 
 
 def make_layout(config: ConfigDict) -> Layout:
-    """How a run is spread over devices."""
-    return Layout(**config.mesh)
+    """The layout of a run on devices."""
+    return read(config, Layout)
 
 
 def make_learner(config: ConfigDict) -> Learner:
     """The learner of a validated config."""
     task = make_task(config)
     make_backbone, settings = BACKBONES[config.model.name]
-    model = settings(**without(config.model, "name", "matmul_precision"))
-    backbone = make_backbone(model, EncoderSettings(**config.encoder), task.shape)
-    static_settings = rule_settings(config)
+    encoder = read(config, EncoderSettings)
+    backbone = make_backbone(read(config, settings), encoder, task.shape)
+    static_settings = read(config, RuleSettings)
     engine, chunk = choose_memory(config, backbone.shapes.values(), task.steps)
     memory = ENGINES[engine](chunk)
 

@@ -9,45 +9,71 @@ Exit codes: 0 complete; 1 the run failed; 2 the command or the workdir is wrong;
 or SIGTERM, everything saved: the same command resumes; 134: another process of the run is gone.
 """
 
+import importlib.util
+
 from absl import flags
 
 from experiments import cli
 from experiments.run import hosts
 from experiments.run.evaluate import evaluate
+from experiments.run.footprint import check_footprint
 from experiments.run.train import train
-from experiments.validate import validate
+from experiments.validate import ConfigError, validate
 
 CONFIG = cli.define_config()
 WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run; made if it is not there")
 MULTIHOST = flags.DEFINE_bool("multihost", False, "this process is one of several of one run")
-COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0")
-COUNT = flags.DEFINE_integer("process_count", None, "how many processes")
-INDEX = flags.DEFINE_integer("process_index", None, "which of them this is, from 0")
-PATIENCE = flags.DEFINE_integer(
-    "heartbeat_timeout_seconds", 60, "after so long without a sign of a peer, end", 1
+PLACE = hosts.Place(
+    flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0"),
+    flags.DEFINE_integer("process_count", None, "how many processes", 1),
+    flags.DEFINE_integer("process_index", None, "which of them this is, from 0", 0),
+)
+CONNECT = flags.DEFINE_integer(
+    "connect_timeout_seconds", 300, "how long to wait for the other processes", 1
+)
+HEARTBEAT = flags.DEFINE_integer(
+    "heartbeat_timeout_seconds", 60, "end so long after the last sign of another process", 1
 )
 MODES = {"train": train, "evaluate": evaluate}
 MODE = flags.DEFINE_enum("mode", "train", list(MODES), "what to do")
 
 
 def main() -> int:
-    """Runs the mode, and says how to get the static baseline of a plastic run."""
+    """Runs the mode, and prints what to do next."""
     config = cli.config_value(CONFIG)
     cli.require(workdir=WORKDIR.value)
+    place = hosts.Place(*(flag.value for flag in PLACE))
     if MULTIHOST.value:
-        hosts.join(COORDINATOR.value, COUNT.value, INDEX.value, PATIENCE.value)
+        hosts.join(place, CONNECT.value, HEARTBEAT.value)
+    for flag in PLACE:
+        if flag.present and not MULTIHOST.value:
+            raise ConfigError(f"--{flag.name}={flag.value} needs --multihost")
     validate(config)
+    train_here = MODE.value == "train"
+    if train_here:
+        print(
+            f"task {config.task.name}, model {config.model.name}, rule {config.rule.name}: "
+            "building the network",
+            flush=True,
+        )
+        check_footprint(config)
     code = MODES[MODE.value](config, WORKDIR.value)
-    if code == 0 and hosts.primary() and MODE.value == "train" and config.rule.name != "none":
-        print(f"static baseline: {_baseline_command()}")
+    if code == 0 and train_here and hosts.primary():
+        _say_what_is_next(config.rule.name)
     return code
 
 
-def _baseline_command() -> str:
-    """This command with the rule none, in a workdir beside."""
-    return cli.config_command(
-        "experiments.launch", "none", f"--workdir={WORKDIR.value.rstrip('/')}-none", drop="rule"
-    )
+def _say_what_is_next(rule: str) -> None:
+    workdir = WORKDIR.value.rstrip("/")
+    if rule != "none":
+        other = cli.config_command(
+            CONFIG, "experiments.launch", "none", f"--workdir={workdir}-none", drop="rule"
+        )
+        print(f"static baseline: {other}")
+    if "://" not in workdir:  # a report reads local folders
+        figure = cli.command("experiments.report", f"--runs={workdir}", f"--out={workdir}.html")
+        has_plots = importlib.util.find_spec("matplotlib") is not None
+        print(f"figure: {figure}" + ("" if has_plots else "; first pip install '.[plots]'"))
 
 
 if __name__ == "__main__":

@@ -1,18 +1,20 @@
-r"""One page that tells what runs came to: figures, tables, verdicts, commands.
+r"""One page on the results of runs: figures, tables, verdicts, commands.
 
 python -m experiments.report --runs=DIR --out=report.html
 
-DIR is the folder of `experiments.reproduce`, of a sweep, or any folder with finished runs in it:
-runs whose folders stand in one folder are compared. The page is one file and needs no network.
-Beside it, in the folder report_files, lie every figure as SVG and PNG and every table as CSV and
-LaTeX. Needs the extra `plots`.
+DIR is the folder of `experiments.reproduce`, of a sweep, of one run, or any folder with finished
+runs in it: runs in one folder and of one task are compared. Files that cannot be read, and runs
+that are not finished, are listed on stderr and in the page; the others stand. The page is one file
+and needs no network. The folder report_files beside it holds every figure as SVG and PNG and every
+table as CSV and LaTeX. Needs the extra `plots`.
 """
+
+import sys
 
 from absl import flags
 
 from experiments import cli
 from experiments.reports.collect import collect
-from experiments.reports.sections import write_report
 from experiments.run.storage import in_bucket, path_of
 from experiments.validate import ConfigError
 
@@ -22,20 +24,30 @@ OUT = flags.DEFINE_string("out", None, "the page; never overwritten")
 
 def main() -> int:
     """Collects, draws, writes."""
-    cli.require(runs=RUNS.value)
-    out = cli.new_path("out", OUT.value)
-    folder = cli.new_path("out", str(out.with_name(f"{out.stem}_files")))
+    cli.require(runs=RUNS.value, out=OUT.value)
     try:
-        import matplotlib  # noqa: F401
+        from experiments.reports.sections import write_report
     except ImportError as error:
-        raise ConfigError("a report needs the extra `plots`: pip install '.[plots]'") from error
+        raise ConfigError(
+            f"a report needs the extra `plots`: pip install '.[plots]' ({error})"
+        ) from error
     root = path_of("runs", RUNS.value)
     if in_bucket(root):
         raise ConfigError(
             f"--runs={root} must be a local folder: gcloud storage cp --recursive {root} ."
         )
-    groups = collect(root)
-    write_report(root, groups, out, folder)
+    problems: list[str] = []
+    groups = collect(root, problems)
+    out = cli.new_path("out", OUT.value)
+    folder = out.with_name(f"{out.stem}_files")
+    if folder.exists():
+        raise ConfigError(
+            f"--out={out} needs the folder {folder}, which exists, and nothing is overwritten: "
+            "choose another name"
+        )
+    write_report(root, groups, problems, out, folder)
+    for problem in problems:
+        print(f"warning: {problem}", file=sys.stderr)
     print(f"written: {out} and {folder}/")
     return 0
 

@@ -1,23 +1,22 @@
-r"""The paper's tables as published, or its questions asked properly: one command each.
+r"""The paper's tables under its own protocol, or its claims under a sound one: one command each.
 
 python -m experiments.reproduce --preset=paper --workdir=DIR
 python -m experiments.reproduce --preset=full --workdir=DIR [--tasks=copying,regression] \
     [--budget=smoke|standard] [--features=omniglot:FILE.npz,cifar_fs:FILE.npz] [--workers=2]
 
-The studies stand in `configs/studies.py`, the claims in `configs/claims.py`. Every run has a folder
-DIR/STUDY/POINT. Started again, the command finishes what is unfinished, repeats nothing, and comes
-to the same tables; --tasks chooses what is run, tables tell all that is finished. DIR then holds
+`configs/studies.py` defines the studies, `configs/claims.py` the claims. Every run has a folder
+DIR/STUDY/POINT. The same command resumes what is unfinished and repeats nothing. --tasks selects
+the runs to start; the tables contain all complete ones. DIR then holds
 
-  results.json      one row per run and seed, which runs failed, the command, versions
-  published.json    preset paper: published beside ours; also as CSV
-  verdicts.json     preset full: the claims, and results.csv
+  results.json      a row per run and seed, failed runs with reasons, command, versions
+  published.json    preset paper: published numbers beside ours; also as CSV
+  verdicts.json     preset full: the verdict on each claim; results.csv has the rows
 """
 
-import json
+import os
 import pathlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
 
 from absl import flags
 
@@ -25,14 +24,23 @@ from configs.claims import CLAIMS
 from configs.studies import BUDGETS, PRESETS, Study
 from experiments import cli
 from experiments.reports.compare import decide_claims, published_table, within
-from experiments.run.storage import logs_of, path_of, write_json
-from experiments.sweeps.campaign import Campaign, Outcome, points_of, run_here
+from experiments.run.storage import DamagedFileError, check_folder, logs_of, path_of, write_json
+from experiments.sweeps.campaign import Campaign, Outcome, points_of, stored_results
 from experiments.sweeps.executors import make_executor
-from experiments.sweeps.points import InterruptedRunError, Point, say_failed
-from experiments.sweeps.schedule import Schedule
-from experiments.sweeps.tables import Row, write_csv
-from experiments.validate import ConfigError, validate
+from experiments.sweeps.points import (
+    Failure,
+    Point,
+    check,
+    run_all,
+    say_failed,
+    select,
+    worker_code,
+)
+from experiments.sweeps.schedule import Schedule, worker_command
+from experiments.sweeps.tables import Row, report_hint, write_csv
+from experiments.validate import ConfigError
 from plasticity.data import DATASETS, DataError, load
+from plasticity.registry import nearest
 
 PRESET = flags.DEFINE_enum("preset", None, list(PRESETS), "as published, or in full")
 WORKDIR = flags.DEFINE_string("workdir", None, "folder of all runs; made if it is not there")
@@ -43,32 +51,48 @@ ONLY = flags.DEFINE_list("only", [], "of a worker: the points with these hashes,
 FEATURES = flags.DEFINE_list("features", [], "DATASET:FILE of experiments.encode, for preset full")
 
 
-def features_given(given: list[str]) -> dict[str, str]:
+def features_given(given: Sequence[str]) -> dict[str, str]:
     """{data set: file}, from the flag.
 
     Raises:
-      ConfigError: not of the form DATASET:FILE, or no such data set.
+      ConfigError: not of the form DATASET:FILE, no such data set, or no such file.
     """
-    pairs = dict(entry.partition(":")[::2] for entry in given)
-    for dataset, file in pairs.items():
+    pairs = [entry.partition(":")[::2] for entry in given]
+    for dataset, file in pairs:
+        flag = f"--features={dataset}:{file}"
         if dataset not in DATASETS or not file:
-            raise ConfigError(
-                f"--features={dataset}:{file} must be DATASET:FILE, DATASET one of "
-                f"{', '.join(DATASETS)}"
-            )
-    return pairs
+            raise ConfigError(f"{flag} must be DATASET:FILE, DATASET one of {', '.join(DATASETS)}")
+        if not os.path.isfile(os.path.expanduser(file)):
+            raise ConfigError(f"{flag}: there is no such file. {_how_to_make(dataset)}")
+    return {dataset: os.path.expanduser(file) for dataset, file in pairs}
 
 
-def chosen_studies(studies: Mapping[str, Study], tasks: list[str]) -> dict[str, Study]:
-    """Those of the tasks; of all, if none is named.
+def _how_to_make(dataset: str) -> str:
+    return (
+        f"Train configs/encoder.py:{dataset}, run experiments.encode, then give "
+        f"--features={dataset}:FILE"
+    )
+
+
+def features_known(folder: pathlib.Path) -> dict[str, str]:
+    """The features of the last launch in the folder: they stay unless they are given again."""
+    try:
+        return stored_results(folder).get("features", {})
+    except DamagedFileError as error:
+        print(f"{error}: --features of earlier launches are not known", file=sys.stderr)
+        return {}
+
+
+def chosen_studies(studies: Mapping[str, Study], tasks: Sequence[str]) -> dict[str, Study]:
+    """The studies of these tasks; all if none is named.
 
     Raises:
       ConfigError: no study is of such a task.
     """
-    known = {study.task for study in studies.values()}
+    known = sorted({study.task for study in studies.values()})
     for task in tasks:
         if task not in known:
-            raise ConfigError(f"--tasks={task} is unknown: valid are {', '.join(sorted(known))}")
+            raise ConfigError(f"--tasks={task} is unknown: {nearest(task, known)}")
     return {name: study for name, study in studies.items() if not tasks or study.task in tasks}
 
 
@@ -77,10 +101,7 @@ def missing(study: Study, features: Mapping[str, str]) -> str:
     if not study.dataset:
         return ""
     if study.frozen and study.dataset not in features:
-        return (
-            f"it needs features of an encoder: train configs/encoder.py:{study.dataset}, then "
-            f"experiments.encode, then --features={study.dataset}:FILE"
-        )
+        return f"it needs features of an encoder. {_how_to_make(study.dataset)}"
     try:
         load(DATASETS[study.dataset])
     except DataError as error:
@@ -88,89 +109,50 @@ def missing(study: Study, features: Mapping[str, str]) -> str:
     return ""
 
 
-def features_known(folder: pathlib.Path) -> dict[str, str]:
-    """The features with which the folder was last run: those not given anew stay."""
-    path = folder / "results.json"
-    return json.loads(path.read_text()).get("features", {}) if path.exists() else {}
-
-
-class Plan(NamedTuple):
-    """What the flags ask for; skipped: what of it cannot be run here, {study: why}."""
-
-    campaign: Campaign
-    skipped: dict[str, str]
-    features: dict[str, str]
-
-
-def plan_of_flags() -> Plan:
-    """What the flags ask for."""
+def main() -> int:
+    """Runs what can be run, and writes the tables."""
+    cli.require(preset=PRESET.value, workdir=WORKDIR.value)
     folder = path_of("workdir", WORKDIR.value)
+    check_folder("workdir", folder)
     features = features_known(folder) | features_given(FEATURES.value)
     studies = PRESETS[PRESET.value]()
     wanted = chosen_studies(studies, TASKS.value)
     skipped = {name: why for name, s in studies.items() if (why := missing(s, features))}
     points: list[Point] = []
-    for name, study in studies.items():
-        settings = dict(BUDGETS[BUDGET.value][PRESET.value])
-        if study.frozen and name not in skipped:
+    for name in [name for name in studies if name not in skipped]:
+        study, settings = studies[name], dict(BUDGETS[BUDGET.value][PRESET.value])
+        if study.frozen:
             settings["task.features"] = features[study.dataset]
-        if name not in skipped:
-            points += points_of(folder, name, study, settings)
+        points += points_of(folder, name, study, settings)
+    campaign = Campaign(folder, studies, points, wanted)
+    if ONLY.value:
+        own = select(points, ONLY.value)
+        check(own)
+        return worker_code(run_all(own, campaign.gather))
+    check(campaign.asked)
     skipped = {name: why for name, why in skipped.items() if name in wanted}
-    return Plan(Campaign(folder, studies, points, wanted), skipped, features)
+    for name, why in skipped.items():
+        print(f"skipped: {name}: {why}", flush=True)
+    about = {
+        "preset": PRESET.value,
+        "budget": BUDGET.value,
+        "skipped": skipped,
+        "features": features,
+        "studies": {name: study.about for name, study in studies.items()},
+    }
+    outcome = campaign.run(run_all if WORKERS.value == 1 else on_workers, about)
+    TABLES[PRESET.value](folder, outcome)
+    print(report_hint(folder))
+    return say_failed(outcome.failed, len(points))
 
 
-def main() -> int:
-    """Runs what can be run, and writes the tables."""
-    cli.require(preset=PRESET.value, workdir=WORKDIR.value)
-    campaign, skipped, features = plan_of_flags()
-    try:
-        if ONLY.value:
-            return work(campaign)
-        for name, why in skipped.items():
-            print(f"skipped: {name}: {why}", flush=True)
-        for point in campaign.asked:
-            validate(point.config())
-        campaign.folder.mkdir(parents=True, exist_ok=True)
-        about = {"preset": PRESET.value, "budget": BUDGET.value, "skipped": skipped}
-        about |= {"features": features}
-        about |= {"studies": {name: study.about for name, study in PRESETS[PRESET.value]().items()}}
-        outcome = campaign.run(run_here if WORKERS.value == 1 else on_workers, about)
-    except InterruptedRunError as stop:
-        return stop.code
-    TABLES[PRESET.value](campaign.folder, outcome)
-    return say_failed(outcome.failed)
-
-
-def work(campaign: Campaign) -> int:
-    """A worker: some points in turn, in this process."""
-    own = [point for point in campaign.points if point.identity in ONLY.value]
-    return say_failed(run_here(own, campaign.tell))
-
-
-def on_workers(points: Sequence[Point], done: Callable[[Point], None]) -> list[Point]:
+def on_workers(points: Sequence[Point], done: Callable[[Point], object]) -> list[Failure]:
     """A runner: processes side by side."""
     logs = logs_of(path_of("workdir", WORKDIR.value))
-    executor = make_executor("local", WORKERS.value, logs, [])
-    # Once more at most: what diverges does so again.
-    schedule = Schedule(executor, _worker_command, logs, retries=1)
-    schedule.run(points, done)
-    return schedule.failed
-
-
-def _worker_command(identities: Sequence[str]) -> list[str]:
-    """The command of a worker that runs some points."""
-    return [
-        sys.executable,
-        "-m",
-        "experiments.reproduce",
-        f"--preset={PRESET.value}",
-        f"--workdir={WORKDIR.value}",
-        f"--tasks={','.join(TASKS.value)}",
-        f"--budget={BUDGET.value}",
-        f"--features={','.join(FEATURES.value)}",
-        f"--only={','.join(identities)}",
-    ]
+    executor = make_executor("local", WORKERS.value, logs)
+    # One retry: a run that diverges does so again.
+    command = worker_command("experiments.reproduce")
+    return Schedule(executor, command, logs, retries=1).run(points, done)
 
 
 def write_published(folder: pathlib.Path, outcome: Outcome) -> None:
@@ -179,13 +161,13 @@ def write_published(folder: pathlib.Path, outcome: Outcome) -> None:
     write_csv(folder / "published.csv", table)
     write_json(folder / "published.json", table)
     for row in table:
-        print(told(row))
+        print(in_words(row))
     for deviations in (1, 2):
         inside, cells = within(table, deviations)
         print(f"within {deviations} published standard deviations: {inside} of {cells} cells")
 
 
-def told(row: Row) -> str:
+def in_words(row: Row) -> str:
     """A line of the table, for the terminal."""
     known = "" if row["published"] is None else f"published {row['published']:.4g}"
     if row["published_std"] is not None:
@@ -195,7 +177,7 @@ def told(row: Row) -> str:
 
 
 def write_verdicts(folder: pathlib.Path, outcome: Outcome) -> None:
-    """The claims, judged."""
+    """The verdicts of the preset full."""
     verdicts = decide_claims(outcome.rows, CLAIMS, outcome.lost)
     write_csv(folder / "results.csv", outcome.rows)
     write_json(folder / "verdicts.json", verdicts)

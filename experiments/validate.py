@@ -1,155 +1,134 @@
 """Checks a config before anything is compiled or written."""
 
-import inspect
-import math
-from collections.abc import Callable, Iterable
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 from ml_collections import ConfigDict
+from ml_collections.config_dict import RequiredValueError
 
 from configs import base
 from experiments import build
-from plasticity.learner import SCHEDULES
-from plasticity.memory import ENGINES
-from plasticity.model import BACKBONES, EncoderSettings
-from plasticity.network import META_GRADIENTS
-from plasticity.registry import lookup, nearest
-from plasticity.rules import RULES
-from plasticity.tasks import TASKS
-from plasticity.types import Task
-from plasticity.unroll import MATMUL_PRECISIONS
+from plasticity.registry import nearest, shown
+from plasticity.settings import LARGEST_INT, Settings, dotted
 
 
 class ConfigError(ValueError):
     """A config cannot be run; the message names the field, the value and what would be right."""
 
 
-CHOICES = {
-    "rule.name": RULES,
-    "rule.meta_gradient": META_GRADIENTS,
-    "memory.engine": [build.AUTO, *ENGINES],
-    "model.name": BACKBONES,
-    "model.matmul_precision": MATMUL_PRECISIONS,
-    "task.name": TASKS,
-    "train.schedule": SCHEDULES,
-}
-
-# What a number must be, in words and as a test.
-Condition = tuple[str, Callable[[Any], bool]]
-POSITIVE: Condition = ("greater than 0", lambda v: v > 0)
-NOT_NEGATIVE: Condition = ("at least 0", lambda v: v >= 0)
-FRACTION: Condition = ("at least 0 and less than 1", lambda v: 0 <= v < 1)
-CONDITIONS: dict[str, Condition] = {
-    "seed": ("at least 0 and less than 2**31", lambda v: 0 <= v < 2**31),
-    "rule.eta0": NOT_NEGATIVE,
-    "rule.max_norm": NOT_NEGATIVE,
-    "rule.alpha_scale": ("a finite number", math.isfinite),
-    "rule.norm_epsilon": NOT_NEGATIVE,
-    "rule.decay_ratio": NOT_NEGATIVE,
-    "rule.internal_scale": POSITIVE,
-    "memory.chunk": ("-1, 0 or a number of steps", lambda v: v >= -1),
-    "model.hidden": POSITIVE,
-    "model.layers": POSITIVE,
-    "model.heads": POSITIVE,
-    "model.width": POSITIVE,
-    "model.feed_forward": POSITIVE,
-    "model.auxiliary": NOT_NEGATIVE,
-    "model.dropout": FRACTION,
-    "model.attention_window": ("-1, 0 or a number of steps", lambda v: v >= -1),
-    "encoder.filters": POSITIVE,
-    "encoder.projection": NOT_NEGATIVE,
-    "train.steps": POSITIVE,
-    "train.batch": POSITIVE,
-    "train.num_seeds": POSITIVE,
-    "train.microbatch": NOT_NEGATIVE,
-    "train.learning_rate": POSITIVE,
-    "train.warmup": NOT_NEGATIVE,
-    "train.weight_decay": NOT_NEGATIVE,
-    "train.clip": POSITIVE,
-    "mesh.data": ("-1, 0 or a number of devices", lambda v: v >= -1),
-    "mesh.model": POSITIVE,
-    "evaluate.episodes": ("at least 2, for an interval", lambda v: v >= 2),
-    "evaluate.batch": POSITIVE,
-    "evaluate.every": NOT_NEGATIVE,
-    "checkpoint.every": POSITIVE,
-    "checkpoint.keep": POSITIVE,
-    "log.every": POSITIVE,
+HOW_TO_CHOOSE = {
+    "model": "the backbone is chosen behind the colon of --config, as in --config=FILE:rnn/hebbian",
+    "task": "the task is chosen by the config file, as in --config=configs/regression.py",
 }
 
 
 def validate(config: ConfigDict) -> None:
-    """Raises ConfigError for the first thing that is wrong with `config`."""
+    """Raises ConfigError for the first fault of `config`."""
     try:
-        _check_structure(config)
-        if "name" not in config.task:
-            raise ConfigError(f"task.name is missing: {nearest('', TASKS)}")
-        for field, choices in CHOICES.items():
-            lookup(dict.fromkeys(choices), _get(config, field), field)
-        _check_fields("task", config.task, ["name", *_parameters(TASKS[config.task.name])])
-        for field, (wanted, holds) in CONDITIONS.items():
-            section, _, name = field.rpartition(".")
-            if section == "model" and name not in config.model:
-                continue  # of another backbone
-            value = _get(config, field)
-            if not (math.isfinite(value) and holds(value)):
-                raise ConfigError(f"{field}={value!r} must be {wanted}")
-        if config.seed + config.train.num_seeds > 2**31:
+        sections = base.sections({name: _name(config, name) for name in base.alternatives()})
+        top_level = [*_names([base.RootSettings]), *filter(None, sections)]
+        _check_names("", config, top_level)
+        for section, parts in sections.items():
+            _check_section(config, section, parts)
+        if config.seed + config.train.num_seeds - 1 > LARGEST_INT:
             raise ConfigError(
                 f"train.num_seeds={config.train.num_seeds} from seed={config.seed} on passes 2**31"
             )
-        _, settings = BACKBONES[config.model.name]
-        settings(**build.without(config.model, "name", "matmul_precision"))
-        build.rule_settings(config)
-        if config.memory.engine == "chunked" and config.memory.chunk == 0:
-            raise ConfigError(
-                "memory.chunk=0 must be at least 1, or -1, for memory.engine='chunked'; the engine "
-                "that keeps an episode in one piece is 'factored'"
-            )
-        if config.memory.engine == build.AUTO and config.memory.chunk >= 0:
-            raise ConfigError(
-                f"memory.chunk={config.memory.chunk} must be -1 for memory.engine='auto', which "
-                f"chooses the chunk too; with a chunk of your own name one of {list(ENGINES)}"
-            )
-        EncoderSettings(**config.encoder)
         _check_mesh(config)
-        _check_together(config, build.make_task(config))
-    except ConfigError:
-        raise
+        _check_backbone(config)
+        build.make_task(config)
+    except RequiredValueError as error:  # a placeholder of ml_collections without a value
+        raise ConfigError(f"the config holds a required field without a value: {error}") from error
     except (ValueError, TypeError) as error:  # raised by the library, which names the field
         raise ConfigError(str(error)) from error
 
 
+def _fields(config: ConfigDict, section: str) -> Mapping[str, Any]:
+    """The fields of a section; for "", of the config itself."""
+    if section not in config and section:
+        raise ConfigError(f"{section} is missing from the config")
+    given = config[section] if section else config
+    if not isinstance(given, ConfigDict):
+        raise ConfigError(f"{section}={shown(given)} must be a section, with fields of its own")
+    return given
+
+
+def _name(config: ConfigDict, section: str) -> Any:
+    given = _fields(config, section)
+    if "name" not in given:
+        raise ConfigError(f"{section}.name is missing from the config")
+    return given["name"]
+
+
+def _names(parts: Sequence[type[Settings]]) -> list[str]:
+    return [field.name for part in parts for field in fields(part)]
+
+
+def _check_section(config: ConfigDict, section: str, parts: Sequence[type[Settings]]) -> None:
+    """The dataclasses of a section check its fields."""
+    given, known = _fields(config, section), _names(parts)
+    for name, other in base.alternatives().get(section, {}).items():
+        if set(given) == set(_names([*parts[:1], other])) != set(known):
+            raise ConfigError(
+                f"{section}.name={given['name']!r}, but the fields of `{section}` are those of "
+                f"{name!r}: {HOW_TO_CHOOSE[section]}"
+            )
+    if section:
+        _check_names(section, given, known)
+    for part in parts:
+        build.read(config, part)
+    for name in known:
+        if not isinstance(given[name], bool | int | float | str):  # which the library takes too
+            raise ConfigError(
+                f"{dotted(section, name)}={shown(given[name])} must be a number of Python, not of "
+                f"{type(given[name]).__module__}: config.json stores it"
+            )
+
+
+def _check_names(section: str, given: Mapping[str, Any], known: Sequence[str]) -> None:
+    for field in given:
+        if field not in known:
+            raise ConfigError(
+                f"{dotted(section, field)} is not a setting: {nearest(str(field), known)}"
+            )
+    for field in known:
+        if field not in given:
+            raise ConfigError(f"{dotted(section, field)} is missing from the config")
+
+
 def _check_mesh(config: ConfigDict) -> None:
     """Devices must divide what they share."""
-    for field in ("train.batch", "evaluate.batch"):
+    layout = build.make_layout(config)
+    for section in ("train", "evaluate"):
+        batch = config[section].batch
         try:
-            build.make_layout(config).mesh(_get(config, field))
+            devices = layout.mesh(batch).shape["data"]
         except ValueError as error:
-            raise ConfigError(f"{field}={_get(config, field)}: {error}") from error
-    most = config.train.microbatch
-    share = config.train.batch // build.make_layout(config).mesh(config.train.batch).shape["data"]
-    if 0 < most < share and share % most:
-        raise ConfigError(
-            f"train.microbatch={most} must divide the {share} episodes of a device: "
-            f"{_nearest_divisors(share, most)} do"
-        )
-    parts = config.mesh.model
-    for name in ("width", "feed_forward"):
-        size = config.model.get(name)
-        if parts > 1 and size is None:
+            raise ConfigError(f"{section}.batch={batch}: {error}") from error
+        most, share = config.train.microbatch, batch // devices
+        if section == "train" and 0 < most < share and share % most:
             raise ConfigError(
-                f"mesh.model={parts} must be 1 for model.name={config.model.name!r}, whose layers "
-                "are not shared by devices"
+                f"train.microbatch={most} must divide the {share} episodes of a device: "
+                f"{_nearest_divisors(share, most)} do"
             )
-        if size is not None and size % parts:
+    parts, model = config.mesh.model, config.model
+    sizes = {name: model[name] for name in ("width", "feed_forward") if name in model}
+    if parts > 1 and not sizes:
+        raise ConfigError(
+            f"mesh.model={parts} must be 1 for model.name={model.name!r}, whose layers are not "
+            "shared by devices"
+        )
+    for name, size in sizes.items():
+        if size % parts:
             near = max(size // parts, 1) * parts
             raise ConfigError(
                 f"model.{name}={size} cannot be shared by mesh.model={parts} devices: {near} can"
             )
 
 
-def _check_together(config: ConfigDict, task: Task) -> None:
-    """What a backbone asks of its task and rule."""
+def _check_backbone(config: ConfigDict) -> None:
+    """What a backbone demands of its task and rule."""
     if config.model.name != "prototypical":
         return
     if config.rule.name != "none":
@@ -161,50 +140,6 @@ def _check_together(config: ConfigDict, task: Task) -> None:
         raise ConfigError(
             "model.name='prototypical' needs a few-shot task with task.order='independent'"
         )
-
-
-def _check_structure(config: ConfigDict) -> None:
-    """Fields and types must be those of `configs/base.py`, plus `task`."""
-    name = config.model.name if isinstance(config.get("model"), ConfigDict) else "transformer"
-    defaults = base.get_config(name)
-    _check_fields("", config, [*defaults, "task"])
-    for name, default in defaults.items():
-        if not isinstance(default, ConfigDict):
-            _check_type(name, config[name], default)
-            continue
-        _check_fields(name, config[name], default)
-        for field in default:
-            _check_type(f"{name}.{field}", config[name][field], default[field])
-
-
-def _check_fields(section: str, fields: Any, known: Iterable[str]) -> None:
-    prefix = f"{section}." if section else ""
-    if not isinstance(fields, ConfigDict):
-        raise ConfigError(f"{section}={fields!r} must be a section with fields {sorted(known)}")
-    known = list(known)
-    for field in fields:
-        if field not in known:
-            raise ConfigError(f"{prefix}{field} is not a setting: {nearest(field, known)}")
-    for field in known:
-        if field not in fields:
-            raise ConfigError(f"{prefix}{field} is missing from the config")
-
-
-def _check_type(field: str, value: Any, default: Any) -> None:
-    kinds = (int, float) if isinstance(default, float) else type(default)
-    wrong_bool = isinstance(value, bool) != isinstance(default, bool)
-    if wrong_bool or not isinstance(value, kinds):
-        raise ConfigError(f"{field}={value!r} must be of type {type(default).__name__}")
-
-
-def _get(config: ConfigDict, field: str) -> Any:
-    for part in field.split("."):
-        config = config[part]
-    return config
-
-
-def _parameters(factory: Callable) -> list[str]:
-    return list(inspect.signature(factory).parameters)
 
 
 def _nearest_divisors(number: int, to: int) -> str:

@@ -2,15 +2,24 @@
 
 import difflib
 from collections.abc import Iterable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+
+def shown(value: Any) -> str:
+    """The value in one line of at most 80 characters."""
+    try:
+        text = " ".join(repr(value).split())
+    except ValueError:  # Python prints no integer of more than 4300 digits
+        return "(an integer of more than 4300 digits)"
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Says which names are valid, the nearest first: "did you mean 'x'? valid: x, y"."""
     known = sorted(known)
-    close = difflib.get_close_matches(str(name), known, n=1, cutoff=0.4)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
     hint = f"did you mean {close[0]!r}? " if close else ""
     return f"{hint}valid: {', '.join(known)}"
 
@@ -21,11 +30,7 @@ def lookup(registry: Mapping[str, T], name: str, field: str) -> T:
     Raises:
       ValueError: no such entry; the message names `field`, the value and the nearest valid name.
     """
-    if name not in registry:
-        raise ValueError(f"{field}={name!r} is unknown: {nearest(name, registry)}")
+    if not isinstance(name, str) or name not in registry:
+        text = name if isinstance(name, str) else shown(name)
+        raise ValueError(f"{field}={shown(name)} is unknown: {nearest(text, registry)}")
     return registry[name]
-
-
-def check_choice(value: str, choices: Iterable[str], field: str) -> None:
-    """Raises ValueError unless `value` is one of `choices`."""
-    lookup(dict.fromkeys(choices), value, field)

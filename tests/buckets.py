@@ -1,4 +1,4 @@
-"""A server that speaks as much of Google Cloud Storage's JSON API as gcsfs and TensorStore use.
+"""A server with the part of Google Cloud Storage's JSON API that gcsfs and TensorStore use.
 
     with Buckets() as buckets:
         subprocess.run(..., env=os.environ | buckets.environment)   # gs://any-bucket/...
@@ -23,7 +23,7 @@ TIME = "2026-01-01T00:00:00.000Z"
 
 
 class Buckets:
-    """All buckets; every name is one."""
+    """The server and its buckets; every name is a bucket."""
 
     def __init__(self):
         self.objects: dict[str, bytes] = {}
@@ -35,13 +35,13 @@ class Buckets:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What makes clients come here."""
+        """The environment variables that direct clients to this server."""
         url = f"http://127.0.0.1:{self._server.server_port}"
         return {
             "TENSORSTORE_GCS_HTTP_URL": url,
             "STORAGE_EMULATOR_HOST": url,
-            "GCE_METADATA_HOST": "127.0.0.1:9",  # nobody: do not look for credentials
-            "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",  # asks for them even here
+            "GCE_METADATA_HOST": "127.0.0.1:9",  # no server: clients do not look for credentials
+            "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",  # a request that needs credentials
         }
 
     def __enter__(self) -> "Buckets":
@@ -53,7 +53,7 @@ class Buckets:
         self._server.server_close()
 
     def put(self, key: str, data: bytes, expected: str | None = None) -> dict | None:
-        """Stores an object; None if it is not of the expected generation."""
+        """Stores an object; None if the one there is not of the expected generation."""
         with self._lock:
             if expected is not None and int(expected) != self._generations.get(key, 0):
                 return None
@@ -62,7 +62,7 @@ class Buckets:
             return self.about(key)
 
     def remove(self, key: str) -> bool:
-        """Whether it was there."""
+        """Removes an object; True if it was there."""
         with self._lock:
             self._generations.pop(key, None)
             return self.objects.pop(key, None) is not None
@@ -85,7 +85,7 @@ class Buckets:
             }
 
     def listed(self, bucket: str, query: dict[str, str]) -> dict:
-        """Objects of a bucket, and what stands for folders."""
+        """The objects of a bucket, and its folders as prefixes."""
         prefix, delimiter = query.get("prefix", ""), query.get("delimiter")
         first, last = query.get("startOffset", ""), query.get("endOffset")
         items, folders = [], set()
@@ -125,13 +125,13 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(body)
 
-    def _told(self, value: dict | None, missing: int = 404) -> None:
+    def _send_json(self, value: dict | None, missing: int = 404) -> None:
         if value is None:
             self._answer(missing, b'{"error": {"code": %d, "message": "no"}}' % missing)
         else:
             self._answer(200, json.dumps(value).encode(), Content_Type="application/json")
 
-    def _asked(self, path: str) -> tuple[str, str, dict[str, str]]:
+    def _target(self, path: str) -> tuple[str, str, dict[str, str]]:
         """Bucket, key and query; the key ends in / if it is the bucket's own."""
         parts = urllib.parse.urlsplit(path)
         found = OBJECT.match(parts.path)
@@ -154,37 +154,37 @@ class _Handler(BaseHTTPRequestHandler):
         return body
 
     def do_GET(self) -> None:
-        bucket, key, query = self._asked(self.path)
+        bucket, key, query = self._target(self.path)
         if query.get("alt") == "media":
             self._content(key)
         elif not key.endswith("/"):
-            self._told(self.buckets.about(key))
+            self._send_json(self.buckets.about(key))
         elif re.search(r"/o/?(\?|$)", self.path):
-            self._told(self.buckets.listed(bucket, query))
+            self._send_json(self.buckets.listed(bucket, query))
         else:
-            self._told({"name": bucket})
+            self._send_json({"name": bucket})
 
     do_HEAD = do_GET  # noqa: N815 - the name that http.server calls
 
     def _content(self, key: str) -> None:
         about = self.buckets.about(key)
         if about is None:
-            self._told(None)
+            self._send_json(None)
             return
         data, code, headers = self.buckets.objects[key], 200, {}
-        asked = re.match(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
-        if asked:
-            first, last = int(asked[1]), min(int(asked[2] or len(data)), len(data) - 1)
+        wanted = re.match(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        if wanted:
+            first, last = int(wanted[1]), min(int(wanted[2] or len(data)), len(data) - 1)
             headers["Content_Range"] = f"bytes {first}-{last}/{len(data)}"
             data, code = data[first : last + 1], 206
         self._answer(code, data, x_goog_generation=about["generation"], **headers)
 
     def do_DELETE(self) -> None:
-        _, key, _ = self._asked(self.path)
+        _, key, _ = self._target(self.path)
         if self.buckets.remove(key):
             self._answer(204)
         else:
-            self._told(None)
+            self._send_json(None)
 
     def do_POST(self) -> None:
         body = self._body()
@@ -194,7 +194,7 @@ class _Handler(BaseHTTPRequestHandler):
             )
             self._copy(f"{source}/{name}", f"{target or source}/{new}", "/moveTo/" in self.path)
             return
-        _, key, query = self._asked(self.path)
+        _, key, query = self._target(self.path)
         kind, expected = query.get("uploadType"), query.get("ifGenerationMatch")
         if kind == "resumable":
             name = query.get("name") or json.loads(body)["name"]
@@ -206,28 +206,28 @@ class _Handler(BaseHTTPRequestHandler):
         elif kind == "multipart":
             about, data = _parts(self.headers["Content-Type"], body)
             name = query.get("name") or json.loads(about)["name"]
-            self._told(self.buckets.put(key + name, data, expected), 412)
+            self._send_json(self.buckets.put(key + name, data, expected), 412)
         else:
-            self._told(self.buckets.put(key + query["name"], body, expected), 412)
+            self._send_json(self.buckets.put(key + query["name"], body, expected), 412)
 
     def _copy(self, key: str, new: str, move: bool) -> None:
         data = self.buckets.objects.get(key)
         about = None if data is None else self.buckets.put(new, data)
         if about and move:
             self.buckets.remove(key)
-        self._told(about and {"done": True, "resource": about} | about)
+        self._send_json(about and {"done": True, "resource": about} | about)
 
     def do_PUT(self) -> None:
         """A chunk of a resumable upload: `bytes FIRST-LAST/TOTAL`, TOTAL * until it is known."""
-        _, key, query = self._asked(self.path)
-        told = self.headers.get("Content-Range", "bytes 0-0/0")
+        _, key, query = self._target(self.path)
+        content_range = self.headers.get("Content-Range", "bytes 0-0/0")
         so_far = self.pending.get(self.path, b"") + self._body()
-        if told.endswith("/*"):
+        if content_range.endswith("/*"):
             self.pending[self.path] = so_far
             self._answer(308, Range=f"bytes=0-{len(so_far) - 1}")
             return
         self.pending.pop(self.path, None)
-        self._told(self.buckets.put(key + query["name"], so_far))
+        self._send_json(self.buckets.put(key + query["name"], so_far))
 
 
 def _parts(kind: str, body: bytes) -> list[bytes]:

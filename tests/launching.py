@@ -1,16 +1,15 @@
 """Small runs of the launcher, for the tests that start, stop and read them."""
 
 import json
-import subprocess
-import sys
 
 import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from configs import copying
 from experiments.run.evaluate import trained_state
 from experiments.run.workdir import Workdir
-from tests.conftest import ROOT
+from tests import programs
 
 TINY = [
     "--config.task.seq_length=2",
@@ -30,25 +29,40 @@ LONG = [*TINY, "--config.train.steps=120", "--config.checkpoint.every=5"]
 LONG += ["--config.evaluate.every=10"]
 
 
+def tiny_config(**fields):
+    """The config of `TINY`, for runs in this process; `train__steps=8` sets train.steps."""
+    config = copying.get_config()
+    pairs = (flag.removeprefix("--config.").split("=") for flag in TINY)
+    fields = {name.replace("__", "."): value for name, value in fields.items()}
+    config.update_from_flattened_dict({name: int(value) for name, value in pairs} | fields)
+    return config
+
+
 def arguments(workdir, *extra, rule="hebbian", flags=SHORT):
     return [f"--config=configs/copying.py:{rule}", f"--workdir={workdir}", *flags, *extra]
 
 
 def start(workdir, *extra, **options):
-    command = [
-        sys.executable,
-        "-u",
-        "-m",
-        "experiments.launch",
-        *arguments(workdir, *extra, **options),
-    ]
-    return subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    """Starts the launcher, in a process of its own."""
+    return programs.start("launch", *arguments(workdir, *extra, **options))
 
 
 def read(path):
     return json.loads(path.read_text())
+
+
+def rows(workdir):
+    """The rows of metrics.jsonl."""
+    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+
+
+def contents(folder):
+    """{name: bytes} of all files in a folder but the lock; None for folders."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
+        for path in folder.rglob("*")
+        if path.name != ".lock"
+    }
 
 
 def final_state(workdir):
@@ -57,3 +71,9 @@ def final_state(workdir):
     return [
         np.asarray(leaf) for leaf in jax.tree.leaves(trained_state(config, Workdir(str(workdir))))
     ]
+
+
+def assert_same_state(ours, theirs):
+    """Bit for bit."""
+    for a, b in zip(final_state(ours), final_state(theirs), strict=True):
+        np.testing.assert_array_equal(a, b)

@@ -2,19 +2,18 @@
 
 import ast
 import dataclasses
+import re
+import sys
 
 import pytest
-from ml_collections import ConfigDict
 
-from configs import base, copying
+from configs import base
 from experiments import build
-from plasticity.model import TransformerSettings
-from plasticity.rules import RuleSettings
 from tests.conftest import ROOT
 
 # A module may import from its own layer and those above it in this list.
 LAYERS = [
-    ["plasticity.types", "plasticity.registry"],
+    ["plasticity.types", "plasticity.registry", "plasticity.settings", "plasticity.program"],
     ["plasticity.steps", "plasticity.synapse", "plasticity.joint", "plasticity.sharding"],
     ["plasticity.append_scan", "plasticity.data"],
     ["plasticity.rules", "plasticity.memory", "plasticity.model", "plasticity.tasks"],
@@ -26,6 +25,9 @@ LAYERS = [
     ["configs"],
     ["experiments.build"],
     ["experiments.validate"],
+    ["experiments.configfile"],
+    ["experiments.usage"],
+    ["experiments.commandline"],
     ["experiments.run"],
     ["experiments.cli", "experiments.probing", "experiments.lowered", "experiments.traces"],
     ["experiments.analysis"],
@@ -72,7 +74,7 @@ def test_imports_point_one_way(path):
         if there is None:
             continue
         sideways = there[0] == here[0] and there[1] != here[1]
-        allowed = ("plasticity.types", "plasticity.registry")
+        allowed = LAYERS[0]
         assert there[0] <= here[0], f"{path} imports {imported}, of a later layer"
         assert not sideways or there[1] in allowed, f"{path} imports {imported}, of a sibling"
 
@@ -81,7 +83,7 @@ def test_rules_and_memories_need_nothing_but_jax():
     for path in SOURCES:
         if module_name(path).startswith(("plasticity.rules", "plasticity.memory")):
             foreign = {name.split(".")[0] for name in imports(path)} - {"jax", "plasticity"}
-            assert foreign <= {"collections", "dataclasses", "functools", "math", "typing"}, path
+            assert foreign <= sys.stdlib_module_names, path
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=module_name)
@@ -97,29 +99,28 @@ def test_the_library_reads_no_config_and_no_flags():
         assert not {n.split(".")[0] for n in imports(path)} & {"absl", "ml_collections", "configs"}
 
 
-def test_defaults_stand_in_one_way_in_configs_and_library():
-    config = base.get_config()
-    for section, settings in (("rule", RuleSettings), ("model", TransformerSettings)):
+def all_settings():
+    """Every settings dataclass that a config is made of, once."""
+    alternatives = [kind for kinds in base.alternatives().values() for kind in kinds.values()]
+    return dict.fromkeys([*base.PARTS, *alternatives])
+
+
+def test_every_setting_has_a_meaning_and_a_valid_default():
+    for settings in all_settings():
+        settings()  # its defaults pass its own checks
         for field in dataclasses.fields(settings):
-            assert config[section][field.name] == field.default, f"{section}.{field.name}"
+            assert field.metadata["about"].comment, f"{settings.__name__}.{field.name}"
 
 
 def test_every_setting_is_read_by_something():
-    """Each leaf of the defaults, by name, in the programs or in the library's settings."""
+    """By name, as `config.train.steps` in the programs or `s.delay` in the library."""
     text = "\n".join(
         path.read_text() for path in SOURCES if not str(path).startswith(str(ROOT / "configs"))
     )
     text = text.replace((ROOT / "experiments/validate.py").read_text(), "")
-    settings = {f.name for s in (RuleSettings, TransformerSettings) for f in dataclasses.fields(s)}
-    config = copying.get_config()
-    for section, fields in config.items():
-        if section == "task":
-            continue  # passed whole to the task's factory, which has no default for "unread"
-        names = fields if isinstance(fields, ConfigDict) else {}
-        for name in names:
-            assert name in settings or f"{section}.{name}" in text, (
-                f"nothing reads {section}.{name}"
-            )
+    for settings in all_settings():
+        for field in dataclasses.fields(settings):
+            assert re.search(rf"\w\.{field.name}\b", text), f"nothing reads {field.name}"
 
 
 def test_continuous_hyper_parameters_do_not_recompile():

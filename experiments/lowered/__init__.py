@@ -1,1 +1,1 @@
-"""What a program costs, read off its text after XLA has lowered it."""
+"""The cost of a program, read from its text after XLA has lowered it."""

@@ -1,10 +1,11 @@
-"""What a training step costs on many devices, from shapes alone.
+"""The cost of a training step on many devices, from shapes alone.
 
-Memory is by XLA's own analysis; matrix products, what they move and what is sent are read from the
-program that XLA's partitioner made, loops counted as they run.
+Memory is from XLA's own analysis. Matrix products, the bytes that they move and the bytes that
+devices send are counted in the partitioned program, with every loop as often as it runs.
 """
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -18,13 +19,18 @@ from experiments.run.program import Program
 from experiments.validate import ConfigError
 
 DEPTHS = (1, 2, 3)
-TOLERANCE = 0.1  # between layers: XLA schedules temporary memory as it likes
+MOST_DEVICES = 4096  # of one process, for XLA to compile in reasonable time
+TOLERANCE = 0.1  # between layers: XLA schedules the temporary memory of each differently
 
 
 class Chip(NamedTuple):
-    """A data sheet: operations per second in bfloat16, bytes of memory, bytes per second.
+    """A data sheet.
 
-    bandwidth: of memory. near, far: of the links within a row of devices, and between rows.
+    Attributes:
+      peak: operations per second in bfloat16.
+      memory: bytes.
+      bandwidth: of the memory, bytes per second.
+      near, far: of the links within a row of devices and between rows, bytes per second.
     """
 
     peak: float
@@ -34,8 +40,8 @@ class Chip(NamedTuple):
     far: float
 
 
-# Published by their makers: TPUs with all links of the torus, GPUs with NVLink in a node and 400
-# Gb/s each between nodes.
+# From the vendors' data sheets: TPUs with all links of the torus; GPUs with NVLink within a node
+# and 400 Gb/s each between nodes.
 CHIPS = {
     "TPU v4": Chip(275e12, 32e9, 1.23e12, 300e9, 300e9),
     "TPU v5p": Chip(459e12, 95e9, 2.77e12, 600e9, 600e9),
@@ -45,7 +51,7 @@ CHIPS = {
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """Of one training step, per device. Bytes, but for `work.products`, in operations."""
+    """The cost of one training step, per device: bytes, and operations in `work.products`."""
 
     state: float
     temporary: float
@@ -79,7 +85,7 @@ class Cost:
 
 
 def compiled_cost(config: ConfigDict) -> Cost:
-    """The cost of a config, on the mesh that it asks for."""
+    """The cost of a config on its mesh, compiled with all its layers."""
     program = Program(config)
     mesh = program.learner.layout.mesh(config.train.batch)
     seed, hyper = (
@@ -100,10 +106,10 @@ def compiled_cost(config: ConfigDict) -> Cost:
 
 
 def cost_of(config: ConfigDict) -> Cost:
-    """The same with all layers, from few.
+    """The cost of a config on its mesh, extrapolated from programs of one, two and three layers.
 
     Raises:
-      RuntimeError: the cost does not grow by the same for every layer.
+      RuntimeError: the third layer does not cost the same as the second.
     """
     found = []
     for layers in DEPTHS:
@@ -116,12 +122,12 @@ def cost_of(config: ConfigDict) -> Cost:
         raise RuntimeError(
             f"layers do not cost the same: {[cost.entries() for cost in found]} for {DEPTHS}"
         )
-    # From the last two: what XLA does once for the first layers is then left out.
+    # The first layer differs: XLA merges parts of it with what comes before.
     return third.combined(third.combined(second, -1), config.model.layers - DEPTHS[-1])
 
 
 def seconds(cost: Cost, chip: Chip, model: int) -> dict[str, float]:
-    """Times of a step: of products, memory, what is sent within rows, and between them."""
+    """Seconds of a step by part: products, memory, and the links within and between rows."""
     times = {"products": cost.work.products / chip.peak}
     times |= {"memory": cost.work.moved / chip.bandwidth, "near": 0.0, "far": 0.0}
     for (kind, devices, span), size in cost.work.sent.items():
@@ -132,7 +138,7 @@ def seconds(cost: Cost, chip: Chip, model: int) -> dict[str, float]:
 
 
 def record(config: ConfigDict) -> dict[str, Any]:
-    """What is written of one mesh."""
+    """The record of one mesh, as written to the JSON file."""
     data, model = config.mesh.data, config.mesh.model
     cost = cost_of(config)
     chips = {}
@@ -155,16 +161,16 @@ def record(config: ConfigDict) -> dict[str, Any]:
     }
 
 
-def told(one: dict[str, Any]) -> str:
-    """A mesh, for the terminal."""
+def in_words(one: dict[str, Any]) -> str:
+    """The record of a mesh, as lines of text."""
     costs = ", ".join(f"{name} {value / 1e9:.3g} G" for name, value in one["per_device"].items())
     lines = [f"{one['data']} x {one['model']} devices, batch {one['batch']}, each: {costs}"]
     for name, chip in one["chips"].items():
         times = ", ".join(f"{what} {1e3 * value:.1f} ms" for what, value in chip["seconds"].items())
         fits = "fits" if chip["fits"] else "does not fit"
         lines.append(
-            f"  {name}: {fits}; {times}; at {chip['busy']:.0%} of its peak; rows lose "
-            f"{1 - chip['parallel']:.1%} to each other"
+            f"  {name}: {fits}; {times}; at {chip['busy']:.0%} of its peak; "
+            f"{1 - chip['parallel']:.1%} of the time between rows"
         )
     return "\n".join(lines)
 
@@ -173,12 +179,14 @@ def meshes(given: Sequence[str]) -> list[tuple[int, int]]:
     """(data, model) of each entry of the flag.
 
     Raises:
-      ConfigError: not of the form DATAxMODEL.
+      ConfigError: there is none, or one is not of the form DATAxMODEL.
     """
     found = []
-    for entry in given:
-        data, _, model = entry.partition("x")
-        if not (data.isdigit() and model.isdigit() and int(data) * int(model)):
-            raise ConfigError(f"--meshes={entry} must be DATAxMODEL, such as 8x4")
-        found.append((int(data), int(model)))
+    for entry in given or [""]:
+        match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", entry, re.ASCII)
+        if not match:
+            raise ConfigError(f"--meshes={entry} must be DATAxMODEL, for example 8x4")
+        if (data := int(match[1])) * (model := int(match[2])) > MOST_DEVICES:
+            raise ConfigError(f"--meshes={entry} must have at most {MOST_DEVICES} devices")
+        found.append((data, model))
     return found

@@ -1,6 +1,7 @@
-"""What a compiled program does on each device: read from its text, loops counted as they run.
+"""The work of a compiled program on each device, read from its text.
 
-XLA's own cost analysis counts the body of a loop once, and says nothing of what is sent.
+XLA's own cost analysis counts the body of a loop once and does not count communication. Here a loop
+counts as often as it runs.
 """
 
 import dataclasses
@@ -29,12 +30,13 @@ _CALLED = re.compile(r"(?:calls|to_apply|body|branch_computations)=\{?(%[\w.-]+(
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-    """What one device does in one execution.
+    """The work of one device in one execution.
 
-    products: operations of matrix products.
-    moved: bytes that these read and write, as if nothing stayed near the arithmetic in between.
-    sent: {(collective, devices that take part, how many numbers these devices span): bytes of
-      its results}.
+    Attributes:
+      products: operations of matrix products.
+      moved: bytes that these read and write, if no operand stays in a cache.
+      sent: {(collective, devices in its group, span of their numbers): bytes of its results}. A
+        group of the devices 0 and 4 has 2 devices and spans 5 numbers.
     """
 
     products: float = 0.0
@@ -47,7 +49,7 @@ class Work:
         return Work(self.products + other.products, self.moved + other.moved, sent)
 
     def times(self, count: float) -> "Work":
-        """The same so many times."""
+        """The work of `count` executions."""
         sent = {key: count * size for key, size in self.sent.items()}
         return Work(self.products * count, self.moved * count, sent)
 
@@ -59,7 +61,7 @@ def work_of(text: str) -> Work:
       text: `compiled.as_text()`, after partitioning: shapes are those of one device.
 
     Raises:
-      ValueError: it has a loop whose length is not known, or was not compiled for a CPU.
+      ValueError: a loop has no known length, or the program was not compiled for a CPU.
     """
     computations, entry = _computations(text)
     done: dict[str, Work] = {}
@@ -102,7 +104,7 @@ def _line(line: str, shapes: dict[str, str], of: Callable[[str], Work]) -> Work:
     if operation in COLLECTIVES:
         return Work(sent={(operation, *_group(rest)): float(_bytes(shape))})
     if operation.endswith("-start"):  # not of a CPU; its shape holds operands as well as results
-        raise ValueError(f"{operation} is not counted: compile for a CPU")
+        raise ValueError(f"{operation} cannot be counted: compile for a CPU")
     inner = Work()
     if operation in ("fusion", "call", "while", "conditional"):
         for called in _called(rest):
@@ -143,10 +145,13 @@ def _bytes(shape: str) -> int:
 
 
 def _group(rest: str) -> tuple[int, int]:
-    """(devices that take part, how many numbers they span), of the first of the groups.
+    """(devices, span of their numbers) of the first group of a collective.
 
-    `replica_groups` is a list of lists, or [groups, size] of the numbers counted along the
-    transposed axes of a grid, or the axes of a mesh that is such a grid.
+    XLA writes the groups in one of three forms, here for the groups {0, 4} and {1, 5} and so on:
+
+      replica_groups={{0,4},{1,5},{2,6},{3,7}}          every group
+      replica_groups=[4,2]<=[2,4]T(1,0)                 [groups, size] of a transposed grid
+      replica_groups=mesh['a'=2,'b'=4] {'a'}            the axes of a mesh along which it runs
     """
     if listed := re.search(r"replica_groups=\{\{([\d,]+)\}", rest):
         return _extent(np.array(_numbers(listed.group(1))))
@@ -161,11 +166,11 @@ def _group(rest: str) -> tuple[int, int]:
         return _extent(grid[first])
     if pairs := re.findall(r"\{(\d+),(\d+)\}", rest.partition("source_target_pairs=")[2]):
         return 2, max(abs(int(a) - int(b)) for a, b in pairs) + 1
-    raise ValueError(f"who takes part is not known: {rest}")
+    raise ValueError(f"the devices of a collective are unknown: {rest}")
 
 
 def _grid(text: str) -> np.ndarray:
-    """[sizes]T(axes): numbers of devices, counted along transposed axes of a grid."""
+    """The grid [sizes]T(axes) of device numbers, its axes transposed."""
     match = re.match(r"\[([\d,]+)\](?:T\(([\d,]+)\))?", text)
     assert match, text
     sizes, axes = match.groups()

@@ -1,1 +1,1 @@
-"""Looking into trained nets: interventions, and what a linear map reads off their fast weights."""
+"""Probes of trained networks: interventions, and linear decoding of their fast weights."""

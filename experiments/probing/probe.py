@@ -1,6 +1,6 @@
-"""Runs trained nets on their test episodes, as they are or under interventions."""
+"""Runs trained networks on test episodes, as they are or under interventions."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -18,8 +18,9 @@ from plasticity.telemetry import modulation, written
 from plasticity.types import Array, PyTree
 
 EPISODES = 256  # for rates, spectra and interventions
-DECODED = 512  # to learn decoding from, half of them, and to test it on
+DECODED = 512  # for decoding: half of them to fit it, half to test it
 EVERY = 5  # steps between decodings
+SPECTRA = 32  # episodes whose fast weights are decomposed
 
 Metrics = dict[str, float]
 
@@ -27,11 +28,11 @@ Metrics = dict[str, float]
 def gating_index(rates: np.ndarray, informative: np.ndarray) -> float:
     """(a - b) / (a + b), where a is the mean rate at informative steps and b at the others.
 
-    From -1 to 1; 0: not gated; nan if all steps are of one kind, or nothing is written.
+    From -1 to 1; 0 without gating; nan if all steps are of one kind, or nothing is written.
 
     Args:
       rates: [T].
-      informative: [T], true at steps that tell what is asked for later.
+      informative: [T], true at steps whose inputs are needed later.
     """
     if informative.all() or not informative.any() or not rates.sum() > 0:
         return float("nan")
@@ -40,7 +41,13 @@ def gating_index(rates: np.ndarray, informative: np.ndarray) -> float:
 
 
 class Probe:
-    """Runs nets of one run on its test episodes, as they are or under interventions."""
+    """Runs the networks of a run on its test episodes, as they are or under interventions.
+
+    Attributes:
+      learner, task, seeds, hyper: of the run.
+      layers: names of the plastic layers. events: [T], what each step of an episode is.
+      informative: [T], true at the steps of the first kind of event.
+    """
 
     def __init__(self, config: ConfigDict):
         self.learner, self.seeds = build.make_learner(config), Seeds(config)
@@ -50,7 +57,7 @@ class Probe:
         self.events = np.array(self.task.events)
         self.informative = self.events == self.task.events[0]
         self._observe = jax.jit(self._observed)
-        self._under = {"silence": jax.jit(self._silenced), "hold": jax.jit(self._held)}
+        self._score = jax.jit(self._scored, static_argnums=0)
         self._states = jax.jit(self._fast)
 
     def _run(self, params: Parameters, seed: Array, count: int, change: Any = None) -> PyTree:
@@ -67,47 +74,47 @@ class Probe:
         keeps = {name: write.keep.mean((0, 1)) for name, write in trace.writes.items()}
         held = {name: write.rate.mean((0, 1)) for name, write in trace.writes.items()}
         fast = {
-            name: jnp.linalg.svd(self._at(params, trace.writes, name, self.task.steps)[:32])[1]
+            name: jnp.linalg.svd(self._at(params, trace.writes, name, self.task.steps)[:SPECTRA])[1]
             for name in trace.writes
         }
-        # Queries are answered after the last step, and write nothing.
-        heard = trace.outputs.modulator[:, : self.task.steps] * self.modulated
-        gates = jax.nn.sigmoid(heard)
+        # Queries come after the last step, and write nothing.
+        logits = trace.outputs.modulator[:, : self.task.steps] * self.modulated
+        gates = jax.nn.sigmoid(logits)
         means = jax.tree.map(lambda a: a.mean(0), (rates, sizes, gates, fast))
         return {"means": means, "held": (held, keeps)}
 
     def _at(self, params: Parameters, writes: PyTree, name: str, steps: int | Array) -> Array:
-        """Fast weights of a layer after so many steps, [B, O, I]."""
+        """Fast weights of a layer after `steps` steps, [B, O, I]."""
         synapse = params.plasticity.synapses[name]
         return jax.vmap(lambda write: written(synapse, write, steps))(writes[name])
 
-    def _silenced(self, params: Parameters, seed: Array, where: Mapping[str, Array]) -> Array:
-        return self._run(params, seed, EPISODES, silence(where))[2]
-
-    def _held(self, params: Parameters, seed: Array, held: PyTree) -> Array:
-        return self._run(params, seed, EPISODES, hold(*held))[2]
+    def _scored(
+        self, intervention: Callable, params: Parameters, seed: Array, *arguments: PyTree
+    ) -> Array:
+        """The headline metric under `intervention(*arguments)`."""
+        return self._run(params, seed, EPISODES, intervention(*arguments))[2]
 
     def _fast(self, params: Parameters, seed: Array, steps: Array) -> tuple[Array, Array]:
-        """All fast weights [B, F] after so many steps, and the targets [B, T]."""
+        """All fast weights [B, F] after `steps` steps, and the targets [B, T]."""
         _, episodes, _, trace = self._run(params, seed, DECODED)
         weights = [self._at(params, trace.writes, name, steps) for name in trace.writes]
         flat = [weight.reshape(len(weight), -1) for weight in weights]
         return jnp.concatenate(flat, axis=1), episodes.targets
 
     def observe(self, params: Parameters, seed: Array) -> tuple[dict[str, Any], Metrics, PyTree]:
-        """Rates, sizes, gates, singular values; their summary; mean rates, for `hold`."""
+        """Traces and singular values; their summary; mean rates, the argument of `hold`."""
         found = jax.tree.map(np.asarray, self._observe(params, seed))
         rates, sizes, gates, fast = found["means"]
-        told = {"rates": rates, "sizes": sizes, "gates": gates, "fast": fast}
+        traces = {"rates": rates, "sizes": sizes, "gates": gates, "fast": fast}
         over_layers = {
             "eta": np.mean(list(rates.values()), axis=0),
-            "write": np.sqrt(sum(layer**2 for layer in sizes.values())),  # all of it
+            "write": np.sqrt(sum(layer**2 for layer in sizes.values())),  # over all layers
             "gate": gates,
         }
-        return told, self._summary(over_layers), found["held"]
+        return traces, self._summary(over_layers), found["held"]
 
     def _summary(self, traces: Mapping[str, np.ndarray]) -> Metrics:
-        """Means and gating of {name: [T]}."""
+        """Means and gating indices of {name: [T]}."""
         metrics = {name: float(trace.mean()) for name, trace in traces.items()}
         for name, title in (("eta", ""), ("write", "_size"), ("gate", "_gate")):
             metrics[f"gating_index{title}"] = gating_index(traces[name], self.informative)
@@ -117,14 +124,13 @@ class Probe:
         return metrics
 
     def interventions(self, params: Parameters, seed: Array, held: PyTree) -> Metrics:
-        """The main metric under each intervention."""
-        found = {
-            name: self._under["silence"](params, seed, where) for name, where in self._wheres()
-        }
-        found["held"] = self._under["hold"](params, seed, held)
+        """The headline metric under each intervention."""
+        found = {n: self._score(silence, params, seed, where) for n, where in self._silences()}
+        found["held"] = self._score(hold, params, seed, *held)
         return {f"{self.task.main_metric}_{name}": float(v) for name, v in found.items()}
 
-    def _wheres(self) -> Iterator[tuple[str, dict[str, Array]]]:
+    def _silences(self) -> Iterator[tuple[str, dict[str, Array]]]:
+        """The name of an intervention, and {layer: [T], true where it does not write}."""
         never = dict.fromkeys(self.layers, jnp.zeros(self.task.steps, bool))
         for layer in self.layers:
             yield f"silent_{layer}", never | {layer: jnp.ones(self.task.steps, bool)}
@@ -135,7 +141,7 @@ class Probe:
         yield "silent_after", dict.fromkeys(self.layers, after)
 
     def decodings(self, params: Parameters, seed: Array) -> Metrics:
-        """What a linear map reads off the fast weights, where symbols are to be recalled."""
+        """Decoding accuracy of the symbols to recall, every few steps; {} for other tasks."""
         recalled = np.flatnonzero(self.events == "recall")
         if not len(recalled):
             return {}

@@ -1,1 +1,1 @@
-"""What runs came to: rows, statistics, verdicts, figures and pages."""
+"""Reports on finished runs: tables, statistics, verdicts, figures, pages."""

@@ -1,37 +1,44 @@
 """Runs as tables of a report."""
 
+import math
 from collections.abc import Sequence
 
-from experiments.reports.collect import Run, varied
-from experiments.reports.statistics import interval
+from experiments.reports.labels import varied
+from experiments.reports.runs import Run
+from experiments.run.intervals import mean_interval
 from experiments.sweeps.tables import Row
 
 
 def results_table(runs: Sequence[Run]) -> list[Row]:
-    """A row per run of a group: what sets it apart, and its main metric on and off."""
-    rows = []
-    fields = varied(runs)
+    """A row per run of a group: the fields that vary, and its headline metric on and off."""
+    fields, rows = varied(runs), []
     for run in runs:
-        (on, half), (off, half_off) = interval(run.values()), interval(run.values(False))
         row: Row = {field.rpartition(".")[2]: run.config.get(field) for field in fields}
-        row |= {"rule": run.rule, run.metric: on, "interval": half, "off": off}
-        row |= {"interval off": half_off, "seeds": len(run.seeds)}
-        rows.append(row | {"diverged": sum(run.diverged)})
+        row |= {"rule": run.rule} | _mean(run.metric, "ci95", *run.interval())
+        off = (math.nan, math.nan) if run.static else run.interval(False)
+        row |= _mean("off", "ci95 off", *off)
+        several = len(run.seeds) > 1
+        row["interval over"] = "seeds" if several else f"{run.episodes} test episodes"
+        rows.append(row | {"seeds": len(run.seeds), "diverged": sum(run.diverged)})
     return rows
 
 
 def analysis_table(run: Run) -> list[Row]:
-    """Scalars of an analysis, trained beside untrained."""
+    """Scalars of an analysis: the trained net beside the untrained one, intervals over seeds."""
     assert run.analysis is not None
-    seeds = [seed["metrics"] for seed in run.analysis["seeds"]]
-    rows = []
-    for name in seeds[0]:
-        if name.endswith("_untrained") or name.startswith(run.metric):
+    seeds, rows = [seed["metrics"] for seed in run.analysis["seeds"]], []
+    for name in dict.fromkeys(name.removesuffix("_untrained") for seed in seeds for name in seed):
+        if name.startswith(run.metric):  # under an intervention: in the figure
             continue
-        told = {"quantity": name.replace("_", " ")}
+        row: Row = {"quantity": name.replace("_", " ")}
         for column, key in (("trained", name), ("untrained", f"{name}_untrained")):
-            values = [seed[key] for seed in seeds if seed.get(key) is not None]
-            mean, half = interval(values) if values else (None, None)
-            told |= {column: mean, f"{column} interval": half}
-        rows.append(told)
+            values = [seed[key] for seed in seeds if key in seed]
+            found = mean_interval(values) if values else (math.nan, math.nan)
+            row |= _mean(column, f"{column} ci95", *found)
+        rows.append(row)
     return rows
+
+
+def _mean(column: str, interval: str, mean: float, half: float) -> Row:
+    """Cells of a mean and half its interval; empty where there is none."""
+    return {c: None if math.isnan(v) else v for c, v in ((column, mean), (interval, half))}

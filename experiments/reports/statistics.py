@@ -1,10 +1,8 @@
 """Paired comparisons of seeds: intervals, effect sizes, p-values, verdicts.
 
-Seeds are pairs: under every rule a seed starts from the same slow weights and sees the same
-episodes. The unit is therefore a seed's mean, and a comparison is of differences within seeds.
-
-With five pairs Student's interval covers what it says, and it agrees with the p-value; bootstrap
-intervals of so few are too short (see the test). Both are given, and the first decides.
+Seeds are paired: under every rule, a seed starts from the same slow weights and sees the same
+episodes. The unit is a seed's mean over test episodes; comparisons are of differences within seeds.
+Intervals are Student's t intervals, which agree with the p-values of the paired t-test.
 """
 
 import math
@@ -15,32 +13,20 @@ import numpy as np
 import scipy.special
 import scipy.stats
 
-LEVEL = 0.05
-RESAMPLES = 9999
+from experiments.run.intervals import LEVEL, mean_interval
 
 SUPPORTED, NOT_SUPPORTED, OPPOSITE = "supported", "not supported", "opposite"
 
 
 class Contrast(NamedTuple):
-    """What is known of a mean difference, from n pairs."""
+    """A mean difference between n pairs of seeds."""
 
     mean: float
-    low: float  # 95 % interval, Student's t over pairs
+    low: float  # 95 % interval, Student's t
     high: float
-    boot_low: float  # the same by bootstrap over pairs, bias-corrected and accelerated
-    boot_high: float
-    effect: float | None  # Hedges' g: mean / deviation of the differences, corrected for small n
+    effect: float | None  # Hedges' g; None where all differences are equal
     p: float  # paired t-test, two-sided
     n: int
-
-
-def interval(values: Sequence[float]) -> tuple[float, float]:
-    """Mean, and half the 95 % interval by Student's t; nan for a single value."""
-    mean = float(np.mean(values))
-    if len(values) < 2:
-        return mean, float("nan")
-    error = float(np.std(values, ddof=1)) / len(values) ** 0.5
-    return mean, float(scipy.special.stdtrit(len(values) - 1, 1 - LEVEL / 2)) * error
 
 
 def paired(a: Mapping[int, float], b: Mapping[int, float]) -> Contrast:
@@ -57,71 +43,53 @@ def paired(a: Mapping[int, float], b: Mapping[int, float]) -> Contrast:
 
 def of_differences(differences: np.ndarray) -> Contrast:
     """The contrast of differences [n], n > 1."""
-    n, mean = len(differences), float(differences.mean())
+    n, (mean, half) = len(differences), mean_interval(differences)
     deviation = float(differences.std(ddof=1))
-    # Equal but for rounding: t has no bounds. That all have one sign is all that is known.
     if deviation <= 1e-12 * max(abs(mean), 1e-30):
+        # Equal but for rounding: t is unbounded. Only the common sign counts, as in a sign test.
         p = 2.0 ** (1 - n) if mean else 1.0
-        return Contrast(mean, mean, mean, mean, mean, None if mean else 0.0, p, n)
-    _, half = interval(differences.tolist())
+        return Contrast(mean, mean, mean, None if mean else 0.0, p, n)
     # Exact correction of the bias of mean / deviation (Hedges 1981).
     free = (n - 1) / 2
     log_correction = scipy.special.gammaln(free) - scipy.special.gammaln(free - 0.5)
     correction = math.exp(log_correction) / math.sqrt(free) if n > 2 else 1.0
     p = float(scipy.stats.ttest_1samp(differences, 0).pvalue)
-    effect = mean / deviation * correction
-    return Contrast(mean, mean - half, mean + half, *_bootstrapped(differences), effect, p, n)
-
-
-def _bootstrapped(differences: np.ndarray) -> tuple[float, float]:
-    """Bootstrap interval of the mean, bias-corrected and accelerated (Efron 1987)."""
-    found = scipy.stats.bootstrap(
-        (differences,),
-        np.mean,
-        confidence_level=1 - LEVEL,
-        n_resamples=RESAMPLES,
-        method="BCa",
-        rng=np.random.default_rng(0),
-    ).confidence_interval
-    return float(found.low), float(found.high)
+    return Contrast(mean, mean - half, mean + half, mean / deviation * correction, p, n)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """P-values adjusted for their number (Holm 1979): at most LEVEL for any false rejection."""
-    order = np.argsort(p_values)
-    steps = np.maximum.accumulate((len(p_values) - np.arange(len(p_values))) * _sorted(p_values))
-    adjusted = np.empty(len(p_values))
-    adjusted[order] = np.minimum(steps, 1)
+    """P-values adjusted by Holm's method (1979), which controls the family-wise error rate."""
+    p, count = np.asarray(p_values, np.float64), len(p_values)
+    order = np.argsort(p)
+    adjusted = np.empty(count)
+    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(count, 0, -1)), 1)
     return adjusted.tolist()
 
 
-def _sorted(values: Sequence[float]) -> np.ndarray:
-    return np.sort(np.asarray(values, np.float64))
+class CombinedTest(NamedTuple):
+    """The combined test of all contrasts of a claim."""
+
+    supports: bool  # False: it contradicts the claim, or is undecided
+    p: float  # 1: undecided
 
 
-class Judged(NamedTuple):
-    """What the comparisons of a claim say together: which way, and how surely."""
+def combine(contrasts: Sequence[Contrast]) -> CombinedTest:
+    """Tests a claim that needs all of several contrasts to be positive.
 
-    speaks_for: bool  # else against it, or neither
-    p: float  # of what it says; 1: it says nothing
-
-
-def together(contrasts: Sequence[Contrast]) -> Judged:
-    """Several comparisons, each positive where it speaks for a claim that needs all of them.
-
-    For it speak all (an intersection-union test: p is the largest). Against it speaks a single
-    one, if none is significantly for it (p is the smallest, times their number: Bonferroni).
+    In favour: all are positive; p is the largest (intersection-union test). Against: one is
+    negative and none is significantly positive; p is the smallest of the negative ones, times the
+    number of contrasts (Bonferroni).
     """
     if contrasts and all(c.mean > 0 for c in contrasts):
-        return Judged(True, max(c.p for c in contrasts))
-    against = [c.p for c in contrasts if c.mean < 0]
-    if not against or any(c.mean > 0 and c.p < LEVEL for c in contrasts):
-        return Judged(False, 1.0)
-    return Judged(False, min(1.0, min(against) * len(contrasts)))
+        return CombinedTest(True, max(c.p for c in contrasts))
+    negative = [c.p for c in contrasts if c.mean < 0]
+    if not negative or any(c.mean > 0 and c.p < LEVEL for c in contrasts):
+        return CombinedTest(False, 1.0)
+    return CombinedTest(False, min(1.0, min(negative) * len(contrasts)))
 
 
-def verdict(judged: Judged, adjusted: float) -> str:
-    """ "supported" or "opposite" if the adjusted p-value says so, else "not supported"."""
-    if adjusted >= LEVEL:
+def verdict(test: CombinedTest, p_adjusted: float) -> str:
+    """SUPPORTED or OPPOSITE where the adjusted p-value is significant, else NOT_SUPPORTED."""
+    if p_adjusted >= LEVEL:
         return NOT_SUPPORTED
-    return SUPPORTED if judged.speaks_for else OPPOSITE
+    return SUPPORTED if test.supports else OPPOSITE

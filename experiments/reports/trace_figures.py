@@ -1,4 +1,4 @@
-"""Figures of an analysis: when a net writes, and what becomes of it if it may not."""
+"""Figures of an analysis: when a net writes, and its score when writes are suppressed."""
 
 from collections.abc import Sequence
 
@@ -7,74 +7,69 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.reports.collect import Run
-from experiments.reports.figures import WIDTH, style, words
-from experiments.reports.statistics import interval
+from experiments.reports.figures import WIDTH, bound, integer_steps, style
+from experiments.reports.labels import drawable, metric_label
+from experiments.reports.runs import Run
+from experiments.run.intervals import mean_interval
 
 LAYERS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7"]
 EVENTS = ["#56B4E9", "#EEEEEE", "#F0E442", "#CC79A7"]
+LABELS = {"rates": r"rate $\eta_t$", "sizes": r"write $\|\eta\alpha\delta\|$"}
 
 
 def modulation(run: Run) -> Figure:
-    """Rates and sizes of writes over an episode, above what happens; the untrained net dotted."""
+    """Rates and sizes of writes over an episode, above its events; the untrained net is dotted."""
     assert run.analysis is not None
     seeds, events = run.analysis["seeds"], run.analysis["events"]
     figure, grid = plt.subplots(3, 1, figsize=(WIDTH, 3.6), sharex=True, height_ratios=[4, 4, 0.5])
-    for axes, kind, label in (
-        (grid[0], "rates", "rate $\\eta_t$"),
-        (grid[1], "sizes", "write $\\|\\eta\\alpha\\delta\\|$"),
-    ):
+    for axes, (kind, label) in zip(grid, LABELS.items(), strict=False):
         for index, layer in enumerate(seeds[0][kind]):
-            # What is not finite is null in the file.
-            trained = np.array([seed[kind][layer] for seed in seeds], float)
-            before = np.array([seed["untrained"][kind][layer] for seed in seeds], float)
-            colour = LAYERS[index % len(LAYERS)]
-            _band(axes, trained, colour, "-", layer)
-            _band(axes, before, colour, ":", "")
+            colour, before = LAYERS[index % len(LAYERS)], [seed["untrained"] for seed in seeds]
+            _band(axes, [seed[kind][layer] for seed in seeds], colour, "-", drawable(layer))
+            _band(axes, [seed[kind][layer] for seed in before], colour, ":", "")
         axes.set_ylabel(label)
     grid[0].legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False, fontsize=7)
-    _raster(grid[2], events)
+    _event_bar(grid[2], events)
     return figure
 
 
-def _band(axes: Axes, values: np.ndarray, colour: str, line: str, label: str) -> None:
+def _band(axes: Axes, rows: Sequence, colour: str, line: str, label: str) -> None:
+    values = np.array(rows, float)  # null, which is not finite, becomes nan
     steps = np.arange(values.shape[1])
-    told = np.array([interval(column) for column in values.T])
-    axes.plot(steps, told[:, 0], line, color=colour, linewidth=1.2, label=label)
-    axes.fill_between(
-        steps, told[:, 0] - told[:, 1], told[:, 0] + told[:, 1], color=colour, alpha=0.12
-    )
+    means, halves = np.array([mean_interval(column) for column in values.T]).T
+    axes.plot(steps, means, line, color=colour, linewidth=1.2, label=label)
+    axes.fill_between(steps, means - halves, means + halves, color=colour, alpha=0.12)
 
 
-def _raster(axes: Axes, events: Sequence[str]) -> None:
+def _event_bar(axes: Axes, events: Sequence[str]) -> None:
     kinds = list(dict.fromkeys(events))
     for step, event in enumerate(events):
         axes.axvspan(step - 0.5, step + 0.5, color=EVENTS[kinds.index(event) % len(EVENTS)])
     for kind in kinds:
         steps = [i for i, event in enumerate(events) if event == kind]
-        axes.text(np.mean(steps), 0.5, kind, ha="center", va="center", fontsize=7)
+        axes.text(np.mean(steps), 0.5, drawable(kind), ha="center", va="center", fontsize=7)
     axes.set(yticks=[], xlabel="step of the episode", xlim=(-0.5, len(events) - 0.5), ylim=(0, 1))
+    integer_steps(axes)
 
 
 def interventions(run: Run) -> Figure:
-    """The main metric when writes are silenced in a layer, at an event, or held constant."""
+    """The headline metric when writes are suppressed in a layer or at an event, or constant."""
     assert run.analysis is not None
-    metrics = [seed["metrics"] for seed in run.analysis["seeds"]]
-    prefix = f"{run.metric}_"
-    names = [n for n in metrics[0] if n.startswith((f"{prefix}silent", f"{prefix}held"))]
-    told = {"as trained": run.values(), "plasticity off": run.values(False)}
-    for name in names:
-        short = name.removeprefix(prefix).replace("silent_", "no writes: ").replace("_", " ")
-        told[short] = [seed[name] for seed in metrics if seed[name] is not None]
-    figure, axes = plt.subplots(figsize=(WIDTH, 0.6 + 0.24 * len(told)))
+    metrics, prefix = [seed["metrics"] for seed in run.analysis["seeds"]], f"{run.metric}_"
+    found = {"as trained": run.values(), "plasticity off": run.values(False)}
+    for name in dict.fromkeys(name for seed in metrics for name in seed):
+        if name.startswith((f"{prefix}silent", f"{prefix}held")):
+            title = name.removeprefix(prefix).replace("silent_", "no writes: ").replace("_", " ")
+            title = "constant rate" if title == "held" else drawable(title)
+            found[title] = [seed[name] for seed in metrics if name in seed]
+    figure, axes = plt.subplots(figsize=(WIDTH, 0.6 + 0.24 * len(found)))
     colour, marker = style(run.rule)
-    for place, values in enumerate(told.values()):
-        if not values:
-            continue
-        mean, half = interval(values)
+    for place, values in enumerate(found.values()):
+        mean, half = mean_interval(values)
         axes.errorbar(mean, place, xerr=half, fmt=marker, color=colour, capsize=2)
         axes.plot(values, [place] * len(values), ".", color=colour, alpha=0.35, markersize=4)
-    axes.set_yticks(range(len(told)), list(told))
+    axes.set_yticks(range(len(found)), list(found))
     axes.invert_yaxis()
-    axes.set_xlabel(words(run.metric))
+    bound(axes.xaxis, run.metric)
+    axes.set_xlabel(metric_label(run.metric))
     return figure

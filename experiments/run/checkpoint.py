@@ -1,41 +1,71 @@
 """Checkpoints of a training run: the whole of Orbax that the project touches."""
 
 import contextlib
+import json
 import pathlib
+import re
 import sys
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
+
+from experiments.run.storage import WorkdirError
+
+# What TensorStore reports of files that are missing, too short or do not decode. Other errors, such
+# as PERMISSION_DENIED and UNAVAILABLE, may pass: they prove no damage.
+DAMAGE = re.compile(r"\b(DATA_LOSS|NOT_FOUND|OUT_OF_RANGE)\b|Error (decoding|parsing)")
+DAMAGE_ERRORS = (FileNotFoundError, IsADirectoryError, json.JSONDecodeError, UnicodeDecodeError)
 
 
 class CheckpointError(RuntimeError):
     """Checkpoints cannot be saved, or none can be read."""
 
 
+class _DamageError(Exception):
+    """A file of a checkpoint is missing or its content is not what was saved."""
+
+
 class Checkpoints:
     """Numbered checkpoints {state: pytree of arrays, clock: dict of numbers} in a folder.
 
     Saving is asynchronous and atomic: a checkpoint that a kill interrupts does not exist. An error
-    of a save that is under way surfaces at the next call, as a CheckpointError.
+    of a save that is under way surfaces at the next call, as a CheckpointError. A checksum of the
+    state is saved with the clock, because Orbax reads changed values of arrays without an error.
     """
 
-    def __init__(self, directory: pathlib.Path, keep: int):
-        options = ocp.CheckpointManagerOptions(max_to_keep=keep, enable_async_checkpointing=True)
-        self._manager = ocp.CheckpointManager(directory, options=options)
-        self._directory = directory
+    def __init__(self, directory: pathlib.Path, keep: int | None = None):
+        """Opens the folder; `keep`: how many checkpoints are kept; None: nothing is written."""
+        self._directory, self._writes = directory, keep is not None
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=keep,
+            create=self._writes,
+            # Otherwise, if the folder cannot be made, Orbax's threads wait for it for ten minutes.
+            async_options=ocp.AsyncOptions(create_directories_asynchronously=False),
+        )
+        handlers = {
+            "state": ocp.StandardCheckpointHandler(),
+            "clock": ocp.JsonCheckpointHandler(),
+        }
+        with self._explained("opened"):
+            self._manager = ocp.CheckpointManager(
+                directory, options=options, item_handlers=handlers
+            )
 
     def latest(self) -> int | None:
         """The newest step that was saved, or None."""
         return self._manager.latest_step()
 
-    def save(self, step: int, state: Any, clock: dict[str, float]) -> None:
+    def save(self, step: int, state: Any, clock: Mapping[str, float]) -> None:
         """Saves unless `step` is saved already. Arrays may be donated once this returns."""
         if step == self.latest():
             return
-        with self._saving():
+        clock = dict(clock) | {"checksum": _checksum(state)}
+        with self._explained("saved"):
             self._manager.save(
                 step,
                 args=ocp.args.Composite(
@@ -44,68 +74,150 @@ class Checkpoints:
             )
 
     def restore(self, like: Any, shardings: Any) -> tuple[Any, dict[str, float]]:
-        """The newest checkpoint that can be read; those that cannot are set aside, and told of.
+        """The newest checkpoint that is whole: its state and clock.
+
+        Newer ones that are proven to be damaged are reported on stderr and moved to
+        `checkpoints-damaged`, unless this object writes nothing. The initial state, step 0, does
+        not replace a damaged checkpoint.
 
         Args:
           like: structure, shapes and dtypes.
           shardings: where each array goes, whatever devices it was saved from.
 
         Raises:
-          CheckpointError: none can be read.
+          WorkdirError: the stored arrays are not those of `like`; the message names the first.
+          CheckpointError: none is whole, or the storage failed. Nothing was moved.
         """
         target = jax.tree.map(
             lambda leaf, there: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=there),
             like,
             shardings,
         )
-        while (step := self.latest()) is not None:
+        damaged: dict[int, str] = {}
+        for step in sorted(self._manager.all_steps(), reverse=True):
+            if damaged and step == 0:
+                break
+            read, reason = None, "another process found damage in its part"
             try:
-                restored = self._manager.restore(
-                    step,
-                    args=ocp.args.Composite(
-                        state=ocp.args.StandardRestore(target), clock=ocp.args.JsonRestore()
-                    ),
-                )
-                return restored.state, restored.clock
-            except Exception as error:  # whatever damage leads to
-                self._set_aside(step, error)
-        raise CheckpointError(f"no checkpoint in {self._directory} can be read")
+                read = self._read(step, target)
+            except _DamageError as damage:
+                reason = str(damage)
+            if multihost_utils.process_allgather(np.bool_(read is None)).any():
+                damaged[step] = reason
+                continue
+            for number, why in damaged.items():
+                self._set_aside(number, why, step)
+            return read
+        reasons = "; ".join(f"{step}: {reason}" for step, reason in damaged.items())
+        raise CheckpointError(
+            f"no checkpoint in {self._directory} can be read, and nothing was moved. {reasons}"
+        )
 
-    def _set_aside(self, step: int, error: Exception) -> None:
-        """Moves a checkpoint that cannot be read out of the way of the ones to come."""
+    def _read(self, step: int, target: Any) -> tuple[Any, dict[str, float]]:
+        try:
+            self._check_fits(step, target)
+            restored = self._manager.restore(
+                step,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardRestore(target), clock=ocp.args.JsonRestore()
+                ),
+            )
+        except WorkdirError:
+            raise
+        except Exception as error:
+            if isinstance(error, DAMAGE_ERRORS) or DAMAGE.search(str(error)):
+                raise _DamageError(_first_line(error)) from error
+            raise CheckpointError(
+                f"checkpoint {self._directory / str(step)} cannot be read: {_first_line(error)}. "
+                "Nothing was moved: its files are not proven to be damaged. The same command tries "
+                "again; to go on from an earlier checkpoint, move this one away."
+            ) from error
+        state, clock = restored.state, restored.clock
+        if not isinstance(clock, dict):
+            raise _DamageError("its clock is no JSON object")
+        checksum = clock.pop("checksum", None)  # missing: saved before there were checksums
+        if None not in (checksum, found := _checksum(state)) and checksum != found:
+            raise _DamageError("the checksum of its arrays is not the one that was saved")
+        if not all(isinstance(seconds, int | float) for seconds in clock.values()):
+            raise _DamageError("its clock holds something else than numbers")
+        return state, clock
+
+    def _check_fits(self, step: int, target: Any) -> None:
+        """Compares what is stored with the target: Orbax converts another dtype silently."""
+        metadata = self._manager.item_metadata(step)["state"]
+        if metadata is None:
+            raise FileNotFoundError("its metadata is missing")
+        stored = _described(metadata.tree)
+        wanted = _described(target)
+        wrong = [name for name in wanted | stored if wanted.get(name) != stored.get(name)]
+        if wrong:
+            name = wrong[0]
+            raise WorkdirError(
+                f"checkpoint {self._directory / str(step)} does not fit this run: {name} is "
+                f"{stored.get(name, 'not stored')}, but must be {wanted.get(name, 'absent')}"
+                f"{f' (and {len(wrong) - 1} arrays more)' if wrong[1:] else ''}. It was saved by a "
+                "run of another config or version of the project. Nothing was moved."
+            )
+
+    def _set_aside(self, step: int, reason: str, whole: int) -> None:
+        """Moves a damaged checkpoint out of the way of the ones to come."""
+        message = f"checkpoint {step} cannot be read: {reason}. Checkpoint {whole} is taken"
+        if not self._writes:
+            print(message, file=sys.stderr, flush=True)
+            return
         aside = self._directory.with_name(f"{self._directory.name}-damaged")
         if jax.process_index() == 0:
             aside.mkdir(exist_ok=True)
             name = f"{step}-{len(list(aside.glob('*.txt')))}"
             # Before the move, since in a bucket there is no empty folder to move to.
-            (aside / f"{name}.txt").write_text(f"{error}\n")
+            (aside / f"{name}.txt").write_text(f"{reason}\n")
             (self._directory / str(step)).rename(aside / name)
-            print(
-                f"checkpoint {step} cannot be read ({_first_line(error)}): moved to {aside}, and "
-                "the one before is taken",
-                file=sys.stderr,
-                flush=True,
-            )
+            print(f"{message}; the damaged one is now {aside / name}", file=sys.stderr, flush=True)
         multihost_utils.sync_global_devices(f"aside-{step}")
         self._manager.reload()
 
-    def close(self) -> None:
-        """Waits until everything is on disk."""
-        with self._saving():
+    def wait(self) -> None:
+        """Returns when everything is on disk."""
+        with self._explained("saved"):
             self._manager.wait_until_finished()
+
+    def close(self) -> None:
+        """Waits; removes the initial state if a later one is there."""
+        self.wait()
+        with self._explained("saved"):
+            if self._writes and self.latest() and 0 in self._manager.all_steps():
+                self._manager.delete(0)
             self._manager.close()
 
     @contextlib.contextmanager
-    def _saving(self) -> Iterator[None]:
+    def _explained(self, what: str) -> Iterator[None]:
         """An error inside, which may be of a save that is under way, becomes one of ours."""
         try:
             yield
         except Exception as error:  # of the file system, by way of Orbax and TensorStore
             raise CheckpointError(
-                f"checkpoints cannot be saved in {self._directory}: {_first_line(error)}. What is "
-                "there is whole; once there is room, the same command goes on from it."
+                f"checkpoints cannot be {what} in {self._directory}: {_first_line(error)}. What is "
+                "there is whole: once the cause is removed, the same command resumes."
             ) from error
 
 
+def _described(tree: Any) -> dict[str, str]:
+    """{path: dtype and shape, such as float32[3, 4]} of the arrays of a tree."""
+    leaves = ocp.tree.to_flat_dict(tree, sep="/")
+    return {name: f"{np.dtype(a.dtype).name}{list(a.shape)}" for name, a in leaves.items()}
+
+
+def _checksum(state: Any) -> int | None:
+    """CRC-32 of the arrays in the order of their names; None where a process has only parts."""
+    leaves = sorted(ocp.tree.to_flat_dict(state, sep="/").items())
+    if not all(leaf.is_fully_addressable for _, leaf in leaves):
+        return None
+    total = 0
+    for _, leaf in leaves:
+        total = zlib.crc32(np.asarray(leaf).tobytes(), total)
+    return total
+
+
 def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [repr(error)])[0][:200]
+    line = (str(error).splitlines() or [""])[0][:200]
+    return line if isinstance(error, OSError) else f"{type(error).__name__}: {line}"

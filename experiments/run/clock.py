@@ -6,28 +6,28 @@ from collections.abc import Iterator
 
 
 class Clock:
-    """Wall, compile and training seconds; compiling and validating are no training."""
+    """Wall, compile and training seconds. Training excludes compilation and validation."""
 
     def __init__(self) -> None:
         self._earlier = {"wall_seconds": 0.0, "compile_seconds": 0.0, "train_seconds": 0.0}
         self._launched = time.monotonic()
         self._compiling, self._training = 0.0, 0.0
-        self._since: float | None = None  # when the training that is under way began
+        self._since: float | None = None  # start of the current stretch of training
 
     def resume(self, earlier: dict[str, float]) -> None:
-        """Adds the totals of earlier launches."""
-        self._earlier |= earlier
+        """Adds the totals of earlier launches, as far as they are known."""
+        self._earlier = {name: float(earlier.get(name, 0.0)) for name in self._earlier}
 
     @contextlib.contextmanager
     def compiling(self) -> Iterator[None]:
-        """Counts what happens inside as compiling."""
+        """Adds the time inside to the compile seconds."""
         start = time.monotonic()
         yield
         self._compiling += time.monotonic() - start
 
     @contextlib.contextmanager
     def training(self) -> Iterator[None]:
-        """Counts what happens inside as training, but for what is `paused`."""
+        """Adds the time inside, except where it is `paused`, to the training seconds."""
         self._since = time.monotonic()
         try:
             yield
@@ -36,7 +36,7 @@ class Clock:
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
-        """Inside `training`: does not count as such."""
+        """Excludes the time inside from `training`."""
         self._training, self._since = self.training_seconds(), None
         yield
         self._since = time.monotonic()

@@ -1,6 +1,8 @@
 """Evaluation on fixed episodes, with plasticity on and off on the same net."""
 
 import json
+import pathlib
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,16 +16,25 @@ from experiments.run.checkpoint import Checkpoints
 from experiments.run.metrics import across_seeds, summarise
 from experiments.run.program import Program, program_for
 from experiments.run.seeds import Seeds
-from experiments.run.storage import write_json
-from experiments.run.workdir import Workdir, WorkdirError, differences
+from experiments.run.storage import (
+    DamagedFileError,
+    WorkdirError,
+    check_folder,
+    read_json,
+    write_json,
+)
+from experiments.run.stored_config import differences
+from experiments.run.workdir import Workdir, free_name
 from experiments.validate import ConfigError, validate
 from plasticity.learner import Learner, RandomStream, TrainState
 from plasticity.network import Parameters
 from plasticity.rules import RULES
-from plasticity.sharding import placed
+from plasticity.sharding import replicate
 
 Summary = dict[str, dict[str, float]]
-# May differ from the trained config: neither changes the shape of a trained parameter.
+# The fields of evaluation-*.json that its readers rely on.
+REPORT = {"step": int, "changed": dict, "metrics": dict, "metrics_plasticity_off": dict}
+# Sections that may differ from the trained config: no shape of a trained parameter depends on them.
 FREE_SECTIONS = ("seed", "task", "rule", "memory", "evaluate", "checkpoint", "log")
 
 
@@ -41,20 +52,23 @@ class Evaluator:
     def __call__(
         self, params: Parameters, split: RandomStream, stop: Callable[[], bool] = lambda: False
     ) -> list[tuple[Summary, Summary]] | None:
-        """Each seed's summaries with plasticity on and off; None if `stop` turned true."""
+        """(plasticity on, plasticity off) of each seed; None once `stop()` is true.
+
+        A static rule has one summary for both.
+        """
         hyper = build.make_hyperparameters(self._config, self._task, split)
         params = jax.device_put(params, self._program.shardings(params, self._mesh))
-        seed, hyper = placed((self._seeds.array, hyper), self._mesh)
+        seed, hyper = replicate((self._seeds.array, hyper), self._mesh)
         summaries: list[list[Summary]] = []
         for on in (True, False):
-            if summaries and self._static:  # there is nothing to switch off
+            if summaries and self._static:
                 summaries.append(summaries[0])
                 continue
             parts = []
             for first in range(0, self._episodes, self._batch):
                 if stop():
                     return None
-                # The last batch may reach past the end: one shape, compiled once.
+                # The last batch may exceed the episodes: all batches share one compiled shape.
                 index = jnp.arange(first, first + self._batch)
                 parts.append(self._metrics(params, seed, split, index, hyper, on=on))
             joined = jax.tree.map(
@@ -65,30 +79,34 @@ class Evaluator:
 
 
 def contrast(metric: str, on: Summary, off: Summary, seeds: int) -> str:
-    """One sentence: the metric with plasticity on and off."""
+    """One sentence: the metric with plasticity on and off, or alone where nothing is written."""
     episodes = f"same {on[metric]['n']} episodes" if seeds == 1 else "same episodes"
+    if on == off:  # a static net
+        count = episodes.removeprefix("same ") if seeds == 1 else f"{seeds} nets"
+        return f"{metric}: {_interval(on[metric])} ({count})"
     nets = "same net" if seeds == 1 else f"same {seeds} nets"
     return (
-        f"{metric}: {_number(on[metric])} with plasticity on, {_number(off[metric])} off "
+        f"{metric}: {_interval(on[metric])} with plasticity on, {_interval(off[metric])} off "
         f"({nets}, {episodes})"
     )
 
 
-def _number(told: dict[str, float]) -> str:
+def _interval(summary: dict[str, float]) -> str:
     """Mean and interval, with enough digits for small errors."""
-    form = "{:.3f}" if told["mean"] == 0 or abs(told["mean"]) >= 0.05 else "{:.1e}"
-    return f"{form.format(told['mean'])} +- {form.format(told['ci95'])}"
+    form = "{:.3f}" if summary["mean"] == 0 or abs(summary["mean"]) >= 0.05 else "{:.1e}"
+    return f"{form.format(summary['mean'])} +- {form.format(summary['ci95'])}"
 
 
-def records_of(seeds: Seeds, summaries: list[tuple[Summary, Summary]]) -> dict[str, Any]:
-    """The entry `seeds` of a result: one record per seed; nothing where there is only one."""
-    if len(summaries) == 1:
-        return {}
-    records = [
-        {"seed": seed, "metrics": on, "metrics_plasticity_off": off}
-        for seed, (on, off) in zip(seeds.numbers, summaries, strict=True)
-    ]
-    return {"seeds": records}
+def averaged(seeds: Seeds, summaries: list[tuple[Summary, Summary]]) -> dict[str, Any]:
+    """The metrics of a result over all seeds, and, of several, a record `seeds` of each."""
+    on, off = (across_seeds(own) for own in zip(*summaries, strict=True))
+    metrics: dict[str, Any] = {"metrics": on, "metrics_plasticity_off": off}
+    if len(summaries) > 1:
+        metrics["seeds"] = [
+            {"seed": seed, "metrics": on, "metrics_plasticity_off": off}
+            for seed, (on, off) in zip(seeds.numbers, summaries, strict=True)
+        ]
+    return metrics
 
 
 def evaluate(config: ConfigDict, path: str) -> int:
@@ -97,9 +115,8 @@ def evaluate(config: ConfigDict, path: str) -> int:
     Prints every metric and writes `evaluation-STEP.json`, or, if that exists, the next free name.
     """
     workdir = Workdir(path)
-    report, metric = _report(config, workdir)
-    target = _free_name(workdir, report["step"])
-    write_json(target, report)
+    check_folder("workdir", workdir.path)
+    report, metric, target = _report(config, workdir)
     print(json.dumps(report, indent=2))
     seeds = len(report.get("seeds", [report]))
     print(contrast(metric, report["metrics"], report["metrics_plasticity_off"], seeds))
@@ -108,22 +125,28 @@ def evaluate(config: ConfigDict, path: str) -> int:
 
 
 def evaluated_elsewhere(workdir: Workdir, overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """The report of the newest checkpoint under overrides; made and written if it is not there."""
+    """The report of the newest checkpoint under overrides; made and written if it is not there.
+
+    Reports that are damaged are named on stderr and left as they are.
+    """
+    newest = max(workdir.saved_steps(), default=None)
     for path in sorted(workdir.path.glob("evaluation-*.json")):
-        report = json.loads(path.read_text())
-        if report["changed"] == dict(overrides):
+        try:
+            report = read_json(path, REPORT)
+        except DamagedFileError as error:
+            print(f"{error}: it is not used", file=sys.stderr, flush=True)
+            continue
+        if report["changed"] == dict(overrides) and newest in (None, report["step"]):
             return report
-    config = ConfigDict(workdir.load_config())
+    config = workdir.trained_config()
     config.update_from_flattened_dict(dict(overrides))
     validate(config)
-    report, _ = _report(config, workdir)
-    write_json(_free_name(workdir, report["step"]), report)
-    return report
+    return _report(config, workdir)[0]
 
 
-def _report(config: ConfigDict, workdir: Workdir) -> tuple[dict[str, Any], str]:
-    """What `evaluate` writes, and the task's main metric."""
-    trained = ConfigDict(workdir.load_config())
+def _report(config: ConfigDict, workdir: Workdir) -> tuple[dict[str, Any], str, pathlib.Path]:
+    """Evaluates and writes: the report, the task's headline metric and the file."""
+    trained = workdir.trained_config()
     changed = differences(trained.to_dict(), config.to_dict())
     for field, there, here in changed:
         if field.split(".")[0] not in FREE_SECTIONS:
@@ -143,18 +166,15 @@ def _report(config: ConfigDict, workdir: Workdir) -> tuple[dict[str, Any], str]:
     step, params = trained_parameters(trained, workdir)
     summaries = Evaluator(program, seeds, config)(params, RandomStream.TEST)
     assert summaries is not None  # nothing stops it
-    on, off = (across_seeds(own) for own in zip(*summaries, strict=True))
-    report = {
-        "step": step,
-        "changed": {field: here for field, _, here in changed},
-        "metrics": on,
-        "metrics_plasticity_off": off,
-    }
-    return report | records_of(seeds, summaries), learner.task.main_metric
+    report = {"step": step, "changed": {field: here for field, _, here in changed}}
+    report |= averaged(seeds, summaries)
+    target = free_name(workdir.path, f"evaluation-{step}")
+    write_json(target, report)
+    return report, learner.task.main_metric, target
 
 
 def trained_parameters(config: ConfigDict, workdir: Workdir) -> tuple[int, Parameters]:
-    """The newest checkpoint of a run: its step, and what was learned."""
+    """The newest checkpoint of a run: its step and its parameters."""
     state = trained_state(config, workdir)
     return int(np.max(state.step)), state.params
 
@@ -165,9 +185,9 @@ def trained_state(config: ConfigDict, workdir: Workdir) -> TrainState:
     Raises:
       WorkdirError: there is none.
     """
-    checkpoints = Checkpoints(workdir.checkpoints, config.checkpoint.keep)
-    if checkpoints.latest() is None:
+    if not workdir.saved_steps():
         raise WorkdirError(f"--workdir={workdir.path} holds no checkpoint yet")
+    checkpoints = Checkpoints(workdir.checkpoints)
     like = _shapes(build.make_learner(config), Seeds(config), config)
     here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     state, _ = checkpoints.restore(like, jax.tree.map(lambda _: here, like))
@@ -178,16 +198,3 @@ def trained_state(config: ConfigDict, workdir: Workdir) -> TrainState:
 def _shapes(learner: Learner, seeds: Seeds, config: ConfigDict) -> TrainState:
     hyper = build.make_hyperparameters(config, learner.task)
     return jax.eval_shape(seeds.map(learner.init, True, False), seeds.array, hyper)
-
-
-def _free_name(workdir: Workdir, step: int):
-    names = (workdir.path / f"evaluation-{step}{suffix}.json" for suffix in _suffixes())
-    return next(name for name in names if not name.exists())
-
-
-def _suffixes():
-    yield ""
-    count = 2
-    while True:
-        yield f"-{count}"
-        count += 1

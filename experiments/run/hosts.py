@@ -1,10 +1,15 @@
-"""Several processes as one run: who writes, what all must agree on, and how all stop together.
+"""Several processes as one run: who writes, what all agree on, and how all stop together.
 
-With a single process every function here does what its name says, by itself.
+With a single process, every function here does the same without communication.
 """
 
+import os
 import signal
+import socket
+import sys
+import threading
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -14,29 +19,87 @@ from experiments.run.interrupts import Interrupts
 from experiments.validate import ConfigError
 
 
-def join(coordinator: str | None, count: int | None, index: int | None, patience: int) -> None:
-    """Makes this process one of several; before JAX sees its devices.
+class Place(NamedTuple):
+    """Which process this is, as the flags give it; JAX finds what is None, if it can.
+
+    Attributes:
+      coordinator: HOST:PORT of process 0.
+      count: of processes.
+      index: of this one, from 0.
+    """
+
+    coordinator: str | None
+    count: int | None
+    index: int | None
+
+
+def join(place: Place, connect_timeout: int, heartbeat_timeout: int) -> None:
+    """Makes this process one of several; call it before JAX looks for devices.
+
+    Ends the process with exit code 2 if the others have not come in time.
 
     Args:
-      coordinator: HOST:PORT of process 0. count, index: of processes, and of this one. All three
-        are found by themselves on Cloud TPU VMs, on SLURM and on GKE.
-      patience: seconds without a sign of a peer after which this process ends too.
+      place: all of it, or nothing of it on Cloud TPU VMs, on SLURM and on GKE.
+      connect_timeout: seconds to wait for the other processes.
+      heartbeat_timeout: seconds without a sign of another process after which this one ends.
 
     Raises:
-      ConfigError: some of the three are given and some are not, or they make no sense.
+      ConfigError: the place is incomplete or makes no sense, its host is unknown, or its port is in
+        use.
     """
-    given = (coordinator, count, index)
-    if any(value is not None for value in given) and None in given:
+    if any(value is not None for value in place) and None in place:
         raise ConfigError(
             "--coordinator, --process_count and --process_index are given together, or, where "
-            f"JAX finds them by itself, not at all; here {given}"
+            f"JAX finds them by itself, not at all; here {tuple(place)}"
         )
-    if count is not None and index is not None and not 0 <= index < count:
-        raise ConfigError(f"--process_index={index} must be at least 0 and less than {count}")
+    whom = "the other processes"
+    if place.coordinator is not None:
+        _check(place)
+        others = f"all {place.count} processes" if place.index == 0 else "process 0"
+        whom = f"{others} at --coordinator={place.coordinator}"
+    print(f"waiting for {whom}, for at most {connect_timeout} s", flush=True)
+
+    def give_up() -> None:
+        print(f"error: {whom} did not come within {connect_timeout} s", file=sys.stderr, flush=True)
+        os._exit(2)
+
+    # JAX aborts the process when its own timeout is over; this one ends before, with a message.
+    timer = threading.Timer(connect_timeout, give_up)
+    timer.daemon = True
+    timer.start()
     try:
-        jax.distributed.initialize(coordinator, count, index, heartbeat_timeout_seconds=patience)
+        jax.distributed.initialize(
+            *place,
+            initialization_timeout=connect_timeout + 60,
+            heartbeat_timeout_seconds=heartbeat_timeout,
+        )
     except (RuntimeError, ValueError) as error:
-        raise ConfigError(f"--multihost: the processes do not find each other: {error}") from error
+        raise ConfigError(
+            f"--multihost: JAX finds no other processes here ({error}): give --coordinator="
+            "HOST:PORT, --process_count and --process_index"
+        ) from error
+    finally:
+        timer.cancel()
+
+
+def _check(place: Place) -> None:
+    """Raises ConfigError unless process 0 can be found at its address."""
+    coordinator, count, index = place
+    given = f"--coordinator={coordinator}"
+    if not 0 <= index < count:
+        raise ConfigError(f"--process_index={index} must be at least 0 and less than {count}")
+    host, _, port = coordinator.rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 2**16:
+        raise ConfigError(f"{given} must be HOST:PORT, for example 10.0.0.1:1234")
+    try:
+        socket.getaddrinfo(host.strip("[]"), int(port))
+    except OSError as error:
+        raise ConfigError(f"{given}: the host {host} is unknown ({error.strerror})") from error
+    if index == 0:
+        try:
+            socket.create_server(("", int(port))).close()
+        except OSError as error:
+            raise ConfigError(f"{given}: the port cannot be used: {error.strerror}") from error
 
 
 def primary() -> bool:
@@ -45,27 +108,27 @@ def primary() -> bool:
 
 
 def agreed(value: int) -> int:
-    """What process 0 says, to all."""
+    """The value of process 0, on every process."""
     if jax.process_count() == 1:
         return value
     return int(multihost_utils.broadcast_one_to_all(np.int32(value)))
 
 
 def wait_for_all(name: str) -> None:
-    """Returns when every process has come to the place of that name."""
+    """Returns when every process has called it with this name."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(name)
 
 
 class PeerError(RuntimeError):
-    """Process 0 could not go on; it says why."""
+    """Process 0 cannot go on; its own output has the reason."""
 
 
 def decided_by_primary(decide: Callable[[], bool]) -> bool:
-    """What `decide` says on process 0, to all.
+    """What `decide` returns on process 0, on every process.
 
     Raises:
-      PeerError: it raised there, which raises its own error.
+      PeerError: `decide` raised an error on process 0, where that error is raised.
     """
     error: Exception | None = None
     answer = 0
@@ -78,14 +141,14 @@ def decided_by_primary(decide: Callable[[], bool]) -> bool:
     if error is not None:
         raise error
     if answer < 0:
-        raise PeerError("process 0 could not go on; its own output says why")
+        raise PeerError("process 0 cannot go on; its own output has the reason")
     return bool(answer)
 
 
 class SharedInterrupts(Interrupts):
-    """Interrupts that all processes hear of at the same step; `asked` is called by all in turn.
+    """Interrupts that reach all processes at the same step; each calls `asked` equally often.
 
-    With several processes JAX's runtime listens for SIGTERM, and tells all of them.
+    With several processes, JAX's runtime receives SIGTERM and passes it on.
     """
 
     def __init__(self) -> None:

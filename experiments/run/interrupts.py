@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C as a request: the run saves, then ends."""
+"""SIGTERM and Ctrl-C: the run saves, then ends."""
 
 import os
 import signal
@@ -9,9 +9,9 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Interrupts:
-    """While entered, the first signal is remembered; one a second later ends the process at once.
+    """While entered, the first signal is recorded. Another one, after a second, ends the process.
 
-    A wrapper may forward the Ctrl-C that the terminal delivers as well: that is not a second one.
+    A second signal within a second is ignored: the terminal and a wrapper may both send Ctrl-C.
     """
 
     PATIENCE_SECONDS = 1.0

@@ -1,51 +1,46 @@
-"""Metrics on their way out: metrics.jsonl, TensorBoard, the progress line, and intervals."""
+"""Where metrics go: metrics.jsonl, TensorBoard and the terminal; and their intervals."""
 
+import importlib.util
 import json
 import math
 import pathlib
 import sys
-import time
 from collections.abc import Mapping, Sequence
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
-import scipy.special
+from tqdm import tqdm
 
-from experiments.run.storage import GrowingFile
+from experiments.run.intervals import mean_interval
+from experiments.run.storage import GrowingFile, read_rows
+from experiments.run.workdir import ROW
 from experiments.validate import ConfigError
 
 
 def summarise(values: Mapping[str, np.ndarray]) -> dict[str, dict[str, float]]:
-    """Means over episodes with normal 95 % intervals: {name: {mean, ci95, n}} from {name: [n]}."""
-    return {
-        name: {
-            "mean": float(v.mean(dtype=np.float64)),
-            "ci95": float(1.96 * v.std(ddof=1, dtype=np.float64) / math.sqrt(len(v))),
-            "n": len(v),
-        }
-        for name, v in values.items()
-    }
+    """Means over episodes with 95 % intervals: {name: {mean, ci95, n}} from {name: [n]}."""
+    return {name: _summary(own) for name, own in values.items()}
 
 
 def across_seeds(summaries: Sequence[Mapping[str, dict[str, float]]]) -> dict[str, Any]:
-    """The summary of the only seed; of several, the means of their means.
+    """The summary over n seeds: the mean of their means, with Student's t interval.
 
-    The interval is then that of the mean of n seeds, by Student's t.
+    The summary of a single seed is its own, over episodes.
     """
     if len(summaries) == 1:
         return dict(summaries[0])
-    count = len(summaries)
-    quantile = float(scipy.special.stdtrit(count - 1, 0.975))
-    together = {}
-    for name in summaries[0]:
-        means = np.array([summary[name]["mean"] for summary in summaries])
-        error = float(means.std(ddof=1)) / math.sqrt(count)
-        together[name] = {"mean": float(means.mean()), "ci95": quantile * error, "n": count}
-    return together
+    return {
+        name: _summary([summary[name]["mean"] for summary in summaries]) for name in summaries[0]
+    }
+
+
+def _summary(values: np.ndarray | Sequence[float]) -> dict[str, float]:
+    mean, half = mean_interval(values)
+    return {"mean": mean, "ci95": half, "n": len(values)}
 
 
 class MetricsLog:
-    """metrics.jsonl, and TensorBoard if asked for."""
+    """metrics.jsonl, and TensorBoard's files if `log.tensorboard` is set."""
 
     def __init__(
         self, path: pathlib.Path | None, first_step: int, seeds: Sequence[int], tensorboard: bool
@@ -61,18 +56,19 @@ class MetricsLog:
         self._file: GrowingFile | None = None
         if path is None:
             return
-        kept = []
-        if path.exists():
-            kept = [line for line in path.read_text().splitlines() if _up_to(line, first_step)]
-        self.has_validation = any(_is_validation_of(line, first_step) for line in kept)
-        self._file = GrowingFile(path, kept)
+        rows = read_rows(path, ROW) if path.exists() else []
+        kept = [row for row in rows if row["step"] <= first_step]
+        self.has_validation = any(
+            row["step"] == first_step and row["split"] == "validation" for row in kept
+        )
+        self._file = GrowingFile(path, [json.dumps(row) for row in kept])
         self._board = _board(path.parent / "tensorboard", first_step) if tensorboard else None
 
     def write(self, step: int, **splits: Sequence[Mapping[str, float]]) -> None:
-        """A line {"step", "split", scalars} for each split and seed.
+        """Adds a line {"step", "split", scalars} for each split and seed.
 
-        Of several seeds, each line names its own, "seed". What is not finite becomes null. Lines
-        that belong together are written at once, so that a kill leaves all or none.
+        With several seeds, each line has a field "seed". A value that is not finite becomes null.
+        All lines of a call are written at once: a kill leaves all of them or none.
         """
         if self._file is None:
             return
@@ -88,7 +84,7 @@ class MetricsLog:
         self._file.add("".join(lines))
 
     def flush(self) -> None:
-        """Returns when everything is there."""
+        """Returns when every line is in the file."""
         if self._file is not None:
             self._file.flush()
 
@@ -100,88 +96,64 @@ class MetricsLog:
             self._board.close()
 
 
-def _up_to(line: str, step: int) -> bool:
-    try:
-        return json.loads(line)["step"] <= step
-    except (ValueError, KeyError):  # half a line, from a kill
-        return False
-
-
-def _is_validation_of(line: str, step: int) -> bool:
-    row = json.loads(line)
-    return row["step"] == step and row["split"] == "validation"
-
-
 def _board(directory: pathlib.Path, first_step: int) -> Any:
-    return _summary_writer()(str(directory), purge_step=first_step + 1)
+    from tensorboardX import SummaryWriter
 
-
-def _summary_writer() -> Any:
-    try:
-        from tensorboardX import SummaryWriter
-    except ImportError as error:
-        raise ConfigError(
-            "log.tensorboard=True needs the extra `tensorboard`: pip install '.[tensorboard]'"
-        ) from error
-    return SummaryWriter
+    return SummaryWriter(str(directory), purge_step=first_step + 1)
 
 
 def check_tensorboard(wanted: bool) -> None:
-    """Raises ConfigError if TensorBoard is asked for and not installed."""
-    if wanted:
-        _summary_writer()
+    """Raises ConfigError if TensorBoard is `wanted` but not installed."""
+    if wanted and importlib.util.find_spec("tensorboardX") is None:
+        raise ConfigError(
+            "log.tensorboard=True needs the extra `tensorboard`: pip install '.[tensorboard]'"
+        )
 
 
 class Progress:
-    """One line that follows the run: redrawn in a terminal, appended now and then to a log."""
-
-    REDRAW_SECONDS = 0.2
+    """How far a run is: a bar in a terminal, a line now and then elsewhere."""
 
     def __init__(
         self, total: int, first_step: int, batch: int, metric: str, every: int, quiet: bool = False
     ):
         self._total, self._first, self._batch = total, first_step, batch
-        self._metric, self._every = metric, every
-        self._out: TextIO = sys.stdout
-        self._quiet = quiet
-        self._live = self._out.isatty()
-        self._drawn = time.monotonic()
-        self._width = 0
+        self._metric, self._every, self._quiet = metric, every, quiet
+        self._live = sys.stdout.isatty() and not quiet
+        self._bar = tqdm(
+            total=total,
+            initial=first_step,
+            unit="step",
+            file=sys.stdout,
+            disable=not self._live,
+            dynamic_ncols=True,
+        )
 
     def update(self, step: int, metrics: Mapping[str, float], seconds: float) -> None:
         """Shows the state after `step` updates, if it is time to.
 
-        `seconds`: spent in training steps since this launch; compiling and validating left out.
+        `seconds`: spent in training steps since this launch, without compiling and validating.
         """
-        now = time.monotonic()
-        last = step == self._total
-        due = now - self._drawn >= self.REDRAW_SECONDS if self._live else step % self._every == 0
-        if self._quiet or not (due or last):
-            return
-        self._drawn = now
         rate = (step - self._first) / max(seconds, 1e-9)
-        line = (
-            f"step {step}/{self._total}  loss {metrics['loss']:.4f}  "
-            f"{self._metric} {metrics[self._metric]:.3f}  "
-            f"{rate * self._batch:.0f} episodes/s  {_clock((self._total - step) / rate)} left"
+        state = (
+            f"loss {metrics['loss']:.4f}  {self._metric} {metrics[self._metric]:.3f}  "
+            f"{rate * self._batch:.0f} episodes/s"
         )
+        last = step == self._total
         if self._live:
-            self._out.write("\r" + line.ljust(self._width) + ("\n" if last else ""))
-            self._width = len(line)
-        else:
-            self._out.write(line + "\n")
-        self._out.flush()
+            self._bar.set_postfix_str(state, refresh=False)
+            self._bar.update(step - self._bar.n)
+            if last:
+                self._bar.close()
+        elif not self._quiet and (last or step % self._every == 0):
+            left = tqdm.format_interval(math.ceil((self._total - step) / rate))
+            print(f"step {step}/{self._total}  {state}  {left} left", flush=True)
 
     def say(self, text: str = "") -> None:
-        """A line of its own; without text, only ends the line that is being redrawn."""
+        """Prints a line above the bar; without text, ends the bar."""
         if self._quiet:
             return
-        self._out.write("\r" + " " * self._width + "\r" if self._live else "")
-        self._out.write(f"{text}\n" if text else "")
-        self._out.flush()
-
-
-def _clock(seconds: float) -> str:
-    minutes, seconds = divmod(math.ceil(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+        if text:
+            self._bar.write(text, file=sys.stdout)
+            sys.stdout.flush()
+        else:
+            self._bar.close()

@@ -1,16 +1,16 @@
-"""How a run ended: result.json, or what to say of one that diverged."""
+"""How a run ended: the content of result.json, or the message about a run that diverged."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from experiments.run.evaluate import Summary, records_of
-from experiments.run.metrics import across_seeds
+from experiments.run.evaluate import Summary, averaged
+from experiments.run.manifest import device_name
 from experiments.run.seeds import Seeds
-from experiments.run.workdir import device_name
-from plasticity.checks import first_nonfinite
+from plasticity.checks import check_meta_gradient, first_nonfinite
 from plasticity.learner import Learner, TrainState
+from plasticity.rules import RULES
 from plasticity.types import Array, PyTree, Task
 
 CURES = "Usual cures: a smaller train.learning_rate or rule.eta0; rule.max_norm > 0."
@@ -20,52 +20,64 @@ def result_of(
     config: ConfigDict,
     task: Task,
     seeds: Seeds,
-    summaries: Sequence[tuple[Summary, Summary]],
+    summaries: list[tuple[Summary, Summary]],
+    clock: Mapping[str, float],
 ) -> dict[str, Any]:
-    """result.json of a complete run, but for its speed.
+    """The content of result.json.
 
     Args:
-      summaries: of each seed, with plasticity on and off.
+      summaries: (plasticity on, plasticity off) of each seed. clock: seconds of the run.
     """
-    on, off = (across_seeds(own) for own in zip(*summaries, strict=True))
+    episodes = config.train.steps * config.train.batch
     result = {
         "status": "complete",
         "task": config.task.name,
         "rule": config.rule.name,
         "seed": config.seed,
         "steps": config.train.steps,
-        "train_episodes": config.train.steps * config.train.batch,
-        "metrics": on,
-        "metrics_plasticity_off": off,
+        "train_episodes": episodes,
+    }
+    speed = {
         "main_metric": task.main_metric,
         "chance": task.chance,
-    }
-    return result | records_of(seeds, summaries)
-
-
-def speed(config: ConfigDict, clock: Mapping[str, float]) -> dict[str, Any]:
-    """How long a complete run took, and on what."""
-    episodes = config.train.steps * config.train.batch * config.train.num_seeds
-    return {
         "wall_seconds": clock["wall_seconds"],
         "compile_seconds": clock["compile_seconds"],
-        "episodes_per_second": episodes / clock["train_seconds"],
+        "episodes_per_second": episodes * len(seeds.numbers) / (clock["train_seconds"] or 1e-9),
         "device": device_name(),
     }
+    return result | averaged(seeds, summaries) | speed
+
+
+def check_plasticity_learns(config: ConfigDict, seeds: Sequence[Mapping[str, float]]) -> None:
+    """Checks the first step of a rule that learns from the full meta-gradient.
+
+    Without that gradient plasticity is not learned, and no other metric shows it.
+
+    Args:
+      seeds: the metrics of the step for each seed.
+
+    Raises:
+      PlasticityError: the gradient of a seed is zero.
+    """
+    rule = config.rule
+    if RULES[rule.name]().static or rule.meta_gradient != "full" or rule.eta0 <= 0:
+        return
+    for values in seeds:
+        check_meta_gradient(values, rule.modulated and rule.alpha_scale != 0)
 
 
 def post_mortem(
     learner: Learner, state: TrainState, seed: Array, hyper: PyTree, values: Mapping[str, float]
 ) -> str:
-    """What to say of a seed whose next step is not finite.
+    """The message about a seed whose step is not finite.
 
     Args:
-      state: before that step. values: its metrics.
+      state: before that step. values: the metrics of the step.
     """
     try:
         culprit = first_nonfinite(learner, state, seed, hyper)
-    except Exception as error:  # the run is over: say what is known rather than this
-        culprit = f"not found, for the replay failed: {error}"
+    except Exception as error:  # of the search; the message reports what is known without it
+        culprit = f"not found, because the replay failed: {error}"
     return (
         f"loss {values['loss']}, gradient norm {values['grad_norm']}. First quantity that is not "
         f"finite: {culprit}."

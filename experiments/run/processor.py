@@ -1,12 +1,111 @@
-"""Settings of a CPU and its memory that suit small networks; call before JAX sees its devices."""
+"""Settings of a process, and of JAX and its libraries; for before JAX looks for devices."""
 
 import ctypes
 import os
+import pathlib
+import sys
+import traceback
+import warnings
+from logging import CRITICAL, getLogger
+from typing import Any
 
 import jax
+from absl import logging
+from jaxlib import xla_client
+
+from experiments.validate import ConfigError
 
 # Parameters of glibc's mallopt(3).
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
+
+
+def prepare(keep_memory: bool) -> None:
+    """All settings; `keep_memory`: whether to call `keep_freed_memory`.
+
+    Raises:
+      ConfigError: XLA does not accept XLA_FLAGS.
+    """
+    _check_xla_flags()
+    use_all_cores()
+    if keep_memory:
+        keep_freed_memory()
+    logging.set_verbosity(logging.WARNING)  # Orbax reports every file at a lower level
+    # Orbax logs every error with its traceback before it raises it, and leaves others of the same
+    # cause to the event loop. The program prints the one that is raised.
+    logging.get_absl_logger().addFilter(
+        lambda record: not (record.exc_info and "orbax" in record.pathname)
+    )
+    getLogger("asyncio").setLevel(CRITICAL)
+    # Writes of a failed save end after its event loop, and TensorStore reports that.
+    sys.unraisablehook = _unless_of_a_closed_loop
+    if not jax.config.jax_compilation_cache_dir:
+        _use_cache()
+    # The default leaves out what compiles within a second: there are many of those in a launch.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+
+
+def _unless_of_a_closed_loop(error: Any) -> None:
+    if str(error.exc_value) != "Event loop is closed":
+        sys.__unraisablehook__(error)
+
+
+def _use_cache() -> None:
+    """Keeps compiled programs between runs: in PLASTICITY_CACHE_DIR, or the user's cache."""
+    user = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    folder = pathlib.Path(os.environ.get("PLASTICITY_CACHE_DIR") or f"{user}/plasticity")
+    folder = folder.expanduser() / "compiled"
+    try:
+        make_writable(folder)
+    except OSError as error:
+        print(f"compiling without a cache (PLASTICITY_CACHE_DIR): {error}", file=sys.stderr)
+        return
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+
+
+def make_writable(folder: pathlib.Path) -> None:
+    """Makes a folder; raises OSError unless files can be made in it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(f"{folder} is not writable")
+
+
+def _check_xla_flags() -> None:
+    """Raises ConfigError if XLA does not accept XLA_FLAGS, which would end this process.
+
+    XLA reads them in a forked process, before any of this one's threads has started.
+    """
+    if not os.environ.get("XLA_FLAGS", "").strip():
+        os.environ.pop("XLA_FLAGS", None)  # XLA takes blanks for the name of a file
+        return
+    reading, writing = os.pipe()
+    with warnings.catch_warnings(action="ignore"):  # JAX and Python warn of threads, all idle here
+        child = os.fork()
+    if child == 0:
+        try:
+            os.dup2(writing, 2)
+            xla_client.CompileOptions()  # reads XLA_FLAGS, and ends the process if they are wrong
+            os._exit(0)
+        finally:
+            os._exit(1)
+    os.close(writing)
+    with os.fdopen(reading, errors="replace") as pipe:
+        printed = pipe.read().strip()
+    _, status = os.waitpid(child, 0)
+    if status:
+        why = printed.partition("\n")[0].rpartition("] ")[2]
+        raise ConfigError(f"XLA_FLAGS={os.environ['XLA_FLAGS']!r} is wrong: {why}")
+
+
+def is_device_error(error: BaseException) -> bool:
+    """Whether JAX raised the error while it looked for devices."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return any(f.filename.endswith("xla_bridge.py") and f.name == "backends" for f in frames)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an allocation failed: in Python, or on a device."""
+    text = str(error)
+    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text or "ut of memory" in text
 
 
 def use_all_cores() -> None:

@@ -1,7 +1,7 @@
-"""The compiled parts of a run, which runs of equal shape share.
+"""The compiled functions of a run. Runs of equal shapes share them.
 
-What only enters as numbers (seeds, rates, clips) is an input of the program: configs that differ in
-nothing else are served by one compilation, one after the other.
+Seeds, rates and clips are inputs of the compiled functions. Runs in one process whose configs
+differ only in those compile once.
 """
 
 import functools
@@ -19,7 +19,7 @@ from plasticity.learner import Hyperparameters, Learner, TrainState
 from plasticity.sharding import shardings
 from plasticity.types import Array
 
-# Fields that no compiled program depends on, and what stands for them in its key.
+# Fields that no compiled function depends on, and their values in the key of the cache.
 INPUTS: dict[str, Any] = {
     "seed": 0,
     "rule.eta0": 1.0,
@@ -37,10 +37,10 @@ INPUTS: dict[str, Any] = {
 
 
 class Program:
-    """A learner, and its functions, jitted and mapped over seeds.
+    """A learner and its functions, jitted and mapped over seeds.
 
     Attributes:
-      learner: of the config, but for the fields of `INPUTS`.
+      learner: of the config, with the values of `INPUTS`.
       init: (seed, hyper) -> state.
       evaluate: (params, seed, split, index, hyper, on=) -> metrics.
     """
@@ -55,7 +55,7 @@ class Program:
             mapped = seeds.map(own, True, True, False, False, False)
             return mapped(params, seed, split, index, hyper)
 
-        # Everywhere: what every process prints, and one of them writes.
+        # Replicated: process 0 writes the metrics and every process uses them.
         mesh = self.learner.layout.mesh(config.evaluate.batch)
         everywhere = NamedSharding(mesh, PartitionSpec())
         self.evaluate = jax.jit(evaluate, static_argnames="on", out_shardings=everywhere)
@@ -66,11 +66,11 @@ class Program:
         self._compiled: Any = None
 
     def shardings(self, tree: Any, mesh: Mesh) -> Any:
-        """Where parameters, or all that is trained, lie on a mesh."""
+        """The shardings of parameters, or of a whole state, on a mesh."""
         return shardings(tree, mesh, self._split, self._lead)
 
     def compiled_step(self, state: TrainState, seed: Array, hyper: Hyperparameters) -> Any:
-        """The training step (state, seed, hyper) -> (state, metrics), for arguments like these."""
+        """The training step (state, seed, hyper) -> (state, metrics), compiled for these shapes."""
         if self._compiled is None:
             there = jax.tree.map(lambda a: a.sharding, state)
             step = jax.jit(self._train_step, donate_argnums=0, out_shardings=(there, None))
@@ -79,12 +79,12 @@ class Program:
 
 
 def program_for(config: ConfigDict) -> Program:
-    """The program of a config: the last one that was asked for, if it serves."""
+    """The program of a config: that of the call before, if its shapes are the same."""
     return _program(shape_of(config))
 
 
 def shape_of(config: ConfigDict) -> str:
-    """What configs share that one program serves."""
+    """A key that is equal for configs that share a program."""
     shared = config.copy_and_resolve_references()
     shared.update_from_flattened_dict(INPUTS)
     return shared.to_json(sort_keys=True)
@@ -92,5 +92,5 @@ def shape_of(config: ConfigDict) -> str:
 
 @functools.lru_cache(maxsize=1)
 def _program(key: str) -> Program:
-    jax.clear_caches()  # the one before is not asked for again, and holds on to memory
+    jax.clear_caches()  # frees the memory of the program before
     return Program(ConfigDict(json.loads(key)))

@@ -12,14 +12,14 @@ from ml_collections import ConfigDict
 class Seeds:
     """`train.num_seeds` seeds from `seed` on.
 
-    With one seed, functions and arrays are what they are. With S seeds, functions are mapped over
-    a leading axis [S] of seeds, states and results: side by side, or one after the other in every
-    step, where an encoder of images is trained: a convolution with other weights for every seed
-    would be one in groups, for which XLA has no fast program on CPUs.
+    With one seed, functions and arrays have no axis of seeds. With S seeds, functions are mapped
+    over a leading axis [S] of seeds, states and results: by `vmap`, or, with `in_turn`, by a loop
+    over the seeds inside every step. The loop is for encoders of images. `vmap` makes a grouped
+    convolution of S convolutions with different weights, and that is slow on CPUs.
 
     Attributes:
       numbers: the seeds.
-      array: the same for the device, [] or [S] int32.
+      array: the seeds as an array on the device, [] or [S] int32.
     """
 
     def __init__(self, config: ConfigDict, in_turn: bool = False):
@@ -29,7 +29,7 @@ class Seeds:
         self.array = jnp.asarray(self.numbers if count > 1 else self.numbers[0], jnp.int32)
 
     def map(self, function: Callable, *own: bool) -> Callable:
-        """The function, mapped over the arguments of which each seed has its `own`."""
+        """The function, mapped over the arguments for which `own` is True."""
         if len(self.numbers) == 1:
             return function
         if not self._in_turn:

@@ -1,4 +1,4 @@
-"""Where the files of a run lie: in a local folder, or in a bucket of Google Cloud Storage (gs://).
+"""Files of a run, in a local folder or in a bucket of Google Cloud Storage (gs://).
 
 A bucket has no folders, no appending and no locks, but writes a file whole or not at all. A path in
 one is an `epath.Path`, which has the methods of `pathlib.Path`.
@@ -8,6 +8,7 @@ import importlib.util
 import json
 import os
 import pathlib
+import resource
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +18,7 @@ from etils import epath
 from experiments.validate import ConfigError
 
 BUCKET = "gs://"
-TEMPORARY = ".tmp-"  # prefix of files that are not finished; may be left behind by a kill
+TEMPORARY = ".tmp-"  # prefix of unfinished files; a kill may leave one behind
 
 
 class WorkdirError(RuntimeError):
@@ -28,7 +29,10 @@ class DamagedFileError(WorkdirError):
     """A file of a run is not what the project writes; the message names it."""
 
 
-def read_json(path: pathlib.Path, fields: Mapping[str, type | tuple[type, ...]]) -> dict[str, Any]:
+Fields = Mapping[str, type | tuple[type, ...]]
+
+
+def read_json(path: pathlib.Path, fields: Fields) -> dict[str, Any]:
     """The JSON object in a file.
 
     Args:
@@ -38,19 +42,47 @@ def read_json(path: pathlib.Path, fields: Mapping[str, type | tuple[type, ...]])
     Raises:
       DamagedFileError: the file is missing, is not readable or not UTF-8, or holds no such object.
     """
+    return _object(str(path), _text(path), fields)
+
+
+def read_rows(path: pathlib.Path, fields: Fields) -> list[dict[str, Any]]:
+    """The JSON objects in a file that holds one a line, such as metrics.jsonl.
+
+    A last line without its line break is left out: a kill interrupted its writing.
+
+    Args:
+      path: of the file. fields: of each object, as in `read_json`.
+
+    Raises:
+      DamagedFileError: as `read_json`; the message names the line.
+    """
+    lines = _text(path).split("\n")[:-1]
+    return [_object(f"{path}, line {i}", line, fields) for i, line in enumerate(lines, 1)]
+
+
+def _text(path: pathlib.Path) -> str:
     try:
-        value = json.loads(path.read_text())
-    except (OSError, ValueError, RecursionError) as error:
-        raise DamagedFileError(f"{path} cannot be read: {error}") from error
+        return path.read_text()
+    except OSError as error:
+        raise DamagedFileError(f"{path} cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise DamagedFileError(f"{path} is not UTF-8: {error}") from error
+
+
+def _object(where: str, text: str, fields: Fields) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        problem = f"is not JSON: {error}" if text.strip() else "is empty"
+        raise DamagedFileError(f"{where} {problem}") from error
     if not isinstance(value, dict):
-        raise DamagedFileError(f"{path} holds no JSON object, but a {type(value).__name__}")
+        raise DamagedFileError(f"{where} holds no JSON object, but {text.strip()[:40]}")
     for name, kind in fields.items():
         if name not in value:
-            raise DamagedFileError(f"{path} has no field {name!r}")
-        if not isinstance(value[name], kind):
-            raise DamagedFileError(
-                f"{path}: {name}={value[name]!r} has another type than it should"
-            )
+            raise DamagedFileError(f"{where} has no field {name!r}")
+        # A bool is an int to Python, but not where a number is meant.
+        if not isinstance(value[name], kind) or (kind is int and isinstance(value[name], bool)):
+            raise DamagedFileError(f"{where}: {name}={value[name]!r} has the wrong type")
     return value
 
 
@@ -61,12 +93,56 @@ def path_of(flag: str, value: str) -> pathlib.Path:
       ConfigError: it is neither a local path nor in a bucket, or what buckets need is missing.
     """
     if "://" not in value:
-        return pathlib.Path(value).expanduser()
+        try:
+            return pathlib.Path(value).expanduser()
+        except RuntimeError as error:  # ~NAME of no user
+            raise ConfigError(f"--{flag}={value}: {value.split('/')[0]} is no user") from error
     if not value.startswith(BUCKET) or not value.removeprefix(BUCKET).strip("/"):
         raise ConfigError(f"--{flag}={value} must be a local folder or {BUCKET}BUCKET/FOLDER")
     if importlib.util.find_spec("gcsfs") is None:
         raise ConfigError(f"--{flag}={value} needs the extra `gcs`: pip install '.[gcs]'")
     return epath.Path(value)
+
+
+def check_folder(flag: str, path: pathlib.Path) -> None:
+    """Checks that the folder --FLAG can be made, if it is not there, and written. Makes nothing.
+
+    Raises:
+      WorkdirError: it cannot.
+    """
+    if in_bucket(path):
+        return
+    problem = _obstacle(path)
+    if problem:
+        raise WorkdirError(f"--{flag}={path} cannot be written: {problem}")
+
+
+def _obstacle(path: pathlib.Path) -> str | None:
+    try:
+        for place in (path, *path.parents):
+            if place.is_dir():
+                writable = os.access(place, os.W_OK | os.X_OK)
+                return None if writable else f"no permission to write in {place}"
+            if place.exists():
+                return f"{place} is a file, not a folder"
+            if place.is_symlink():
+                return f"{place} is a link to {place.readlink()}, which does not exist"
+    except OSError as error:
+        return error.strerror
+    return None
+
+
+OPEN_FILES = 64  # that saving a checkpoint may open at once, and a margin
+
+
+def check_open_files() -> None:
+    """Raises WorkdirError where the system allows too few open files to save checkpoints."""
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 <= allowed < OPEN_FILES:  # negative: no limit
+        raise WorkdirError(
+            f"the system allows {allowed} open files, but saving checkpoints needs {OPEN_FILES}: "
+            "raise the limit, for example by `ulimit -n 1024`"
+        )
 
 
 def in_bucket(path: pathlib.Path) -> bool:
@@ -75,16 +151,17 @@ def in_bucket(path: pathlib.Path) -> bool:
 
 
 def logs_of(folder: pathlib.Path) -> pathlib.Path:
-    """The local folder of the output of a sweep's workers: in its own folder, or else here."""
+    """The local folder for the output of a sweep's workers; of a bucket, in the current folder."""
     return pathlib.Path.cwd() / f"{folder.name}-logs" if in_bucket(folder) else folder / "logs"
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:
-    """Writes a file that is either whole or not there, whatever happens."""
-    _write(path, json.dumps(value, indent=2) + "\n")
+    """Writes a file atomically: after a kill it is whole or as before."""
+    write_text(path, json.dumps(value, indent=2) + "\n")
 
 
-def _write(path: pathlib.Path, text: str) -> None:
+def write_text(path: pathlib.Path, text: str) -> None:
+    """Writes a file atomically: after a kill it is whole or as before."""
     if in_bucket(path):
         path.write_text(text)
         return
@@ -99,20 +176,20 @@ def _write(path: pathlib.Path, text: str) -> None:
 class GrowingFile:
     """A text file to which lines are added.
 
-    In a bucket it is written anew, at most every `SECONDS` and whenever it is flushed.
+    In a bucket the whole file is written, at most every `SECONDS` and at every flush.
     """
 
     SECONDS = 30.0
 
     def __init__(self, path: pathlib.Path, lines: list[str]):
-        """Starts with these lines, in place of what is there."""
+        """Replaces the file by these lines."""
         self._path, self._text = path, "".join(f"{line}\n" for line in lines)
-        _write(path, self._text)
+        write_text(path, self._text)
         self._file = None if in_bucket(path) else path.open("a")
         self._written = time.monotonic()
 
     def add(self, text: str) -> None:
-        """Adds lines, which a kill leaves whole or not at all."""
+        """Adds lines."""
         if self._file is not None:
             self._file.write(text)
             self._file.flush()
@@ -122,13 +199,13 @@ class GrowingFile:
             self.flush()
 
     def flush(self) -> None:
-        """Returns when everything is there."""
+        """Returns when all lines are on disk."""
         if self._file is None:
-            _write(self._path, self._text)
+            write_text(self._path, self._text)
             self._written = time.monotonic()
 
     def close(self) -> None:
-        """The last flush."""
+        """Flushes."""
         self.flush()
         if self._file is not None:
             self._file.close()

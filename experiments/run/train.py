@@ -1,4 +1,4 @@
-"""One training run, from config to result.json. Killed at any moment, it resumes bit for bit."""
+"""One training run, from config to result.json. After a kill it resumes bit for bit."""
 
 import contextlib
 import math
@@ -13,6 +13,7 @@ from experiments import build
 from experiments.run.checkpoint import Checkpoints
 from experiments.run.clock import Clock
 from experiments.run.evaluate import Evaluator, Summary, contrast
+from experiments.run.footprint import estimate, in_words
 from experiments.run.hosts import (
     SharedInterrupts,
     agreed,
@@ -20,28 +21,31 @@ from experiments.run.hosts import (
     primary,
     wait_for_all,
 )
+from experiments.run.manifest import write_manifest
 from experiments.run.metrics import MetricsLog, Progress, across_seeds, check_tensorboard
-from experiments.run.outcome import CURES, post_mortem, result_of, speed
+from experiments.run.outcome import CURES, check_plasticity_learns, post_mortem, result_of
 from experiments.run.program import program_for
 from experiments.run.seeds import Seeds
-from experiments.run.storage import write_json
-from experiments.run.workdir import Workdir, write_manifest
-from plasticity.checks import PlasticityError, check_meta_gradient
+from experiments.run.storage import check_open_files, write_json
+from experiments.run.workdir import Workdir
+from plasticity.checks import PlasticityError
 from plasticity.learner import RandomStream, TrainState
-from plasticity.sharding import placed
+from plasticity.sharding import replicate
 
 
 def train(config: ConfigDict, path: str) -> int:
     """Trains in the workdir `path`, or resumes there.
 
     Returns:
-      0 when result.json is there; 128 + signal if a signal ended the run after it had saved.
+      0 when result.json is written; 128 + signal if a signal ended the run after a save.
 
     Raises:
-      WorkdirError: the workdir belongs to something else.
+      WorkdirError: the workdir cannot be used; see `Workdir.check`.
+      CheckpointError: checkpoints cannot be saved or read.
       PlasticityError: plasticity cannot be learned, or no seed's loss is finite.
     """
     check_tensorboard(config.log.tensorboard)
+    check_open_files()
     workdir = Workdir(path)
     with contextlib.ExitStack() as held:
         if not decided_by_primary(lambda: _begin(held, workdir, config)):
@@ -51,13 +55,15 @@ def train(config: ConfigDict, path: str) -> int:
 
 
 def _begin(held: contextlib.ExitStack, workdir: Workdir, config: ConfigDict) -> bool:
-    """Makes the workdir the run's own, and says whether there is anything to do."""
-    held.enter_context(workdir.lock())
-    workdir.open(config)
-    if workdir.result.exists():
+    """Locks the workdir and opens it for the run. Returns whether there is anything to do."""
+    workdir.check(config)  # before the lock too: a folder that is refused gets no .lock
+    if workdir.complete(config.train.steps):
         print(f"{workdir.path} is complete: see {workdir.result}. Nothing to do.")
         return False
-    write_manifest(workdir, config, build.make_task(config).checksum)
+    checksum = build.make_task(config).checksum
+    held.enter_context(workdir.lock())
+    workdir.open(config)
+    write_manifest(workdir, config, checksum)
     return True
 
 
@@ -71,20 +77,16 @@ class _Run:
         self.mesh = self.learner.layout.mesh(config.train.batch)
         hyper = build.make_hyperparameters(config, self.learner.task)
         self.seeds = Seeds(config)
-        self.seed, self.hyper = placed((self.seeds.array, hyper), self.mesh)
+        self.seed, self.hyper = replicate((self.seeds.array, hyper), self.mesh)
         self.evaluator = Evaluator(self.program, self.seeds, config)
         self.checkpoints = Checkpoints(workdir.checkpoints, config.checkpoint.keep)
         self.clock = Clock()
         self.state = self._initial_state()
-        # The host's count of updates; that of a state stalls when its loss is not finite.
+        # Updates so far. The count in the state of a seed that diverged stands still.
         self.step = int(np.max(self.state.step))
         self.diverged = {which for which, _ in self._behind()}
-        self.log = MetricsLog(
-            workdir.metrics if primary() else None,
-            self.step,
-            self.seeds.numbers,
-            config.log.tensorboard,
-        )
+        metrics = workdir.metrics if primary() else None
+        self.log = MetricsLog(metrics, self.step, self.seeds.numbers, config.log.tensorboard)
         self.progress = Progress(
             config.train.steps,
             self.step,
@@ -108,7 +110,7 @@ class _Run:
             self.log.close()
             self.checkpoints.close()
         if summaries is None:
-            self.progress.say(f"saved at step {self.step}; the same command goes on from there")
+            self.progress.say(f"saved at step {self.step}; the same command resumes there")
             return self.interrupts.exit_code
         if primary():
             self._write_result(summaries)
@@ -118,45 +120,47 @@ class _Run:
         like = jax.eval_shape(self.program.init, self.seed, self.hyper)
         there = self.program.shardings(like, self.mesh)
         if self.checkpoints.latest() is None:
-            return jax.device_put(self.program.init(self.seed, self.hyper), there)
+            state = jax.device_put(self.program.init(self.seed, self.hyper), there)
+            # On disk before metrics.jsonl exists, so that a folder with metrics and no checkpoint
+            # has lost one. A full disk is found out here too, before anything is compiled.
+            self.checkpoints.save(0, state, self.clock.totals())
+            self.checkpoints.wait()
+            return state
         state, clock = self.checkpoints.restore(like, there)
         self.clock.resume(clock)
         return state
 
     def _behind(self) -> list[tuple[int, int]]:
-        """The seeds that diverged, counted from 0, each with the last step that it completed."""
+        """(index, last finite step) of each seed that diverged."""
         steps = np.atleast_1d(jax.device_get(self.state.step))
         return [(which, int(done)) for which, done in enumerate(steps) if done < self.step]
 
     def _compile(self) -> Any:
-        shapes = self.learner.make_network(self.hyper).backbone.shapes.values()
-        if not self.learner.make_network(self.hyper).rule.static:
+        network = self.learner.make_network(self.hyper)
+        if not network.rule.static:
+            shapes = network.backbone.shapes.values()
             engine, chunk = build.choose_memory(self.config, shapes, self.learner.task.steps)
-            asked = self.config.memory.engine
-            self.progress.say(
-                f"memory: {engine}, chunk {chunk or 'whole episode'} (asked: {asked})"
-            )
+            how = f"chunks of {chunk} steps" if chunk else "episodes in one piece"
+            who = "memory.engine='auto' chose" if self.config.memory.engine == "auto" else "engine"
+            self.progress.say(f"fast weights: {who} {engine!r}, with {how}")
+        needed = in_words(estimate(self.config))
+        self.progress.say(f"compiling the training step, which needs about {needed}")
         with self.clock.compiling():
             step = self.program.compiled_step(self.state, self.seed, self.hyper)
             wait_for_all("compiled")  # or the first step would be charged with it
             return step
 
-    def _learns_plasticity(self) -> bool:
-        static = self.learner.make_network(self.hyper).rule.static
-        full = self.config.rule.meta_gradient == "full"
-        return full and self.config.rule.eta0 > 0 and not static
-
     def _loop(self, train_step: Any) -> bool:
-        """True when all steps are done, False when a signal asked to stop."""
+        """True when all steps are done, False after a signal."""
         pending: tuple[int, dict[str, jax.Array]] | None = None
         if self.step > 0 and not agreed(self.log.has_validation):
-            # Killed between saving and validating.
+            # A kill came between the save and the validation, or the run was extended.
             self._validate_if_due()
         with self.clock.training():
             while self.step < self.config.train.steps and not self.interrupts.asked():
                 self.state, metrics = train_step(self.state, self.seed, self.hyper)
                 self.step += 1
-                if pending:  # one step late, so that the device never waits for the log
+                if pending:  # one step late: the device computes while the host logs
                     self._report(*pending)
                 pending = (self.step, metrics)
                 if not self._at_boundary():
@@ -176,13 +180,13 @@ class _Run:
         return every > 0 and self.step % every == 0
 
     def _boundary(self) -> None:
-        """Checkpoint and validation, of a state that is known to be good."""
+        """Checkpoint and validation of a state whose loss is finite."""
         if self._due(self.config.checkpoint.every):
             self._save()
         self._validate_if_due()
 
     def _save(self) -> None:
-        self.log.flush()  # a run that goes on from the checkpoint does not write these lines again
+        self.log.flush()  # a run that resumes here does not write these rows again
         self.checkpoints.save(self.step, self.state, self.clock.totals())
 
     def _validate_if_due(self) -> None:
@@ -193,10 +197,8 @@ class _Run:
         )
         if summaries is None:
             return
-        on, off = (
-            [{name: numbers["mean"] for name, numbers in summary.items()} for summary in seeds]
-            for seeds in zip(*summaries, strict=True)
-        )
+        means = [[{k: v["mean"] for k, v in own.items()} for own in pair] for pair in summaries]
+        on, off = zip(*means, strict=True)
         self.log.write(self.step, validation=on, validation_off=off)
         self._say_contrast("validation", summaries)
 
@@ -208,10 +210,10 @@ class _Run:
     def _report(self, step: int, metrics: dict[str, jax.Array]) -> None:
         """Logs the metrics of update `step`.
 
-        A seed whose loss or gradient is not finite stays as it was before; the others go on.
+        A seed whose loss or gradient is not finite keeps its state; the others go on.
 
         Raises:
-          PlasticityError: there are no others.
+          PlasticityError: no seed is left.
         """
         seeds = [
             {name: float(value) for name, value in values.items()}
@@ -223,32 +225,30 @@ class _Run:
             self.log.write(step, train=seeds)
         for which in new:
             self.diverged.add(which)
-            told = self._post_mortem(step, which, seeds[which])
+            message = self._post_mortem(step, which, seeds[which])
             if len(bad) == len(seeds):
                 self.progress.say()
-                raise PlasticityError(told)
-            self.progress.say(f"one seed diverged and stays as it was; the others go on: {told}")
+                raise PlasticityError(message)
+            self.progress.say(f"one seed diverged and stays as it was; the others go on: {message}")
         seeds = [values for i, values in enumerate(seeds) if i not in bad]
-        if step == 1 and self._learns_plasticity():
-            # Plasticity without a gradient is never learned, and looks fine otherwise.
-            rule = self.config.rule
-            for values in seeds:
-                check_meta_gradient(values, rule.modulated and rule.alpha_scale != 0)
+        if step == 1:
+            check_plasticity_learns(self.config, seeds)
         mean = {name: sum(v[name] for v in seeds) / len(seeds) for name in seeds[0]}
         self.progress.update(step, mean, self.clock.training_seconds())
 
     def _post_mortem(self, step: int, which: int, values: Mapping[str, float]) -> str:
         state, seed = (self.seeds.pick(tree, which) for tree in (self.state, self.seed))
-        saved = self.checkpoints.latest()
-        where = f"{self.workdir.checkpoints}/{saved}" if saved is not None else "none yet"
-        title = f"step {step}, seed {self.seeds.numbers[which]}"
-        told = post_mortem(self.learner, state, seed, self.hyper, values)
-        return f"{title}: {told} Last good checkpoint: {where}. {CURES}"
+        found = post_mortem(self.learner, state, seed, self.hyper, values)
+        return (
+            f"step {step}, seed {self.seeds.numbers[which]}: {found} Last good checkpoint: "
+            f"{self.workdir.checkpoints}/{self.checkpoints.latest()}. {CURES}"
+        )
 
     def _write_result(self, summaries: list[tuple[Summary, Summary]]) -> None:
-        result = result_of(self.config, self.learner.task, self.seeds, summaries)
+        task, clock = self.learner.task, self.clock.totals()
+        result = result_of(self.config, task, self.seeds, summaries, clock)
         for which, done in self._behind():
             result["seeds"][which]["diverged_after"] = done
-        write_json(self.workdir.result, result | speed(self.config, self.clock.totals()))
+        write_json(self.workdir.result, result)
         self._say_contrast("test", summaries)
         self.progress.say(f"result: {self.workdir.result}")

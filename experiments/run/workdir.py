@@ -3,40 +3,45 @@
 config.json     the resolved config            metrics.jsonl  one JSON object a line
 manifest.json   versions, device, argv, seed   checkpoints/   Orbax
 result.json     written last: a run with one is complete
+result-N.json   the result after N updates, of a run that was extended
 """
 
 import contextlib
-import datetime
 import fcntl
-import importlib.metadata
-import inspect
+import fnmatch
+import itertools
 import json
-import os
 import pathlib
-import platform
-import subprocess
-import sys
 from collections.abc import Iterator
 from typing import Any
 
-import jax
+import orbax.checkpoint as ocp
 from ml_collections import ConfigDict
 
-from configs import base
-from experiments.run.storage import TEMPORARY, WorkdirError, in_bucket, path_of, write_json
-from plasticity.tasks import TASKS
+from experiments.run.storage import (
+    TEMPORARY,
+    DamagedFileError,
+    WorkdirError,
+    check_folder,
+    in_bucket,
+    path_of,
+    read_json,
+    read_rows,
+    write_json,
+)
+from experiments.run.stored_config import check_extension, differences, read_config
+from experiments.validate import validate
 
 LOCK = ".lock"
-PACKAGES = (
-    "plasticity",
-    "jax",
-    "jaxlib",
-    "flax",
-    "optax",
-    "orbax-checkpoint",
-    "numpy",
-    "ml_collections",
-)
+# The fields of a run's files that every reader relies on.
+RESULT = {"status": str, "steps": int, "metrics": dict, "metrics_plasticity_off": dict}
+ROW = {"step": int, "split": str}  # of metrics.jsonl
+MANIFEST = {"resumed": list}
+# What a new disk, a desktop, a file server or a scheduler leaves in a folder. No run writes them.
+HARMLESS = (
+    LOCK, f"{TEMPORARY}*", "lost+found", "*.out", "*.err", "*.log", ".nfs*", ".DS_Store", "._*",
+    ".Trash*", ".snapshot", "Thumbs.db", "desktop.ini",
+)  # fmt: skip
 
 
 class Workdir:
@@ -51,61 +56,108 @@ class Workdir:
         self.result = self.path / "result.json"
         self.checkpoints = self.path / "checkpoints"
 
-    def open(self, config: ConfigDict) -> None:
-        """Makes the folder the run's own, or finds that it is already.
+    def complete(self, steps: int | None = None) -> bool:
+        """Whether result.json is there and is the result of `steps` updates.
+
+        Args:
+          steps: train.steps of the run that is wanted; None: of config.json.
 
         Raises:
-          WorkdirError: it holds the run of another config, or files that are not a run's.
+          DamagedFileError: result.json, or config.json, is not what a run writes.
         """
-        if self.config.exists():
-            self._check_same(config)
-            return
-        there = self.path.iterdir() if self.path.exists() else ()
-        strange = [p.name for p in there if p.name != LOCK and TEMPORARY not in p.name]
-        if strange:
-            raise WorkdirError(
-                f"--workdir={self.path} holds files but no config.json, so it is not a run's: "
-                f"{', '.join(sorted(strange)[:5])}. Choose a new or empty folder."
-            )
-        write_json(self.config, config.to_dict())
+        if not self.result.exists():
+            return False
+        wanted = self.load_config()["train"]["steps"] if steps is None else steps
+        return read_json(self.result, RESULT)["steps"] == wanted
 
-    def load_config(self) -> dict[str, Any]:
-        """The config that the run was started with.
+    def check(self, config: ConfigDict) -> None:
+        """Checks that the run of `config` may start or go on here. Writes nothing.
 
-        Settings that are newer than the run are filled in with their defaults, under which it
-        would have been the same.
+        Raises:
+          WorkdirError: the folder cannot be written, it holds the run of another config or files
+            that are not a run's, a file of the run is damaged, or its checkpoints are gone.
         """
+        check_folder("workdir", self.path)
         if not self.config.exists():
-            raise WorkdirError(f"--workdir={self.path} holds no run: there is no config.json")
-        return _completed(json.loads(self.config.read_text()))
-
-    def _check_same(self, config: ConfigDict) -> None:
-        stored = self.load_config()
-        wanted = json.loads(json.dumps(config.to_dict()))
+            self._check_no_stranger()
+            return
+        stored, wanted = self.load_config(), json.loads(json.dumps(config.to_dict()))
+        if self.manifest.exists():
+            read_json(self.manifest, MANIFEST)
+        rows = read_rows(self.metrics, ROW) if self.metrics.exists() else []
+        result = [read_json(self.result, RESULT)["steps"]] if self.result.exists() else []
+        saved = self.saved_steps()
         changed = differences(stored, wanted)
-        if changed:
+        if any(field != "train.steps" for field, _, _ in changed):
             raise WorkdirError(
                 f"--workdir={self.path} holds a run of another config:\n  "
                 + "\n  ".join(f"{f}: there {a!r}, here {b!r}" for f, a, b in changed)
                 + "\nChoose another workdir, or drop these overrides to resume that run."
             )
+        check_extension(self.path, stored["train"], wanted["train"], max([0, *saved, *result]))
+        if not any(saved) and config.train.steps not in result:
+            logged = max((row["step"] for row in rows), default=0)
+            self._check_nothing_lost(saved, logged, 2 * config.checkpoint.every)
+
+    def open(self, config: ConfigDict) -> None:
+        """Makes the folder the run's own, or finds that it is already.
+
+        The result of fewer steps than are wanted now is kept as result-STEPS.json.
+
+        Raises:
+          WorkdirError: as `check`.
+        """
+        self.check(config)
+        if self.result.exists() and not self.complete(config.train.steps):
+            steps = read_json(self.result, RESULT)["steps"]
+            self.result.rename(free_name(self.path, f"result-{steps}"))
+        if not self.config.exists() or self.load_config()["train"]["steps"] != config.train.steps:
+            write_json(self.config, config.to_dict())
+
+    def saved_steps(self) -> list[int]:
+        """The steps of which there are checkpoints, in order; 0 is the initial state.
+
+        Raises:
+          WorkdirError: `checkpoints` is not a folder.
+        """
+        if self.checkpoints.exists() and not self.checkpoints.is_dir():
+            raise WorkdirError(f"{self.checkpoints} is a file, but must be a folder of checkpoints")
+        return sorted(ocp.utils.checkpoint_steps(self.checkpoints))
+
+    def load_config(self) -> dict[str, Any]:
+        """The config that the run was started with, as `read_config`.
+
+        Raises:
+          WorkdirError: there is none. DamagedFileError: config.json holds no config.
+        """
+        if not self.config.exists():
+            raise WorkdirError(f"--workdir={self.path} holds no run: there is no config.json")
+        return read_config(self.config)
+
+    def trained_config(self) -> ConfigDict:
+        """The config that the run was started with, checked by `validate`.
+
+        Raises:
+          WorkdirError: there is none. DamagedFileError: it is not valid.
+        """
+        stored = self.load_config()
+        try:
+            config = ConfigDict(stored)
+            validate(config)
+        except ValueError as error:
+            raise DamagedFileError(f"{self.config}: {error}") from error
+        return config
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Creates the folder and holds it: one process at a time trains in a workdir.
-
-        Nothing is held in a bucket, which has no locks.
-        """
+        """Creates the folder and locks it, except in a bucket: one process at a time trains."""
         if in_bucket(self.path):
             yield
             return
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            handle = (self.path / LOCK).open("a")
-        except OSError as error:
-            raise WorkdirError(f"--workdir={self.path} cannot be written: {error}") from error
-        with handle:
+        with contextlib.ExitStack() as held:
             try:
+                self.path.mkdir(parents=True, exist_ok=True)
+                handle = held.enter_context((self.path / LOCK).open("a"))
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise WorkdirError(f"--workdir={self.path} is in use by another process") from error
@@ -113,90 +165,41 @@ class Workdir:
                 raise WorkdirError(f"--workdir={self.path} cannot be locked: {error}") from error
             yield
 
+    def _check_no_stranger(self) -> None:
+        there = [path.name for path in self.path.iterdir()] if self.path.exists() else []
+        names = sorted(n for n in there if not any(fnmatch.fnmatch(n, h) for h in HARMLESS))
+        if names:
+            raise WorkdirError(
+                f"--workdir={self.path} holds files but no config.json, so it is not a run's: "
+                f"{', '.join(names[:5])}. Choose a new or empty folder; if it is the folder of a "
+                "run, put its config.json back."
+            )
 
-def _completed(stored: dict[str, Any]) -> dict[str, Any]:
-    """A stored config with what it lacks, or, if it is none of ours, as it is."""
-    try:
-        return _with_defaults(stored)
-    except (KeyError, TypeError, ValueError):
-        return stored
+    def _check_nothing_lost(self, saved: list[int], logged: int, limit: int) -> None:
+        """Refuses to start from step 0 where a run got further.
 
+        A run saves its initial state before it creates metrics.jsonl. When it logs step s, the
+        checkpoints up to s - 2 * checkpoint.every are on disk; the next may be in the making.
 
-# Renamed fields, {section: {old name: new name}}: a run that was started under the old name still
-# resumes.
-RENAMED = {"model": {"products": "matmul_precision"}}
-
-
-def _with_defaults(stored: dict[str, Any]) -> dict[str, Any]:
-    for section, names in RENAMED.items():
-        stored[section] = {names.get(k, k): v for k, v in stored[section].items()}
-    defaults = base.get_config(stored["model"]["name"]).to_dict()
-    task = inspect.signature(TASKS[stored["task"]["name"]]).parameters
-    defaults["task"] = {name: p.default for name, p in task.items() if p.default is not p.empty}
-    whole = defaults | stored
-    for section, fields in defaults.items():
-        if isinstance(fields, dict):
-            whole[section] = fields | whole[section]
-    return whole
-
-
-def write_manifest(workdir: Workdir, config: ConfigDict, data_checksum: str | None) -> None:
-    """Records this launch. The first one stands at the top, later ones under `resumed`.
-
-    `data_checksum`: of the task's images; None: it makes its episodes itself.
-    """
-    launch = describe_launch()
-    if not workdir.manifest.exists():
-        first = launch | {"seed": config.seed, "data_checksum": data_checksum, "resumed": []}
-        write_json(workdir.manifest, first)
-        return
-    manifest = json.loads(workdir.manifest.read_text())
-    manifest["resumed"].append(launch)
-    write_json(workdir.manifest, manifest)
+        Args:
+          saved: [] or [0]. logged: the last step in metrics.jsonl. limit: for that step.
+        """
+        traces = ["checkpoints-damaged", "result*.json"]
+        traces += [] if saved else ["evaluation-*.json", "metrics.jsonl"]
+        there = sorted(path.name for name in traces for path in self.path.glob(name))
+        if logged > limit:
+            there.append(f"metrics of step {logged}")
+        if there:
+            raise WorkdirError(
+                f"--workdir={self.path} holds {', '.join(there)}, but its checkpoints are gone: "
+                "the run would start again from step 0. Put the checkpoints back into "
+                f"{self.checkpoints}, or choose another workdir. To start anew here, move what is "
+                "left of the run away first."
+            )
 
 
-def describe_launch() -> dict[str, Any]:
-    """When, how, with which versions and on what this process was started."""
-    return {
-        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "argv": sys.argv,
-        "python": platform.python_version(),
-        "revision": _revision(),
-        "versions": {name: _version(name) for name in PACKAGES},
-        "device": device_name(),
-        "device_count": jax.device_count(),
-        "host": {"machine": platform.machine(), "cores": os.cpu_count()},
-    }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:  # run from a folder, not installed
-        return None
-
-
-def _revision() -> str | None:
-    """The commit of the source, with a + if files differ from it; None outside a clone."""
-    source = pathlib.Path(__file__).parent
-    command = ["git", "-C", str(source), "describe", "--always", "--dirty=+", "--exclude=*"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None
-
-
-def device_name() -> str:
-    """The kind of device that computes, such as "cpu" or "NVIDIA H100"."""
-    return jax.devices()[0].device_kind
-
-
-def differences(a: Any, b: Any, prefix: str = "") -> list[tuple[str, Any, Any]]:
-    """Fields in which two nested dicts differ: (dotted name, value in a, value in b)."""
-    if isinstance(a, dict) and isinstance(b, dict):
-        return [
-            change
-            for key in sorted(a.keys() | b.keys())
-            for change in differences(a.get(key), b.get(key), f"{prefix}.{key}" if prefix else key)
-        ]
-    return [] if a == b else [(prefix, a, b)]
+def free_name(folder: pathlib.Path, stem: str) -> pathlib.Path:
+    """STEM.json in a folder, or, if that exists, STEM-2.json, STEM-3.json, ..."""
+    suffixes = itertools.chain([""], (f"-{count}" for count in itertools.count(2)))
+    names = (folder / f"{stem}{suffix}.json" for suffix in suffixes)
+    return next(name for name in names if not name.exists())

@@ -1,1 +1,1 @@
-"""Many runs: points, the workers that take them in turn, and what becomes of them."""
+"""Many runs: the points of a sweep or a study, the workers that train them, and their tables."""

@@ -1,7 +1,6 @@
-"""Studies, run to the end, and their results as rows."""
+"""Runs studies to the end, and gathers their results as rows."""
 
 import pathlib
-import traceback
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -10,26 +9,43 @@ from ml_collections import ConfigDict
 from configs.studies import Study
 from experiments.analysis import ANALYSIS, analysis_of
 from experiments.run.evaluate import evaluated_elsewhere
-from experiments.run.storage import write_json
-from experiments.run.workdir import Workdir, describe_launch
-from experiments.sweeps.points import Point, run_all
-from experiments.sweeps.tables import Row, seed_rows
+from experiments.run.manifest import describe_launch
+from experiments.run.storage import DamagedFileError, read_json, write_json
+from experiments.run.workdir import Workdir
+from experiments.sweeps.points import Failure, Point, by_state, failure
+from experiments.sweeps.tables import Row, seed_rows, set_aside
 
-# (points, what to do with each that is complete) -> those that failed
-Runner = Callable[[Sequence[Point], Callable[[Point], None]], list[Point]]
+RESULTS = "results.json"
+# (points, function to call with each that is complete) -> failures
+Runner = Callable[[Sequence[Point], Callable[[Point], object]], list[Failure]]
+
+
+def stored_results(folder: pathlib.Path) -> dict[str, Any]:
+    """results.json of a campaign; empty if there is none yet.
+
+    Raises:
+      DamagedFileError: it is not what a campaign writes.
+    """
+    path = folder / RESULTS
+    if not path.exists():
+        return {}
+    results = read_json(path, {"rows": list})
+    if not isinstance(results.get("features", {}), dict):  # results of older versions have none
+        raise DamagedFileError(f"{path}: features={results['features']!r} has the wrong type")
+    return results
 
 
 def points_of(
     folder: pathlib.Path, name: str, study: Study, settings: Mapping[str, Any]
 ) -> list[Point]:
-    """The runs of a study, under settings that all of them share."""
+    """The runs of a study, with `settings` in all of them."""
     file, _, given = study.config.partition(":")
     fixed = dict(study.fixed) | dict(settings)
     return [Point(file, given, chosen, fixed, folder / name) for chosen in study.points]
 
 
-def rows_of(name: str, study: Study, point: Point, fields: Sequence[str]) -> list[Row]:
-    """A finished run, and what its nets do elsewhere: a row per seed."""
+def rows_of_study(name: str, study: Study, point: Point, fields: Sequence[str]) -> list[Row]:
+    """A complete run, and its evaluations on other episodes: a row per seed of each."""
     rows = []
     workdir = Workdir(str(point.workdir))
     results: list[tuple[Mapping[str, Any], dict]] = [({}, point.result())]
@@ -40,19 +56,19 @@ def rows_of(name: str, study: Study, point: Point, fields: Sequence[str]) -> lis
         config.update_from_flattened_dict(overrides)
         rows += seed_rows(result, labels_of(name, study, config, fields))
     if is_analysed(study, point):
-        # The first rows are those of the nets as they were trained.
+        # The first rows are those of the run itself.
         for row, record in zip(rows, analysis_of(workdir)["seeds"], strict=False):
             row |= record["metrics"]
     return rows
 
 
 def is_analysed(study: Study, point: Point) -> bool:
-    """Whether the study asks for an analysis of the point: its nets must be plastic."""
+    """Whether the study analyses the net of the point, which must be plastic."""
     return study.analysed and point.config().rule.name != "none"
 
 
 def labels_of(name: str, study: Study, config: ConfigDict, fields: Sequence[str]) -> Row:
-    """What sets the rows of a config apart: its study, and those of the fields that it has."""
+    """The study, the task, and those of the fields that the config has."""
     labels = {"study": name, "task": study.task}
     return labels | {f: value for f in fields if (value := config_field(config, f)) != ()}
 
@@ -67,23 +83,23 @@ def config_field(config: Any, field: str) -> Any:
 
 
 class Outcome(NamedTuple):
-    """What a campaign came to.
+    """The results of a campaign.
 
-    rows: of all finished points, in their order. failed: points whose run failed, or of which
-    nothing can be told. lost: of the first a row per seed, without metrics.
+    rows: of all complete points, in their order. failed: points without a result, or whose files
+    are damaged. lost: a row per seed, without metrics, of points that could not be trained.
     """
 
     rows: list[Row]
-    failed: list[Point]
+    failed: list[Failure]
     lost: list[Row]
 
 
 class Campaign:
-    """Points of several studies. The folder of a point is named after its study.
+    """Points of several studies. The folder of a point has the name of its study.
 
     Args:
-      folder: of all studies. studies: by name. points: of all of them.
-      wanted: names of the studies that are to be run; of others, what is finished is told.
+      folder: of all studies. studies: by name. points: of all studies.
+      wanted: names of the studies to run; of the others, complete points are gathered.
     """
 
     def __init__(
@@ -98,53 +114,60 @@ class Campaign:
         varied = {f for s in studies.values() for p in (*s.points, *s.elsewhere) for f in p}
         self._fields = sorted(varied)
         self._rows: dict[pathlib.Path, list[Row]] = {}
-        self._broken: list[tuple[Point, str]] = []
+        self._broken: list[Failure] = []
 
     @property
     def asked(self) -> list[Point]:
-        """The points that are to be run, finished or not."""
+        """The points of the studies to run, complete or not."""
         return [point for point in self.points if point.folder.name in self._wanted]
 
-    def tell(self, point: Point) -> None:
-        """Gathers the rows of a finished point; evaluates and analyses what its study asks for.
+    def gather(self, point: Point) -> None:
+        """Gathers the rows of a complete point; evaluates and analyses it where the study does.
 
-        An error there is no reason to lose the other points: it is told, and noted.
+        An error there becomes a failure of the point, and the other points go on.
         """
         name = point.folder.name
         try:
-            self._rows[point.workdir] = rows_of(name, self._studies[name], point, self._fields)
+            rows = rows_of_study(name, self._studies[name], point, self._fields)
+            self._rows[point.workdir] = rows
         except Exception as error:
-            traceback.print_exc()
-            self._broken.append((point, f"{type(error).__name__}: {error}"))
+            self._broken.append(failure(point, error))
 
     def run(self, runner: Runner, about: Mapping[str, Any]) -> Outcome:
-        """Runs what is not complete, and writes results.json whenever something is.
+        """Runs what is not complete; writes results.json after every point.
 
         Args:
           runner: how points are run.
-          about: what else results.json tells.
+          about: further fields of results.json.
         """
         launch = {"launch": describe_launch()} | dict(about)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            stored_results(self.folder)
+        except DamagedFileError:
+            set_aside(self.folder / RESULTS)
 
         def done(point: Point) -> None:
-            self.tell(point)
+            self.gather(point)
             self._write(launch)
 
-        unfinished = [point for point in self.asked if not self._settled(point)]
-        for point in self.points:
-            if point.complete and point not in unfinished:
-                self.tell(point)
-        lost = runner(unfinished, done)
-        failed = [(point, "did not complete: see its log") for point in lost] + self._broken
-        names = {str(point.workdir.relative_to(self.folder)): why for point, why in failed}
-        rows = self._write(launch | {"failed": names})
-        failures = [point for point, _ in failed]
-        return Outcome(rows, failures, [row for point in lost for row in self._lost(point)])
+        complete, unfinished, failed = by_state(self.points)
+        asked = {point.workdir for point in self.asked}
+        unfinished = [point for point in unfinished if point.workdir in asked]
+        for point in complete:
+            if point.workdir in asked and self._lacks_analysis(point):
+                unfinished.append(point)  # an analysis takes long: workers make it
+            else:
+                self.gather(point)
+        failed += runner(unfinished, done)
+        lost = [row for point, _, untrainable in failed if untrainable for row in self._lost(point)]
+        failed += self._broken
+        names = {str(one.point.workdir.relative_to(self.folder)): one.why for one in failed}
+        return Outcome(self._write(launch | {"failed": names}), failed, lost)
 
-    def _settled(self, point: Point) -> bool:
-        """Whether nothing is left that takes long: an analysis is made by whoever runs points."""
-        wants = is_analysed(self._studies[point.folder.name], point)
-        return point.complete and (not wants or (point.workdir / ANALYSIS).exists())
+    def _lacks_analysis(self, point: Point) -> bool:
+        analysed = is_analysed(self._studies[point.folder.name], point)
+        return analysed and not (point.workdir / ANALYSIS).exists()
 
     def _lost(self, point: Point) -> list[Row]:
         config, name = point.config(), point.folder.name
@@ -154,13 +177,5 @@ class Campaign:
 
     def _write(self, about: Mapping[str, Any]) -> list[Row]:
         ordered = [row for p in self.points for row in self._rows.get(p.workdir, [])]
-        write_json(self.folder / "results.json", dict(about) | {"rows": ordered})
+        write_json(self.folder / RESULTS, dict(about) | {"rows": ordered})
         return ordered
-
-
-def run_here(points: Sequence[Point], done: Callable[[Point], None]) -> list[Point]:
-    """A runner: one point after the other, in this process, on all devices."""
-    failed: list[Point] = []
-    for point in run_all(points, failed):
-        done(point)
-    return failed

@@ -1,40 +1,168 @@
-"""Values of a field, as --sweep_over gives them."""
+"""The points of a sweep, from the values of --sweep and --sweep_over."""
 
+import collections
+import inspect
+import itertools
+import math
+import pathlib
+import reprlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
 
+from configs.algebra import Overrides, over, product
+from configs.sweeps import SWEEPS
+from experiments.commandline import GivenConfig
+from experiments.configfile import config_module, parse_value, section_of
+from experiments.sweeps.points import Point
 from experiments.validate import ConfigError
-from plasticity.registry import lookup
+from plasticity.registry import nearest
+
+FORMS = "config.FIELD=VALUE,VALUE,... or config.FIELD=FIRST:END[:STEP], integers"
+COMMA_LISTS = ("model.plastic",)  # fields whose values contain commas themselves
+MOST_VALUES = 10_000
+
+
+def points_of_sweep(
+    given: GivenConfig, sweep: str, sweep_over: Sequence[str], folder: pathlib.Path
+) -> list[Point]:
+    """The points of a sweep. A point whose resolved config is that of an earlier one is left out.
+
+    Args:
+      given: by --config. sweep: by --sweep, or "". sweep_over: by each --sweep_over.
+      folder: of the sweep.
+
+    Raises:
+      ConfigError: a flag is wrong, or two of them set the same field.
+    """
+    sweeps = [named_sweep(given.file, sweep)] if sweep else []
+    sweeps += [over(*values_of(text, given.config)) for text in sweep_over]
+    if math.prod(map(len, sweeps)) > MOST_VALUES:
+        raise ConfigError(f"the sweep has more than {MOST_VALUES} points")
+    try:
+        chosen = product(*sweeps)
+    except ValueError as error:
+        raise ConfigError(f"--sweep and --sweep_over: {error}") from error
+    clash = given.overrides.keys() & {field for one in chosen for field in one}
+    if clash:
+        raise ConfigError(f"--config.{min(clash)} is what the sweep varies: leave it out")
+    points: dict[str, Point] = {}
+    for one in chosen:
+        point = Point(given.file, given.argument, one, given.overrides, folder)
+        points.setdefault(point.identity, point)
+    return list(points.values())
+
+
+def named_sweep(file: str, name: str) -> list[Overrides]:
+    """What a function of a config file or of `configs/sweeps.py` returns.
+
+    Raises:
+      ConfigError: there is no such function, it raises an error, or it is not a sweep.
+    """
+    own = vars(config_module(file))
+    sweeps = SWEEPS | {key: value for key, value in own.items() if _may_be_sweep(key, value)}
+    if name not in sweeps:
+        what = "not a sweep, a function without arguments" if name in own else "unknown"
+        raise ConfigError(f"--sweep={name} is {what}: {nearest(name, sweeps)}")
+    try:
+        returned = sweeps[name]()
+        points = list(returned) if isinstance(returned, Iterator) else returned
+    except Exception as error:
+        raise ConfigError(f"--sweep={name} raised {type(error).__name__}: {error}") from error
+    if not isinstance(points, list | tuple) or not all(isinstance(p, Mapping) for p in points):
+        raise ConfigError(
+            f"--sweep={name} returned {reprlib.repr(points)}; a sweep returns a list of "
+            "{field: value}, such as [{'seed': 1}, {'seed': 2}]"
+        )
+    if not any(points):
+        raise ConfigError(f"--sweep={name} returned {points!r}, which varies no field")
+    return [
+        {str(field).removeprefix("config."): _plain(value) for field, value in one.items()}
+        for one in points
+    ]
+
+
+def _may_be_sweep(name: str, value: Any) -> bool:
+    if not inspect.isfunction(value) or name.startswith("_") or name == "get_config":
+        return False
+    needed = [p for p in inspect.signature(value).parameters.values() if p.default is p.empty]
+    return value.__module__ != over.__module__ and not needed
+
+
+def _plain(value: Any) -> Any:
+    """A NumPy scalar as a Python number."""
+    return value.item() if getattr(value, "ndim", None) == 0 else value
+
+
+def check_seeds(points: Sequence[Point]) -> None:
+    """Raises ConfigError if two points differ in their seeds only, and share one.
+
+    It would be trained twice, and counted twice where results are pooled over seeds.
+    """
+    alike = collections.defaultdict(list)
+    for point in points:
+        config = point.config()
+        first, count = config.seed, config.train.num_seeds
+        config.seed, config.train.num_seeds = 0, 1
+        alike[config.to_json(sort_keys=True)].append((first, count, point.name))
+    for own in alike.values():
+        for (first, count, name), (second, _, other) in itertools.pairwise(sorted(own)):
+            if second < first + count:
+                raise ConfigError(
+                    f"points {name} and {other} share seed={second}: each trains "
+                    f"train.num_seeds={count} seeds from `seed` on, so their seeds must differ by "
+                    f"{count}, as in config.seed=0:{2 * count}:{count}"
+                )
 
 
 def values_of(given: str, config: ConfigDict) -> tuple[str, list[Any]]:
     """The field and the values of a --sweep_over.
 
+    Commas separate values, or semicolons if there is one, for values with commas in them:
+    `config.model.plastic=feed_forward;attention,head` has two. FIRST:END:STEP are the integers of
+    `range`: `config.seed=0:10:5` has the values 0 and 5.
+
     Raises:
-      ConfigError: it is not of the form config.FIELD=VALUES, or names no field of the config.
+      ConfigError: the text has another form, the config has no such field, or a value does not fit
+        its type.
     """
-    name, equals, told = given.partition("=")
+    name, equals, text = given.partition("=")
     field = name.removeprefix("config.")
-    if not equals or not told or field == name:
-        raise ConfigError(f"--sweep_over={given} must be config.FIELD=VALUE,VALUE or =FIRST:END")
-    default: Any = config
-    for part in field.split("."):
-        if not isinstance(default, ConfigDict) or part not in default:
-            raise ConfigError(f"--sweep_over={given}: {field!r} is not a setting of this config")
-        default = default[part]
-    first, colon, end = told.partition(":")
-    if colon:
-        return field, list(range(int(first), int(end)))
-    return field, [_parsed(value, default, given) for value in told.split(",")]
-
-
-def _parsed(text: str, default: Any, given: str) -> Any:
-    """A value, of the type of its default."""
-    if isinstance(default, bool):
-        return lookup({"True": True, "False": False}, text, f"--sweep_over={given}: value")
+    if not equals or field == name:
+        raise ConfigError(f"--sweep_over={given} must be {FORMS}")
     try:
-        return type(default)(text)
-    except ValueError as error:
-        kind = type(default).__name__
-        raise ConfigError(f"--sweep_over={given}: {text!r} must be of type {kind}") from error
+        kind = section_of(config, field).get_type(field.rpartition(".")[2])
+        return field, [value for part in _split(field, text) for value in _read(field, part, kind)]
+    except ConfigError as error:
+        raise ConfigError(f"--sweep_over={given}: {error}") from error
+
+
+def _split(field: str, text: str) -> list[str]:
+    if field in COMMA_LISTS and "," in text and ";" not in text:
+        raise ConfigError(
+            f"{field} takes a list with commas, so semicolons separate its values: "
+            f"'--sweep_over=config.{field}=A;B,C', in quotes, has the values A and B,C"
+        )
+    parts = [part.strip() for part in text.split(";" if ";" in text else ",")]
+    if not all(parts):
+        raise ConfigError("a value is empty; only a sweep function can set an empty string")
+    return parts
+
+
+def _read(field: str, text: str, kind: type) -> Iterable[Any]:
+    """The value of a text, or the integers of FIRST:END[:STEP]."""
+    if ":" not in text or kind not in (int, float):
+        return [parse_value(field, text, kind)]
+    try:
+        values = range(*map(int, text.split(":")))
+    except (ValueError, TypeError) as error:
+        raise ConfigError(
+            f"{text!r} must be FIRST:END or FIRST:END:STEP in integers, STEP not 0, such as 0:5 or "
+            "0:10:2. Other numbers are listed, such as .001,.003,.01"
+        ) from error
+    if not values:
+        raise ConfigError(f"{text!r} is empty: END is not included, so that 0:5 ends with 4")
+    if values[MOST_VALUES:]:
+        raise ConfigError(f"{text!r} has more than {MOST_VALUES} values")
+    return values

@@ -1,30 +1,40 @@
-"""Points of a sweep: one config each, with a folder of its own. Checked together, run in turn."""
+"""Points of a sweep: one config each, with a folder of its own."""
 
+import dataclasses
 import functools
 import hashlib
-import importlib.util
-import json
+import inspect
+import math
 import pathlib
+import re
 import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
+from experiments.cli import RUN_ERROR, RUN_ERRORS, USAGE_ERROR, USER_ERRORS
+from experiments.configfile import config_module, load_config, section_of
+from experiments.run.storage import DamagedFileError, read_json
 from experiments.run.train import train
 from experiments.validate import ConfigError, validate
 from plasticity.checks import PlasticityError
+from plasticity.model import BACKBONES
+from plasticity.rules import RULES
 
-CHOOSES = ("model.name", "rule.name")  # what the argument of --config says
+SELECTED = ("model.name", "rule.name")  # by the argument of a config file
+PARTS = {"": "metrics", "_off": "metrics_plasticity_off"}  # {suffix of a column: field of a result}
+RESULT = {"seed": int, "train_episodes": int} | dict.fromkeys(PARTS.values(), dict)
 
 
-class Point(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Point:
     """One run.
 
-    file: of the config. given: what follows its colon, before the point has its say.
-    chosen: {field: value} in which the point differs from others; `rule.name` and `model.name`
-      are said behind the colon. fixed: what all of them share. folder: of all of them.
+    file: the config file. given: the text after its colon; `chosen` replaces the model and the rule
+    in it. chosen: {field: value} by which the point differs from others. fixed: {field: value} of
+    all points. folder: that of all points.
     """
 
     file: str
@@ -35,110 +45,209 @@ class Point(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What sets the point apart, in words."""
+        """The chosen fields and their values."""
         return ",".join(f"{field}={value}" for field, value in self.chosen.items()) or "default"
 
-    @property
+    @functools.cached_property
     def identity(self) -> str:
-        """A hash of the resolved config: the same run, however it was asked for."""
+        """A hash of the resolved config: equal for equal runs, whatever their overrides."""
         config = self.config().to_json(sort_keys=True)
         return hashlib.sha256(config.encode()).hexdigest()[:10]
 
     @property
     def workdir(self) -> pathlib.Path:
-        """The folder of the run."""
-        return self.folder / f"{self.name[:150]},{self.identity}"
+        """The folder of the run, directly in `folder`.
+
+        Slashes in a value do not nest it, and its name has at most 255 bytes. The hash keeps apart
+        points whose names become equal.
+        """
+        name = re.sub(r"[/\x00-\x1f]", "_", self.name)[:150]
+        return self.folder / f"{name.encode()[:240].decode(errors='ignore')},{self.identity}"
 
     @property
     def complete(self) -> bool:
-        """Whether its result is there."""
-        return (self.workdir / "result.json").exists()
+        """Whether the run has a result, after as many steps as the config has.
 
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The fields that are set in the config."""
-        return {f: v for f, v in self.chosen.items() if f not in CHOOSES} | dict(self.fixed)
+        Raises:
+          DamagedFileError: result.json is not what a run writes.
+        """
+        steps = self._config.train.steps  # `launch` may have extended the run
+        return (self.workdir / "result.json").exists() and self.result().get(
+            "steps", steps
+        ) == steps
+
+    def result(self) -> dict[str, Any]:
+        """The result of the run, if it is complete.
+
+        Raises:
+          DamagedFileError: result.json is not what a run writes.
+        """
+        path = self.workdir / "result.json"
+        result = read_json(path, RESULT)
+        try:
+            for record in (result, *result.get("seeds", [])):
+                for metrics in (record[part] for part in PARTS.values()):
+                    for metric in (metrics[main_metric(result)], *metrics.values()):
+                        math.isfinite(metric["mean"] + metric["ci95"] + record["seed"])
+        except (KeyError, TypeError, AttributeError, OverflowError) as error:
+            raise DamagedFileError(f"{path} is not the result of a run: {error!r}") from error
+        return result
+
+    @functools.cached_property
+    def _selection(self) -> str | None:
+        """The argument that selects the model and the rule; None: that of this file does not."""
+        parameters = inspect.signature(config_module(self.file).get_config).parameters.values()
+        default = next((str(p.default) for p in parameters if p.default is not p.empty), "")
+        *parts, rule = self.given.split("/")
+        if rule not in RULES:  # such as TASK in place of TASK/MODEL/RULE
+            given = [part for part in (*parts, rule) if part]
+            *parts, rule = [*given, *default.split("/")[len(given) :]]
+        if rule not in RULES:
+            return None
+        model = parts.pop() if parts and parts[-1] in BACKBONES else ""
+        selected = [self.chosen.get("model.name", model), self.chosen.get("rule.name", rule)]
+        return "/".join(str(part) for part in [*parts, *selected] if part)
 
     @property
     def argument(self) -> str:
-        """What follows the colon of --config."""
-        before, slash, rule = self.given.rpartition("/")
-        rule = self.chosen.get("rule.name", rule) or "hebbian"
-        if "model.name" in self.chosen:
-            return f"{self.chosen['model.name']}/{rule}"
-        return f"{before}{slash}{rule}"
+        """The text after the colon of --config; empty: the default of the file."""
+        selects = any(field in self.chosen for field in SELECTED)
+        return (self._selection if selects else None) or self.given
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The fields that are set in the config that the argument selects."""
+        selected = SELECTED if self._selection else ()
+        return {f: v for f, v in self.chosen.items() if f not in selected} | dict(self.fixed)
 
     def config(self) -> ConfigDict:
         """The config.
 
         Raises:
-          ConfigError: a field of the point is not one of its config.
+          ConfigError: the file has no such config, or a field is none of it.
         """
-        config = config_module(self.file).get_config(self.argument)
+        return self._config.copy_and_resolve_references()
+
+    @functools.cached_property
+    def _config(self) -> ConfigDict:
         try:
-            config.update_from_flattened_dict(self.settings)
-        except (KeyError, AttributeError, TypeError) as error:
+            config = load_config(self.file, self.argument or None)
+            for field, value in self.settings.items():
+                section, name = section_of(config, field), field.rpartition(".")[2]
+                try:
+                    section[name] = value
+                except TypeError as error:
+                    kind = section.get_type(name).__name__
+                    raise ConfigError(f"{field}={value!r} must be of type {kind}") from error
+        except ConfigError as error:
             raise ConfigError(f"point {self.name}: {error}") from error
         return config
 
     def command(self) -> str:
         """The command that runs the point by itself."""
+        config = f"{self.file}:{self.argument}" if self.argument else self.file
         settings = [f"--config.{name}={value}" for name, value in self.settings.items()]
-        config = f"--config={self.file}:{self.argument}"
         where = f"--workdir={self.workdir}"
-        return shlex.join(["python", "-m", "experiments.launch", config, where, *settings])
-
-    def result(self) -> dict[str, Any]:
-        """result.json of the finished run."""
-        return json.loads((self.workdir / "result.json").read_text())
+        launch = ["python", "-m", "experiments.launch", f"--config={config}", where, *settings]
+        return shlex.join(launch)
 
 
-class InterruptedRunError(Exception):
-    """A signal ended a run after it had saved; `code` is what to exit with."""
-
-    def __init__(self, code: int):
-        super().__init__(f"exit code {code}")
-        self.code = code
+def main_metric(result: Mapping[str, Any]) -> str:
+    """The headline metric of a result."""
+    return result.get("main_metric", "loss")
 
 
-def run_all(points: Sequence[Point], failed: list[Point]) -> Iterator[Point]:
-    """Runs points in turn and yields those that are complete; those that are already, at once.
+class Failure(NamedTuple):
+    """A point without a result. untrainable: its training diverged or cannot start to learn.
 
-    A point that fails is added to `failed`, with its reason on stderr, and the others go on.
+    Other failures, such as a damaged file, say nothing about the config.
+    """
+
+    point: Point
+    why: str
+    untrainable: bool = False
+
+
+def failure(point: Point, error: Exception) -> Failure:
+    """The failure that an error means, which is printed."""
+    known = isinstance(error, (*USER_ERRORS, *RUN_ERRORS))
+    why = str(error) if known else f"{type(error).__name__}: {error}"
+    print(f"{failed_line(point)}{why}", file=sys.stderr, flush=True)
+    return Failure(point, why, isinstance(error, PlasticityError))
+
+
+def failed_line(point: Point) -> str:
+    """The start of the line that reports a failure; the reason follows."""
+    return f"failed: {point.workdir}: "
+
+
+def by_state(points: Sequence[Point]) -> tuple[list[Point], list[Point], list[Failure]]:
+    """Points that are complete, points that are not, and points whose result is damaged."""
+    complete: list[Point] = []
+    unfinished: list[Point] = []
+    damaged = []
+    for point in points:
+        try:
+            (complete if point.complete else unfinished).append(point)
+        except DamagedFileError as error:
+            damaged.append(Failure(point, str(error)))
+    return complete, unfinished, damaged
+
+
+def select(points: Sequence[Point], identities: Sequence[str]) -> list[Point]:
+    """The points with these hashes; all if none is given.
 
     Raises:
-      ConfigError: a point cannot be run. Nothing was started.
-      InterruptedRunError: by a signal.
+      ConfigError: no point has such a hash.
     """
-    configs = [point.config() for point in points]
-    for config in configs:
-        validate(config)
-    for point, config in zip(points, configs, strict=True):
+    if not identities:
+        return list(points)
+    if unknown := set(identities) - {point.identity for point in points}:
+        raise ConfigError(f"--only={min(unknown)} is the hash of none of the {len(points)} points")
+    return [point for point in points if point.identity in identities]
+
+
+def check(points: Sequence[Point]) -> None:
+    """Raises ConfigError for the first point that cannot be run; the message names it."""
+    for point in points:
+        config = point.config()
+        try:
+            validate(config)
+        except ConfigError as error:
+            raise ConfigError(f"point {point.name}: {error}") from error
+
+
+def run_all(points: Sequence[Point], done: Callable[[Point], object]) -> list[Failure]:
+    """Runs points in turn, in this process, on all its devices: those that failed.
+
+    Calls `done` for each point that is complete. A point that fails does not end the others. A
+    signal ends all, once the current run has saved: SystemExit.
+    """
+    failed = []
+    for point in points:
         print(f"--- {point.command()}", flush=True)
         try:
-            code = train(config, str(point.workdir))
-        except PlasticityError as error:
-            print(f"error: {error}", file=sys.stderr, flush=True)
-            failed.append(point)
+            code = train(point.config(), str(point.workdir))
+        except Exception as error:  # of any kind: fifty runs do not end because one is broken
+            failed.append(failure(point, error))
             continue
         if code:
-            raise InterruptedRunError(code)
-        yield point
+            raise SystemExit(code)
+        done(point)
+    return failed
 
 
-def say_failed(failed: Sequence[Point]) -> int:
-    """Lists what failed on stderr: the exit code."""
-    for point in failed:
-        print(f"failed: {point.workdir}", file=sys.stderr)
-    return 1 if failed else 0
+def worker_code(failed: Sequence[Failure]) -> int:
+    """The exit code of a worker: 2 if a failure may be of another cause than the training."""
+    return max((RUN_ERROR if one.untrainable else USAGE_ERROR for one in failed), default=0)
 
 
-@functools.cache
-def config_module(file: str) -> Any:
-    """A config file, as a module."""
-    spec = importlib.util.spec_from_file_location("swept_config", file)
-    assert spec is not None
-    assert spec.loader is not None  # a .py file always has one
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def say_failed(failed: Sequence[Failure], total: int) -> int:
+    """Lists failures on stderr: the exit code."""
+    if not failed:
+        return 0
+    for point, why, _ in failed:
+        print(f"{failed_line(point)}{why}", file=sys.stderr)
+    what = f"{len(failed)} of {total} points failed"
+    print(f"error: {what}; the same command tries again what is not complete", file=sys.stderr)
+    return RUN_ERROR

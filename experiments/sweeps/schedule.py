@@ -1,26 +1,33 @@
-"""Points of a sweep, dealt out to workers until each is complete or has failed too often."""
+"""Distributes the points of a sweep over workers until each is complete or has failed too often."""
 
 import collections
 import math
 import pathlib
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from experiments.cli import RUN_ERROR
+from experiments.cli import RUN_ERROR, USAGE_ERROR
 from experiments.run.interrupts import Interrupts
 from experiments.run.program import shape_of
 from experiments.sweeps.executors import Executor, Job
-from experiments.sweeps.points import InterruptedRunError, Point
+from experiments.sweeps.points import Failure, Point, by_state, failed_line
 
 POLL_SECONDS = 0.2
 
 
 class Batch(NamedTuple):
-    """What one worker does."""
+    """The points of one worker, which runs them in turn."""
 
     points: list[Point]
     log: pathlib.Path
+
+
+def worker_command(module: str) -> Callable[[Iterable[str]], list[str]]:
+    """The command of a worker, by the hashes of its points: this command with --only."""
+    this = [sys.executable, "-m", module, *sys.argv[1:]]
+    return lambda identities: [*this, f"--only={','.join(identities)}"]
 
 
 def in_batches(points: Sequence[Point], slots: int) -> list[list[Point]]:
@@ -36,37 +43,38 @@ class Schedule:
     """Runs points by an executor.
 
     Args:
-      executor: where. command: of a worker that runs points with these identities in turn.
-      logs: folder of the workers' output. retries: how often a point is tried again.
+      executor: where workers run.
+      command: of a worker that runs the points with these hashes in turn.
+      logs: folder for the output of workers.
+      retries: number of times that a failed point is tried again.
     """
 
     def __init__(
         self,
         executor: Executor,
-        command: Callable[[Sequence[str]], list[str]],
+        command: Callable[[Iterable[str]], list[str]],
         logs: pathlib.Path,
         retries: int,
     ):
         self._executor, self._command, self._retries = executor, command, retries
         self._logs = logs
-        logs.mkdir(parents=True, exist_ok=True)
         self._tries: dict[str, int] = collections.Counter()
         self._started = 0
-        self.failed: list[Point] = []
+        self._failed: list[Failure] = []
 
-    def run(self, points: Sequence[Point], done: Callable[[Point], None]) -> None:
-        """Calls `done` for every point that becomes complete; the rest is in `failed`.
+    def run(self, points: Sequence[Point], done: Callable[[Point], object]) -> list[Failure]:
+        """Calls `done` for every point that becomes complete; returns the others.
 
-        Raises:
-          InterruptedRunError: by a signal, once all workers have saved and ended.
+        A signal stops all workers; once they have saved and ended, SystemExit ends the program.
         """
+        self._logs.mkdir(parents=True, exist_ok=True)
         queue = collections.deque(in_batches(points, self._executor.slots))
         running: list[tuple[Job, Batch]] = []
         with Interrupts() as interrupts:
             try:
                 while queue or running:
                     if interrupts.asked():
-                        raise InterruptedRunError(interrupts.exit_code)
+                        raise SystemExit(interrupts.exit_code)
                     while queue and len(running) < self._executor.slots:
                         running.append(self._start(queue.popleft()))
                     time.sleep(POLL_SECONDS)
@@ -75,8 +83,9 @@ class Schedule:
                         if code is not None:
                             running.remove((job, batch))
                             queue.extend(self._settle(batch, code, done))
-            finally:  # none is left behind, whatever ends this
+            finally:  # no worker outlives this process
                 _stop_all([job for job, _ in running])
+        return self._failed
 
     def _start(self, points: list[Point]) -> tuple[Job, Batch]:
         self._started += 1
@@ -86,14 +95,14 @@ class Schedule:
         command = self._command([point.identity for point in points])
         return self._executor.start(command, batch.log), batch
 
-    def _settle(self, batch: Batch, code: int, done: Callable[[Point], None]) -> list[list[Point]]:
-        """Notes what came of a batch; what is to be started again, in batches."""
-        for point in batch.points:
-            if point.complete:
-                done(point)
-        left = [point for point in batch.points if not point.complete]
-        # A worker that is lost was at the first of them; the others have not had their turn.
-        tried = left if code == RUN_ERROR else left[:1]
+    def _settle(self, batch: Batch, code: int, done: Callable) -> list[list[Point]]:
+        """Records the results of a worker that has ended: the batches to start again."""
+        complete, left, damaged = by_state(batch.points)
+        self._failed += damaged
+        for point in complete:
+            done(point)
+        # A worker that was killed was at the first of these; the others have not been tried.
+        tried = left if code in (RUN_ERROR, USAGE_ERROR) else left[:1]
         again = [[point] for point in tried if self._may_try_again(point, code, batch.log)]
         waiting = left[len(tried) :]
         return [*again, waiting] if waiting else again
@@ -101,10 +110,17 @@ class Schedule:
     def _may_try_again(self, point: Point, code: int, log: pathlib.Path) -> bool:
         self._tries[point.identity] += 1
         if self._tries[point.identity] > self._retries:
-            self.failed.append(point)
+            why = _reason(point, log) or f"exit code {code}, see {log}"
+            self._failed.append(Failure(point, why, untrainable=code == RUN_ERROR))
             return False
         print(f"again: {point.name} (exit code {code}: {log})", flush=True)
         return True
+
+
+def _reason(point: Point, log: pathlib.Path) -> str:
+    """What the worker has printed of the point's failure; empty if it did not come to that."""
+    text = log.read_text(errors="replace") if log.exists() else ""
+    return text.rpartition(failed_line(point))[2].partition("\n")[0]
 
 
 def _stop_all(jobs: Sequence[Job]) -> None:

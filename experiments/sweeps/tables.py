@@ -1,56 +1,108 @@
-"""Results as rows: one per run and seed, or one per run; as CSV."""
+"""Results as rows: one per run and seed, or one per run; as CSV, or for the terminal."""
 
 import csv
+import importlib.util
 import io
+import itertools
+import math
 import pathlib
+import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments.sweeps.points import Point
+from experiments import cli
+from experiments.run.storage import write_text
+from experiments.sweeps.points import PARTS, main_metric
 
 Row = dict[str, Any]
+MOST_LINES = 60
 
 
-def mean_row(point: Point) -> Row:
-    """A finished point: its fields, and every metric with its interval, on and off."""
-    result = point.result()
-    row = dict(point.chosen) | {
+def mean_row(chosen: Mapping[str, Any], result: Mapping[str, Any]) -> Row:
+    """A run as one row: the chosen fields, and every metric with its interval, on and off."""
+    row = dict(chosen) | {
         "seed": result["seed"],
         "num_seeds": len(result.get("seeds", [None])),
         "train_episodes": result["train_episodes"],
     }
-    for part, suffix in (("metrics", ""), ("metrics_plasticity_off", "_off")):
-        for name, told in result[part].items():
-            row |= {f"{name}{suffix}": told["mean"], f"{name}{suffix}_ci95": told["ci95"]}
+    for suffix, part in PARTS.items():
+        for name, value in result[part].items():
+            row |= {f"{name}{suffix}": value["mean"], f"{name}{suffix}_ci95": value["ci95"]}
     return row
 
 
 def seed_rows(result: Mapping[str, Any], labels: Mapping[str, Any]) -> list[Row]:
     """A finished run as one row per seed: labels, `seed`, and means over episodes, on and off.
 
-    `diverged_after`, only of a seed that diverged: its last good step, to which its means belong.
+    `diverged_after` is only of a seed that diverged: its last good step, to which its means belong.
     """
-    seeds = result.get("seeds") or [result]
-    return [
-        dict(labels) | _known(record, "seed", "diverged_after") | _means(record) for record in seeds
-    ]
+    rows = []
+    for record in result.get("seeds") or [result]:
+        row = dict(labels) | {k: record[k] for k in ("seed", "diverged_after") if k in record}
+        for suffix, part in PARTS.items():
+            row |= {f"{name}{suffix}": value["mean"] for name, value in record[part].items()}
+        rows.append(row)
+    return rows
 
 
-def _known(record: Mapping[str, Any], *names: str) -> Row:
-    return {name: record[name] for name in names if name in record}
+def _number(value: Mapping[str, float]) -> str:
+    interval = f" +- {value['ci95']:.2g}" if math.isfinite(value["ci95"]) else ""
+    return f"{value['mean']:.3g}{interval}"
 
 
-def _means(record: Mapping[str, Any]) -> Row:
-    on = {name: told["mean"] for name, told in record["metrics"].items()}
-    off = {f"{n}_off": told["mean"] for n, told in record["metrics_plasticity_off"].items()}
-    return on | off
+def summary(results: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> str:
+    """A table for the terminal, a line per point: the headline metric, then the chosen fields.
+
+    Args:
+      results: (chosen fields, result) of each point.
+    """
+    metrics = " or ".join(dict.fromkeys(main_metric(result) for _, result in results))
+    fields = list(dict.fromkeys(field for chosen, _ in results for field in chosen))
+    cells = [[metrics, "plasticity off", *fields]]
+    for chosen, result in results[:MOST_LINES]:
+        on, off = (result[part][main_metric(result)] for part in PARTS.values())
+        shown = [_number(on), "same" if on == off else _number(off)]
+        cells.append(shown + [str(chosen.get(field, "")) for field in fields])
+    sizes = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    width = shutil.get_terminal_size((120, 24)).columns
+    lines = ["  ".join(map(str.ljust, row, sizes)).rstrip() for row in cells]
+    cut = [line if len(line) <= width else f"{line[: width - 3]}..." for line in lines]
+    more = len(results) - MOST_LINES
+    return "\n".join([*cut, f"... and {more} more points"] if more > 0 else cut)
+
+
+def report_hint(folder: pathlib.Path) -> str:
+    """How to draw the runs of a folder."""
+    command = cli.command("experiments.report", f"--runs={folder}", f"--out={folder.name}.html")
+    has_plots = importlib.util.find_spec("matplotlib") is not None
+    return f"figures: {command}" + ("" if has_plots else "; first pip install '.[plots]'")
 
 
 def write_csv(path: pathlib.Path, rows: Sequence[Row]) -> None:
-    """Writes rows, which may differ in their fields."""
+    """Writes rows, which may differ in their fields; the file is whole at any moment.
+
+    What is there, but has none of their fields, is kept under another name.
+    """
     fields = list(dict.fromkeys(field for row in rows for field in row))
+    try:
+        with path.open(newline="") as there:
+            own = not fields or bool(set(next(csv.reader(there), fields)) & set(fields))
+    except FileNotFoundError:
+        own = True
+    except (OSError, ValueError, csv.Error):
+        own = False
+    if not own:
+        set_aside(path)
     file = io.StringIO(newline="")
     writer = csv.DictWriter(file, fields)
     writer.writeheader()
     writer.writerows(rows)
-    path.write_bytes(file.getvalue().encode())
+    write_text(path, file.getvalue())
+
+
+def set_aside(path: pathlib.Path) -> None:
+    """Renames what stands in place of a table, and says so."""
+    names = (path.with_name(f"{path.name}.damaged-{count}") for count in itertools.count(1))
+    free = next(name for name in names if not name.exists())
+    path.rename(free)
+    print(f"{path} was not written by this program: kept as {free}", flush=True)

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 
 import numpy as np
-import pooch  # type: ignore[import-untyped]
+import pooch
 import tensorflow_datasets as tfds
 from PIL import Image
 

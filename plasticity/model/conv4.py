@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from plasticity.registry import check_choice
+from plasticity.settings import Settings, setting, size
 from plasticity.types import Array, Observation
 
 BLOCKS = 4
@@ -28,15 +28,16 @@ NORMS: dict[str, Callable[[int], nn.Module]] = {
 
 
 @dataclasses.dataclass(frozen=True)
-class EncoderSettings:
+class EncoderSettings(Settings):
     """Sizes and variants of Conv-4."""
 
-    filters: int = 64
-    norm: str = "group"  # group (8 channels) | instance | layer
-    projection: int = 0  # width of a linear map behind the last block; 0: none
+    section = "encoder"
+    filters: int = size(64, "channels of every convolution")
+    norm: str = setting("group", "normalisation; group: 8 channels each", choices=NORMS)
+    projection: int = size(0, "width of a linear map behind the last block; 0: none", low=0)
 
-    def __post_init__(self) -> None:
-        check_choice(self.norm, NORMS, "encoder.norm")
+    def check(self) -> None:
+        """Raises ValueError if groups of 8 channels do not divide the filters."""
         if self.norm == "group" and self.filters % 8:
             raise ValueError(
                 f"encoder.filters={self.filters} must be a multiple of 8 for encoder.norm='group'"

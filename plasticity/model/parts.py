@@ -14,7 +14,7 @@ def plastic_parts(value: str, known: Sequence[str]) -> frozenset[str]:
     """Returns the parts in `model.plastic`, a list separated by commas.
 
     Raises:
-      ValueError: the list is empty, or a part is unknown.
+      ValueError: the list is empty, a part is unknown, or one is named twice.
     """
     parts = [part.strip() for part in value.split(",")]
     for part in parts:
@@ -23,6 +23,8 @@ def plastic_parts(value: str, known: Sequence[str]) -> frozenset[str]:
                 f"model.plastic={value!r}: {part!r} is not a part of this network: "
                 f"{nearest(part, known)}; several are joined by commas"
             )
+    if len(set(parts)) < len(parts):
+        raise ValueError(f"model.plastic={value!r} names a part twice")
     return frozenset(parts)
 
 

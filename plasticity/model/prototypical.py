@@ -17,6 +17,7 @@ from flax import linen as nn
 
 from plasticity.model.conv4 import Conv4, EncoderSettings
 from plasticity.model.parts import first_inputs
+from plasticity.settings import Settings, setting
 from plasticity.steps import join, length
 from plasticity.types import (
     Array,
@@ -33,14 +34,11 @@ from plasticity.types import (
 
 
 @dataclasses.dataclass(frozen=True)
-class PrototypicalSettings:
-    """There is nothing to choose beyond the encoder and a temperature."""
+class PrototypicalSettings(Settings):
+    """The temperature; all else is in the encoder."""
 
-    temperature: float = 1.0  # divides the distances
-
-    def __post_init__(self) -> None:
-        if self.temperature <= 0:
-            raise ValueError(f"model.temperature={self.temperature} must be greater than 0")
+    section = "model"
+    temperature: float = setting(1.0, "divides the distances", above=0)
 
 
 class Example(NamedTuple):

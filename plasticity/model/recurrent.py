@@ -25,6 +25,7 @@ from plasticity.model.head import Head
 from plasticity.model.linear import uniform
 from plasticity.model.parts import first_inputs, initialized, plastic_parts
 from plasticity.model.plastic_dense import PlasticDense, activated
+from plasticity.settings import Settings, setting, size
 from plasticity.steps import EMPTY, join, length, no_fast_weights
 from plasticity.types import (
     Activity,
@@ -44,14 +45,16 @@ PARTS = ("input", "recurrent", "head")
 
 
 @dataclasses.dataclass(frozen=True)
-class RecurrentSettings:
+class RecurrentSettings(Settings):
     """Sizes and variants. Defaults: Duan et al. 2023."""
 
-    hidden: int = 128
-    auxiliary: int = 4
-    plastic: str = "input,recurrent,head"  # parts that carry fast weights
+    section = "model"
+    hidden: int = size(128, "units of the cell")
+    auxiliary: int = size(4, "outputs that only the internal loss reads", low=0)
+    plastic: str = setting("input,recurrent,head", "parts with fast weights, joined by commas")
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Raises ValueError if `plastic` names no part, an unknown one, or one twice."""
         plastic_parts(self.plastic, PARTS)
 
 

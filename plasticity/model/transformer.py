@@ -20,7 +20,7 @@ from plasticity.model.head import Head
 from plasticity.model.linear import linear
 from plasticity.model.parts import first_inputs, initialized, plastic_parts
 from plasticity.model.plastic_dense import PlasticDense, activated
-from plasticity.registry import check_choice
+from plasticity.settings import Settings, setting, size
 from plasticity.steps import join, length, no_fast_weights
 from plasticity.types import (
     Activity,
@@ -42,21 +42,22 @@ NORM_EPSILON = 1e-5
 
 
 @dataclasses.dataclass(frozen=True)
-class TransformerSettings:
+class TransformerSettings(Settings):
     """Sizes and variants. Defaults: Chaudhary 2025, copying."""
 
-    layers: int = 2
-    heads: int = 4
-    width: int = 128
-    feed_forward: int = 256
-    auxiliary: int = 4
-    dropout: float = 0.1
-    attention_window: int = 0  # 0: full; k: the last k steps and the present one; -1: closed
-    position: str = "none"  # none | learned | rotary
-    plastic: str = "feed_forward"  # parts that carry fast weights: feed_forward, attention, head
+    section = "model"
+    layers: int = size(2, "number of blocks", high=1000)
+    heads: int = size(4, "attention heads; they divide the width")
+    width: int = size(128, "width of the residual stream")
+    feed_forward: int = size(256, "hidden units of a feed-forward net")
+    auxiliary: int = size(4, "outputs that only the internal loss reads", low=0)
+    dropout: float = setting(0.1, "dropout rate in training", low=0, below=1)
+    attention_window: int = setting(0, "steps back that attention sees; 0: all; -1: none", low=-1)
+    position: str = setting("none", "position embedding", choices=POSITIONS)
+    plastic: str = setting("feed_forward", "parts with fast weights: feed_forward, attention, head")
 
-    def __post_init__(self) -> None:
-        check_choice(self.position, POSITIONS, "model.position")
+    def check(self) -> None:
+        """Raises ValueError for parts that do not exist or sizes that do not divide."""
         plastic_parts(self.plastic, PARTS)
         if self.width % self.heads:
             raise ValueError(
@@ -64,8 +65,7 @@ class TransformerSettings:
             )
         if self.position == "rotary" and (self.width // self.heads) % 2:
             raise ValueError(
-                f"model.position='rotary' needs an even width per head, "
-                f"not model.width/model.heads={self.width // self.heads}"
+                "model.position='rotary' needs an even width per head, model.width / model.heads"
             )
 
 

@@ -1,4 +1,4 @@
-"""Tasks. One is a file here, a line in `TASKS` (factory(**config.task) -> Task) and a config."""
+"""Tasks. One is a file here, a line in `TASKS` (factory(**settings) -> Task) and a config."""
 
 from plasticity.tasks.copying import copying
 from plasticity.tasks.cue_reward import cue_reward

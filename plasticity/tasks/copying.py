@@ -1,39 +1,42 @@
 """Copying: repeat a few symbols, or numbers, after a delay.
 
-An episode of T = 2 * seq_length + delay + 1 steps:
+An episode of T = 2 * seq_length + delay + 1 steps, with n = seq_length:
 
   input   s_1 .. s_n   blank * delay   delimiter   blank * n
   target  blank * (n + delay + 1)                  s_1 .. s_n
 
-  content "symbols"  one-hot tokens: symbols 1 .. vocabulary - 2, the blank 0, the delimiter
-                     vocabulary - 1. Chance is 1 / (vocabulary - 2); the optimum is 1
-          "reals"    [s, U(-1, 1) | 1 at the delimiter], blanks 0. Who knows nothing has a recall
-                     MSE of 1/3; the optimum is 0
+  content "symbols"  inputs [T, vocabulary], one-hot: symbols 1 .. vocabulary - 2, the blank 0, the
+                     delimiter vocabulary - 1; targets [T] int32. The headline metric is
+                     recall_accuracy: chance level 1 / (vocabulary - 2), optimum 1
+          "reals"    inputs [T, 2]: a number from U(-1, 1), or 0 | 1 at the delimiter; targets
+                     [T, 1]. The headline metric is recall_mse: predicting the mean, 0, scores 1/3;
+                     optimum 0
 
-Where attention does not reach back delay + 1 + seq_length steps (windows add up over blocks: it
-reaches layers * attention_window) only a memory elsewhere can carry them.
+Attention that reaches fewer than delay + 1 + seq_length steps back cannot copy (windows add up over
+blocks, to layers * attention_window): only another memory carries the symbols.
 
-Source: Hochreiter & Schmidhuber 1997; Duan et al. 2023 (reals); Chaudhary 2025, where "recall
-accuracy" counts the whole second half of the episode, blanks included: here
+Source: Hochreiter & Schmidhuber 1997; Duan et al. 2023 (reals); Chaudhary 2025, whose "recall
+accuracy" is the accuracy over the second half of the episode, blanks included: here
 `paper_recall_accuracy`.
 """
 
+import dataclasses
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from plasticity.registry import check_choice, lookup
+from plasticity.settings import Settings, setting, size
+from plasticity.tasks.factory import TaskFactory
 from plasticity.tasks.squares import squares
 from plasticity.types import Array, Episode, Key, Task
 
 BLANK = 0
-LOSS_STEPS = ("all", "recall")
 
 
 class Timeline(NamedTuple):
-    """Where things are in an episode."""
+    """The steps of an episode."""
 
     length: int  # n
     lead: int  # steps before the recall
@@ -46,7 +49,7 @@ class Timeline(NamedTuple):
 
     @property
     def phases(self) -> tuple[tuple[str, int], ...]:
-        """What happens, and for how many steps."""
+        """Names and lengths of the phases."""
         delay = self.lead - self.length - 1
         shown, recalled = ("presentation", self.length), ("recall", self.length)
         return shown, ("delay", delay), ("delimiter", 1), recalled
@@ -116,33 +119,25 @@ def _reals(timeline: Timeline, weights: Array) -> Task:
 CONTENTS = {"symbols": _symbols, "reals": _reals}
 
 
-def copying(
-    *,
-    seq_length: int = 5,
-    delay: int = 20,
-    vocabulary: int = 10,
-    content: str = "symbols",
-    loss_steps: str = "all",
-) -> Task:
-    """The task.
+@dataclasses.dataclass(frozen=True)
+class CopyingSettings(Settings):
+    """Settings of the task."""
 
-    Args:
-      seq_length: symbols or numbers per episode, n.
-      delay: blanks between the last symbol and the delimiter.
-      vocabulary: tokens, blank and delimiter included; of no meaning for "reals".
-      content: see above.
-      loss_steps: the outer loss counts "all" steps (the paper) or those of the "recall" only.
-    """
-    if seq_length < 1:
-        raise ValueError(f"task.seq_length={seq_length} must be at least 1")
-    if delay < 0:
-        raise ValueError(f"task.delay={delay} must not be negative")
-    if vocabulary < 4:
-        raise ValueError(
-            f"task.vocabulary={vocabulary} must be at least 4: blank, delimiter and two symbols"
-        )
-    check_choice(loss_steps, LOSS_STEPS, "task.loss_steps")
-    make = lookup(CONTENTS, content, "task.content")
-    timeline = Timeline(seq_length, seq_length + delay + 1, vocabulary)
-    counts = jnp.arange(timeline.steps) >= (timeline.lead if loss_steps == "recall" else 0)
-    return make(timeline, counts.astype(jnp.float32))
+    section = "task"
+    seq_length: int = size(5, "symbols or numbers to remember")
+    delay: int = size(20, "blanks between the last symbol and the delimiter", low=0)
+    vocabulary: int = size(10, "symbols: tokens, blank and delimiter included", low=4)
+    content: str = setting("symbols", "what is copied; reals: numbers", choices=CONTENTS)
+    loss_steps: str = setting(
+        "all", "steps that the outer loss counts; all: as published", choices=("all", "recall")
+    )
+
+
+def _copying(s: CopyingSettings) -> Task:
+    timeline = Timeline(s.seq_length, s.seq_length + s.delay + 1, s.vocabulary)
+    first = timeline.lead if s.loss_steps == "recall" else 0
+    counts = (jnp.arange(timeline.steps) >= first).astype(jnp.float32)
+    return CONTENTS[s.content](timeline, counts)
+
+
+copying = TaskFactory(CopyingSettings, _copying)

@@ -1,37 +1,36 @@
-"""Cue-reward association: what is each cue worth?
+"""Cue-reward association: recall the reward of each cue.
 
-First every cue is shown with its reward, then every cue is shown once more, in another order, and
-its reward is asked for:
+The support shows every cue with its reward. The query phase then shows every cue once more, in
+another order, and the target is its reward. T = 2 * num_pairs, or 2 * draws:
 
-  input   [cue (cue_dim) | reward, 0 when asked | 1 when asked]      target   reward
+  input [T, cue_dim + 2]   [cue (cue_dim) | reward, 0 in a query | 1 in a query]
+  target [T, 1]            reward
 
   cues "one_hot"   different ones of `cue_dim`
-       "vectors"   U(0, 1) in each of `cue_dim` directions, with normal noise whenever one is shown
-  rewards "unit"   U(0, 1): who knows nothing answers 1/2 and has a query MSE of 1/12
-          "signed" U(-1, 1): 0 and 1/3
+       "vectors"   U(0, 1) in each of `cue_dim` dimensions, with normal noise at every step
+  rewards "unit"   U(0, 1): predicting the mean, 1/2, scores a query MSE of 1/12
+          "signed" U(-1, 1): predicting the mean, 0, scores 1/3
 
-The optimum is 0, but for `draws` and `cue_noise`: with n cues one has not been shown with
-probability (1 - 1/n)^draws, and its reward cannot be known; and with noise one cue may look like
-another.
+The optimum is a query MSE of 0, except with `draws` or `cue_noise`: of n cues, one does not occur
+in the support with probability (1 - 1/n)^draws; and noise makes cues resemble each other.
 
-Source: Chaudhary 2025, which asks in the order of presentation (`shuffle=False`; the position then
-tells the answer to a net that counts) and whose loss is the mean over all steps. Duan et al. 2023
-(arXiv 2302.03235): 5 noisy vectors, signed rewards, 10 draws of each kind.
+Source: Chaudhary 2025, whose queries follow in the order of the support (`shuffle=False`, where the
+position gives the answer away) and whose loss is the mean over all steps. Duan et al. 2023
+(arXiv 2302.03235): 5 noisy vectors, signed rewards, 10 draws in each phase.
 """
 
+import dataclasses
 from collections.abc import Callable
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 
-from plasticity.registry import check_choice, lookup
+from plasticity.settings import Settings, setting, size
 from plasticity.tasks import orders
+from plasticity.tasks.factory import TaskFactory
 from plasticity.tasks.squares import query_metrics, squares
 from plasticity.types import Array, Episode, Key, Task
-
-LOSS_STEPS = ("all", "query")
-
 
 # {name: (least, largest)}
 REWARDS = {"unit": (0.0, 1.0), "signed": (-1.0, 1.0)}
@@ -51,79 +50,73 @@ def _vectors(key: Key, num_pairs: int, cue_dim: int) -> Array:
 CUES: dict[str, Cues] = {"one_hot": _one_hot, "vectors": _vectors}
 
 
-def cue_reward(
-    *,
-    num_pairs: int = 8,
-    cue_dim: int = 20,
-    cues: str = "one_hot",
-    cue_noise: float = 0.0,
-    rewards: str = "unit",
-    draws: int = 0,
-    shuffle: bool = True,
-    loss_steps: str = "query",
-) -> Task:
-    """The task.
+@dataclasses.dataclass(frozen=True)
+class CueRewardSettings(Settings):
+    """Settings of the task."""
 
-    Args:
-      num_pairs: cues per episode.
-      cue_dim: cues that there are, or the length of their vectors.
-      cues, rewards: see above. cue_noise: deviation of what is added to a cue each time.
-      draws: steps that show, and steps that ask; cues are drawn with replacement. 0: each once.
-      shuffle: ask in an order of its own; False: in that of the presentation.
-      loss_steps: the outer loss counts "all" steps (the paper) or those of the "query" only.
-    """
-    make_cues = lookup(CUES, cues, "task.cues")
-    least, largest = lookup(REWARDS, rewards, "task.rewards")
-    check_choice(loss_steps, LOSS_STEPS, "task.loss_steps")
-    _check(num_pairs, cue_dim, cues, cue_noise, draws)
-    shown_steps = draws or num_pairs
-    steps = 2 * shown_steps
-    asked = (jnp.arange(steps) >= shown_steps).astype(jnp.float32)
+    section = "task"
+    num_pairs: int = size(8, "cues per episode")
+    cue_dim: int = size(20, "number of one-hot cues, or width of a vector")
+    cues: str = setting("one_hot", "kind of cue", choices=CUES)
+    cue_noise: float = setting(0.0, "standard deviation of the noise on every cue", low=0)
+    rewards: str = setting("unit", "U(0, 1) or U(-1, 1)", choices=REWARDS)
+    draws: int = size(
+        0, "support steps, and query steps, with cues drawn at random; 0: each cue once", low=0
+    )
+    shuffle: bool = setting(True, "queries in random order; False: in that of the support")
+    loss_steps: str = setting(
+        "query", "steps that the outer loss counts; all: as published", choices=("all", "query")
+    )
+
+    def check(self) -> None:
+        """Raises ValueError if there are fewer one-hot cues than an episode needs."""
+        if self.cues == "one_hot" and self.cue_dim < self.num_pairs:
+            raise ValueError(
+                f"task.cue_dim={self.cue_dim} must be at least task.num_pairs={self.num_pairs}: "
+                "one-hot cues are all different"
+            )
+
+
+def _cue_reward(s: CueRewardSettings) -> Task:
+    least, largest = REWARDS[s.rewards]
+    support = s.draws or s.num_pairs
+    steps = 2 * support
+    is_query = (jnp.arange(steps) >= support).astype(jnp.float32)
 
     def sample(key: Key, data: None = None) -> Episode:
         del data
         cue_key, reward_key, order_key = jax.random.split(key, 3)
-        values = jax.random.uniform(reward_key, (num_pairs,), minval=least, maxval=largest)
-        picked = _pick(order_key, num_pairs, draws, shuffle)
-        seen = make_cues(cue_key, num_pairs, cue_dim)[picked]
-        if cue_noise:
-            noise = jax.random.normal(jax.random.fold_in(cue_key, 0), seen.shape)
-            seen = seen + cue_noise * noise
-        targets = values[picked][:, None]
-        shown = (1 - asked)[:, None] * targets
-        inputs = jnp.concatenate([seen, shown, asked[:, None]], axis=-1)
-        weights = asked if loss_steps == "query" else jnp.ones_like(asked)
+        rewards = jax.random.uniform(reward_key, (s.num_pairs,), minval=least, maxval=largest)
+        picked = _pick(order_key, s)
+        cues = CUES[s.cues](cue_key, s.num_pairs, s.cue_dim)[picked]
+        if s.cue_noise:
+            noise = jax.random.normal(jax.random.fold_in(cue_key, 0), cues.shape)
+            cues = cues + s.cue_noise * noise
+        targets = rewards[picked][:, None]
+        shown = (1 - is_query)[:, None] * targets
+        inputs = jnp.concatenate([cues, shown, is_query[:, None]], axis=-1)
+        weights = is_query if s.loss_steps == "query" else jnp.ones_like(is_query)
         return Episode(inputs, targets, weights)
 
     return Task(
-        inputs=cue_dim + 2,
+        inputs=s.cue_dim + 2,
         outputs=1,
         steps=steps,
         main_metric="query_mse",
         chance=(largest - least) ** 2 / 12,
         sample=sample,
         loss=squares,
-        metrics=partial(query_metrics, shown_steps),
-        phases=orders.phases("stream", shown_steps, shown_steps),
+        metrics=partial(query_metrics, support),
+        phases=orders.phases("stream", support, support),
     )
 
 
-def _pick(key: Key, num_pairs: int, draws: int, shuffle: bool) -> Array:
-    """Which cue a step is about, [T]."""
-    if draws:
-        return jax.random.randint(key, (2 * draws,), 0, num_pairs)
-    order = jnp.arange(num_pairs)
-    return jnp.concatenate([order, jax.random.permutation(key, order) if shuffle else order])
+def _pick(key: Key, s: CueRewardSettings) -> Array:
+    """The cue of every step, [T]."""
+    if s.draws:
+        return jax.random.randint(key, (2 * s.draws,), 0, s.num_pairs)
+    order = jnp.arange(s.num_pairs)
+    return jnp.concatenate([order, jax.random.permutation(key, order) if s.shuffle else order])
 
 
-def _check(num_pairs: int, cue_dim: int, cues: str, cue_noise: float, draws: int) -> None:
-    if num_pairs < 1:
-        raise ValueError(f"task.num_pairs={num_pairs} must be at least 1")
-    if cue_noise < 0 or draws < 0:
-        raise ValueError(f"task.cue_noise={cue_noise} and task.draws={draws} must be at least 0")
-    if cue_dim < 1:
-        raise ValueError(f"task.cue_dim={cue_dim} must be at least 1")
-    if cues == "one_hot" and cue_dim < num_pairs:
-        raise ValueError(
-            f"task.cue_dim={cue_dim} must be at least task.num_pairs={num_pairs}: cues differ"
-        )
+cue_reward = TaskFactory(CueRewardSettings, _cue_reward)

@@ -1,21 +1,22 @@
 """Few-shot classification of images: N ways, K shots.
 
-An episode shows N * K support steps, each an image with its label, and asks for the labels of
-queries. Which class bears which label is drawn anew for every episode.
+The support holds N * K images, each with its label; the targets are the labels of the queries.
+Every episode assigns labels to classes at random.
 
-Queries are asked one by one, each after the support alone, which is the standard protocol, or in
-one stream (`order`, see `plasticity.tasks.orders`).
+Queries are independent, each answered after the support alone, which is the standard protocol; or
+they follow in one stream (`order`, see `plasticity.tasks.orders`).
 
-Inputs are the image and a vector [label, one-hot (N) | 1 for a query]; or, from a file of features
-of a frozen encoder, one vector [feature (F) | label (N) | 1 for a query]. Chance is 1 / N.
+An input is an image [H, W, channels] and a vector [N + 1]: the one-hot label and 0 in the support,
+zeros and 1 in a query. With a file of features of a frozen encoder it is one vector [F + N + 1].
+Targets are int32. The headline metric is accuracy: chance level 1 / N, optimum 1.
 
 Source: Vinyals et al. 2016; Chaudhary 2025, whose code shows support and queries in class order
 (`shuffle=False`) in one stream, where the position alone gives the label away.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,23 +24,53 @@ import optax
 
 from plasticity.data import DATASETS, Dataset
 from plasticity.data.store import ROTATIONS
-from plasticity.registry import check_choice, lookup
+from plasticity.registry import lookup
+from plasticity.settings import Settings, setting, size
 from plasticity.tasks import orders
 from plasticity.tasks.augment import Augmentation, augment, rotate, standardise
+from plasticity.tasks.factory import TaskFactory
 from plasticity.tasks.pools import Pool, check_ways, draw, pools
 from plasticity.types import Array, Episode, Key, Observation, Task
 
-TYPICAL = 64  # images by whose features those of others are centred
+TYPICAL = 64  # images whose embeddings centre those of all others
 
 
-class Arrangement(NamedTuple):
-    """How an episode is put together."""
+@dataclasses.dataclass(frozen=True)
+class FewShotSettings(Settings):
+    """Settings of the task."""
 
-    ways: int
-    shots: int
-    queries: int
-    order: str
-    shuffle: bool
+    section = "task"
+    dataset: str = setting("omniglot", "prepared images", choices=DATASETS)
+    split: str = setting("vinyals", "a scheme of the data set: which classes train, validate, test")
+    ways: int = size(5, "N, classes per episode", low=2)
+    shots: int = size(1, "K, support images per class")
+    queries: int = size(15, "query images per class")
+    order: str = setting(
+        "independent", "queries independent, or in one stream, as published", choices=orders.ORDERS
+    )
+    shuffle: bool = setting(True, "random order; False: class order, as published, leaks labels")
+    flip: bool = setting(False, "augmentation of training images: left to right")
+    crop: int = size(0, "augmentation: largest shift, in pixels", low=0)
+    jitter: float = setting(0.0, "augmentation: brightness, contrast, colour", low=0, below=1)
+    features: str = setting("", "file of features of a frozen encoder; empty: images")
+
+    def check(self) -> None:
+        """Raises ValueError for a split, crop or number of images that the data set lacks."""
+        described = self.described
+        lookup(described.schemes, self.split, "task.split")
+        if self.shots + self.queries > described.per_class:
+            raise ValueError(
+                f"task.shots={self.shots} and task.queries={self.queries} need more than the "
+                f"{described.per_class} images per class of {described.name}"
+            )
+        side = min(described.shape[:2])
+        if self.crop >= side:
+            raise ValueError(f"task.crop={self.crop} must be less than {side}, the image's side")
+
+    @property
+    def described(self) -> Dataset:
+        """The data set."""
+        return DATASETS[self.dataset]
 
     @property
     def support(self) -> int:
@@ -51,96 +82,69 @@ class Arrangement(NamedTuple):
 Show = Callable[[Key, Pool, Array, Array], Array | Observation]
 
 
-def few_shot(
-    *,
-    dataset: str = "omniglot",
-    split: str = "vinyals",
-    ways: int = 5,
-    shots: int = 1,
-    queries: int = 15,
-    order: str = "independent",
-    shuffle: bool = True,
-    flip: bool = False,
-    crop: int = 0,
-    jitter: float = 0.0,
-    features: str = "",
-) -> Task:
-    """The task.
-
-    Args:
-      dataset: a name of `plasticity.data.DATASETS`; it has to be prepared.
-      split: which classes are for training, validation and test: a scheme of the data set.
-      ways: N, classes per episode. shots: K, support images per class. queries: per class.
-      order, shuffle: see above.
-      flip, crop, jitter: augmentation of images in training, see `plasticity.tasks.augment`; of no
-        effect on features.
-      features: file of `experiments.encode`; empty: images.
-    """
-    described = lookup(DATASETS, dataset, "task.dataset")
-    lookup(described.schemes, split, "task.split")
-    check_choice(order, orders.ORDERS, "task.order")
-    arrangement = Arrangement(ways, shots, queries, order, shuffle)
-    _check(described, arrangement, crop, jitter)
-    data, checksum = pools(described, split, features)
-    check_ways(ways, data, described)
+def _few_shot(s: FewShotSettings) -> Task:
+    data, checksum = pools(s.described, s.split, s.features)
+    check_ways(s.ways, data, s.described)
     show: Show = _show_features
-    if not features:
-        show = functools.partial(_show_images, described, Augmentation(flip, crop, jitter))
+    if not s.features:
+        change = Augmentation(s.flip, s.crop, s.jitter)
+        show = functools.partial(_show_images, s.described, change)
 
     def sample(key: Key, data: Pool) -> Episode:
-        return _episode(key, data, arrangement, show)
+        return _episode(key, data, s, show)
 
     def loss(answers: Array, episode: Episode) -> Array:
         return optax.softmax_cross_entropy_with_integer_labels(answers, episode.targets)
 
     def metrics(answers: Array, episode: Episode) -> dict[str, Array]:
         correct = (answers.argmax(-1) == episode.targets).astype(answers.dtype)
-        return {"accuracy": correct[arrangement.support :].mean()}
+        return {"accuracy": correct[s.support :].mean()}
 
     return Task(
-        inputs=(data["train"].examples.shape[-1] if features else 0) + ways + 1,
-        outputs=ways,
-        steps=orders.steps(order, arrangement.support, ways * queries),
+        inputs=(data["train"].examples.shape[-1] if s.features else 0) + s.ways + 1,
+        outputs=s.ways,
+        steps=orders.steps(s.order, s.support, s.ways * s.queries),
         main_metric="accuracy",
-        chance=1 / ways,
+        chance=1 / s.ways,
         sample=sample,
         loss=loss,
         metrics=metrics,
-        image=None if features else described.shape,
-        reference_images=None if features else _typical(described, data["train"]),
+        image=None if s.features else s.described.shape,
+        reference_images=None if s.features else _references(s.described, data["train"]),
         data=data,
         checksum=checksum,
-        phases=orders.phases(order, arrangement.support, ways * queries),
+        phases=orders.phases(s.order, s.support, s.ways * s.queries),
     )
 
 
-def _episode(key: Key, data: Pool, arrangement: Arrangement, show: Show) -> Episode:
+def _episode(key: Key, data: Pool, s: FewShotSettings, show: Show) -> Episode:
     """Draws classes and examples, and lays them out."""
     pick_key, support_key, query_key, show_key = jax.random.split(key, 4)
-    ways, shots = arrangement.ways, arrangement.shots
-    classes, rows = draw(pick_key, data, ways, shots + arrangement.queries)
+    classes, rows = draw(pick_key, data, s.ways, s.shots + s.queries)
     examples = jnp.stack([jnp.broadcast_to(classes[:, None], rows.shape), rows], -1)
-    labels = jnp.broadcast_to(jnp.arange(ways)[:, None], rows.shape)
+    labels = jnp.broadcast_to(jnp.arange(s.ways)[:, None], rows.shape)
 
     def order(key: Key, count: int) -> Array:
         """Shuffled or in class order."""
-        return jax.random.permutation(key, count) if arrangement.shuffle else jnp.arange(count)
+        return jax.random.permutation(key, count) if s.shuffle else jnp.arange(count)
 
-    support = order(support_key, arrangement.support)
-    query = order(query_key, ways * arrangement.queries)
+    support = order(support_key, s.support)
+    query = order(query_key, s.ways * s.queries)
 
     def both(rows: Array) -> Array:
         """[N, K + queries, ...] -> [N * (K + queries), ...], the support first."""
-        shown, asked = (a.reshape(-1, *a.shape[2:]) for a in (rows[:, :shots], rows[:, shots:]))
+        shown, asked = (
+            a.reshape(-1, *a.shape[2:]) for a in (rows[:, : s.shots], rows[:, s.shots :])
+        )
         return jnp.concatenate([shown[support], asked[query]])
 
     picked, targets = both(examples), both(labels)
-    is_query = jnp.arange(len(targets)) >= arrangement.support
-    known = jnp.where(is_query[:, None], 0, jax.nn.one_hot(targets, ways))
+    is_query = jnp.arange(len(targets)) >= s.support
+    known = jnp.where(is_query[:, None], 0, jax.nn.one_hot(targets, s.ways))
     vector = jnp.concatenate([known, is_query[:, None]], -1).astype(jnp.float32)
     inputs = show(show_key, data, picked, vector)
     weights = is_query.astype(jnp.float32)
-    return orders.lay_out(arrangement.order, arrangement.support, inputs, targets, weights)
+    return orders.lay_out(s.order, s.support, inputs, targets, weights)
 
 
 def _show_features(key: Key, data: Pool, picked: Array, vector: Array) -> Array:
@@ -162,24 +166,11 @@ def _show_images(
     return Observation(standardise(images, described), vector)
 
 
-def _typical(described: Dataset, pool: Pool) -> Array:
-    """An image each of some training classes, [TYPICAL, H, W, channels]."""
+def _references(described: Dataset, pool: Pool) -> Array:
+    """One image each of some training classes, [TYPICAL, H, W, channels]."""
     places = jnp.linspace(0, pool.size - 1, TYPICAL).astype(jnp.int32)
     images = pool.examples[pool.classes[places] // ROTATIONS, 0]
     return standardise(images.astype(jnp.float32) / 255, described)
 
 
-def _check(described: Dataset, arrangement: Arrangement, crop: int, jitter: float) -> None:
-    for name, least in (("ways", 2), ("shots", 1), ("queries", 1)):
-        value = getattr(arrangement, name)
-        if value < least:
-            raise ValueError(f"task.{name}={value} must be at least {least}")
-    if arrangement.shots + arrangement.queries > described.per_class:
-        raise ValueError(
-            f"task.shots={arrangement.shots} and task.queries={arrangement.queries} together ask "
-            f"for more than the {described.per_class} images per class of {described.name}"
-        )
-    if not 0 <= crop < min(described.shape[:2]):
-        raise ValueError(f"task.crop={crop} must be at least 0 and less than the image's side")
-    if not 0 <= jitter < 1:
-        raise ValueError(f"task.jitter={jitter} must be at least 0 and less than 1")
+few_shot = TaskFactory(FewShotSettings, _few_shot)

@@ -1,16 +1,16 @@
-"""The two ways to ask, after a support: each query by itself, or one after the other."""
+"""The two orders of queries after a support: independent of each other, or in one stream."""
 
 import jax
 
 from plasticity.types import Array, Episode, PyTree
 
-# independent: every query is asked after the support, as if it were the only one.
-# stream: queries follow as further steps, which see, and rewrite, what came before.
+# independent: every query follows the support directly, as if it were the only one.
+# stream: queries are further steps of the episode, which read and write fast weights too.
 ORDERS = ("independent", "stream")
 
 
 def lay_out(order: str, support: int, inputs: PyTree, targets: PyTree, weights: Array) -> Episode:
-    """An episode from the stack of its `support` first steps and its queries."""
+    """An episode from stacked steps [S + Q, ...]: the `support`, S steps, then the queries."""
     if order == "stream":
         return Episode(inputs, targets, weights)
     shown = jax.tree.map(lambda a: a[:support], inputs)
@@ -19,10 +19,10 @@ def lay_out(order: str, support: int, inputs: PyTree, targets: PyTree, weights: 
 
 
 def steps(order: str, support: int, queries: int) -> int:
-    """T."""
+    """The number of steps of an episode, T."""
     return support + (queries if order == "stream" else 0)
 
 
 def phases(order: str, support: int, queries: int) -> tuple[tuple[str, int], ...]:
-    """What happens in T steps: queries, if they follow in a stream, after the support."""
+    """Names and lengths of the phases; independent queries take no step."""
     return ("support", support), ("query", steps(order, support, queries) - support)

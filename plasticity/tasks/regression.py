@@ -1,9 +1,11 @@
 """Few-shot regression: infer a function from k pairs, then apply it.
 
-An episode draws a function f, shows x and f(x) + noise for `k_support` points and asks for f(x) of
-`k_query` others, all x normal; the values may first be brought to mean 0 and deviation 1:
+An episode draws a function f, shows x and f(x) + noise at `k_support` points, and its targets are
+f(x) at `k_query` other points; all x are normal. Optionally the values of an episode are first
+standardised to mean 0 and variance 1:
 
-  input   [x (input_dim) | y, 0 when asked | 1 when asked]        target   y
+  input [K, input_dim + 2]   [x (input_dim) | y, 0 in a query | 1 in a query]
+  target [K, 1]              f(x)
 
   family "linear"    f(x) = w . x + b, entries of w and b normal (the paper)
          "mlp"       f(x) = v . tanh(W x + u), `hidden` units, entries of W, u and v normal, those
@@ -11,26 +13,27 @@ An episode draws a function f, shows x and f(x) + noise for `k_support` points a
          "sinusoid"  f(x) = a sin(x + p), a in U(0.1, 5), p in U(0, pi), x in U(-5, 5), d = 1
                      (Finn et al. 2017)
 
-For "linear" in d dimensions with unit scales and no noise the query MSE is d + 1 for those who know
-nothing, d + 1 - k after k <= d + 1 pairs by least squares, and 0 from then on. For "mlp" those who
-know nothing are at (d + 1) E[tanh(W x + u)^2], which is less: 2.4 for d = 3.
+For "linear" in d dimensions with unit scales and no noise, predicting the mean, 0, scores a query
+MSE of d + 1; least squares scores d + 1 - k after k <= d + 1 pairs, and 0 from then on, which is
+the optimum. For "mlp" predicting the mean scores (d + 1) E[tanh(W x + u)^2], 2.4 for d = 3.
 
 Source: Chaudhary 2025, section on few-shot regression (linear); Duan et al. 2023
-(arXiv 2302.03235): linear and tanh, values standardised, then noise on those shown.
+(arXiv 2302.03235): linear and tanh, values standardised, then noise on those of the support.
 """
 
-from collections.abc import Callable, Mapping
+import dataclasses
+from collections.abc import Callable
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 
-from plasticity.registry import check_choice, lookup
+from plasticity.settings import Settings, setting, size
 from plasticity.tasks import orders
+from plasticity.tasks.factory import TaskFactory
 from plasticity.tasks.squares import query_metrics, squares
 from plasticity.types import Array, Episode, Key, Task
 
-LOSS_STEPS = ("all", "query")
 AMPLITUDE, PHASE, REACH = (0.1, 5.0), (0.0, jnp.pi), 5.0  # of sinusoids
 
 # family(key, input_dim, hidden, weight_scale, bias_scale, x [K, D]) -> f(x) [K]
@@ -68,76 +71,67 @@ def _sinusoid(
 FAMILIES: dict[str, Family] = {"linear": _linear, "mlp": _mlp, "sinusoid": _sinusoid}
 
 
-def regression(
-    *,
-    family: str = "linear",
-    input_dim: int = 3,
-    k_support: int = 10,
-    k_query: int = 10,
-    weight_scale: float = 1.0,
-    bias_scale: float = 1.0,
-    noise: float = 0.0,
-    hidden: int = 8,
-    standardise: bool = False,
-    order: str = "stream",
-    loss_steps: str = "query",
-) -> Task:
-    """The task.
+@dataclasses.dataclass(frozen=True)
+class RegressionSettings(Settings):
+    """Settings of the task."""
 
-    Args:
-      family: of functions, see above.
-      input_dim: D; k_support, k_query: pairs that are shown, points that are asked.
-      weight_scale, bias_scale: deviations of w (W) and b (u).
-      noise: deviation of what is added to the values that are shown.
-      hidden: units of "mlp".
-      standardise: values of an episode's points have mean 0 and deviation 1, before noise is added.
-      order: queries follow in one "stream" (the paper), or are "independent".
-      loss_steps: the outer loss counts "all" steps (the paper; the value of a shown point is in
-        its input) or those of the "query" only.
-    """
-    draw = lookup(FAMILIES, family, "task.family")
-    check_choice(order, orders.ORDERS, "task.order")
-    check_choice(loss_steps, LOSS_STEPS, "task.loss_steps")
-    sizes = {"input_dim": input_dim, "k_support": k_support, "k_query": k_query, "hidden": hidden}
-    _check(family, noise, sizes)
-    asked = (jnp.arange(points := k_support + k_query) >= k_support).astype(jnp.float32)
-    chance = input_dim * weight_scale**2 + bias_scale**2 if family == "linear" else None
-    if standardise:
+    section = "task"
+    family: str = setting("linear", "family of functions", choices=FAMILIES)
+    input_dim: int = size(3, "dimensions of x")
+    k_support: int = size(10, "pairs in the support")
+    k_query: int = size(10, "query points")
+    weight_scale: float = setting(1.0, "standard deviation of w (W)")
+    bias_scale: float = setting(1.0, "standard deviation of b (u)")
+    noise: float = setting(0.0, "standard deviation of the noise on values of the support", low=0)
+    hidden: int = size(8, "family mlp: hidden units")
+    standardise: bool = setting(False, "values of an episode have mean 0 and variance 1")
+    order: str = setting(
+        "stream", "queries in one stream, as published, or independent", choices=orders.ORDERS
+    )
+    loss_steps: str = setting(
+        "query", "steps that the outer loss counts; all: as published", choices=("all", "query")
+    )
+
+    def check(self) -> None:
+        """Raises ValueError for sinusoids of several dimensions."""
+        if self.family == "sinusoid" and self.input_dim != 1:
+            raise ValueError(
+                f"task.input_dim={self.input_dim} must be 1 for task.family='sinusoid'"
+            )
+
+
+def _regression(s: RegressionSettings) -> Task:
+    points = s.k_support + s.k_query
+    is_query = (jnp.arange(points) >= s.k_support).astype(jnp.float32)
+    chance = s.input_dim * s.weight_scale**2 + s.bias_scale**2 if s.family == "linear" else None
+    if s.standardise:
         chance = (points - 1) / points
 
     def sample(key: Key, data: None = None) -> Episode:
         del data
         function_key, x_key, noise_key = jax.random.split(key, 3)
-        x = jax.random.normal(x_key, (points, input_dim))
-        if family == "sinusoid":
+        x = jax.random.normal(x_key, (points, s.input_dim))
+        if s.family == "sinusoid":
             x = jax.random.uniform(x_key, (points, 1), minval=-REACH, maxval=REACH)
-        y = draw(function_key, input_dim, hidden, weight_scale, bias_scale, x)
-        y = (y - y.mean()) / y.std(ddof=1) if standardise else y
-        heard = (1 - asked) * (y + noise * jax.random.normal(noise_key, (points,)))
-        inputs = jnp.concatenate([x, heard[:, None], asked[:, None]], axis=-1)
-        weights = asked if loss_steps == "query" else jnp.ones_like(asked)
-        return orders.lay_out(order, k_support, inputs, y[:, None], weights)
+        draw = FAMILIES[s.family]
+        y = draw(function_key, s.input_dim, s.hidden, s.weight_scale, s.bias_scale, x)
+        y = (y - y.mean()) / y.std(ddof=1) if s.standardise else y
+        shown = (1 - is_query) * (y + s.noise * jax.random.normal(noise_key, (points,)))
+        inputs = jnp.concatenate([x, shown[:, None], is_query[:, None]], axis=-1)
+        weights = is_query if s.loss_steps == "query" else jnp.ones_like(is_query)
+        return orders.lay_out(s.order, s.k_support, inputs, y[:, None], weights)
 
     return Task(
-        inputs=input_dim + 2,
+        inputs=s.input_dim + 2,
         outputs=1,
-        steps=orders.steps(order, k_support, k_query),
+        steps=orders.steps(s.order, s.k_support, s.k_query),
         main_metric="query_mse",
         chance=chance,
         sample=sample,
         loss=squares,
-        metrics=partial(query_metrics, k_support),
-        phases=orders.phases(order, k_support, k_query),
+        metrics=partial(query_metrics, s.k_support),
+        phases=orders.phases(s.order, s.k_support, s.k_query),
     )
 
 
-def _check(family: str, noise: float, sizes: Mapping[str, int]) -> None:
-    for name, value in sizes.items():
-        if value < 1:
-            raise ValueError(f"task.{name}={value} must be at least 1")
-    if noise < 0:
-        raise ValueError(f"task.noise={noise} must be at least 0")
-    if family == "sinusoid" and sizes["input_dim"] != 1:
-        raise ValueError(
-            f"task.input_dim={sizes['input_dim']} must be 1 for task.family='sinusoid'"
-        )
+regression = TaskFactory(RegressionSettings, _regression)

@@ -1,5 +1,6 @@
-"""Analysis on traces and states whose answer is known."""
+"""Analysis of traces and states whose answer is known."""
 
+import json
 import math
 
 import jax
@@ -7,10 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import build
-from experiments.analysis import analyse
+from experiments import analysis, build
+from experiments.analysis import _plain, analyse
 from experiments.probing.decoding import decoded
-from experiments.probing.probe import Probe, gating_index
+from experiments.probing.probe import EPISODES, Probe, gating_index
+from experiments.probing.stored import read_analysis
+from experiments.run.storage import DamagedFileError
+from plasticity.interventions import silence
 from plasticity.learner import RandomStream
 from tests.experiments.test_compare import ANALYSIS
 from tests.plasticity.test_learner import small_config
@@ -36,8 +40,8 @@ def test_gating_needs_both_kinds_of_steps():
     assert math.isnan(gating_index(np.ones(6), np.ones(6, bool)))
 
 
-def test_what_is_in_a_state_is_decoded():
-    """Labels that are mixed linearly into more numbers than there are states, with noise."""
+def test_labels_mixed_linearly_into_states_are_decoded():
+    """There are more numbers in a state than states, and noise."""
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 4, (200, 3))
     one_hot = np.eye(4)[labels].reshape(200, -1)
@@ -49,7 +53,7 @@ def test_what_is_in_a_state_is_decoded():
 
 @pytest.fixture(scope="module")
 def trained():
-    """A net that is not trained at all, but writes strongly: (config, parameters)."""
+    """An untrained network that writes strongly: (config, parameters)."""
     config = small_config()
     config.rule.eta0, config.rule.alpha_init, config.rule.alpha_scale = 1.0, "uniform", 1.0
     learner = build.make_learner(config)
@@ -57,11 +61,18 @@ def trained():
     return config, learner.init(jnp.int32(config.seed), hyper).params
 
 
-def test_analysis_of_a_net_that_was_not_trained(trained):
-    """Trained and untrained are then the same; writes never made are plasticity off."""
+@pytest.fixture(scope="module")
+def probe(trained):
+    """One probe for all tests: each compiles its programs anew."""
+    return Probe(trained[0])
+
+
+def test_analysis_of_an_untrained_network(trained, probe, monkeypatch, tmp_path):
+    """Trained and untrained are then the same; what is written can be read."""
     config, params = trained
+    monkeypatch.setattr(analysis, "Probe", lambda _: probe)
     (record,) = analyse(config, params)
-    metrics, probe = record["metrics"], Probe(config)
+    metrics = record["metrics"]
     layers, events = probe.layers, probe.task.events
     assert metrics["gating_index"] == pytest.approx(metrics["gating_index_untrained"])
     for kind in ("rates", "sizes"):
@@ -80,15 +91,21 @@ def test_analysis_of_a_net_that_was_not_trained(trained):
         assert spectrum["slow"].shape == spectrum["fast"].shape
     first = int(shown.sum())
     assert metrics[f"decoded_{first}"] > 0.5  # right after it was written
+    content = {"step": 3, "events": probe.task.events, "seeds": [record]}
+    path = tmp_path / "analysis.json"
+    path.write_text(json.dumps(jax.tree.map(_plain, content)))
+    (stored,) = read_analysis(path, 3)["seeds"]
+    assert stored["metrics"]["eta"] == pytest.approx(metrics["eta"], rel=1e-4)
+    with pytest.raises(DamagedFileError, match="after step 4"):
+        read_analysis(path, 4)
 
 
-def test_silent_everywhere_is_off(trained):
+def test_no_writes_at_all_is_plasticity_off(trained, probe):
     config, params = trained
-    probe = Probe(config)
     always = dict.fromkeys(probe.layers, jnp.ones(probe.task.steps, bool))
     seed = jnp.int32(config.seed)
-    silent = float(probe._silenced(params, seed, always))
+    silent = float(probe._score(silence, params, seed, always))
     off = probe.learner.evaluate(
-        params, seed, RandomStream.TEST, jnp.arange(256), probe.hyper, on=False
+        params, seed, RandomStream.TEST, jnp.arange(EPISODES), probe.hyper, on=False
     )
     assert silent == pytest.approx(float(off[probe.task.main_metric].mean()), abs=1e-6)

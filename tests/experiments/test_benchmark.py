@@ -50,17 +50,6 @@ def test_records_have_the_fields_that_scripts_read(program, tmp_path):
     assert "exists" in err
 
 
-def test_an_unknown_engine_is_refused(program, tmp_path):
-    code, _, err = program(
-        "benchmark",
-        "--config=configs/copying.py",
-        "--engines=dens",
-        f"--out={tmp_path / 'bench.json'}",
-    )
-    assert code == 2
-    assert "did you mean 'dense'" in err
-
-
 def test_products_in_loops_count_as_often_as_they_run():
     matrix, vectors = jnp.ones((4, 3)), jnp.ones((5, 3))
 

@@ -1,4 +1,4 @@
-"""Tables and verdicts, on results that are made up to support, contradict, or say nothing."""
+"""Tables and verdicts, on made-up results that support a claim, oppose it, or decide nothing."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ METRICS = {
     "cifar_fs": {"accuracy"},
     "omniglot": {"accuracy"},
 }
-# Told of every analysis: see test_analysis.
+# Metrics of every analysis: see test_analysis.
 ANALYSIS = {"eta", "gate", "gating_index", "gating_index_gate", "gating_index_size"}
 A, B = {"rule.name": "hebbian"}, {"rule.name": "none"}
 LESS = Claim("less", "test", [Comparison("s", Side(A, "loss"), Side(B, "loss"), lower=True)])
@@ -46,12 +46,12 @@ def test_verdicts_follow_the_results(hebbian, none, expected):
 
 
 def test_seeds_are_paired_not_pooled():
-    """A difference far smaller than the spread between seeds is found, because it is within."""
+    """A difference within seeds is found although the spread between seeds is far larger."""
     spread = np.array([0.0, 10.0, 20.0, 30.0])
     noise = np.array([0.0, 0.01, -0.01, 0.005])
     found = decide_claims(rows(spread, spread + 0.1 + noise), [LESS])[0]
     assert found["verdict"] == "supported"
-    # Told as claimed - other, whichever way it is claimed.
+    # The difference is claimed - other, whichever sign is claimed.
     assert found["evidence"][0]["mean"] == pytest.approx(-0.1 - noise.mean())
 
 
@@ -76,8 +76,8 @@ def test_p_values_are_adjusted_for_the_claims_of_one_source():
     assert others["verdict"] == "supported"
 
 
-def test_ratios_are_compared_where_differences_would_be_those_of_one_seed():
-    """Each a tenth of the other: as plain numbers one pair is all of the mean and the spread."""
+def test_logarithms_compare_ratios():
+    """Ratios are a tenth each; among the plain differences, one pair dominates the others."""
     none = np.array([1e-4, 2e-4, 3e-2, 4e-4])
     hebbian = none / np.array([10, 11, 10, 9])
     assert decide_claims(rows(hebbian, none), [LESS])[0]["verdict"] == "not supported"
@@ -87,34 +87,34 @@ def test_ratios_are_compared_where_differences_would_be_those_of_one_seed():
     assert np.exp(found["evidence"][0]["mean"]) == pytest.approx(0.1, rel=0.01)
 
 
-def test_nets_that_diverged_or_failed_have_lost():
-    """All of a run that failed have no metrics; those that diverged, of a step before."""
-    lost = LESS._replace(comparisons=[LESS.comparisons[0]._replace(lost=9.0)])
+def test_networks_that_diverged_or_failed_get_the_score_of_the_claim():
+    """A failed run has no metrics; a diverged network has those of its last finite parameters."""
+    scored = LESS._replace(comparisons=[LESS.comparisons[0]._replace(score_if_diverged=9.0)])
     data = rows([1.0, 1.1, 1.2, 1.3], [0.5, 0.61, 0.72, 0.79])
-    assert decide_claims(data, [lost])[0]["verdict"] == "opposite"
+    assert decide_claims(data, [scored])[0]["verdict"] == "opposite"
     broken = [row | {"diverged_after": 3} if "none" in row.values() else row for row in data]
-    (found,) = decide_claims(broken, [lost])
+    (found,) = decide_claims(broken, [scored])
     assert (found["verdict"], found["evidence"][0]["diverged"]) == ("supported", 4)
     failed = [{"study": "s", "seed": seed, **B} for seed in range(4)]
-    (found,) = decide_claims(rows([1.0, 1.1, 1.2, 1.3], []), [lost], failed)
+    (found,) = decide_claims(rows([1.0, 1.1, 1.2, 1.3], []), [scored], failed)
     assert (found["verdict"], found["evidence"][0]["failed"]) == ("supported", 4)
     assert decide_claims(data[:4], [LESS], failed)[0]["verdict"] == NO_EVIDENCE
 
 
-def test_what_is_not_a_number_is_no_evidence():
-    for nothing in (None, float("nan")):
+def test_what_is_not_a_finite_number_is_no_evidence():
+    for nothing in (None, float("nan"), float("inf"), "0.5", True):
         data = rows([1.0, nothing, nothing], [2.0, 2.1, 2.2])
         assert decide_claims(data, [LESS])[0]["verdict"] == NO_EVIDENCE
 
 
-def test_a_margin_asks_for_no_more_than_not_being_much_worse():
+def test_a_margin_allows_for_a_small_loss():
     little_worse = rows([1.001, 2.002, 3.001, 4.002], [1.0, 2.0, 3.0, 4.0])
     for margin, expected in ((0.1, "supported"), (0.0, "opposite")):
         comparison = LESS.comparisons[0]._replace(margin=margin)
         claim = Claim("close", "test", [comparison])
         (found,) = decide_claims(little_worse, [claim])
         assert found["verdict"] == expected
-        # The margin is told beside the difference, not within it.
+        # The margin is beside the difference, not in it.
         assert found["evidence"][0]["margin"] == margin
         assert found["evidence"][0]["mean"] == pytest.approx(0.0015)
         assert found["evidence"][0]["low"] > 0
@@ -141,7 +141,7 @@ def test_published_cells_count_in_published_deviations():
 
 @pytest.fixture(scope="module")
 def cells(tmp_path_factory):
-    """What every point of a preset would be labelled by: {study: [config]}."""
+    """The configs of all presets: {study: [(study, config)]}."""
     found = {}
     for preset in PRESETS.values():
         for name, study in preset().items():
@@ -156,8 +156,8 @@ def test_every_point_of_a_preset_is_a_config(cells):
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.text)
-def test_every_claim_is_about_runs_that_are_made(cells, claim):
-    """What is misspelt would leave a claim without evidence, or end it after all the training."""
+def test_the_runs_of_every_claim_are_made(cells, claim):
+    """A misspelt field would be found only after all the training."""
     for comparison in claim.comparisons:
         for side in (comparison.claimed, comparison.other):
             matching = [
@@ -176,7 +176,7 @@ def test_every_claim_is_about_runs_that_are_made(cells, claim):
             assert side.metric.removesuffix("_untrained") in ANALYSIS
 
 
-def test_a_point_says_what_runs_it(tmp_path):
+def test_a_point_has_a_command(tmp_path):
     point = Point(
         "configs/paper.py", "copying/hebbian", {"rule.name": "none"}, {"seed": 3}, tmp_path
     )
@@ -184,3 +184,9 @@ def test_a_point_says_what_runs_it(tmp_path):
     assert point.config().rule.name == "none"
     assert "--config=configs/paper.py:copying/none" in point.command()
     assert "--config.seed=3" in point.command()
+
+
+def test_a_published_cell_needs_a_metric():
+    """A result that lacks the metric leaves the cell out; the other cells stand."""
+    row = {"study": "omniglot", "rule.name": "none", "seed": 0, "eta_mean": 0.0, "accuracy": None}
+    assert [cell["metric"] for cell in published_table([row])] == ["eta_mean"]

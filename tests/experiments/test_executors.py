@@ -6,10 +6,12 @@ import signal
 import subprocess
 import sys
 import time
+import types
+from typing import ClassVar
 
 import pytest
 
-from experiments.sweeps.executors import accelerators, make_executor
+from experiments.sweeps.executors import LOST, accelerators, make_executor
 from experiments.validate import ConfigError
 from tests.conftest import ROOT
 from tests.experiments.test_sweep import TINY, read
@@ -36,8 +38,8 @@ def test_workers_share_what_is_there(monkeypatch, tmp_path):
     assert executor.slots == 2
     show = [sys.executable, "-c", "import os; print(os.environ['CUDA_VISIBLE_DEVICES'])"]
     wait([executor.start(show, tmp_path / f"{i}.log") for i in range(2)])
-    told = [(tmp_path / f"{i}.log").read_text().strip() for i in range(2)]
-    assert sorted(told) == ["3", "7"]
+    printed = [(tmp_path / f"{i}.log").read_text().strip() for i in range(2)]
+    assert sorted(printed) == ["3", "7"]
     wait([executor.start(show, tmp_path / "again.log")])
 
 
@@ -49,9 +51,44 @@ def wait(jobs):
     assert not any(job.poll() for job in jobs)
 
 
-def test_options_are_checked(tmp_path):
-    with pytest.raises(ConfigError, match=r"\['cpus'\] are none of 'local'"):
-        make_executor("local", 1, tmp_path, ["cpus=3"])
+def test_a_job_of_a_cluster_that_died_is_lost(monkeypatch, tmp_path):
+    """Options reach submitit, numbers as numbers; its errors about jobs do not end a sweep."""
+
+    class FakeJob:
+        outcomes: ClassVar = [None, RuntimeError("node failed"), 3]
+
+        def done(self):
+            return self.outcomes[0] is not None or self.outcomes.pop(0)
+
+        def result(self):
+            outcome = self.outcomes.pop(0)
+            if isinstance(outcome, Exception):
+                raise outcome
+            return outcome
+
+        def cancel(self):
+            pass
+
+    class FakeExecutor:
+        def __init__(self, folder, cluster):
+            assert (folder, cluster) == (f"{tmp_path}/submitit", "local")
+
+        def update_parameters(self, **options):
+            if "gpu" in options:
+                raise NameError("gpu is unknown")
+            assert options == {"timeout_min": 5}
+
+        def submit(self, function, *args):
+            return FakeJob()
+
+    fake = types.SimpleNamespace(AutoExecutor=FakeExecutor)
+    monkeypatch.setitem(sys.modules, "submitit", fake)
+    executor = make_executor("slurm", 3, tmp_path, ["cluster=local", "timeout_min=5"])
+    assert executor.slots == 3
+    job = executor.start(["x"], tmp_path / "log")
+    assert [job.poll() for _ in range(3)] == [None, LOST, 3]
+    with pytest.raises(ConfigError, match=r"--executor=slurm .*gpu=1: gpu is unknown"):
+        make_executor("slurm", 3, tmp_path, ["cluster=local", "gpu=1"])
 
 
 @pytest.mark.slow

@@ -8,8 +8,11 @@ import shutil
 import numpy as np
 import pytest
 
+from experiments.run.train import train
+from experiments.run.workdir import Workdir, WorkdirError
+from plasticity.checks import PlasticityError
 from tests.conftest import ROOT
-from tests.launching import arguments, final_state, read, start
+from tests.launching import arguments, final_state, read, start, tiny_config
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +72,7 @@ def test_metrics_are_one_object_a_line(finished):
     assert all(line["grad_alpha"] > 0 for line in lines if line["split"] == "train")
 
 
-def test_the_contrast_and_the_baseline_are_told(finished):
+def test_the_effect_of_plasticity_and_the_baseline_are_printed(finished):
     out = finished[1]
     assert "with plasticity on" in out
     assert "off (same net, same 10 episodes)" in out
@@ -118,20 +121,19 @@ def test_evaluate_mode_reads_the_run_and_writes_beside_it(finished, program):
         (workdir / name).unlink()
 
 
-def test_a_run_that_is_older_than_a_setting_has_its_default(finished, program, tmp_path):
-    old = tmp_path / "old"
-    shutil.copytree(finished[0], old)
-    config = read(old / "config.json")
-    del config["mesh"], config["rule"]["modulated"], config["task"]["content"]
-    (old / "config.json").write_text(json.dumps(config))
-    code, out, err = program("launch", *arguments(old))
-    assert code == 0, err
-    assert "Nothing to do" in out
-    config["rule"]["alpha_scale"] = 0.5
-    (old / "config.json").write_text(json.dumps(config))
-    code, _, err = program("launch", *arguments(old))
-    assert code == 2
-    assert "rule.alpha_scale: there 0.5" in err
+def test_a_run_that_is_older_than_a_setting_has_its_default(tmp_path):
+    workdir, config = Workdir(str(tmp_path)), tiny_config(train__steps=6)
+    workdir.open(config)
+    stored = read(workdir.config)
+    del stored["mesh"], stored["rule"]["modulated"], stored["task"]["content"]
+    stored["model"]["products"] = stored["model"].pop("matmul_precision")
+    workdir.config.write_text(json.dumps(stored))
+    workdir.check(config)
+    assert workdir.trained_config().to_dict() == config.to_dict()
+    stored["rule"]["alpha_scale"] = 0.5
+    workdir.config.write_text(json.dumps(stored))
+    with pytest.raises(WorkdirError, match=r"rule\.alpha_scale: there 0\.5"):
+        workdir.check(config)
 
 
 def test_evaluate_mode_may_change_the_task_but_not_the_net(finished, program):
@@ -156,12 +158,18 @@ def test_evaluate_mode_may_change_the_task_but_not_the_net(finished, program):
     ("flags", "message"),
     [
         (["--config=configs/copying.py:hebian"], "did you mean 'hebbian'"),
-        (["--config=configs/copying.py", "--config.model.widht=3"], "did you mean 'width'"),
-        (["--config=configs/copying.py", "--config.modle.width=3"], "did you mean 'model'"),
+        (
+            ["--config=configs/copying.py", "--config.model.widht=3"],
+            "did you mean config.model.width",
+        ),
+        (
+            ["--config=configs/copying.py", "--config.modle.width=3"],
+            "did you mean config.model.width",
+        ),
         (["--config=configs/copying.py", "--config.task.name=copyin"], "did you mean 'copying'"),
-        (["--config=configs/copying.py", "--config.train.steps=many"], "config.train.steps=many"),
+        (["--config=configs/copying.py", "--config.train.steps=many"], "train.steps='many'"),
         (["--config=configs/copyng.py"], "configs/copyng.py"),
-        (["--config=configs/copying.py", "--workdr=x"], "did you mean 'workdir'"),
+        (["--config=configs/copying.py", "--workdr=x"], "did you mean --workdir"),
         ([], "--config is missing"),
         (["--config=configs/copying.py", "stray"], "unexpected argument 'stray'"),
     ],
@@ -174,60 +182,45 @@ def test_wrong_commands_end_in_one_line_that_helps(flags, message, program, tmp_
     assert not (tmp_path / "run").exists()
 
 
-def test_a_folder_of_other_things_is_refused(program, tmp_path):
-    (tmp_path / "thesis.tex").write_text("all of it")
-    code, _, err = program("launch", *arguments(tmp_path))
-    assert code == 2
-    assert "thesis.tex" in err
-    assert {p.name for p in tmp_path.iterdir()} - {".lock"} == {"thesis.tex"}
-
-
-def test_an_unwritable_place_is_refused(program, tmp_path):
-    (tmp_path / "file").write_text("")
-    code, _, err = program("launch", *arguments(tmp_path / "file" / "run"))
-    assert code == 2
-    assert "cannot be written" in err
-    assert "Traceback" not in err
-
-
-def test_a_loss_that_is_not_finite_stops_the_run(program, tmp_path):
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
     """A learning rate that explodes after the first checkpoint, which stays."""
-    flags = ["--config.train.learning_rate=1e18", "--config.train.warmup=3"]
-    flags += [
-        "--config.rule.max_norm=0.0",
-        "--config.checkpoint.every=1",
-        "--config.train.steps=50",
-    ]
-    code, _, err = program("launch", *arguments(tmp_path / "run", *flags))
-    assert code == 1, err
-    assert re.search(r"error: step \d+, seed 0: loss", err)
-    assert re.search(r"First quantity that is not finite: (parameter|output|write|the)", err)
-    assert "Last good checkpoint" in err
-    assert "Traceback" not in err
+    config = tiny_config(train__steps=50, train__learning_rate=1e18, train__warmup=3)
+    config.update_from_flattened_dict({"rule.max_norm": 0.0, "checkpoint.every": 1})
+    with pytest.raises(PlasticityError, match=r"step \d+, seed 0: loss") as raised:
+        train(config, str(tmp_path / "run"))
+    message = str(raised.value)
+    assert re.search(r"First quantity that is not finite: (parameter|output|write|the)", message)
+    assert re.search(r"Last good checkpoint: \S+/run/checkpoints/[1-9]", message)
     assert not (tmp_path / "run" / "result.json").exists()
     assert all(np.isfinite(leaf).all() for leaf in final_state(tmp_path / "run"))
 
 
-def test_plasticity_that_cannot_learn_stops_the_run(program, tmp_path):
-    tiny = "--config.rule.eta0=1e-30"  # the square of the gradient's norm underflows
-    code, _, err = program("launch", *arguments(tmp_path / "a", tiny))
-    assert code == 1
-    assert "exactly zero, so plasticity cannot be learned" in err
-    for name, flags in {
-        "not meant to": [tiny, "--config.rule.meta_gradient=truncated"],
-        "alpha first": ["--config.rule.alpha_scale=0.0"],
-        "alpha alone": ["--config.rule.modulated=False"],
-    }.items():
-        code, _, err = program("launch", *arguments(tmp_path / name, *flags))
-        assert code == 0, (name, err)
+def train_two_steps(folder, **fields):
+    return train(tiny_config(train__steps=2, evaluate__episodes=4, **fields), str(folder / "run"))
+
+
+def test_plasticity_that_cannot_learn_stops_the_run(tmp_path):
+    """The square of the gradient's norm underflows."""
+    with pytest.raises(PlasticityError, match="exactly zero, so plasticity cannot be learned"):
+        train_two_steps(tmp_path, rule__eta0=1e-30)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"rule.eta0": 1e-30, "rule.meta_gradient": "truncated"},
+        {"rule.alpha_scale": 0.0},
+        {"rule.modulated": False},
+    ],
+    ids=str,
+)
+def test_settings_without_that_gradient_are_allowed(fields, tmp_path):
+    assert train_two_steps(tmp_path, **fields) == 0
 
 
 def test_two_processes_do_not_share_a_workdir(program, tmp_path):
-    import fcntl
-
-    (tmp_path / "run").mkdir()
-    with (tmp_path / "run" / ".lock").open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+    with Workdir(str(tmp_path / "run")).lock():
         code, _, err = program("launch", *arguments(tmp_path / "run"))
     assert code == 2
     assert "in use by another process" in err
@@ -254,7 +247,7 @@ def test_evaluating_a_run_without_a_checkpoint_says_so(finished, program, tmp_pa
     assert "holds no checkpoint yet" in err
 
 
-def test_tensorboard_is_written_or_its_absence_told_before_anything_is(program, tmp_path):
+def test_tensorboard_is_written_or_refused_before_anything_is(program, tmp_path):
     command = arguments(tmp_path / "r", "--config.log.tensorboard=True")
     try:
         import tensorboardX  # noqa: F401

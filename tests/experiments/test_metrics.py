@@ -7,15 +7,19 @@ import numpy as np
 import pytest
 
 from experiments.run import metrics as module
+from experiments.run.evaluate import contrast
 from experiments.run.metrics import MetricsLog, Progress, across_seeds, summarise
 
 
-def test_intervals_are_normal_and_95_percent():
+def test_intervals_are_students_and_95_percent():
     values = np.arange(100.0)
-    told = summarise({"m": values})["m"]
-    assert told["n"] == 100
-    assert told["mean"] == pytest.approx(49.5)
-    assert told["ci95"] == pytest.approx(1.96 * np.sqrt(np.var(values, ddof=1) / 100))
+    summary = summarise({"m": values})["m"]
+    assert summary["n"] == 100
+    assert summary["mean"] == pytest.approx(49.5)
+    # t of 99 degrees of freedom is 1.98422.
+    assert summary["ci95"] == pytest.approx(
+        1.98422 * np.sqrt(np.var(values, ddof=1) / 100), rel=1e-5
+    )
 
 
 def test_a_resumed_log_drops_what_will_be_written_again(tmp_path):
@@ -54,11 +58,20 @@ def test_several_seeds_have_lines_of_their_own(tmp_path):
 def test_seeds_are_summarised_by_students_t():
     only = {"m": {"mean": 1.0, "ci95": 0.5, "n": 10}}
     assert across_seeds([only]) == only
-    told = across_seeds([{"m": {"mean": v, "ci95": 9.0, "n": 10}} for v in (1.0, 2.0, 6.0)])["m"]
-    assert told["n"] == 3
-    assert told["mean"] == pytest.approx(3.0)
+    summary = across_seeds([{"m": {"mean": v, "ci95": 9.0, "n": 10}} for v in (1.0, 2.0, 6.0)])["m"]
+    assert summary["n"] == 3
+    assert summary["mean"] == pytest.approx(3.0)
     # The standard error of 1, 2, 6 is sqrt(7 / 3); t of 2 degrees of freedom is 4.3027.
-    assert told["ci95"] == pytest.approx(4.30265 * (7 / 3) ** 0.5, rel=1e-5)
+    assert summary["ci95"] == pytest.approx(4.30265 * (7 / 3) ** 0.5, rel=1e-5)
+
+
+def test_only_plastic_nets_are_compared_with_plasticity_off():
+    on = {"m": {"mean": 1.0, "ci95": 0.5, "n": 10}}
+    off = {"m": {"mean": 0.0, "ci95": 0.1, "n": 10}}
+    plastic = contrast("m", on, off, seeds=1)
+    assert plastic.startswith("m: 1.000 +- 0.500 with plasticity on, 0.000 +- 0.100 off")
+    assert contrast("m", on, on, seeds=1) == "m: 1.000 +- 0.500 (10 episodes)"
+    assert contrast("m", on, on, seeds=3) == "m: 1.000 +- 0.500 (3 nets)"
 
 
 class Screen(io.StringIO):
@@ -73,7 +86,6 @@ class Screen(io.StringIO):
 def shown(monkeypatch, live):
     screen = Screen(live)
     monkeypatch.setattr(module.sys, "stdout", screen)
-    monkeypatch.setattr(Progress, "REDRAW_SECONDS", 0.0)
     progress = Progress(total=40, first_step=20, batch=8, metric="accuracy", every=10)
     for step in range(21, 41):
         progress.update(step, {"loss": 1.0, "accuracy": 0.5}, seconds=(step - 20) * 2.0)
@@ -87,15 +99,15 @@ def test_in_a_log_file_the_progress_is_a_line_now_and_then(monkeypatch):
     assert "\r" not in text
     assert text.splitlines() == [
         "validation",
-        "step 30/40  loss 1.0000  accuracy 0.500  4 episodes/s  0:20 left",
-        "step 40/40  loss 1.0000  accuracy 0.500  4 episodes/s  0:00 left",
+        "step 30/40  loss 1.0000  accuracy 0.500  4 episodes/s  00:20 left",
+        "step 40/40  loss 1.0000  accuracy 0.500  4 episodes/s  00:00 left",
     ]
 
 
-def test_in_a_terminal_one_line_is_redrawn(monkeypatch):
+def test_in_a_terminal_a_bar_is_redrawn_below_what_is_printed(monkeypatch):
     text = shown(monkeypatch, live=True)
-    assert text.count("\n") == 2  # after what was said, and at the end
-    assert text.count("\rstep") == 20
-    said = text.index("validation")
-    assert text[:said].endswith("\r")  # the line was wiped first
-    assert text.endswith("0:00 left\n")
+    assert text.count("\n") == 2  # after what is printed, and at the end
+    said = text.index("validation\n")
+    assert text[:said].endswith("\r")  # the bar was wiped first
+    assert "40/40" in text[said:]
+    assert "loss 1.0000  accuracy 0.500  4 episodes/s" in text[said:]

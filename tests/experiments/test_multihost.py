@@ -2,19 +2,17 @@
 
 import itertools
 import json
-import os
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
 
 from plasticity.memory import ENGINES
-from tests.conftest import QUICK, ROOT
+from tests import programs
+from tests.conftest import QUICK
 from tests.launching import TINY, final_state
 
 RUN = [
@@ -33,17 +31,9 @@ ENDLESS = ["--config.train.steps=100000", "--config.checkpoint.every=100"]
 
 def start(workdir, devices, *flags):
     """One process with so many CPU devices."""
-    environment = dict(os.environ)
-    environment["XLA_FLAGS"] = f"{QUICK} --xla_force_host_platform_device_count={devices}"
-    command = [sys.executable, "-m", "experiments.launch", *RUN, f"--workdir={workdir}", *flags]
-    return subprocess.Popen(
-        command,
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    flags = [*RUN, f"--workdir={workdir}", *flags]
+    env = {"XLA_FLAGS": f"{QUICK} --xla_force_host_platform_device_count={devices}"}
+    return programs.start("launch", *flags, env=env)
 
 
 def start_two(workdir, *flags):
@@ -197,12 +187,14 @@ def test_a_killed_peer_ends_the_others(two, tmp_path):
     assert time.monotonic() - begun < 90
 
 
-def test_flags_of_several_processes_are_checked(program, tmp_path):
-    code, _, err = program(
-        "launch", *RUN, f"--workdir={tmp_path}", "--multihost", "--process_index=1"
-    )
+def test_a_port_in_use_is_refused(program, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        place = ["--multihost", f"--coordinator={address}", "--process_count=2"]
+        code, _, err = program("launch", *RUN, f"--workdir={tmp_path}", *place, "--process_index=0")
     assert code == 2
-    assert "--coordinator, --process_count and --process_index are given together" in err
+    assert f"--coordinator={address}: the port cannot be used: Address already in use" in err
+    assert "Traceback" not in err
 
 
 def test_batches_that_devices_cannot_share(program, tmp_path):

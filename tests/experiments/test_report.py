@@ -1,79 +1,24 @@
-"""Reports on runs that are made up: what they say, that they open, that nothing is overwritten."""
+"""Reports on made-up runs: their content, damaged files, that nothing is overwritten or left."""
 
 import json
+import math
 import shutil
 import struct
 import subprocess
 
-import numpy as np
 import pytest
 
-from experiments.reports.collect import collect, varied, varied_within_rules
-from experiments.reports.figures import performance
-from experiments.reports.page import Page, latex
+from experiments.reports import sections
+from experiments.reports.collect import collect
+from experiments.reports.figures import learning_curves, performance
+from experiments.reports.labels import command, drawable, varied, varied_within_rules
+from experiments.reports.page import latex, page
 from experiments.reports.run_tables import results_table
-from experiments.reports.sections import Files, add_group, command, evidence_row
+from experiments.reports.sections import Files, evidence_row, group_section, write_report
 from experiments.validate import ConfigError
+from tests.experiments.run_folders import edit, make_run, summary
 
 RULES = {"none": 0.13, "hebbian": 0.97, "gradient": 0.9}
-EVENTS = ["presentation"] * 2 + ["delay"] * 3 + ["recall"] * 2
-
-
-def told(value):
-    return {"mean": value, "ci95": 0.01, "n": 100}
-
-
-def make_run(folder, rule, delay, value, analysed=False):
-    folder.mkdir(parents=True)
-    config = {
-        "seed": 0,
-        "rule": {"name": rule},
-        "model": {"name": "transformer"},
-        "task": {"name": "copying", "delay": delay},
-    }
-    rng = np.random.default_rng(delay)
-    seeds = [
-        {
-            "seed": seed,
-            "metrics": {"recall_accuracy": told(value + shift)},
-            "metrics_plasticity_off": {"recall_accuracy": told(0.12 + shift)},
-        }
-        for seed, shift in enumerate(rng.normal(0, 0.01, 3))
-    ]
-    result = dict(seeds[0]) | {"seeds": seeds, "main_metric": "recall_accuracy", "chance": 0.125}
-    files = {
-        "config": config,
-        "result": result,
-        "manifest": {"argv": ["/x/experiments/launch.py", "<b>"]},
-    }
-    if analysed:
-        files["analysis"] = {"events": EVENTS, "seeds": [analysis(seed) for seed in range(3)]}
-    for name, content in files.items():
-        (folder / f"{name}.json").write_text(json.dumps(content))
-    lines = [
-        {"step": step, "split": "train", "seed": seed, "recall_accuracy": step / 100}
-        for step in (20, 40, 60)
-        for seed in range(3)
-    ]
-    (folder / "metrics.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
-
-
-def edit(path, change):
-    content = json.loads(path.read_text())
-    change(content)
-    path.write_text(json.dumps(content))
-
-
-def analysis(seed):
-    rates = {"fc1": [0.1 + seed / 100] * 7, "fc2": [0.05] * 7}
-    metrics = {
-        "gating_index": 0.4,
-        "gating_index_untrained": None,
-        "recall_accuracy_silent_fc1": 0.2,
-        "recall_accuracy_held": 0.5,
-    }
-    both = {"rates": rates, "sizes": rates}
-    return {"seed": seed, "metrics": metrics, "untrained": both} | both
 
 
 @pytest.fixture
@@ -104,7 +49,7 @@ def runs(tmp_path):
 
 def test_runs_are_grouped_and_ordered(runs):
     groups = collect(runs)
-    assert list(groups) == ["alone", "delays"]
+    assert list(groups) == ["runs", "delays"]  # "alone" stands in the top folder
     assert varied(groups["delays"]) == ["task.delay"]
     assert varied_within_rules(groups["delays"]) == ["task.delay"]
     order = [(run.config["task.delay"], run.rule) for run in groups["delays"]]
@@ -112,34 +57,87 @@ def test_runs_are_grouped_and_ordered(runs):
     assert len(groups["delays"][0].values()) == 3
 
 
+def test_runs_in_one_folder_but_of_other_tasks_are_not_compared(tmp_path):
+    make_run(tmp_path / "a")
+    make_run(tmp_path / "b")
+    edit(tmp_path / "b" / "config.json", lambda config: config["task"].update(name="other"))
+    assert [len(runs) for runs in collect(tmp_path).values()] == [1, 1]
+
+
+def test_a_folder_of_one_run_and_a_linked_run_are_found(tmp_path):
+    folder = make_run(tmp_path / "real" / "run")
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "again").symlink_to(folder)
+    (tmp_path / "linked" / "loop").symlink_to(tmp_path / "linked")
+    for root in (folder, tmp_path / "linked"):
+        ((run,),) = collect(root).values()
+        assert len(run.values()) == 3
+
+
+def seeds_apart(folder, count, seed_of):
+    for index in range(count):
+        run = make_run(folder / f"seed={index}", seeds=1)
+        edit(run / "config.json", lambda config, i=index: config.update(seed=seed_of(i)))
+        edit(run / "result.json", lambda result, i=index: result.update(seed=seed_of(i)))
+
+
 def test_runs_that_differ_in_their_seed_are_one(tmp_path):
-    for seed in range(3):
-        folder = tmp_path / "sweep" / f"seed={seed}"
-        make_run(folder, "hebbian", 20, 0.5)
-        edit(folder / "config.json", lambda config, seed=seed: config.update(seed=seed))
-        edit(folder / "result.json", lambda result: result.pop("seeds"))
+    seeds_apart(tmp_path, 3, lambda index: index)
     (runs,) = collect(tmp_path).values()
     (run,) = runs
     assert len(run.values()) == len(run.manifests) == 3
     (row,) = results_table(runs)
-    assert row["seeds"] == 3
-    # Of a single seed nothing is known but its value.
-    alone = results_table([run._replace(result=run.result | {"seeds": run.seeds[:1]})])
-    assert np.isnan(alone[0]["interval"])
+    assert (row["seeds"], row["interval over"]) == (3, "seeds")
 
 
-def test_nets_that_were_tested_elsewhere_are_told(runs, tmp_path):
+def test_a_copy_of_a_run_is_not_a_second_seed(tmp_path):
+    seeds_apart(tmp_path, 2, lambda index: 7)
+    problems = []
+    ((run,),) = collect(tmp_path, problems).values()
+    assert len(run.seeds) == 1
+    assert "seed=1 holds seeds that" in problems[0]
+
+
+def test_a_run_of_one_seed_has_the_interval_over_its_test_episodes(tmp_path):
+    make_run(tmp_path / "run", "none", seeds=1)
+    (runs,) = collect(tmp_path).values()
+    (row,) = results_table(runs)
+    assert (row["ci95"], row["interval over"]) == (0.01, "100 test episodes")
+    assert row["off"] is None  # a static network has nothing to switch off
+    files = Files(tmp_path / "files")
+    section = group_section(files, "x", runs)
+    assert section["static"]
+    assert "nan" not in (tmp_path / "files" / "x.csv").read_text()
+
+
+@pytest.mark.parametrize("values", [[0.5], [0.0, 1.0], [1.0, 1.0, 1.0]])
+def test_axes_of_a_small_run_have_integer_steps_and_accuracies(tmp_path, values):
+    folder = make_run(tmp_path / "run", seeds=1, value=values[-1])
+    rows = [
+        {"step": step, "split": "train", "recall_accuracy": value}
+        for step, value in enumerate(values, 1)
+    ]
+    (folder / "metrics.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    (runs,) = collect(tmp_path).values()
+    for figure, of_steps in ((learning_curves(runs), True), (performance(runs), False)):
+        figure.canvas.draw()
+        (axes,) = figure.axes
+        low, high = axes.get_ylim()
+        assert -0.021 < low < high < 1.021
+        if of_steps:
+            assert all(float(tick).is_integer() for tick in axes.get_xticks())
+
+
+def test_networks_tested_under_other_settings_are_shown(runs, tmp_path):
     for folder in (runs / "delays").iterdir():
-        edit(folder / "result.json", lambda result: result.update(steps=60))
         seeds = json.loads((folder / "result.json").read_text())["seeds"]
-        for step, delay in ((60, 40), (60, 80), (20, 99)):  # the last is not of the final net
-            told = {"step": step, "changed": {"task.delay": delay}, "seeds": seeds}
-            (folder / f"evaluation-{step}-{delay}.json").write_text(json.dumps(told))
-    run = collect(runs)["delays"][0]
-    assert [other.config["task.delay"] for other in run.elsewhere] == [40, 80]
-    page, files = Page("x"), Files(tmp_path / "files")
-    add_group(page, files, "delays", collect(runs)["delays"][:3])
-    assert "not trained on" in page.html
+        for step, delay in ((60, 40), (60, 80), (20, 99)):  # the last is not of the final network
+            record = {"step": step, "changed": {"task.delay": delay}, "seeds": seeds}
+            (folder / f"evaluation-{step}-{delay}.json").write_text(json.dumps(record))
+    delays = collect(runs)["delays"][:3]
+    assert [other.config["task.delay"] for other in delays[0].elsewhere] == [40, 80]
+    section = group_section(Files(tmp_path / "files"), "delays", delays)
+    assert section["elsewhere"]
     assert "80" in (tmp_path / "files" / "delays-elsewhere.csv").read_text()
 
 
@@ -147,24 +145,24 @@ def test_a_seed_that_diverged_is_shown(runs):
     def diverge(result):
         result["seeds"][1]["diverged_after"] = 7
 
-    folder = next(iter(sorted((runs / "delays").iterdir())))
+    folder = runs / "delays" / "task.delay=20,rule.name=hebbian"
     edit(folder / "result.json", diverge)
     rows = results_table(collect(runs)["delays"])
     assert [row["diverged"] for row in rows].count(1) == 1
-    figure = performance(collect(runs)["delays"][:3])
+    figure = performance(collect(runs)["delays"][3:6])
     markers = [line.get_marker() for line in figure.axes[0].lines]
     assert markers.count("x") == 2  # on and off
 
 
-def test_one_seed_on_a_plateau_does_not_cost_the_axis_its_logarithm(runs):
+def test_a_seed_on_a_plateau_leaves_the_axis_logarithmic(runs):
     def solve(result):
         for record, mse in zip(result["seeds"], (1e-4, 2e-4, 0.08), strict=True):
             for part in ("metrics", "metrics_plasticity_off"):
-                record[part] = {"query_mse": told(mse)}
+                record[part] = {"query_mse": summary(mse)}
         result["main_metric"] = "query_mse"
 
     edit(runs / "alone" / "result.json", solve)
-    (axes,) = performance(collect(runs)["alone"]).axes
+    (axes,) = performance(collect(runs)["runs"]).axes
     assert axes.get_yscale() == "log"
     assert axes.get_ylim()[0] < 1e-4
 
@@ -174,17 +172,153 @@ def test_commands_can_be_typed():
     assert command(worker) == "python -m experiments.reproduce --preset=full"
 
 
-def test_a_folder_without_runs_is_an_error(tmp_path):
-    with pytest.raises(ConfigError, match="holds no finished run"):
+DAMAGE = {
+    "empty": lambda path: path.write_text(""),
+    "zeros": lambda path: path.write_bytes(b"\0" * 100),
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:-20]),
+    "other JSON": lambda path: path.write_text("[null]"),
+    "no UTF-8": lambda path: path.write_bytes(b"\xff" + path.read_bytes()),
+    "no text": lambda path: path.write_text('{"x": "\\ud800"}'),
+    "deep": lambda path: path.write_text("[" * 100_000),
+    "folder": lambda path: (path.unlink(), path.mkdir()),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("name", ["config.json", "result.json"])
+def test_a_damaged_run_is_listed_and_the_others_stand(tmp_path, name, damage):
+    make_run(tmp_path / "a")
+    make_run(tmp_path / "b", "none")
+    DAMAGE[damage](tmp_path / "a" / name)
+    problems = []
+    ((run,),) = collect(tmp_path, problems).values()
+    assert run.folder.name == "b"
+    assert len(problems) == 1
+    assert str(tmp_path / "a" / name) in problems[0]
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("metrics.jsonl", "curve"),
+        ("manifest.json", "manifests"),
+        ("analysis.json", "analysis"),
+        ("evaluation-60.json", "elsewhere"),
+    ],
+)
+def test_a_run_stands_without_a_damaged_part(tmp_path, name, part, damage):
+    folder = make_run(tmp_path / "a", analysed=True)
+    evaluation = {"step": 60, "changed": {"task.delay": 9}, "metrics": {}, "seeds": []}
+    (folder / "evaluation-60.json").write_text(json.dumps(evaluation))
+    DAMAGE[damage](folder / name)
+    problems = []
+    ((run,),) = collect(tmp_path, problems).values()
+    assert not getattr(run, part)
+    assert any(str(folder / name) in problem for problem in problems)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("result.json", lambda r: r.pop("main_metric")),
+        ("result.json", lambda r: r.update(main_metric="missing")),
+        ("result.json", lambda r: r.update(seeds=None, metrics=None)),
+        ("result.json", lambda r: r["seeds"][1].update(metrics={"recall_accuracy": 0.5})),
+        ("result.json", lambda r: r["seeds"][0]["metrics"]["recall_accuracy"].update(mean=None)),
+        (
+            "result.json",
+            lambda r: r["seeds"][0]["metrics"]["recall_accuracy"].update(mean=float("nan")),
+        ),
+        (
+            "result.json",
+            lambda r: r["seeds"][0]["metrics"]["recall_accuracy"].update(mean=10**400),
+        ),
+        ("result.json", lambda r: r.update(seeds="0, 1, 2")),
+        ("config.json", lambda c: c.update(rule="hebbian")),
+        ("config.json", lambda c: c["task"].update(name=None)),
+    ],
+)
+def test_a_field_of_another_type_is_named(tmp_path, name, change):
+    make_run(tmp_path / "b", "none")
+    edit(make_run(tmp_path / "a") / name, change)
+    problems = []
+    ((run,),) = collect(tmp_path, problems).values()
+    assert run.folder.name == "b"
+    assert name in problems[0]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda a: a.update(step=20),
+        lambda a: a.update(events=[]),
+        lambda a: a["events"].pop(),
+        lambda a: a.update(seeds=[]),
+        lambda a: a["seeds"][0]["rates"].pop("fc1"),
+        lambda a: a["seeds"][1].pop("untrained"),
+        lambda a: a["seeds"][2]["sizes"].update(fc2="x"),
+        lambda a: a["seeds"][2]["sizes"]["fc2"].__setitem__(0, {}),
+    ],
+)
+def test_an_analysis_that_does_not_fit_the_run_is_left_out(tmp_path, change):
+    edit(make_run(tmp_path / "a", analysed=True) / "analysis.json", change)
+    problems = []
+    ((run,),) = collect(tmp_path, problems).values()
+    assert run.analysis is None
+    assert "analysis.json" in problems[0]
+
+
+def test_a_folder_without_finished_runs_is_an_error_that_says_what_there_is(tmp_path):
+    with pytest.raises(ConfigError, match="holds no run"):
         collect(tmp_path)
+    with pytest.raises(ConfigError, match="does not exist"):
+        collect(tmp_path / "nowhere")
+    (make_run(tmp_path / "a") / "result.json").unlink()
+    with pytest.raises(ConfigError, match=r"a is not finished.*python -m experiments\.launch"):
+        collect(tmp_path)
+    (make_run(tmp_path / "b") / "result.json").write_text("")
+    with pytest.raises(ConfigError, match=r"b/result\.json cannot be read"):
+        collect(tmp_path)
+    with pytest.raises(ConfigError, match="is a file"):
+        collect(tmp_path / "a" / "config.json")
+
+
+@pytest.mark.parametrize("name", ["verdicts.json", "published.json", "results.json"])
+@pytest.mark.parametrize("content", ["", "[null]", '{"studies": 3}', "3", '[{"claim": "x"}]'])
+def test_damaged_files_of_a_campaign_leave_the_report_whole(tmp_path, monkeypatch, name, content):
+    root = make_run(tmp_path / "runs" / "a", seeds=1).parent
+    (root / name).write_text(content)
+    monkeypatch.setattr(sections, "group_section", lambda *_: {})
+    monkeypatch.setattr(sections, "page", lambda **content: str(content["problems"]))
+    problems = []
+    write_report(root, collect(root), problems, tmp_path / "out.html", tmp_path / "out_files")
+    shown = name == "published.json" and "claim" in content
+    assert len(problems) == (not shown)
+    assert shown or str(root / name) in (tmp_path / "out.html").read_text()
+
+
+def test_a_report_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
+    root = make_run(tmp_path / "runs" / "a", seeds=1).parent
+
+    def fail(**_):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(sections, "page", fail)
+    with pytest.raises(OSError, match="no space"):
+        write_report(root, collect(root), [], tmp_path / "out.html", tmp_path / "out_files")
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]
 
 
 def test_report(program, runs, tmp_path):
+    (make_run(runs / "delays" / "broken") / "result.json").write_text("")
     out = tmp_path / "report.html"
     args = ["report", f"--runs={runs}", f"--out={out}"]
     code, _, err = program(*args)
     assert code == 0, err
-    page = out.read_text()
+    assert "warning: " in err
+    assert "broken/result.json" in err
+    content = out.read_text()
     for expected in (
         "too hot",
         "no images",
@@ -192,12 +326,14 @@ def test_report(program, runs, tmp_path):
         "A &amp; B_c",
         "How long?",
         "delays",
-        "python -m experiments.launch &#x27;&lt;b&gt;&#x27;",
+        "python -m experiments.launch &#39;&lt;b&gt;&#39;",
+        "Runs that could not be read",
+        "broken/result.json",
     ):
-        assert expected in page
-    assert "http://" not in page.replace("http://www.w3.org", "")
-    assert 'src="http' not in page
-    assert "<script" not in page
+        assert expected in content
+    assert "http://" not in content.replace("http://www.w3.org", "")
+    assert 'src="http' not in content
+    assert "<script" not in content
     files = {path.name for path in (tmp_path / "report_files").iterdir()}
     assert {"delays-performance.svg", "delays-performance.png", "delays.csv", "delays.tex"} <= files
     assert {"delays-modulation-0.png", "delays-interventions-0.svg", "verdicts.tex"} <= files
@@ -222,12 +358,17 @@ def opens(page, shot):
 
 
 def test_text_is_escaped():
-    page = Page("<script>")
-    page.text("a < b")
-    page.table([{"x": "<i>", "y": 0.123456}], marked="x")
-    assert "<script>" not in page.html
-    assert "a &lt; b" in page.html
-    assert '<td class="number">0.1235</td>' in page.html
+    lists = ("problems", "evidence", "published", "missing", "groups", "commands", "versions")
+    content = dict.fromkeys(lists, ()) | {"problems": ["a < b"]}
+    html = page(title="<script>", verdicts=[{"verdict": "x y", "p": 0.123456}], **content)
+    assert "<script>" not in html
+    assert "a &lt; b" in html
+    assert '<td class="x-y">x y</td><td class="number">0.1235</td>' in html
+
+
+def test_text_in_figures_is_no_formula_and_short():
+    assert drawable("$x^$\n\0") == r"\$x^\$??"
+    assert len(drawable("x" * 1000)) == 60
 
 
 def test_latex():
@@ -236,13 +377,12 @@ def test_latex():
     assert r"\begin{tabular}{lr}" in table
 
 
-def test_what_goes_with_a_rule_does_not_set_runs_of_other_rules_apart(tmp_path):
+def test_fields_that_go_with_a_rule_do_not_set_runs_of_other_rules_apart(tmp_path):
     for rule, width in (("none", 384), ("hebbian", 256)):
-        folder = tmp_path / "runs" / rule
-        make_run(folder, rule, 20, 0.5)
+        folder = make_run(tmp_path / "runs" / rule, rule)
         edit(folder / "config.json", lambda c, width=width: c["model"].update(hidden=width))
     (runs,) = collect(tmp_path).values()
-    assert varied(runs) == ["model.hidden"]  # told in tables
+    assert varied(runs) == ["model.hidden"]  # shown in tables
     assert varied_within_rules(runs) == []  # drawn in one panel
     assert [run.rule for run in runs] == ["none", "hebbian"]
 
@@ -255,8 +395,8 @@ def test_what_goes_with_a_rule_does_not_set_runs_of_other_rules_apart(tmp_path):
         ("less", 0.0, True, "less", "ratio"),
     ],
 )
-def test_evidence_is_told_as_what_it_is(direction, margin, log, claim, of):
-    told = {"study": "s", "claimed": "a", "other": "b", "direction": direction, "margin": margin}
-    row = evidence_row(told | {"log": log, "mean": 0.5, "p": 0.5})
+def test_a_row_of_evidence_names_its_claim(direction, margin, log, claim, of):
+    record = {"study": "s", "claimed": "a", "other": "b", "direction": direction, "margin": margin}
+    row = evidence_row(record | {"log": log, "mean": 0.5, "p": 0.5})
     assert (row["claim"], row["of"], row["p"], row["low"]) == (claim, of, 0.5, None)
-    assert row["mean"] == pytest.approx(np.exp(0.5) if log else 0.5)
+    assert row["mean"] == pytest.approx(math.exp(0.5) if log else 0.5)

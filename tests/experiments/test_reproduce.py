@@ -8,9 +8,9 @@ from configs.algebra import over
 from configs.studies import PRESETS, Study
 from experiments import reproduce
 from experiments.sweeps import campaign
-from experiments.sweeps.campaign import Campaign, points_of, run_here
+from experiments.sweeps.campaign import Campaign, points_of, stored_results
+from experiments.sweeps.points import run_all
 from experiments.validate import ConfigError
-from plasticity.registry import lookup
 
 TINY = {
     "model.width": 8,
@@ -23,12 +23,15 @@ TINY = {
     "task.delay": 1,
     "task.vocabulary": 4,
     "train.steps": 2,
+    "train.warmup": 1,
     "train.batch": 2,
     "train.num_seeds": 2,
     "evaluate.episodes": 4,
     "evaluate.batch": 2,
 }
-RECORD = {"seed": 0, "metrics": {}, "metrics_plasticity_off": {}}
+METRICS = {"loss": {"mean": 1.0, "ci95": 0.1, "n": 4}}
+RECORD = {"seed": 0, "metrics": METRICS, "metrics_plasticity_off": METRICS}
+RESULT = RECORD | {"train_episodes": 4, "seeds": [RECORD] * 2}
 STUDY = Study(
     "copying",
     "tiny",
@@ -42,7 +45,7 @@ def test_a_study_is_resumed_and_repeats_nothing(tmp_path, capsys):
     def run():
         points = points_of(tmp_path, "small", STUDY, TINY)
         campaign = Campaign(tmp_path, {"small": STUDY}, points, ["small"])
-        outcome = campaign.run(run_here, {"preset": "x"})
+        outcome = campaign.run(run_all, {"preset": "x"})
         assert not outcome.failed
         return outcome.rows
 
@@ -64,22 +67,22 @@ def test_a_study_is_resumed_and_repeats_nothing(tmp_path, capsys):
     assert json.loads(results.read_text())["rows"] == rows
 
 
-def test_what_is_finished_is_told_also_when_it_is_not_wanted(tmp_path):
+def test_complete_studies_are_gathered_also_when_they_are_not_wanted(tmp_path):
     small = STUDY._replace(elsewhere=(), points=[{"rule.name": "none"}])
     studies = {"one": small, "two": small}
     points = [p for name in studies for p in points_of(tmp_path, name, studies[name], TINY)]
     for wanted, expected in ((["one"], {"one"}), (["two"], {"one", "two"}), (["one"], studies)):
-        outcome = Campaign(tmp_path, studies, points, wanted).run(run_here, {})
+        outcome = Campaign(tmp_path, studies, points, wanted).run(run_all, {})
         assert {row["study"] for row in outcome.rows} == set(expected)
 
 
-def test_an_analysis_that_is_missing_is_left_to_whoever_runs_points(tmp_path, monkeypatch):
+def test_a_missing_analysis_is_left_to_the_runner(tmp_path, monkeypatch):
     study = STUDY._replace(elsewhere=(), analysed=True)
     monkeypatch.setattr(campaign, "analysis_of", lambda workdir: {"seeds": [{"metrics": {}}] * 2})
     points = points_of(tmp_path, "small", study, TINY)
     for point in points:
         point.workdir.mkdir(parents=True)
-        (point.workdir / "result.json").write_text(json.dumps({"seeds": [RECORD] * 2}))
+        (point.workdir / "result.json").write_text(json.dumps(RESULT))
     asked = []
 
     def runner(points, done):
@@ -92,7 +95,7 @@ def test_an_analysis_that_is_missing_is_left_to_whoever_runs_points(tmp_path, mo
 
 
 def test_a_point_that_fails_does_not_end_the_others(tmp_path, monkeypatch):
-    """One that cannot learn, and one of which nothing can be told; both are named, with reasons."""
+    """One that cannot learn, and one whose evaluation fails; both are named, with reasons."""
     study = STUDY._replace(points=over("rule.eta0", [1e-30, 0.2]))
     points = points_of(tmp_path, "small", study, TINY)
 
@@ -100,18 +103,44 @@ def test_a_point_that_fails_does_not_end_the_others(tmp_path, monkeypatch):
         raise FloatingPointError("no spectrum")
 
     monkeypatch.setattr(campaign, "evaluated_elsewhere", broken)
-    outcome = Campaign(tmp_path, {"small": study}, points, ["small"]).run(run_here, {})
-    assert outcome.failed == points
+    outcome = Campaign(tmp_path, {"small": study}, points, ["small"]).run(run_all, {})
+    assert [point for point, _, _ in outcome.failed] == points
     assert [(row["rule.eta0"], row["seed"]) for row in outcome.lost] == [(1e-30, 0), (1e-30, 1)]
     reasons = json.loads((tmp_path / "results.json").read_text())["failed"]
-    assert [why.partition(":")[0] for why in reasons.values()] == [
-        "did not complete", "FloatingPointError"
-    ]  # fmt: skip
+    assert [why.partition(":")[0] for why in reasons.values()][1] == "FloatingPointError"
 
 
-def test_features_are_remembered(tmp_path):
+def test_a_damaged_result_is_a_failure_of_its_point_alone(tmp_path):
+    """It is not a net that could not be trained: verdicts do not count it as one."""
+    study = STUDY._replace(elsewhere=())
+    points = points_of(tmp_path, "small", study, TINY)
+    for point, text in zip(points, ("[1", json.dumps(RESULT)), strict=True):
+        point.workdir.mkdir(parents=True)
+        (point.workdir / "result.json").write_text(text)
+    outcome = Campaign(tmp_path, {"small": study}, points, ["small"]).run(run_all, {})
+    assert [row["rule.name"] for row in outcome.rows] == ["hebbian"] * 2
+    ((point, why, _),) = outcome.failed
+    assert point == points[0]
+    assert "result.json" in why
+    assert outcome.lost == []
+    assert (points[0].workdir / "result.json").read_text() == "[1"
+
+
+@pytest.mark.parametrize("text", ["", "null", "[]", "\0\0", '{"rows": 3}', '{"a": 1}', None])
+def test_results_that_no_campaign_wrote_are_kept(text, tmp_path, capsys):
+    path = tmp_path / "results.json"
+    path.mkdir() if text is None else path.write_text(text)
     assert reproduce.features_known(tmp_path) == {}
-    (tmp_path / "results.json").write_text(json.dumps({"features": {"omniglot": "a.npz"}}))
+    assert "results.json" in capsys.readouterr().err
+    Campaign(tmp_path, {}, [], []).run(run_all, {})
+    assert stored_results(tmp_path)["rows"] == []
+    kept = tmp_path / "results.json.damaged-1"
+    assert kept.is_dir() if text is None else kept.read_text() == text
+
+
+def test_features_of_earlier_launches_stay(tmp_path):
+    assert reproduce.features_known(tmp_path) == {}
+    Campaign(tmp_path, {}, [], []).run(run_all, {"features": {"omniglot": "a.npz"}})
     assert reproduce.features_known(tmp_path) == {"omniglot": "a.npz"}
 
 
@@ -123,15 +152,16 @@ def test_what_is_missing_is_said_with_the_command(monkeypatch, tmp_path):
     assert reproduce.missing(full["regression"], {}) == ""
 
 
-def test_tasks_and_features_are_checked():
+def test_tasks_and_features_are_checked(tmp_path):
     studies = PRESETS["paper"]()
     assert list(reproduce.chosen_studies(studies, ["copying"])) == [
         "copying",
         "copying_no_auxiliary",
     ]
-    with pytest.raises(ConfigError, match="--tasks=copyng is unknown: valid are"):
+    with pytest.raises(ConfigError, match="--tasks=copyng is unknown: did you mean 'copying'"):
         reproduce.chosen_studies(studies, ["copyng"])
     with pytest.raises(ConfigError, match="DATASET:FILE"):
         reproduce.features_given(["mnist:x.npz"])
-    assert reproduce.features_given(["omniglot:a.npz"]) == {"omniglot": "a.npz"}
-    assert lookup(PRESETS, "paper", "--preset")
+    file = tmp_path / "a.npz"
+    file.touch()
+    assert reproduce.features_given([f"omniglot:{file}"]) == {"omniglot": str(file)}

@@ -20,9 +20,9 @@ def test_times_are_those_of_the_data_sheet():
 
 def test_meshes():
     assert meshes(["1x8", "64x8"]) == [(1, 8), (64, 8)]
-    for wrong in ("8", "0x8", "ax8", "2x2x2"):
+    for wrong in (["8"], ["0x8"], ["ax8"], ["2x2x2"], ["²x2"], [""], []):
         with pytest.raises(ConfigError, match="must be DATAxMODEL"):
-            meshes([wrong])
+            meshes(wrong)
 
 
 @pytest.mark.slow

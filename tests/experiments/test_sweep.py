@@ -1,6 +1,8 @@
-"""A sweep runs every point once, whatever happens, and says what came of it."""
+"""A sweep runs every point once, resumes where it was, and reports every failure."""
 
 import csv
+import dataclasses
+import json
 import os
 import pathlib
 import re
@@ -12,14 +14,17 @@ import time
 
 import jax
 import pytest
-from ml_collections import ConfigDict
 
+from configs import copying
 from configs.algebra import chain, over, product, seeds, zip_
 from configs.sweeps import architectures
-from experiments.sweeps.overrides import values_of
-from experiments.sweeps.points import InterruptedRunError, Point, run_all
+from experiments.commandline import GivenConfig
+from experiments.configfile import load_config
+from experiments.sweeps import points as points_module
+from experiments.sweeps.overrides import points_of_sweep, values_of
+from experiments.sweeps.points import Point, check, run_all, worker_code
 from experiments.sweeps.schedule import Schedule, in_batches
-from experiments.validate import ConfigError
+from plasticity.checks import PlasticityError
 from tests.conftest import ROOT
 
 TINY = [
@@ -44,28 +49,32 @@ def test_algebra():
     assert product(a, b) == [{"x": x, "y": y} for x in (1, 2) for y in "ab"]
     assert product(a) == a
     assert product() == [{}]
-    assert product(a, over("x", [3])) == over("x", [3, 3])
     assert zip_(a, b) == [{"x": 1, "y": "a"}, {"x": 2, "y": "b"}]
     assert chain(a, over("x", [2, 3])) == over("x", [1, 2, 3])
     assert seeds(3) == [{"seed": 0, "train.num_seeds": 3}]
     with pytest.raises(ValueError, match=r"points: lengths differ"):
         zip_(a, over("y", "abc"))
+    with pytest.raises(ValueError, match="x is varied twice"):
+        product(a, b, over("x", [3]))
 
 
-def test_values_of_a_flag():
-    config = ConfigDict({"seed": 0, "rule": {"name": "none", "eta0": 0.2, "modulated": True}})
-    assert values_of("config.seed=2:5", config) == ("seed", [2, 3, 4])
-    assert values_of("config.rule.name=a,b", config) == ("rule.name", ["a", "b"])
-    assert values_of("config.rule.eta0=1,.5", config) == ("rule.eta0", [1.0, 0.5])
-    assert values_of("config.rule.modulated=False", config) == ("rule.modulated", [False])
-    for wrong, message in (
-        ("config.rule.eta=1", "'rule.eta' is not a setting"),
-        ("rule.eta0=1", "must be config.FIELD=VALUE"),
-        ("config.seed", "must be config.FIELD=VALUE"),
-        ("config.rule.eta0=x", "'x' must be of type float"),
-    ):
-        with pytest.raises(ConfigError, match=message):
-            values_of(wrong, config)
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("seed=2:5", [2, 3, 4]),
+        ("seed=0:10:4,7", [0, 4, 8, 7]),
+        ("seed=3:0:-1", [3, 2, 1]),
+        ("rule.name=none, hebbian", ["none", "hebbian"]),
+        ("rule.eta0=1,.5,1e-3", [1.0, 0.5, 0.001]),
+        ("rule.modulated=False,true", [False, True]),
+        ("model.plastic=feed_forward;attention,head", ["feed_forward", "attention,head"]),
+        ("model.plastic=head", ["head"]),
+    ],
+)
+def test_values_of_a_flag(text, values):
+    """Wrong ones are in wrong_uses/sweeps.py."""
+    field = text.partition("=")[0]
+    assert values_of(f"config.{text}", copying.get_config()) == (field, values)
 
 
 def read(path):
@@ -140,37 +149,23 @@ def test_rates_do_not_recompile(tmp_path):
 
     jax.monitoring.register_event_duration_secs_listener(count)
     try:
-        counts = [len(compiled) for _ in run_all(points, [])]
+        counts = []
+        assert not run_all(points, lambda _: counts.append(len(compiled)))
     finally:
         jax.monitoring.unregister_event_duration_listener(count)
     assert counts[0] > 0
     assert counts == [counts[0]] * 3
 
 
-def test_every_point_is_checked_before_the_first_one_runs(program, tmp_path):
-    flags = ["--config=configs/copying.py", f"--workdir={tmp_path / 'sweep'}"]
-    for given, message in (
-        (["--sweep=architectures", "--config.model.width=30"], "width"),
-        (["--sweep=rules", "--config.rule.name=none"], "--config.rule.name is what the sweep"),
-        (["--sweep=rule"], "--sweep='rule' is unknown: did you mean 'rules'"),
-        ([], "--sweep or --sweep_over is missing"),
-        (["--sweep_over=config.train.steps=5,-1"], "train.steps=-1 must be greater than 0"),
-    ):
-        code, _, err = program("sweep", *flags, *given)
-        assert code == 2
-        assert message in err
-        assert not (tmp_path / "sweep").exists()
-
-
 def test_dry_run_prints_commands(program, tmp_path):
     """The commands of points are those that run them: model and rule behind the colon."""
     flags = ["--config=configs/copying.py", "--sweep=architectures", f"--workdir={tmp_path / 's'}"]
-    code, out, _ = program("sweep", *flags, "--dry_run", "--config.train.steps=7")
+    code, out, _ = program("sweep", *flags, "--dry_run", "--config.train.steps=70")
     assert code == 0
     commands = [shlex.split(line) for line in out.splitlines()]
     assert len(commands) == len(architectures()) == 12
     assert "--config=configs/copying.py:lstm/gradient" in commands[-1]
-    assert "--config.train.steps=7" in commands[-1]
+    assert "--config.train.steps=70" in commands[-1]
     assert not (tmp_path / "s").exists()
 
 
@@ -183,6 +178,144 @@ def test_identity_is_of_the_resolved_config(tmp_path):
     assert plain.identity == point({"seed": 1, "train.batch": 64}, {}).identity
     assert plain.identity != point({"seed": 2}, {}).identity
     assert re.fullmatch(r"seed=1,[0-9a-f]{10}", plain.workdir.name)
+
+
+@pytest.mark.parametrize("value", ["/data/a.npz", "../../a.npz", "a/..", "é" * 300, "a\n\0b", ".."])
+def test_a_value_with_a_slash_leaves_the_folder_of_a_point_in_its_sweep(value, tmp_path):
+    fields = {"task.features": value}, {"task.features": f"{value} "}
+    folders = {Point("configs/omniglot.py", "none", f, {}, tmp_path).workdir for f in fields}
+    assert {pathlib.Path(os.path.normpath(folder)).parent for folder in folders} == {tmp_path}
+    assert len(folders) == 2
+    for folder in folders:
+        folder.mkdir()
+
+
+def points_of(tmp_path, *sweep_over, file="configs/copying.py", given="", sweep="", **overrides):
+    config = load_config(file, given or None)
+    return points_of_sweep(GivenConfig(file, given, overrides, config), sweep, sweep_over, tmp_path)
+
+
+def test_a_config_is_one_point_however_often_it_is_named(tmp_path):
+    for over_rates in (".001,1e-3", ".001,.001,0.0010"):
+        (point,) = points_of(tmp_path, f"config.train.learning_rate={over_rates}")
+        assert point.name == "train.learning_rate=0.001"
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from configs.copying import get_config\nimport numpy as np\n"
+        "def both(): return [{'seed': 1}, {'task.delay': 3}, {'seed': 1, 'task.delay': 3}, {}]\n"
+        "def again(): return [{'seed': np.int64(0)}, {}, {'task.delay': 20}]\n"
+    )
+    assert len(points_of(tmp_path, file=str(file), sweep="both")) == 4
+    assert [point.name for point in points_of(tmp_path, file=str(file), sweep="again")] == [
+        "seed=0"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("config", "arguments"),
+    [
+        ("configs/copying.py:lstm/gradient", ["lstm/none", "lstm/hebbian", "lstm/gradient"]),
+        ("configs/paper.py", ["copying/none", "copying/hebbian", "copying/gradient"]),
+        (
+            "configs/paper.py:regression",
+            ["regression/none", "regression/hebbian", "regression/gradient"],
+        ),
+        ("configs/duan.py:mlp/lstm", ["mlp/lstm/none", "mlp/lstm/hebbian", "mlp/lstm/gradient"]),
+    ],
+)
+def test_the_argument_of_a_config_selects_the_rule(config, arguments, tmp_path):
+    """Also where it names a task, too, or lacks what the file has a default for."""
+    file, _, given = config.partition(":")
+    points = points_of(tmp_path, file=file, given=given, sweep="rules")
+    assert [point.argument for point in points] == arguments
+    check(points)
+
+
+def test_a_file_whose_argument_is_no_rule_gets_the_rule_as_a_field(tmp_path):
+    (point,) = points_of(tmp_path, "config.rule.name=none", file="configs/encoder.py")
+    assert point.argument == ""
+    check([point])
+
+
+def test_a_hundred_points_are_checked_in_seconds(tmp_path):
+    start = time.monotonic()
+    check(points_of(tmp_path, "config.task.delay=0:10", "config.seed=0:10"))
+    assert time.monotonic() - start < 20
+
+
+METRIC = {"loss": {"mean": 1.234567, "ci95": 0.0512, "n": 4}}
+RESULT = {"seed": 0, "train_episodes": 8, "metrics": METRIC, "metrics_plasticity_off": METRIC}
+
+
+def finished_sweep(folder, results):
+    """A sweep over as many seeds as there are contents of result.json."""
+    for seed, text in enumerate(results):
+        point = Point("configs/copying.py", "", {"seed": seed}, {}, folder)
+        point.workdir.mkdir(parents=True)
+        (point.workdir / "result.json").write_text(text)
+    return ["sweep", "--config=configs/copying.py", f"--sweep_over=config.seed=0:{len(results)}",
+            f"--workdir={folder}"]  # fmt: skip
+
+
+def test_a_finished_sweep_writes_its_tables_again(program, tmp_path):
+    """Also where something else has their names, which is kept."""
+    args = finished_sweep(tmp_path, [json.dumps(RESULT | {"seed": seed}) for seed in (0, 1)])
+    (tmp_path / "results.csv").mkdir()
+    (tmp_path / "seeds.csv").write_text("name,mark\nme,1\n")
+    code, out, err = program(*args)
+    assert code == 0, err
+    assert [row["seed"] for row in read(tmp_path / "results.csv")] == ["0", "1"]
+    assert len(read(tmp_path / "seeds.csv")) == 2
+    assert (tmp_path / "results.csv.damaged-1").is_dir()
+    assert (tmp_path / "seeds.csv.damaged-1").read_text().startswith("name,mark")
+    header, first, _ = [line for line in out.splitlines() if line[:4] in ("loss", "1.23")]
+    assert header.split() == ["loss", "plasticity", "off", "seed"]
+    assert first.split("  ")[0] == "1.23 +- 0.051"
+    assert f"experiments.report --runs={tmp_path}" in out
+
+
+DAMAGED = ["", "null", "[]", "\0" * 40, json.dumps(RESULT)[:60], '{"seed": 0}',
+           json.dumps(RESULT | {"metrics": {"loss": 3}}), json.dumps(RESULT | {"metrics": {}}),
+           json.dumps(RESULT | {"seeds": [1]}),
+           json.dumps(RESULT | {"metrics": {"loss": {"mean": "x", "ci95": None}}})]  # fmt: skip
+
+
+def test_damaged_results_are_listed_and_the_others_stand(program, tmp_path):
+    args = finished_sweep(tmp_path, [json.dumps(RESULT), *DAMAGED])
+    before = {path: path.read_bytes() for path in tmp_path.rglob("result.json")}
+    code, out, err = program(*args)
+    assert code == 1
+    assert "Traceback" not in out + err
+    for seed in range(1, len(DAMAGED) + 1):
+        assert re.search(rf"failed: .*/seed={seed},.*result.json", err), seed
+    assert f"error: {len(DAMAGED)} of {len(DAMAGED) + 1} points failed" in err
+    assert [row["loss"] for row in read(tmp_path / "results.csv")] == ["1.234567"]
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_the_result_of_an_extended_run_is_not_that_of_its_point(tmp_path):
+    (point,) = points_of(tmp_path, "config.train.steps=400")
+    point.workdir.mkdir()
+    for steps in (400, 800):
+        (point.workdir / "result.json").write_text(json.dumps(RESULT | {"steps": steps}))
+        assert point.complete == (steps == 400)
+
+
+def test_a_point_that_raises_anything_does_not_end_the_others(tmp_path, monkeypatch):
+    def broken(config, path):
+        if config.seed:
+            raise MemoryError("no room") if config.seed == 1 else PlasticityError("diverged")
+        return 0
+
+    monkeypatch.setattr(points_module, "train", broken)
+    done = []
+    failed = run_all(make_points(tmp_path, 3), done.append)
+    assert [point.chosen["seed"] for point in done] == [0]
+    assert [(why, lost) for _, why, lost in failed] == [
+        ("MemoryError: no room", False), ("diverged", True)
+    ]  # fmt: skip
+    assert worker_code(failed[1:]) == 1
+    assert worker_code(failed) == 2
 
 
 class Script:
@@ -204,7 +337,7 @@ class Script:
                 code = max(code, not outcome)
                 if outcome:
                     point.workdir.mkdir(parents=True)
-                    (point.workdir / "result.json").touch()
+                    (point.workdir / "result.json").write_text(json.dumps(RESULT))
         return Done(code)
 
 
@@ -229,9 +362,9 @@ def test_what_fails_is_tried_again_alone_and_then_given_up(tmp_path):
     outcomes = [[True], [False, True], [False, False, False], [True]]
     executor, done = Script(points, outcomes), []
     schedule = Schedule(executor, list, tmp_path / "logs", retries=2)
-    schedule.run(points, lambda point: done.append(point.chosen["seed"]))
+    failed = schedule.run(points, lambda point: done.append(point.chosen["seed"]))
     assert sorted(done) == [0, 1, 3]
-    assert [point.chosen["seed"] for point in schedule.failed] == [2]
+    assert [point.chosen["seed"] for point, _, _ in failed] == [2]
     assert outcomes == [[], [], [], []]
     assert sorted(map(len, executor.started)) == [1, 1, 1, 2, 2]
 
@@ -248,7 +381,9 @@ def test_a_lost_worker_costs_a_try_only_where_it_was(tmp_path):
 
 def test_points_of_one_shape_go_together(tmp_path):
     points = make_points(tmp_path, 5)
-    other = [point._replace(fixed={"model.width": 8}) for point in make_points(tmp_path, 1)]
+    other = [
+        dataclasses.replace(point, fixed={"model.width": 8}) for point in make_points(tmp_path, 1)
+    ]
     assert [len(batch) for batch in in_batches(points + other, 1)] == [5, 1]
     assert [len(batch) for batch in in_batches(points + other, 2)] == [3, 2, 1]
 
@@ -269,7 +404,7 @@ def test_a_signal_stops_the_workers(tmp_path):
     stopped = []
     points = make_points(tmp_path, 1)
     schedule = Schedule(Executor(points, []), list, tmp_path / "logs", 0)
-    with pytest.raises(InterruptedRunError) as caught:
+    with pytest.raises(SystemExit) as caught:
         schedule.run(points, print)
     assert caught.value.code == 143
     assert len(stopped) == 1

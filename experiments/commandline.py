@@ -1,0 +1,151 @@
+"""The command line: its flags, --help and --list, and the config that it gives."""
+
+import difflib
+import re
+import sys
+from typing import Any, NamedTuple
+
+from absl import flags
+from ml_collections import ConfigDict
+
+from configs import base
+from experiments import usage
+from experiments.configfile import EXAMPLE, fields_of, load_config, set_field, suggestion
+from experiments.validate import ConfigError
+
+flags.DEFINE_bool("help", False, "show this text", short_name="h")
+flags.DEFINE_bool("helpfull", False, "show this text, and the flags of all libraries")
+flags.DEFINE_bool("list", False, "list tasks, rules, engines and models")
+_overrides: list[tuple[str, str | None]] = []  # (FIELD, VALUE) of every --config.FIELD=VALUE
+
+
+class GivenConfig(NamedTuple):
+    """What --config and --config.FIELD=VALUE give.
+
+    Attributes:
+      file: of the config.
+      argument: what follows the colon; "": nothing.
+      overrides: {dotted field: value}.
+      config: with the overrides.
+    """
+
+    file: str
+    argument: str
+    overrides: dict[str, Any]
+    config: ConfigDict
+
+
+def define_config() -> flags.FlagHolder:
+    """The flag --config=FILE.py[:ARGUMENT], of which each field is a flag --config.FIELD=VALUE."""
+    return flags.DEFINE_multi_string(
+        "config", [], f"config file, and what its get_config takes: {EXAMPLE}"
+    )
+
+
+def config_value(holder: flags.FlagHolder) -> ConfigDict:
+    """The config that --config and --config.FIELD=VALUE give; errors as of `given_config`."""
+    return given_config(holder).config
+
+
+def given_config(holder: flags.FlagHolder) -> GivenConfig:
+    """What --config and --config.FIELD=VALUE give.
+
+    Raises:
+      ConfigError: --config is missing, its file is no config file, or an override does not fit.
+    """
+    require(config=next(iter(holder.value), None))
+    chosen, *others = holder.value
+    if any(other != chosen for other in others):
+        raise ConfigError(f"--config is given twice: {chosen} and {others[-1]}. Drop one")
+    if chosen.startswith("-"):
+        raise ConfigError(f"--config has no file, but is followed by {chosen}")
+    file, _, argument = chosen.partition(":")
+    config = load_config(file, argument or None)
+    for field, text in _overrides:
+        set_field(config, field, text)
+    try:
+        config = config.copy_and_resolve_references()
+    except Exception as error:  # a field that the file leaves to the command line
+        raise ConfigError(f"--config={chosen}: {error}") from error
+    values = dict(fields_of(config))
+    return GivenConfig(file, argument, {field: values[field] for field, _ in _overrides}, config)
+
+
+def require(**values: object) -> None:
+    """Raises ConfigError unless every flag has a value."""
+    for name, value in values.items():
+        if value is None or value == "":
+            what = f": {usage.help_of(flags.FLAGS[name])}" if name in flags.FLAGS else ""
+            raise ConfigError(f"--{name} is missing{what}. --help shows all flags")
+
+
+def parse(doc: str) -> bool:
+    """Parses the command line; True if it asks for a text, which is printed.
+
+    Args:
+      doc: of the program.
+
+    Raises:
+      ConfigError: a flag is unknown, or an argument is no flag.
+      flags.Error: the value of a flag is wrong.
+    """
+    flags.FLAGS.set_gnu_getopt()
+    unknown = flags.FLAGS(flags.FLAGS.read_flags_from_files(sys.argv), known_only=True)[1:]
+    _overrides.clear()
+    while unknown:
+        word = unknown.pop(0)
+        match = re.fullmatch(r"--?(no)?config\.([^=]*)(?:=(.*))?", word, re.DOTALL)
+        if not match or "config" not in flags.FLAGS:
+            raise ConfigError(_unknown(word))
+        negated, field, value = match.groups()
+        if value is None and not negated and unknown and not unknown[0].startswith("--"):
+            value = unknown.pop(0)  # --config.FIELD VALUE
+        _overrides.append((field, "false" if negated else value))
+    if flags.FLAGS.list:
+        print(usage.listing(), flush=True)
+    elif flags.FLAGS.help or flags.FLAGS.helpfull:
+        print(usage.text(doc, _own_flags(), _shown_config()), flush=True)
+        print(flags.FLAGS.get_help() if flags.FLAGS.helpfull else "", flush=True)
+    return flags.FLAGS.list or flags.FLAGS.help or flags.FLAGS.helpfull
+
+
+def _own_flags() -> list[flags.Flag]:
+    """The flags of the program and those that all programs share, without those of libraries."""
+    modules = flags.FLAGS.flags_by_module_dict()
+    own = [flag for name in (sys.argv[0], "experiments.cli", __name__) for flag in modules[name]]
+    return sorted({flag.name: flag for flag in own}.values(), key=lambda f: f.name != "config")
+
+
+def _shown_config() -> ConfigDict | None:
+    """The config whose settings --help shows; None: the program takes no config."""
+    if "config" not in flags.FLAGS:
+        return None
+    return given_config(flags.FLAGS["config"]).config if flags.FLAGS.config else base.get_config()
+
+
+def _unknown(word: str) -> str:
+    """The message about an argument that is no flag of the program."""
+    if not word.startswith("-"):
+        return f"unexpected argument {word!r}: values are given as --flag=value"
+    name = word.lstrip("-").partition("=")[0]
+    known = [flag.name for flag in _own_flags()]
+    hint = f"flags: --{', --'.join(known)}"
+    config = _shown_config()
+    if close := difflib.get_close_matches(name, known, n=1, cutoff=0.65):
+        hint = f"did you mean --{close[0]}?"
+    elif config is not None and (field := suggestion(name, dict(fields_of(config)))):
+        hint = f"did you mean --config.{field}?"
+    return f"unknown flag --{name}: {hint}"
+
+
+def flag_message(error: flags.Error) -> str:
+    """The message about a wrong value; absl's own repeats what Python says of it."""
+    match = re.match(r"flag --(\w+)=(.*?): ", str(error), re.DOTALL)
+    if not match or match[1] not in flags.FLAGS:
+        return str(error)
+    parser = flags.FLAGS[match[1]].parser
+    choices = getattr(parser, "enum_values", [])
+    wanted = f"one of {', '.join(choices)}" if choices else parser.syntactic_help
+    close = difflib.get_close_matches(match[2], choices, n=1)
+    hint = f": did you mean {close[0]!r}?" if close else ""
+    return f"--{match[1]}={match[2]} must be {wanted or 'true or false'}{hint}"

@@ -1,0 +1,157 @@
+"""Finished runs as a report reads them: any file may be damaged, so each is checked."""
+
+import json
+import pathlib
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, NamedTuple
+
+from experiments.probing.stored import ANALYSIS, read_analysis
+from experiments.run.checked import check, is_number, read
+from experiments.run.intervals import mean_interval
+from experiments.run.storage import DamagedFileError
+from plasticity.rules import RULES
+
+Problems = list[str]  # messages on files that cannot be read; each names its file
+Record = dict[str, Any]
+CONFIG = {"rule": {"name": str}, "task": {"name": str}}
+MANIFEST = {"argv": [str]}
+
+
+class Run(NamedTuple):
+    """One finished run.
+
+    config: {dotted field: value}. metric: the headline metric; chance: its chance level. seeds: the
+    result of each seed. curve: the headline metric in training, (step, value), one per step and
+    seed. analysis: of analysis.json, if there is one. manifests: of its launch; several, if runs
+    were pooled. elsewhere: the trained network under other settings, as if it were another run.
+    """
+
+    folder: pathlib.Path
+    config: Record
+    metric: str
+    chance: float | None
+    seeds: list[Record]
+    curve: list[tuple[int, float]]
+    analysis: Record | None
+    manifests: list[Record]
+    elsewhere: list["Run"]
+
+    @property
+    def rule(self) -> str:
+        """Its plasticity rule."""
+        return self.config["rule.name"]
+
+    @property
+    def static(self) -> bool:
+        """Whether its rule writes nothing."""
+        return self.rule in RULES and RULES[self.rule]().static
+
+    @property
+    def diverged(self) -> list[bool]:
+        """Of each seed: whether its training diverged."""
+        return ["diverged_after" in seed for seed in self.seeds]
+
+    def _summaries(self, on: bool) -> list[Record]:
+        part = "metrics" if on else "metrics_plasticity_off"
+        return [seed[part][self.metric] for seed in self.seeds]
+
+    def values(self, on: bool = True) -> list[float]:
+        """The headline metric of each seed."""
+        return [summary["mean"] for summary in self._summaries(on)]
+
+    def interval(self, on: bool = True) -> tuple[float, float]:
+        """Mean and half interval over seeds; over the test episodes if there is one seed."""
+        first, *others = self._summaries(on)
+        return mean_interval(self.values(on)) if others else (first["mean"], first["ci95"])
+
+    @property
+    def episodes(self) -> int:
+        """The test episodes of each seed."""
+        return self._summaries(True)[0]["n"]
+
+
+def optional(problems: Problems, reader: Callable, path: pathlib.Path, *args: Any) -> Any:
+    """`reader(path, *args)`, or None, with a message in `problems`, if the file is damaged."""
+    try:
+        return reader(path, *args)
+    except DamagedFileError as error:
+        problems.append(str(error))
+        return None
+
+
+def read_run(folder: pathlib.Path, names: Collection[str], problems: Problems) -> Run:
+    """The run in a folder that holds files of these names.
+
+    If its curve, analysis, manifest or an evaluation is damaged, the run stands without it.
+
+    Raises:
+      DamagedFileError: config.json or result.json is damaged.
+    """
+
+    def part(name: str, reader: Callable, *args: Any) -> Any:
+        return optional(problems, reader, folder / name, *args) if name in names else None
+
+    config = flat(read(folder / "config.json", CONFIG))
+    path = folder / "result.json"
+    # Runs of the first versions name no headline metric.
+    result = {"main_metric": "loss"} | read(path, {"steps": int, "seed": int})
+    check(path, result, {"main_metric": str})
+    metric, steps = result["main_metric"], result["steps"]
+    manifest = part("manifest.json", read, MANIFEST)
+    run = Run(
+        folder=folder,
+        config=config,
+        metric=metric,
+        chance=chance if is_number(chance := result.get("chance")) else None,
+        seeds=_seeds(path, result, metric),
+        curve=part("metrics.jsonl", _curve, metric) or [],
+        analysis=part(ANALYSIS, read_analysis, steps),
+        manifests=[manifest] if manifest and manifest["argv"] else [],
+        elsewhere=[],
+    )
+    evaluations = sorted(n for n in names if n.startswith("evaluation-") and n.endswith(".json"))
+    # Of several evaluations under the same settings, the last one counts.
+    others = {}
+    for name in evaluations:
+        if other := part(name, _evaluation, run, steps, result["seed"]):
+            others[json.dumps(other.config, sort_keys=True)] = other
+    return run._replace(elsewhere=list(others.values()))
+
+
+def _seeds(path: pathlib.Path, record: Record, metric: str) -> list[Record]:
+    """The seeds of a result or an evaluation, which itself is the record of an only seed."""
+    scores = {metric: {"mean": float, "ci95": float, "n": int}}
+    seed = {"seed": int, "metrics": scores, "metrics_plasticity_off": scores}
+    seeds = record.get("seeds") or [record]
+    check(path, seeds, [seed], "seeds")
+    return seeds
+
+
+def _curve(path: pathlib.Path, metric: str) -> list[tuple[int, float]]:
+    """The metric in training, where it was finite."""
+    schema = [{"step": float, "split": str}]
+    rows = read(path, schema, lambda text: list(map(json.loads, text.splitlines())))
+    if not rows:
+        raise DamagedFileError(f"{path} is empty")
+    train = [(row["step"], row.get(metric)) for row in rows if row["split"] == "train"]
+    return [(step, value) for step, value in train if is_number(value)]
+
+
+def _evaluation(path: pathlib.Path, run: Run, steps: int, seed: int) -> Run | None:
+    """The final network under other settings; None if it is of another step or of the same."""
+    record = read(path, {"step": int, "changed": dict})
+    if not record["changed"] or record["step"] != steps:
+        return None
+    config = run.config | record["changed"]
+    check(path, config, {"rule.name": str, "task.name": str})
+    seeds = _seeds(path, {"seed": seed} | record, run.metric)
+    return run._replace(config=config, seeds=seeds, curve=[], analysis=None, manifests=[])
+
+
+def flat(config: Mapping[str, Any], prefix: str = "") -> Record:
+    """{dotted field: value} of nested dicts."""
+    found: Record = {}
+    for key, value in config.items():
+        name = f"{prefix}{key}"
+        found |= flat(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
+    return found

@@ -1,0 +1,118 @@
+"""How much memory training needs, estimated from shapes before anything is compiled."""
+
+import os
+import pathlib
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from experiments import build
+from experiments.configfile import fields_of
+from experiments.run.program import program_for
+from experiments.validate import ConfigError
+from plasticity.types import PyTree
+
+FLOAT_BYTES = 4
+# Numbers that the backward pass keeps, per episode, step and plastic layer [O, I]: so many times
+# O + I, and with the dense engine so many times O I. They fit XLA's own counts (docs/scaling.md).
+ROWS = 9.0
+DENSE = {"per_synapse": 2.3, "per_neuron": 1.3, "shared": 1.3}
+REFUSED = 2.0  # times the memory of the machine: the estimate is off by less
+
+
+class Footprint(NamedTuple):
+    """Bytes of a training step, of all devices together.
+
+    Attributes:
+      state: parameters, their gradient and the optimizer's moments, of all seeds.
+      history: what the backward pass keeps of the episodes that are differentiated at once.
+    """
+
+    state: float
+    history: float
+
+
+def estimate(config: ConfigDict) -> Footprint:
+    """The footprint of a validated config; nothing is compiled."""
+    learner = program_for(config).learner
+    hyper = build.make_hyperparameters(config, learner.task)
+    state = jax.eval_shape(learner.init, jnp.int32(0), hyper)
+    shapes = list(learner.make_network(hyper).backbone.shapes.values())
+    steps, seeds = learner.task.steps, config.train.num_seeds
+    engine, chunk = build.choose_memory(config, shapes, steps)
+    numbers = ROWS * steps * sum(s.outputs + s.inputs for s in shapes)
+    synapses = sum(s.outputs * s.inputs for s in shapes)
+    matrices = {
+        "factored": 0.0,
+        "chunked": steps / max(chunk, 1),
+        "dense": DENSE[config.rule.alpha] * (steps / chunk + chunk if chunk else steps),
+    }
+    at_once = learner.batch
+    if learner.microbatch:
+        devices = learner.layout.mesh(learner.batch).shape["data"]
+        at_once = min(at_once, learner.microbatch * devices)
+    if learner.task.image is None:  # seeds of image tasks are trained in turn
+        at_once *= seeds
+    history = FLOAT_BYTES * at_once * (numbers + matrices[engine] * synapses)
+    return Footprint(seeds * (_bytes(state) + _bytes(state.params)), history)
+
+
+def check_footprint(config: ConfigDict) -> Footprint:
+    """The footprint of a config that this machine can train.
+
+    Raises:
+      ConfigError: it is far larger than the memory of the machine; the message names the fields.
+    """
+    needed = estimate(config)
+    there = _memory_there()
+    if sum(needed) > REFUSED * there:
+        sections = {"model", "train"}
+        if needed.history > needed.state:
+            sections |= {"task"}
+        numbers = [
+            (value, field)
+            for field, value in fields_of(config)
+            if field.partition(".")[0] in sections and type(value) is int
+        ]
+        largest = ", ".join(f"{field}={value}" for value, field in sorted(numbers)[:-5:-1])
+        raise ConfigError(
+            f"training needs about {in_words(needed)}, and this machine has {_size(there)}. The "
+            f"largest settings are {largest}; train.microbatch divides the kept steps"
+        )
+    return needed
+
+
+def in_words(footprint: Footprint) -> str:
+    """Such as "1.2 GB (200 MB of parameters and optimizer, 1 GB of kept steps)"."""
+    return (
+        f"{_size(sum(footprint))} ({_size(footprint.state)} of parameters and optimizer, "
+        f"{_size(footprint.history)} of kept steps)"
+    )
+
+
+def _memory_there() -> float:
+    """Bytes of all devices of the run, or of its hosts if they are the hosts' cores."""
+    stats = [device.memory_stats() or {} for device in jax.local_devices()]
+    limits = [float(own.get("bytes_limit", 0)) for own in stats]
+    return jax.process_count() * (sum(limits) if all(limits) else _host_memory())
+
+
+def _host_memory() -> float:
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit = pathlib.Path("/sys/fs/cgroup/memory.max")  # of a container
+    given = limit.read_text().strip() if limit.is_file() else ""
+    return float(min(physical, int(given)) if given.isdigit() else physical)
+
+
+def _bytes(tree: PyTree) -> int:
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} PB"

@@ -1,0 +1,22 @@
+"""The confidence interval of a mean: the only one of this project."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import scipy.special
+
+LEVEL = 0.05  # of significance: intervals have the confidence level 1 - LEVEL
+
+
+def mean_interval(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
+    """The mean of n values, and half the width of its 95 % interval by Student's t.
+
+    A single value has no interval: the second number is then nan.
+    """
+    values = np.asarray(values, np.float64)
+    mean, count = float(values.mean()), len(values)
+    if count < 2:
+        return mean, math.nan
+    quantile = float(scipy.special.stdtrit(count - 1, 1 - LEVEL / 2))
+    return mean, quantile * float(values.std(ddof=1)) / math.sqrt(count)

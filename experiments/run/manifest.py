@@ -1,0 +1,78 @@
+"""manifest.json: when, how, with which versions and on what a run was launched."""
+
+import datetime
+import importlib.metadata
+import os
+import pathlib
+import platform
+import subprocess
+import sys
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from experiments.run.storage import read_json, write_json
+from experiments.run.workdir import MANIFEST, Workdir
+
+PACKAGES = (
+    "plasticity",
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "orbax-checkpoint",
+    "numpy",
+    "ml_collections",
+)
+
+
+def write_manifest(workdir: Workdir, config: ConfigDict, data_checksum: str | None) -> None:
+    """Records this launch. The first one stands at the top, later ones under `resumed`.
+
+    Args:
+      data_checksum: of the task's images; None: of a task that generates its episodes.
+    """
+    launch = describe_launch() | {"steps": config.train.steps}
+    if workdir.manifest.exists():
+        manifest = read_json(workdir.manifest, MANIFEST)
+        manifest["resumed"].append(launch)
+    else:
+        manifest = launch | {"seed": config.seed, "data_checksum": data_checksum, "resumed": []}
+    write_json(workdir.manifest, manifest)
+
+
+def describe_launch() -> dict[str, Any]:
+    """When, how, with which versions and on what this process was started."""
+    return {
+        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "argv": sys.argv,
+        "python": platform.python_version(),
+        "revision": _revision(),
+        "versions": {name: _version(name) for name in PACKAGES},
+        "device": device_name(),
+        "device_count": jax.device_count(),
+        "host": {"machine": platform.machine(), "cores": os.cpu_count()},
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:  # run from a folder, not installed
+        return None
+
+
+def _revision() -> str | None:
+    """The commit of the source, with a + if files differ from it; None outside a clone."""
+    source = pathlib.Path(__file__).parent
+    command = ["git", "-C", str(source), "describe", "--always", "--dirty=+", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def device_name() -> str:
+    """The kind of device that computes, such as "cpu" or "NVIDIA H100"."""
+    return jax.devices()[0].device_kind

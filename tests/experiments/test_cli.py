@@ -1,0 +1,209 @@
+"""Flags, help and errors, as all programs share them."""
+
+import pathlib
+import re
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from experiments import usage
+from experiments.cli import new_path
+from experiments.configfile import load_config, set_field
+from experiments.run import footprint, processor
+from experiments.run.footprint import check_footprint, estimate
+from experiments.validate import ConfigError, validate
+from tests.conftest import ROOT
+from tests.launching import TINY, arguments
+
+PROGRAMS = ["launch", "sweep", "benchmark", "scaling"]
+OTHERS = ["report", "reproduce", "analysis", "check_numerics", "prepare_data", "encode"]
+COPYING = "configs/copying.py"
+
+
+@pytest.mark.parametrize("name", PROGRAMS + OTHERS)
+def test_help_shows_flags_and_settings_with_defaults_and_an_example(program, name):
+    code, out, err = program(name, "--help")
+    assert (code, err) == (0, "")
+    assert f"python -m experiments.{name} --" in out
+    assert "Flags:" in out
+    for known in ("copying: seq_length=5", "hebbian", "transformer", "factored"):
+        assert known in out
+    if name in PROGRAMS:
+        assert "--config: config file" in out
+        assert re.search(r"train: .*learning_rate=0.001", out, re.DOTALL)
+
+
+def test_list_names_what_a_config_can_choose(program):
+    code, out, _ = program("launch", "--list")
+    assert code == 0
+    assert out.strip() == usage.listing()
+
+
+def test_help_of_a_config_shows_its_own_settings(program):
+    code, out, _ = program("launch", "--config=configs/regression.py:rnn/none", "--help")
+    assert code == 0
+    assert "hidden=" in out.partition("Settings as")[2]
+
+
+def test_traceback_shows_where_an_error_was_raised(program):
+    code, _, err = program("launch", "--traceback")
+    assert code == 2
+    assert "Traceback" in err
+    assert err.rstrip().splitlines()[-1].startswith("error: --config is missing")
+
+
+def test_a_value_may_follow_its_flag_and_a_truth_value_may_be_left_out(program, tmp_path):
+    command = ["--config", f"{COPYING}:hebbian", "--config.train.steps", "7"]
+    command += ["--noconfig.rule.modulated", "--config.log.tensorboard", "--help"]
+    code, out, err = program("launch", *command)
+    assert code == 0, err
+    shown = out.partition("Settings as")[2]
+    for setting in ("steps=7", "modulated=False", "tensorboard=True"):
+        assert setting in shown
+
+
+def start(workdir):
+    endless = ["--config.train.steps=1000000", "--config.log.every=1", "--config.evaluate.every=0"]
+    return subprocess.Popen(
+        [sys.executable, "-m", "experiments.launch", *arguments(workdir, *endless, flags=TINY)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_a_closed_pipe_ends_the_run_which_can_be_resumed(tmp_path):
+    with start(tmp_path / "run") as process:
+        next(line for line in process.stdout if line.startswith("step "))
+        process.stdout.close()
+        error = process.stderr.read()
+    assert process.returncode == 141
+    assert error.splitlines()[0] == "error: standard output cannot be written: Broken pipe"
+    assert f"--workdir={tmp_path / 'run'}" in error.partition("to resume: ")[2]
+
+
+def test_a_platform_that_is_not_there(tmp_path, monkeypatch):
+    monkeypatch.setenv("JAX_PLATFORMS", "nowhere")
+    with start(tmp_path / "run") as process:
+        _, error = process.communicate()
+    assert process.returncode == 2
+    assert "JAX_PLATFORMS=nowhere is not available here" in error
+    assert "Traceback" not in error
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_cache_that_cannot_be_written_is_left_alone(program, tmp_path, monkeypatch):
+    file = tmp_path / "file"
+    file.write_text("mine")
+    monkeypatch.setenv("PLASTICITY_CACHE_DIR", str(file))
+    monkeypatch.setenv("XLA_FLAGS", " ")  # not the name of a file of flags
+    code, _, err = program("report", "--runs=/nonexistent", f"--out={tmp_path / 'x.html'}")
+    assert code == 2
+    assert file.read_text() == "mine"
+    assert "Traceback" not in err
+
+
+def test_the_folder_of_an_output_is_made_or_refused_before_the_work(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert new_path("out", "~/x.json") == tmp_path / "x.json"
+    assert new_path("out", str(tmp_path / "a/b/x.json")).parent.is_dir()
+    (tmp_path / "there").write_text("mine")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    for value, message in {
+        "": "--out is missing",
+        f"{tmp_path}": "is a folder: name a new file",
+        f"{tmp_path}/there": "exists, and nothing is overwritten",
+        f"{tmp_path}/link": "exists, and nothing is overwritten",
+        f"{tmp_path}/there/x.json": "cannot be written",
+        f"{tmp_path}/new/": "is a folder",
+        f"{tmp_path}/{'x' * 300}": "cannot be written",
+        "a\0b": "cannot be written",
+        "s3://a/b.json": "must be a local path",
+    }.items():
+        with pytest.raises(ConfigError, match=message):
+            new_path("out", value)
+    assert (tmp_path / "there").read_text() == "mine"
+
+
+def test_numpy_numbers_and_locked_configs_are_configs(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "import numpy as np\nfrom configs import copying\n\n"
+        "def get_config():\n    config = copying.get_config()\n    with config.ignore_type():\n"
+        "        config.train.steps = np.int64(3)\n        config.rule.eta0 = np.float32(0.5)\n"
+        "        config.rule.modulated = np.bool_(True)\n    return config.lock()\n"
+    )
+    config = load_config(str(file))
+    validate(config)
+    assert [type(v) for v in (config.train.steps, config.rule.eta0, config.rule.modulated)] == [
+        int,
+        float,
+        bool,
+    ]
+    set_field(config, "train.steps", "9")
+    assert config.train.steps == 9
+
+
+def test_a_field_that_others_refer_to_changes_them(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from configs import copying\n\n"
+        "def get_config():\n    config = copying.get_config()\n"
+        "    config.train.warmup = config.train.get_ref('batch')\n    return config\n"
+    )
+    config = load_config(str(file))
+    set_field(config, "train.batch", "7")
+    assert config.train.warmup == 7
+
+
+@pytest.mark.parametrize("argument", ["hebbian", "rnn/gradient", "lstm/none"])
+def test_the_footprint_holds_the_state_exactly(argument):
+    config = load_config(COPYING, argument)
+    program = footprint.program_for(config)
+    hyper = footprint.build.make_hyperparameters(config, program.learner.task)
+    state = jax.eval_shape(program.learner.init, np.int32(0), hyper)
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
+    # Parameters, their gradient, two moments of Adam; and a few counters.
+    assert 16 * parameters <= estimate(config).state <= 16 * parameters + 100
+
+
+def test_what_is_kept_grows_with_episodes_steps_and_the_engine():
+    def kept(**fields):
+        config = load_config(COPYING, "hebbian")
+        config.update_from_flattened_dict({k.replace("__", "."): v for k, v in fields.items()})
+        return estimate(config).history
+
+    base = kept()
+    assert kept(train__batch=128) == pytest.approx(2 * base)
+    assert kept(train__num_seeds=3) == pytest.approx(3 * base)
+    assert kept(task__delay=20 + 31) == pytest.approx(2 * base, rel=0.1)
+    assert kept(memory__engine="dense") > base
+    assert kept(train__microbatch=1) < base
+
+
+def test_a_config_larger_than_the_machine_is_refused(monkeypatch):
+    config = load_config(COPYING, "hebbian")
+    check_footprint(config)
+    monkeypatch.setattr(footprint, "_memory_there", lambda: 1e3)
+    with pytest.raises(ConfigError, match=r"this machine has 1 kB.*train.steps|task.delay"):
+        check_footprint(config)
+
+
+def test_errors_that_mean_too_little_memory():
+    for error in (
+        MemoryError(),
+        RuntimeError("RESOURCE_EXHAUSTED: 1 GB"),
+        OSError("Out of memory"),
+    ):
+        assert processor.is_out_of_memory(error)
+    assert not processor.is_out_of_memory(RuntimeError("something else"))
+
+
+def test_every_config_of_the_project_loads():
+    for file in sorted(pathlib.Path(ROOT / "configs").glob("*.py")):
+        if "def get_config" in file.read_text() and file.stem not in ("base", "few_shot", "duan"):
+            assert "task" in load_config(str(file))
