@@ -1,4 +1,4 @@
-"""Backbones without rule or memory: settings, shapes, masks, positions, initial weights."""
+"""Backbones without a rule: settings, plastic layers, attention, initial weights."""
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +26,7 @@ def test_settings_are_checked():
 
 @pytest.mark.parametrize("name", ["rnn", "lstm", "transformer"])
 def test_any_part_may_be_plastic(name):
-    """The setting decides which layers are plastic; the others have slow weights alone."""
+    """`model.plastic` decides which layers have activities; all others are slow only."""
     make, settings = BACKBONES[name]
     parts = {
         "rnn": {"input": ["input"], "recurrent": ["hidden", "drive"], "head": ["head/columns"]},
@@ -64,16 +64,16 @@ def test_plastic_layers_are_the_feed_forward_layers():
 
 @pytest.mark.parametrize("name", BACKBONES)
 def test_backbones_keep_the_contract(name):
-    """Shapes of activities and entries, the same names everywhere, and a pure init."""
+    """Shapes of activities and entries, equal names of layers, a pure `init`."""
     make, settings = BACKBONES[name]
     backbone = make(settings(**SMALL.get(name, {})), EncoderSettings(), TaskShape(4, 2, 5))
     slow, again = (jax.jit(lambda k: backbone.init(k))(jax.random.key(0)) for _ in range(2))
     assert all(jax.tree.leaves(jax.tree.map(lambda a, b: bool((a == b).all()), slow, again)))
     past = [backbone.blank(5, jnp.float32), backbone.blank(2, jnp.float32)]
-    asked = {}
+    read = {}
 
     def fast(layer, pre):
-        asked[layer] = LayerShape(backbone.shapes[layer].outputs, pre.shape[-1])
+        read[layer] = LayerShape(backbone.shapes[layer].outputs, pre.shape[-1])
         return jnp.zeros((pre.shape[0], backbone.shapes[layer].outputs))
 
     @jax.jit
@@ -83,7 +83,7 @@ def test_backbones_keep_the_contract(name):
         return backbone.forward(slow, past, prepared, position, fast, None, False)
 
     out = forward(slow, past)
-    assert asked == backbone.shapes
+    assert read == backbone.shapes
     assert out.activities.keys() == backbone.shapes.keys()
     for layer, shape in backbone.shapes.items():
         assert out.activities[layer].pre.shape == (1, shape.inputs)
@@ -134,10 +134,10 @@ def test_visibility(window, present):
         for key in range(6):
             recent = query - key <= window if window else True
             assert mask[query, key] == ((key < query or (present and key == query)) and recent)
-        assert not mask[query, 6]  # an empty slot
+        assert not mask[query, 6]  # a blank entry
 
 
-def test_queries_see_themselves_and_the_past_but_not_each_other():
+def test_independent_queries_attend_to_the_past_and_themselves():
     query, past = jnp.full((3,), 5), jnp.arange(5)
     np.testing.assert_array_equal(visible(query, query, 0, True, True), np.eye(3, dtype=bool))
     np.testing.assert_array_equal(visible(query, past, 2, False, True), [[0, 0, 0, 1, 1]] * 3)
