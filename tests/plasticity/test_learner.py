@@ -57,7 +57,7 @@ def test_episodes_are_a_function_of_seed_stream_step_and_index():
 
 
 def test_initial_slow_weights_are_paired_across_rules():
-    """Episodes are paired too: their key knows seed, stream, step and index, and no rule."""
+    """Episodes are paired too: their key depends on seed, stream, step and index alone."""
     hyper = make()[1]
     init, *others = (jax.jit(make(rule)[0].init) for rule in ("none", "hebbian", "gradient"))
     slow = init(SEED, hyper).params.slow
