@@ -24,8 +24,9 @@ from experiments.sweeps.tables import Row, write_csv
 LONGEST = 100  # characters of a group's name in the names of its files
 VERDICT = ("verdict", "claim", "source", "p_adjusted")  # columns
 VERSIONS = ("versions", "device", "python", "revision")  # fields of a manifest
-EVIDENCE = {"study": str, "claimed": str, "other": str, "direction": str, "margin": float}
-CLAIMS = [{"claim": str, "source": str, "verdict": str, "evidence": [EVIDENCE | {"log": int}]}]
+EVIDENCE = dict.fromkeys(("study", "claimed", "other", "direction"), str)
+EVIDENCE |= {"margin": float, "log": bool}
+CLAIMS = [{"claim": str, "source": str, "verdict": str, "evidence": [EVIDENCE]}]
 
 
 class Files:
@@ -109,8 +110,9 @@ def evidence_row(evidence: Mapping[str, Any]) -> Row:
 
 def _campaign(path: pathlib.Path) -> dict[str, Any]:
     """results.json of `experiments.reproduce`, whose sections may be missing."""
-    results = {name: {} for name in ("studies", "failed", "skipped")} | read(path, dict)
-    check(path, results, {"studies": dict, "failed": dict, "skipped": dict})
+    sections = ("studies", "failed", "skipped")
+    results = {name: {} for name in sections} | read(path, dict)
+    check(path, results, {name: {str: str} for name in sections})
     return results
 
 
@@ -134,7 +136,7 @@ def write_report(
     claims = of_root("verdicts.json", read, CLAIMS) or []
     published = of_root("published.json", read, [dict]) or []
     results = of_root("results.json", _campaign) or {"studies": {}}
-    about = {study: str(question) for study, question in results["studies"].items()}
+    about = results["studies"]
     groups = {name: groups[name] for name in dict.fromkeys([*about, *groups]) if name in groups}
     manifests = [m for runs in groups.values() for run in runs for m in run.manifests]
     with tempfile.TemporaryDirectory(prefix=".report-", dir=out.parent) as temporary:

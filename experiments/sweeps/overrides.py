@@ -54,11 +54,7 @@ def points_of_sweep(
 
 
 def named_sweep(file: str, name: str) -> list[Overrides]:
-    """What a function of a config file or of `configs/sweeps.py` returns.
-
-    Raises:
-      ConfigError: there is no such function, it raises an error, or it is not a sweep.
-    """
+    """What a function of a config file or of `configs/sweeps.py` returns; ConfigError: no sweep."""
     own = vars(config_module(file))
     sweeps = SWEEPS | {key: value for key, value in own.items() if _may_be_sweep(key, value)}
     if name not in sweeps:
