@@ -38,7 +38,9 @@ PRESET = flags.DEFINE_enum("preset", None, list(PRESETS), "as published, or in f
 WORKDIR = flags.DEFINE_string("workdir", None, "folder of all runs; made if it is not there")
 TASKS = flags.DEFINE_list("tasks", [], "only these; default: all")
 BUDGET = flags.DEFINE_enum("budget", "standard", list(BUDGETS), "how much training")
-WORKERS = flags.DEFINE_integer("workers", 1, "processes; 1: this one; 0: one per accelerator", 0)
+WORKERS = flags.DEFINE_integer(
+    "workers", 1, "processes; 1: this one; 0: one per accelerator", 0, 999
+)
 ONLY = flags.DEFINE_list("only", [], "of a worker: the points with these hashes, in this process")
 FEATURES = flags.DEFINE_list("features", [], "DATASET:FILE of experiments.encode, for preset full")
 

@@ -138,6 +138,16 @@ def write_report(
     results = of_root("results.json", _campaign) or {"studies": {}}
     about = results["studies"]
     groups = {name: groups[name] for name in dict.fromkeys([*about, *groups]) if name in groups}
+
+    def section(group: str) -> dict[str, Any] | None:
+        try:
+            return group_section(files, group, groups[group], about.get(group, ""))
+        except OSError:  # of writing
+            raise
+        except Exception as error:  # whatever Matplotlib raises about numbers that it cannot draw
+            problems.append(f"{group} cannot be drawn: {type(error).__name__}: {error}")
+            return None
+
     manifests = [m for runs in groups.values() for run in runs for m in run.manifests]
     with tempfile.TemporaryDirectory(prefix=".report-", dir=out.parent) as temporary:
         draft = pathlib.Path(temporary)
@@ -155,7 +165,7 @@ def write_report(
                 for what in ("failed", "skipped")
                 for run, why in results.get(what, {}).items()
             ],
-            groups=[group_section(files, n, r, about.get(n, "")) for n, r in groups.items()],
+            groups=list(filter(None, map(section, groups))),
             commands=list(dict.fromkeys(command(manifest["argv"]) for manifest in manifests)),
             versions=sorted({json.dumps({k: m.get(k) for k in VERSIONS}) for m in manifests}),
         )
