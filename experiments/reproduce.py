@@ -24,12 +24,12 @@ from configs.claims import CLAIMS
 from configs.studies import BUDGETS, PRESETS, Study
 from experiments import cli
 from experiments.reports.compare import decide_claims, published_table, within
-from experiments.run.storage import DamagedFileError, check_folder, logs_of, path_of, write_json
+from experiments.run.storage import DamagedFileError, check_folder, logs_of, path_of
 from experiments.sweeps.campaign import Campaign, Outcome, Runner, points_of, stored_results
 from experiments.sweeps.executors import make_executor
 from experiments.sweeps.points import Point, check, run_all, say_failed, select, worker_code
 from experiments.sweeps.schedule import Schedule, worker_command
-from experiments.sweeps.tables import Row, report_hint, write_csv
+from experiments.sweeps.tables import Row, report_hint, write_csv, write_value
 from experiments.validate import ConfigError
 from plasticity.data import DATASETS, DataError, load
 from plasticity.registry import nearest
@@ -71,6 +71,8 @@ def features_known(folder: pathlib.Path) -> dict[str, str]:
 
 def chosen_studies(studies: Mapping[str, Study], tasks: Sequence[str]) -> dict[str, Study]:
     """The studies of these tasks; all if none is named. ConfigError: no study is of such a task."""
+    if TASKS.present and not tasks:
+        raise ConfigError("--tasks= names no task: without the flag, all are run")
     known = sorted({study.task for study in studies.values()})
     for task in tasks:
         if task not in known:
@@ -142,7 +144,7 @@ def write_published(folder: pathlib.Path, outcome: Outcome) -> None:
     """The table of the preset paper."""
     table = published_table(outcome.rows)
     write_csv(folder / "published.csv", table)
-    write_json(folder / "published.json", table)
+    write_value(folder / "published.json", table)
     for row in table:
         print(in_words(row))
     for deviations in (1, 2):
@@ -163,7 +165,7 @@ def write_verdicts(folder: pathlib.Path, outcome: Outcome) -> None:
     """The verdicts of the preset full."""
     verdicts = decide_claims(outcome.rows, CLAIMS, outcome.lost)
     write_csv(folder / "results.csv", outcome.rows)
-    write_json(folder / "verdicts.json", verdicts)
+    write_value(folder / "verdicts.json", verdicts)
     for claim in verdicts:
         print(f"{claim['verdict']:16}{claim['claim']} ({claim['source']})")
 

@@ -68,8 +68,8 @@ def named_sweep(file: str, name: str) -> list[Overrides]:
         ]
     except Exception as error:
         raise ConfigError(
-            f"--sweep={name} failed with {type(error).__name__}: {error}. A sweep returns a list of "
-            "{field: value}, such as [{'seed': 1}, {'seed': 2}]"
+            f"--sweep={name} failed with {type(error).__name__}: {error}. A sweep returns a list "
+            "of {field: value}, such as [{'seed': 1}, {'seed': 2}]"
         ) from error
     if not any(points):
         raise ConfigError(f"--sweep={name} returned {points}, which varies no field")
