@@ -12,17 +12,13 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from experiments import build
+from experiments.run.checked import read
 from experiments.run.checkpoint import Checkpoints
 from experiments.run.metrics import across_seeds, summarise
 from experiments.run.program import Program, program_for
+from experiments.run.result import PARTS, SUMMARY
 from experiments.run.seeds import Seeds
-from experiments.run.storage import (
-    DamagedFileError,
-    WorkdirError,
-    check_folder,
-    read_json,
-    write_json,
-)
+from experiments.run.storage import DamagedFileError, WorkdirError, check_folder, write_json
 from experiments.run.stored_config import differences
 from experiments.run.workdir import Workdir, free_name
 from experiments.validate import ConfigError, validate
@@ -32,8 +28,8 @@ from plasticity.rules import RULES
 from plasticity.sharding import placed
 
 Summary = dict[str, dict[str, float]]
-# The fields of evaluation-*.json that its readers rely on.
-REPORT = {"step": int, "changed": dict, "metrics": dict, "metrics_plasticity_off": dict}
+# Of evaluation-*.json.
+REPORT = {"step": int, "changed": dict} | {part: {str: SUMMARY} for part in PARTS.values()}
 # Sections that may differ from the trained config: no shape of a trained parameter depends on them.
 FREE_SECTIONS = ("seed", "task", "rule", "memory", "evaluate", "checkpoint", "log")
 
@@ -42,12 +38,8 @@ class Evaluator:
     """Compiled evaluation by one program: `evaluator(params, RandomStream.TEST)` -> [(on, off)]."""
 
     def __init__(self, program: Program, seeds: Seeds, config: ConfigDict):
-        self._seeds, self._config, self._task = seeds, config, program.learner.task
-        self._metrics = program.evaluate
-        self._static = RULES[config.rule.name]().static
+        self._program, self._seeds, self._config = program, seeds, config
         self._mesh = program.learner.layout.mesh(config.evaluate.batch)
-        self._program = program
-        self._episodes, self._batch = config.evaluate.episodes, config.evaluate.batch
 
     def __call__(
         self, params: Parameters, split: RandomStream, stop: Callable[[], bool] = lambda: False
@@ -56,26 +48,22 @@ class Evaluator:
 
         A static rule has one summary for both.
         """
-        hyper = build.make_hyperparameters(self._config, self._task, split)
+        episodes, batch = self._config.evaluate.episodes, self._config.evaluate.batch
+        hyper = build.make_hyperparameters(self._config, self._program.learner.task, split)
         params = jax.device_put(params, self._program.shardings(params, self._mesh))
         seed, hyper = placed((self._seeds.array, hyper), self._mesh)
         summaries: list[list[Summary]] = []
-        for on in (True, False):
-            if summaries and self._static:
-                summaries.append(summaries[0])
-                continue
+        for on in (True,) if RULES[self._config.rule.name]().static else (True, False):
             parts = []
-            for first in range(0, self._episodes, self._batch):
+            for first in range(0, episodes, batch):
                 if stop():
                     return None
                 # The last batch may exceed the episodes: all batches share one compiled shape.
-                index = jnp.arange(first, first + self._batch)
-                parts.append(self._metrics(params, seed, split, index, hyper, on=on))
-            joined = jax.tree.map(
-                lambda *p: np.concatenate(p, axis=-1)[..., : self._episodes], *parts
-            )
+                index = jnp.arange(first, first + batch)
+                parts.append(self._program.evaluate(params, seed, split, index, hyper, on=on))
+            joined = jax.tree.map(lambda *p: np.concatenate(p, axis=-1)[..., :episodes], *parts)
             summaries.append([summarise(own) for own in self._seeds.split(joined)])
-        return list(zip(*summaries, strict=True))
+        return list(zip(summaries[0], summaries[-1], strict=True))
 
 
 def contrast(metric: str, on: Summary, off: Summary, seeds: int) -> str:
@@ -118,8 +106,8 @@ def evaluate(config: ConfigDict, path: str) -> int:
     check_folder("workdir", workdir.path)
     report, metric, target = _report(config, workdir)
     print(json.dumps(report, indent=2))
-    seeds = len(report.get("seeds", [report]))
-    print(contrast(metric, report["metrics"], report["metrics_plasticity_off"], seeds))
+    on, off = (report[part] for part in PARTS.values())
+    print(contrast(metric, on, off, len(report.get("seeds", [report]))))
     print(f"written: {target}")
     return 0
 
@@ -132,7 +120,7 @@ def evaluated_elsewhere(workdir: Workdir, overrides: Mapping[str, Any]) -> dict[
     newest = max(workdir.saved_steps(), default=None)
     for path in sorted(workdir.path.glob("evaluation-*.json")):
         try:
-            report = read_json(path, REPORT)
+            report = read(path, REPORT)
         except DamagedFileError as error:
             print(f"{error}: it is not used", file=sys.stderr, flush=True)
             continue
