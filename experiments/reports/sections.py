@@ -15,8 +15,7 @@ from matplotlib.figure import Figure
 
 from experiments.reports import figures
 from experiments.reports.labels import command, metric_label, variant, varied_within_rules
-from experiments.reports.page import latex, page
-from experiments.reports.run_tables import analysis_table, results_table
+from experiments.reports.page import analysis_table, latex, page, results_table
 from experiments.reports.runs import Problems, Run, optional
 from experiments.reports.trace_figures import interventions, modulation
 from experiments.run.checked import check, is_number, read

@@ -77,8 +77,8 @@ def check(where: str | pathlib.Path, value: Any, schema: Any, field: str = "") -
     Args:
       where: the value is, such as the path of its file.
       schema: a type, of which `float` stands for any number; {field: its schema} of an object,
-        which may have other fields; {str: the schema of every field}; or [the schema of every
-        element]. For example, {"seeds": [{"seed": int, "metrics": {str: float}}]}.
+        which may have other fields, and which all fit the schema of the key `str` if there is one;
+        or [the schema of every element]. For example, {"seeds": [{"seed": int, str: float}]}.
       field: of which this is the value, for the message.
 
     Raises:
@@ -96,11 +96,13 @@ def check(where: str | pathlib.Path, value: Any, schema: Any, field: str = "") -
         for index, element in enumerate(value):
             check(where, element, schema[0], f"{field}[{index}]")
     elif isinstance(schema, dict):
-        for name in value if str in schema else schema:
+        named = {name: own for name, own in schema.items() if name is not str}
+        others = dict.fromkeys(value, schema[str]) if str in schema else {}
+        for name, own in (others | named).items():
             whole = f"{field}.{name}" if field else name
             if name not in value:
                 raise DamagedFileError(f"{where} has no field {whole!r}")
-            check(where, value[name], schema.get(name, schema.get(str)), whole)
+            check(where, value[name], own, whole)
 
 
 def _has_type(value: Any, kind: type) -> bool:

@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from experiments.validate import ConfigError
-from plasticity.registry import nearest
 
 LOST = -1  # exit code of a worker that something else ended
 
@@ -52,9 +51,7 @@ class Local:
             device = self._accelerators[slot % len(self._accelerators)]
             environment["CUDA_VISIBLE_DEVICES"] = device
         with log.open("a") as out:
-            process = subprocess.Popen(
-                command, stdout=out, stderr=subprocess.STDOUT, env=environment
-            )
+            process = subprocess.Popen(command, stdout=out, stderr=out, env=environment)
         if not self._accelerators and self.slots > 1 and hasattr(os, "sched_setaffinity"):
             # JAX counts its cores later, when the worker has imported it.
             cores = sorted(os.sched_getaffinity(0))
@@ -85,19 +82,16 @@ def accelerators() -> list[str]:
 def run_command(command: Sequence[str], log: str, folder: str) -> int:
     """Runs a worker's command in a folder of the machine where this is called: its exit code."""
     with pathlib.Path(log).open("a") as out:
-        return subprocess.run(
-            command, stdout=out, stderr=subprocess.STDOUT, cwd=folder, check=False
-        ).returncode
+        done = subprocess.run(command, stdout=out, stderr=out, cwd=folder, check=False)
+    return done.returncode
 
 
 def _remote(ended: Callable[[], Any], result: Callable[[], int], stop: Callable) -> Job:
     """A job of a cluster."""
 
     def poll() -> int | None:
-        if not ended():
-            return None
         try:
-            return result()
+            return result() if ended() else None
         except Exception:  # submitit and Ray raise errors of their own for a job that died
             return LOST
 
@@ -130,12 +124,7 @@ class Ray:
     """
 
     def __init__(
-        self,
-        workers: int,
-        logs: pathlib.Path,
-        address: str = "",
-        cpus: str = "1",
-        gpus: str = "0",
+        self, workers: int, logs: pathlib.Path, address: str = "", cpus: str = "1", gpus: str = "0"
     ):
         del logs
         self._ray = _extra("ray", "ray")
@@ -179,19 +168,19 @@ def make_executor(
     Raises:
       ConfigError: an option is wrong, or a package is not installed.
     """
-    flag = f"--executor_options={','.join(options)}"
-    _, _, *known = inspect.signature(EXECUTORS[name]).parameters.values()
-    names = [p.name for p in known if p.kind is not p.VAR_KEYWORD]
+    flag = f"--executor={name} --executor_options={','.join(options)}"
     pairs = dict(option.partition("=")[::2] for option in options)
-    for option, value in pairs.items():
-        if not value:
-            raise ConfigError(f"{flag}: {option!r} must be NAME=VALUE")
-        if option not in names and len(names) == len(known):
-            takes = nearest(option, names) if names else "it has none"
-            raise ConfigError(f"{flag}: {option!r} is not an option of {name!r}: {takes}")
+    if missing := [option for option, value in pairs.items() if not value]:
+        raise ConfigError(f"{flag}: {missing[0]!r} must be NAME=VALUE")
+    try:
+        inspect.signature(EXECUTORS[name]).bind(workers, logs, **pairs)
+    except TypeError as error:
+        _, _, *known = inspect.signature(EXECUTORS[name]).parameters
+        takes = f"{name!r} takes {', '.join(known) or 'none'}"
+        raise ConfigError(f"{flag}: {error}; {takes}") from error
     try:
         return EXECUTORS[name](workers, logs, **pairs)
     except ConfigError:
         raise
     except Exception as error:  # whatever submitit or Ray raise about a setting or a cluster
-        raise ConfigError(f"--executor={name} {flag}: {error}") from error
+        raise ConfigError(f"{flag}: {error}") from error
