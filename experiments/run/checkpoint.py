@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import math
 import pathlib
 import re
 import sys
@@ -15,7 +14,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
-from experiments.run.checked import check
+from experiments.run.checked import check, is_number
 from experiments.run.storage import DamagedFileError, WorkdirError
 
 # What TensorStore reports of files that are missing, too short or do not decode. Other errors, such
@@ -128,9 +127,8 @@ class Checkpoints:
         found, saved = _checksum(state), clock.pop("checksum", None)
         if None not in (found, saved) and found != saved:
             raise DamagedFileError("the checksum of its arrays is not the one that was saved")
-        check("its clock", clock, {str: float})
-        if not math.isfinite(sum(clock.values())):
-            raise DamagedFileError(f"its clock is not finite: {clock}")
+        if not all(map(is_number, clock.values())):
+            raise DamagedFileError(f"its clock holds {clock}")
         return state, clock
 
     def _check_fits(self, step: int, target: Any) -> None:
@@ -152,17 +150,16 @@ class Checkpoints:
     def _set_aside(self, step: int, reason: str, whole: int) -> None:
         """Moves a damaged checkpoint out of the way of the ones to come."""
         message = f"checkpoint {step} cannot be read: {reason}. Checkpoint {whole} is taken"
-        if not self._writes:
-            print(message, file=sys.stderr, flush=True)
-            return
-        aside = self._directory.with_name(f"{self._directory.name}-damaged")
-        if jax.process_index() == 0:
+        if self._writes and jax.process_index() == 0:
+            aside = self._directory.with_name(f"{self._directory.name}-damaged")
             aside.mkdir(exist_ok=True)
             name = f"{step}-{len(list(aside.glob('*.txt')))}"
             # Before the move, since in a bucket there is no empty folder to move to.
             (aside / f"{name}.txt").write_text(f"{reason}\n")
             (self._directory / str(step)).rename(aside / name)
-            print(f"{message}; the damaged one is now {aside / name}", file=sys.stderr, flush=True)
+            message += f"; the damaged one is now {aside / name}"
+        if jax.process_index() == 0:
+            print(message, file=sys.stderr, flush=True)
         multihost_utils.sync_global_devices(f"aside-{step}")
         self._manager.reload()
 

@@ -34,49 +34,46 @@ REPORT = {"step": int, "changed": dict} | {part: {str: SUMMARY} for part in PART
 FREE_SECTIONS = ("seed", "task", "rule", "memory", "evaluate", "checkpoint", "log")
 
 
-class Evaluator:
-    """Compiled evaluation by one program: `evaluator(params, RandomStream.TEST)` -> [(on, off)]."""
+def evaluate_parameters(
+    program: Program,
+    config: ConfigDict,
+    params: Parameters,
+    split: RandomStream,
+    stop: Callable[[], bool] = lambda: False,
+) -> list[tuple[Summary, Summary]] | None:
+    """(plasticity on, plasticity off) of each seed; None once `stop()` is true.
 
-    def __init__(self, program: Program, seeds: Seeds, config: ConfigDict):
-        self._program, self._seeds, self._config = program, seeds, config
-        self._mesh = program.learner.layout.mesh(config.evaluate.batch)
-
-    def __call__(
-        self, params: Parameters, split: RandomStream, stop: Callable[[], bool] = lambda: False
-    ) -> list[tuple[Summary, Summary]] | None:
-        """(plasticity on, plasticity off) of each seed; None once `stop()` is true.
-
-        A static rule has one summary for both.
-        """
-        episodes, batch = self._config.evaluate.episodes, self._config.evaluate.batch
-        hyper = build.make_hyperparameters(self._config, self._program.learner.task, split)
-        params = jax.device_put(params, self._program.shardings(params, self._mesh))
-        seed, hyper = placed((self._seeds.array, hyper), self._mesh)
-        summaries: list[list[Summary]] = []
-        for on in (True,) if RULES[self._config.rule.name]().static else (True, False):
-            parts = []
-            for first in range(0, episodes, batch):
-                if stop():
-                    return None
-                # The last batch may exceed the episodes: all batches share one compiled shape.
-                index = jnp.arange(first, first + batch)
-                parts.append(self._program.evaluate(params, seed, split, index, hyper, on=on))
-            joined = jax.tree.map(lambda *p: np.concatenate(p, axis=-1)[..., :episodes], *parts)
-            summaries.append([summarise(own) for own in self._seeds.split(joined)])
-        return list(zip(summaries[0], summaries[-1], strict=True))
+    A static rule has one summary for both.
+    """
+    seeds, episodes, batch = Seeds(config), config.evaluate.episodes, config.evaluate.batch
+    mesh = program.learner.layout.mesh(batch)
+    hyper = build.make_hyperparameters(config, program.learner.task, split)
+    params = jax.device_put(params, program.shardings(params, mesh))
+    seed, hyper = placed((seeds.array, hyper), mesh)
+    summaries: list[list[Summary]] = []
+    for on in (True,) if RULES[config.rule.name]().static else (True, False):
+        parts = []
+        for first in range(0, episodes, batch):
+            if stop():
+                return None
+            # The last batch may exceed the episodes: all batches share one compiled shape.
+            index = jnp.arange(first, first + batch)
+            parts.append(program.evaluate(params, seed, split, index, hyper, on=on))
+        joined = jax.tree.map(lambda *p: np.concatenate(p, axis=-1)[..., :episodes], *parts)
+        summaries.append([summarise(own) for own in seeds.split(joined)])
+    return list(zip(summaries[0], summaries[-1], strict=True))
 
 
 def contrast(metric: str, on: Summary, off: Summary, seeds: int) -> str:
     """One sentence: the metric with plasticity on and off, or alone where nothing is written."""
-    episodes = f"same {on[metric]['n']} episodes" if seeds == 1 else "same episodes"
+    count, same = f"{seeds} nets", f"same {seeds} nets, same episodes"
+    if seeds == 1:
+        count = f"{on[metric]['n']} episodes"
+        same = f"same net, same {count}"
     if on == off:  # a static net
-        count = episodes.removeprefix("same ") if seeds == 1 else f"{seeds} nets"
         return f"{metric}: {_interval(on[metric])} ({count})"
-    nets = "same net" if seeds == 1 else f"same {seeds} nets"
-    return (
-        f"{metric}: {_interval(on[metric])} with plasticity on, {_interval(off[metric])} off "
-        f"({nets}, {episodes})"
-    )
+    both = f"{_interval(on[metric])} with plasticity on, {_interval(off[metric])} off"
+    return f"{metric}: {both} ({same})"
 
 
 def _interval(summary: dict[str, float]) -> str:
@@ -142,23 +139,20 @@ def _report(config: ConfigDict, workdir: Workdir) -> tuple[dict[str, Any], str, 
                 f"{field}={here!r}, but the net in --workdir={workdir.path} was trained with "
                 f"{there!r}"
             )
-    program, seeds = program_for(config), Seeds(config)
-    learner = program.learner
-    like = _shapes(build.make_learner(trained), seeds, trained)
-    wanted = _shapes(learner, seeds, config)
-    if jax.tree.map(jnp.shape, like) != jax.tree.map(jnp.shape, wanted):
+    program = program_for(config)
+    if _shapes(build.make_learner(trained), trained) != _shapes(program.learner, config):
         raise ConfigError(
             "the parameters of this config have other shapes than the trained ones: "
             + "; ".join(f"{f}: trained {a!r}, here {b!r}" for f, a, b in changed)
         )
     step, params = trained_parameters(trained, workdir)
-    summaries = Evaluator(program, seeds, config)(params, RandomStream.TEST)
+    summaries = evaluate_parameters(program, config, params, RandomStream.TEST)
     assert summaries is not None  # nothing stops it
     report = {"step": step, "changed": {field: here for field, _, here in changed}}
-    report |= averaged(seeds, summaries)
+    report |= averaged(Seeds(config), summaries)
     target = free_name(workdir.path, f"evaluation-{step}")
     write_json(target, report)
-    return report, learner.task.main_metric, target
+    return report, program.learner.task.main_metric, target
 
 
 def trained_parameters(config: ConfigDict, workdir: Workdir) -> tuple[int, Parameters]:
@@ -176,13 +170,13 @@ def trained_state(config: ConfigDict, workdir: Workdir) -> TrainState:
     if not workdir.saved_steps():
         raise WorkdirError(f"--workdir={workdir.path} holds no checkpoint yet")
     checkpoints = Checkpoints(workdir.checkpoints)
-    like = _shapes(build.make_learner(config), Seeds(config), config)
+    like = _shapes(build.make_learner(config), config)
     here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     state, _ = checkpoints.restore(like, jax.tree.map(lambda _: here, like))
     checkpoints.close()
     return state
 
 
-def _shapes(learner: Learner, seeds: Seeds, config: ConfigDict) -> TrainState:
-    hyper = build.make_hyperparameters(config, learner.task)
+def _shapes(learner: Learner, config: ConfigDict) -> TrainState:
+    hyper, seeds = build.make_hyperparameters(config, learner.task), Seeds(config)
     return jax.eval_shape(seeds.map(learner.init, True, False), seeds.array, hyper)

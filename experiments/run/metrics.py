@@ -91,8 +91,7 @@ class MetricsLog:
 
     def close(self) -> None:
         """Flushes."""
-        if self._file is not None:
-            self._file.close()
+        self.flush()
         if self._board:
             self._board.close()
 

@@ -128,27 +128,20 @@ class GrowingFile:
         """Replaces the file by these lines."""
         self._path, self._text = path, "".join(f"{line}\n" for line in lines)
         write_text(path, self._text)
-        self._file = None if in_bucket(path) else path.open("a")
         self._written = time.monotonic()
 
     def add(self, text: str) -> None:
         """Adds lines."""
-        if self._file is not None:
-            self._file.write(text)
-            self._file.flush()
+        if not in_bucket(self._path):
+            with self._path.open("a") as file:
+                file.write(text)
             return
         self._text += text
         if time.monotonic() - self._written > self.SECONDS:
             self.flush()
 
     def flush(self) -> None:
-        """Returns when all lines are on disk."""
-        if self._file is None:
+        """Returns when all lines are in the file."""
+        if in_bucket(self._path):
             write_text(self._path, self._text)
             self._written = time.monotonic()
-
-    def close(self) -> None:
-        """Flushes."""
-        self.flush()
-        if self._file is not None:
-            self._file.close()

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from experiments import build
 from experiments.run.checkpoint import Checkpoints
 from experiments.run.clock import Clock
-from experiments.run.evaluate import Evaluator, Summary, contrast
+from experiments.run.evaluate import Summary, contrast, evaluate_parameters
 from experiments.run.footprint import estimate, in_words
 from experiments.run.hosts import (
     SharedInterrupts,
@@ -54,7 +54,7 @@ def train(config: ConfigDict, path: str) -> int:
 
 
 def _begin(held: contextlib.ExitStack, workdir: Workdir, config: ConfigDict) -> bool:
-    """Locks the workdir and opens it for the run. Returns whether there is anything to do."""
+    """Locks the workdir and opens it for the run; False: the run is complete."""
     workdir.check(config)  # before the lock too: a folder that is refused gets no .lock
     if workdir.complete(config.train.steps):
         print(f"{workdir.path} is complete: see {workdir.result}. Nothing to do.")
@@ -78,7 +78,6 @@ class _Run:
         hyper = build.make_hyperparameters(config, self.learner.task)
         self.seeds = Seeds(config)
         self.seed, self.hyper = placed((self.seeds.array, hyper), self.mesh)
-        self.evaluator = Evaluator(self.program, self.seeds, config)
         self.checkpoints = Checkpoints(workdir.checkpoints, config.checkpoint.keep)
         self.clock = Clock()
         self.state = self._initial_state()
@@ -176,7 +175,9 @@ class _Run:
         self.checkpoints.save(self.step, self.state, self.clock.totals())
 
     def _evaluate(self, split: RandomStream) -> list[tuple[Summary, Summary]] | None:
-        return self.evaluator(self.state.params, split, self.interrupts.asked)
+        return evaluate_parameters(
+            self.program, self.config, self.state.params, split, self.interrupts.asked
+        )
 
     def _validate_if_due(self) -> None:
         if not self._due(self.config.evaluate.every) or self.step == self.steps:
