@@ -19,7 +19,7 @@ from experiments.run.storage import DamagedFileError, WorkdirError
 
 # What TensorStore reports of files that are missing, too short or do not decode. Other errors, such
 # as PERMISSION_DENIED and UNAVAILABLE, may pass: they prove no damage.
-DAMAGE = re.compile(r"\b(DATA_LOSS|NOT_FOUND|OUT_OF_RANGE)\b|Error (decoding|parsing)")
+DAMAGE = re.compile(r"\b(DATA_LOSS|NOT_FOUND|OUT_OF_RANGE)\b|Error (decoding|parsing)|Invalid JSON")
 DAMAGE_ERRORS = (FileNotFoundError, IsADirectoryError, json.JSONDecodeError, UnicodeDecodeError)
 
 
@@ -133,6 +133,9 @@ class Checkpoints:
 
     def _check_fits(self, step: int, target: Any) -> None:
         """Compares what is stored with the target: Orbax converts another dtype silently."""
+        for item in ("state", "clock"):
+            if not (self._directory / str(step) / item).is_dir():
+                raise FileNotFoundError(f"its folder `{item}` is missing")
         metadata = self._manager.item_metadata(step)["state"]
         if metadata is None:
             raise FileNotFoundError("its metadata is missing")

@@ -11,6 +11,7 @@ import fcntl
 import fnmatch
 import itertools
 import json
+import os
 import pathlib
 from collections.abc import Iterator
 from typing import Any
@@ -119,9 +120,21 @@ class Workdir:
             write_text(self.metrics, "".join(kept))
 
     def saved_steps(self) -> list[int]:
-        """The steps of which there are checkpoints, in order; 0 is the initial state."""
+        """The steps of which there are checkpoints, in order; 0 is the initial state.
+
+        Raises:
+          WorkdirError: something is there that Orbax would wait for, follow or remove.
+        """
         if is_there(self.checkpoints) and not self.checkpoints.is_dir():
             raise WorkdirError(f"{self.checkpoints} is a file, but must be a folder of checkpoints")
+        for folder, folders, files in os.walk(self.checkpoints):
+            for path in (pathlib.Path(folder, name) for name in (*folders, *files)):
+                if path.parent == self.checkpoints and path.name.isdigit():
+                    usual = path.is_dir() and not path.is_symlink()
+                else:
+                    usual = path.is_file() or path.is_dir() or not is_there(path)
+                if not usual:
+                    raise WorkdirError(f"{path} is no part of a checkpoint: move it away")
         return sorted(ocp.utils.checkpoint_steps(self.checkpoints))
 
     def load_config(self) -> dict[str, Any]:
@@ -148,7 +161,10 @@ class Workdir:
         with contextlib.ExitStack() as held:
             try:
                 self.path.mkdir(parents=True, exist_ok=True)
-                handle = held.enter_context((self.path / LOCK).open("a"))
+                # Not to wait for the other end of a named pipe.
+                flags = os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK
+                handle = os.open(self.path / LOCK, flags, 0o666)
+                held.callback(os.close, handle)
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise WorkdirError(f"--workdir={self.path} is in use by another process") from error
