@@ -129,7 +129,7 @@ CASES = [
     Case("analysis", ("--run={tmp}/nowhere",), r"--run=.*/nowhere is no run"),
     Case("analysis", ("--run={tmp}/runs",), r"--run=.*/runs is no run", setup=a_run),
     Case("analysis", (RUN,), r"a is not finished", setup=without("result.json")),
-    Case("analysis", (RUN,), r"a/checkpoints is missing", setup=a_run),
+    Case("analysis", (RUN,), r"a/checkpoints holds no checkpoint", setup=a_run),
     Case("analysis", (RUN,), r"a/analysis\.json is not JSON", setup=damaged("analysis.json")),
     Case("analysis", (RUN,), r"after step 60", setup=damaged("analysis.json", STALE)),
     Case("analysis", (RUN,), r"metrics=None", setup=damaged("analysis.json", NO_METRICS)),
