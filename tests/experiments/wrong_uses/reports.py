@@ -1,9 +1,11 @@
 """Wrong uses of `report` and `analysis`."""
 
 import json
+import os
 import pathlib
 from collections.abc import Callable
 
+from experiments.run.result import PARTS
 from tests.experiments.run_folders import edit, make_run
 from tests.experiments.wrong_uses.case import Case
 
@@ -45,6 +47,17 @@ def a_folder_in_place_of(name: str):
         path = make_run(tmp / "runs" / "a", seeds=1) / name
         path.unlink()
         path.mkdir()
+
+    return setup
+
+
+def a_pipe_in_place_of(name: str):
+    """A setup: one run, in which a named pipe has the name of a file."""
+
+    def setup(tmp: pathlib.Path) -> None:
+        path = make_run(tmp / "runs" / "a", seeds=1) / name
+        path.unlink(missing_ok=True)
+        os.mkfifo(path)
 
     return setup
 
@@ -125,6 +138,28 @@ CASES = [
     ),
     Case("report", (RUNS, OUT), r"report\.html", setup=an_output("report.html")),
     Case("report", (RUNS, OUT), r"report_files, which exists", setup=an_output("report_files")),
+    Case("report", (RUNS, OUT), r"not a regular", setup=a_pipe_in_place_of("result.json")),
+    Case("report", (RUNS, OUT), r"not a regular", setup=a_pipe_in_place_of("config.json")),
+    Case(
+        "report",
+        (RUNS, OUT),
+        r"result\.json: seeds holds a seed twice",
+        setup=changed(
+            "result.json",
+            lambda r: r.update(seeds=[{k: r[k] for k in ("seed", *PARTS.values())}] * 2),
+        ),
+    ),
+    Case(
+        "report",
+        (RUNS, OUT),
+        r"result\.json has no field 'metrics\.x'",
+        setup=changed("result.json", lambda r: r.update(main_metric="x")),
+    ),
+    Case("report", ("--runs={tmp}/" + "x" * 300, OUT), r"--runs=.* File name too long"),
+    Case("analysis", ("--run=" + "x" * 300,), r"--run=x.* File name too long"),
+    Case("analysis", ("--run=http://x/y",), r"--run=http://x/y must be a local folder"),
+    Case("analysis", (RUN,), r"analysis.*not a regular", setup=a_pipe_in_place_of("analysis.json")),
+    Case("analysis", (RUN,), r"must be a folder", setup=a_pipe_in_place_of("checkpoints")),
     Case("analysis", (), r"--run is missing"),
     Case("analysis", ("--run={tmp}/nowhere",), r"--run=.*/nowhere is no run"),
     Case("analysis", ("--run={tmp}/runs",), r"--run=.*/runs is no run", setup=a_run),
