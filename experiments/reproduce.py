@@ -29,7 +29,7 @@ from experiments.sweeps.campaign import Campaign, Outcome, Runner, points_of, st
 from experiments.sweeps.executors import make_executor
 from experiments.sweeps.points import Point, check, run_all, say_failed, select, worker_code
 from experiments.sweeps.schedule import Schedule, worker_command
-from experiments.sweeps.tables import Row, report_hint, write_csv, write_value
+from experiments.sweeps.tables import report_hint, write_csv, write_value
 from experiments.validate import ConfigError
 from plasticity.data import DATASETS, DataError, load
 from plasticity.registry import nearest
@@ -43,7 +43,6 @@ WORKERS = flags.DEFINE_integer(
 )
 ONLY = flags.DEFINE_list("only", [], "of a worker: the points with these hashes, in this process")
 FEATURES = flags.DEFINE_list("features", [], "DATASET:FILE of experiments.encode, for preset full")
-
 
 HOW_TO_MAKE = "Train configs/encoder.py:{0}, run experiments.encode, then give --features={0}:FILE"
 
@@ -117,23 +116,15 @@ def main() -> int:
     skipped = {name: why for name, why in skipped.items() if name in wanted}
     for name, why in skipped.items():
         print(f"skipped: {name}: {why}", flush=True)
-    about = {
-        "preset": PRESET.value,
-        "budget": BUDGET.value,
-        "skipped": skipped,
-        "features": features,
-        "studies": {name: study.about for name, study in studies.items()},
-    }
+    about = {"preset": PRESET.value, "budget": BUDGET.value, "features": features}
+    about |= {"skipped": skipped, "studies": {name: s.about for name, s in studies.items()}}
     runner: Runner = run_all
     if WORKERS.value != 1:
         logs = logs_of(folder)
         check_folder("workdir", logs)
-        executor, command = (
-            make_executor("local", WORKERS.value, logs),
-            worker_command("experiments.reproduce"),
-        )
+        executor = make_executor("local", WORKERS.value, logs)
         # One retry: a run that diverges does so again.
-        runner = Schedule(executor, command, logs, retries=1).run
+        runner = Schedule(executor, worker_command("experiments.reproduce"), logs, retries=1).run
     outcome = campaign.run(runner, about)
     TABLES[PRESET.value](folder, outcome)
     print(report_hint(folder))
@@ -146,19 +137,13 @@ def write_published(folder: pathlib.Path, outcome: Outcome) -> None:
     write_csv(folder / "published.csv", table)
     write_value(folder / "published.json", table)
     for row in table:
-        print(in_words(row))
+        known = "" if row["published"] is None else f"published {row['published']:.4g}"
+        known += "" if row["published_std"] is None else f" +- {row['published_std']:.3g}"
+        ours = f"ours {row['ours']:.4g} +- {row['ours_std']:.3g}"
+        print(f"{row['study']:22}{row['rule']:10}{row['metric']:24}{known:30}{ours}")
     for deviations in (1, 2):
         inside, cells = within(table, deviations)
         print(f"within {deviations} published standard deviations: {inside} of {cells} cells")
-
-
-def in_words(row: Row) -> str:
-    """A line of the table, for the terminal."""
-    known = "" if row["published"] is None else f"published {row['published']:.4g}"
-    if row["published_std"] is not None:
-        known += f" +- {row['published_std']:.3g}"
-    ours = f"ours {row['ours']:.4g} +- {row['ours_std']:.3g}"
-    return f"{row['study']:22}{row['rule']:10}{row['metric']:24}{known:30}{ours}"
 
 
 def write_verdicts(folder: pathlib.Path, outcome: Outcome) -> None:

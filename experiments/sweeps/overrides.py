@@ -115,27 +115,23 @@ def values_of(given: str, config: ConfigDict) -> tuple[str, list[Any]]:
     field = name.removeprefix("config.")
     if not equals or field == name:
         raise ConfigError(f"--sweep_over={given} must be {FORMS}")
+    if field in COMMA_LISTS and "," in text and ";" not in text:
+        raise ConfigError(
+            f"--sweep_over={given}: {field} takes a list with commas, so semicolons separate its "
+            f"values: '--sweep_over=config.{field}=A;B,C', in quotes, has the values A and B,C"
+        )
+    parts = [part.strip() for part in text.split(";" if ";" in text else ",")]
     try:
         kind = section_of(config, field).get_type(field.rpartition(".")[2])
-        return field, [value for part in _split(field, text) for value in _read(field, part, kind)]
+        return field, [value for part in parts for value in _read(field, part, kind)]
     except ConfigError as error:
         raise ConfigError(f"--sweep_over={given}: {error}") from error
 
 
-def _split(field: str, text: str) -> list[str]:
-    if field in COMMA_LISTS and "," in text and ";" not in text:
-        raise ConfigError(
-            f"{field} takes a list with commas, so semicolons separate its values: "
-            f"'--sweep_over=config.{field}=A;B,C', in quotes, has the values A and B,C"
-        )
-    parts = [part.strip() for part in text.split(";" if ";" in text else ",")]
-    if not all(parts):
-        raise ConfigError("a value is empty; only a sweep function can set an empty string")
-    return parts
-
-
 def _read(field: str, text: str, kind: type) -> Iterable[Any]:
     """The value of a text, or the integers of FIRST:END[:STEP]."""
+    if not text:
+        raise ConfigError("a value is empty; only a sweep function can set an empty string")
     if ":" not in text or kind not in (int, float):
         return [parse_value(field, text, kind)]
     try:

@@ -151,9 +151,7 @@ def failure(point: Point, error: Exception) -> Failure:
 
 def by_state(points: Sequence[Point]) -> tuple[list[Point], list[Point], list[Failure]]:
     """Points that are complete, points that are not, and points whose result is damaged."""
-    complete: list[Point] = []
-    unfinished: list[Point] = []
-    damaged = []
+    complete, unfinished, damaged = [], [], []
     for point in points:
         try:
             (complete if point.complete else unfinished).append(point)
