@@ -1,6 +1,7 @@
 """Checkpoints of a training run: the whole of Orbax that the project touches."""
 
 import contextlib
+import itertools
 import json
 import pathlib
 import re
@@ -156,7 +157,8 @@ class Checkpoints:
         if self._writes and jax.process_index() == 0:
             aside = self._directory.with_name(f"{self._directory.name}-damaged")
             aside.mkdir(exist_ok=True)
-            name = f"{step}-{len(list(aside.glob('*.txt')))}"
+            names = (f"{step}-{count}" for count in itertools.count())
+            name = next(name for name in names if not (aside / name).exists())
             # Before the move, since in a bucket there is no empty folder to move to.
             (aside / f"{name}.txt").write_text(f"{reason}\n")
             (self._directory / str(step)).rename(aside / name)

@@ -4,12 +4,14 @@ A bucket has no folders, no appending and no locks, but writes a file whole or n
 one is an `epath.Path`, which has the methods of `pathlib.Path`.
 """
 
+import contextlib
 import importlib.util
 import json
 import os
 import pathlib
 import resource
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from etils import epath
@@ -113,11 +115,20 @@ def write_text(path: pathlib.Path, text: str) -> None:
         path.write_text(text)
         return
     temporary = path.with_name(f"{TEMPORARY}{path.name}-{os.getpid()}")
-    with temporary.open("w") as file:
+    with _named(path), temporary.open("w") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-    temporary.replace(path)
+        temporary.replace(path)
+
+
+@contextlib.contextmanager
+def _named(path: pathlib.Path) -> Iterator[None]:
+    """An error inside, such as a full disk, names the file."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
 
 
 class GrowingFile:
@@ -137,7 +148,7 @@ class GrowingFile:
     def add(self, text: str) -> None:
         """Adds lines."""
         if not in_bucket(self._path):
-            with self._path.open("a") as file:
+            with _named(self._path), self._path.open("a") as file:
                 file.write(text)
             return
         self._text += text

@@ -25,7 +25,7 @@ from experiments.run.metrics import MetricsLog, Progress, across_seeds, check_te
 from experiments.run.outcome import CURES, check_plasticity_learns, post_mortem, result_of
 from experiments.run.program import program_for
 from experiments.run.seeds import Seeds
-from experiments.run.storage import check_open_files, write_json
+from experiments.run.storage import WorkdirError, check_open_files, write_json
 from experiments.run.workdir import Workdir
 from plasticity.checks import PlasticityError
 from plasticity.learner import RandomStream, TrainState
@@ -56,7 +56,7 @@ def train(config: ConfigDict, path: str) -> int:
 def _begin(held: contextlib.ExitStack, workdir: Workdir, config: ConfigDict) -> bool:
     """Locks the workdir and opens it for the run; False: the run is complete."""
     workdir.check(config)  # before the lock too: a folder that is refused gets no .lock
-    if workdir.complete(config.train.steps):
+    if workdir.result_steps() == config.train.steps:
         print(f"{workdir.path} is complete: see {workdir.result}. Nothing to do.")
         return False
     checksum = build.make_task(config).checksum
@@ -120,6 +120,9 @@ class _Run:
             self.checkpoints.wait()
             return state
         state, clock = self.checkpoints.restore(like, there)
+        newest, done = self.checkpoints.latest(), int(np.max(state.step))
+        if newest != done:
+            raise WorkdirError(f"{self.workdir.checkpoints}/{newest} is the state of step {done}")
         self.clock.resume(clock)
         return state
 

@@ -13,6 +13,7 @@ import itertools
 import json
 import os
 import pathlib
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -34,6 +35,7 @@ from experiments.run.storage import (
 )
 from experiments.run.stored_config import check_extension, differences, read_config
 from experiments.validate import validate
+from plasticity.registry import shown
 
 LOCK = ".lock"
 # The fields that every reader of these files relies on.
@@ -58,12 +60,17 @@ class Workdir:
         self.result = self.path / "result.json"
         self.checkpoints = self.path / "checkpoints"
 
-    def complete(self, steps: int) -> bool:
-        """Whether result.json is there and is the result of `steps` updates; see `read_result`."""
-        return is_there(self.result) and read_result(self.result, steps)["steps"] == steps
+    def result_steps(self) -> int:
+        """The updates after which result.json was written; 0: there is none; see `read_result`."""
+        if not is_there(self.result):
+            return 0
+        return read_result(self.result, self.load_config()["train"]["steps"])["steps"]
 
-    def check(self, config: ConfigDict) -> None:
+    def check(self, config: ConfigDict) -> str | None:
         """Checks that the run of `config` may start or go on here. Writes nothing.
+
+        Returns:
+          A warning, if rows are missing in metrics.jsonl.
 
         Raises:
           WorkdirError: the folder cannot be written, it holds the run of another config or files
@@ -72,25 +79,26 @@ class Workdir:
         check_folder("workdir", self.path)
         if not is_there(self.config):
             self._check_no_stranger()
-            return
+            return None
         stored, wanted = self.load_config(), json.loads(json.dumps(config.to_dict()))
         if is_there(self.manifest):
             read(self.manifest, MANIFEST)
         rows = read_lines(self.metrics, ROW) if is_there(self.metrics) else []
-        saved, done = self.saved_steps(), [0]
-        if is_there(self.result):
-            done.append(read_result(self.result, stored["train"]["steps"])["steps"])
+        saved, done = self.saved_steps(), self.result_steps()
         changed = differences(stored, wanted)
         if any(field != "train.steps" for field, _, _ in changed):
             raise WorkdirError(
                 f"--workdir={self.path} holds a run of another config:\n  "
-                + "\n  ".join(f"{f}: there {a!r}, here {b!r}" for f, a, b in changed)
+                + "\n  ".join(f"{f}: there {shown(a)}, here {shown(b)}" for f, a, b in changed)
                 + "\nChoose another workdir, or drop these overrides to resume that run."
             )
-        check_extension(self.path, stored["train"], wanted["train"], max(saved + done))
-        if not any(saved) and config.train.steps not in done:
-            logged = max((row["step"] for row in rows), default=0)
+        check_extension(self.path, stored["train"], wanted["train"], max([*saved, done]))
+        logged = max((row["step"] for row in rows), default=0)
+        if not any(saved) and config.train.steps != done:
             self._check_nothing_lost(saved, logged, 2 * config.checkpoint.every)
+        missing = max(saved, default=0) // config.log.every * config.log.every
+        lacks = f"warning: {self.metrics} lacks the rows after step {logged} up to {missing}"
+        return lacks if logged < missing else None
 
     def open(self, config: ConfigDict) -> None:
         """Makes the folder the run's own, or finds that it is already.
@@ -100,14 +108,14 @@ class Workdir:
         Raises:
           WorkdirError: as `check`.
         """
-        self.check(config)
+        if warning := self.check(config):
+            print(warning, file=sys.stderr, flush=True)
         steps = config.train.steps
         before = self.load_config()["train"]["steps"] if is_there(self.config) else steps
         if before != steps and before % config.log.every and is_there(self.metrics):
             self._drop_row(before)
-        if is_there(self.result) and not self.complete(steps):
-            done = read_result(self.result, before)["steps"]
-            self.result.rename(free_name(self.path, f"result-{done}"))
+        if is_there(self.result) and self.result_steps() != steps:
+            self.result.rename(free_name(self.path, f"result-{self.result_steps()}"))
         if before != steps or not is_there(self.config):
             write_json(self.config, config.to_dict())
 
@@ -130,12 +138,13 @@ class Workdir:
         for folder, folders, files in os.walk(self.checkpoints):
             for path in (pathlib.Path(folder, name) for name in (*folders, *files)):
                 if path.parent == self.checkpoints and path.name.isdigit():
-                    usual = path.is_dir() and not path.is_symlink()
+                    usual = path.is_dir() and not path.is_symlink() and path.name.isascii()
                 else:
                     usual = path.is_file() or path.is_dir() or not is_there(path)
                 if not usual:
                     raise WorkdirError(f"{path} is no part of a checkpoint: move it away")
-        return sorted(ocp.utils.checkpoint_steps(self.checkpoints))
+        steps = ocp.utils.checkpoint_steps(self.checkpoints)
+        return sorted(step for step in steps if (self.checkpoints / str(step)).is_dir())
 
     def load_config(self) -> dict[str, Any]:
         """The config that the run was started with, as `read_config`; WorkdirError: none."""
