@@ -16,9 +16,8 @@ from ml_collections import ConfigDict
 from experiments.cli import RUN_ERROR, RUN_ERRORS, USAGE_ERROR, USER_ERRORS
 from experiments.configfile import config_module, load_config, section_of
 from experiments.run.result import read_result
-from experiments.run.storage import DamagedFileError
+from experiments.run.storage import DamagedFileError, is_there
 from experiments.run.train import train
-from experiments.run.workdir import Workdir
 from experiments.validate import ConfigError, validate
 from plasticity.checks import PlasticityError
 from plasticity.model import BACKBONES
@@ -66,7 +65,8 @@ class Point:
     @property
     def complete(self) -> bool:
         """Whether the run has a result, after as many steps as the config has."""
-        return Workdir(str(self.workdir)).complete(self._config.train.steps)
+        there = is_there(self.workdir / "result.json")
+        return there and self.result()["steps"] == self._config.train.steps
 
     def result(self) -> dict[str, Any]:
         """The content of result.json; DamagedFileError: it is not what a run writes."""
