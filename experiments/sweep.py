@@ -76,7 +76,7 @@ def _sweep(points: Sequence[Point], folder: pathlib.Path) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     results = {point.identity: point.result() for point in complete}
 
-    def write() -> list[tuple[Mapping, Mapping]]:
+    def write() -> Sequence[tuple[Mapping, Mapping]]:
         known = [(p.chosen, results[p.identity]) for p in points if p.identity in results]
         write_csv(folder / "results.csv", [mean_row(*one) for one in known])
         seeds = [seed_rows(result["seeds"], chosen) for chosen, result in known]
