@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from experiments.run.checked import read_lines
 from experiments.run.intervals import mean_interval
-from experiments.run.storage import GrowingFile, read_rows
+from experiments.run.storage import GrowingFile
 from experiments.run.workdir import ROW
 from experiments.validate import ConfigError
 
@@ -56,7 +57,7 @@ class MetricsLog:
         self._file: GrowingFile | None = None
         if path is None:
             return
-        rows = read_rows(path, ROW) if path.exists() else []
+        rows = read_lines(path, ROW) if path.exists() else []
         kept = [row for row in rows if row["step"] <= first_step]
         self.has_validation = any(
             row["step"] == first_step and row["split"] == "validation" for row in kept
@@ -90,8 +91,7 @@ class MetricsLog:
 
     def close(self) -> None:
         """Flushes."""
-        if self._file is not None:
-            self._file.close()
+        self.flush()
         if self._board:
             self._board.close()
 

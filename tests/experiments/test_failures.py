@@ -155,7 +155,7 @@ REFUSED = {
         change("config.json", lambda c: c.update(mesh=3)), "config.json holds no config of a run"
     ),
     "config with steps in words": Refused(
-        change("config.json", lambda c: c["train"].update(steps="8")), "train.steps='8' must be"
+        change("config.json", lambda c: c["train"].update(steps="8")), "train.steps='8' has the wr"
     ),
     "config gone": Refused(remove("config.json"), "checkpoints, manifest.json, metrics.jsonl. Ch"),
     "manifest empty": Refused(write("manifest.json", ""), "manifest.json is empty"),
@@ -191,6 +191,41 @@ REFUSED = {
     "every checkpoint damaged": Refused(
         halve("2", "4"), "no checkpoint in .*, and nothing was moved. 4: .*; 2: ", CheckpointError
     ),
+    "a named pipe for a checkpoint": Refused(
+        lambda folder: os.mkfifo(folder / "checkpoints" / "6"), "checkpoints/6 is no part of a ch"
+    ),
+    "a named pipe in a checkpoint": Refused(
+        lambda folder: (
+            remove("checkpoints/4/clock/metadata")(folder),
+            os.mkfifo(folder / "checkpoints/4/clock/metadata"),
+        ),
+        "checkpoints/4/clock/metadata is no part of a checkpoint",
+    ),
+    "a file for a checkpoint": Refused(write("checkpoints/6", "mine"), "checkpoints/6 is no part"),
+    "a link for a checkpoint": Refused(
+        lambda folder: (folder / "checkpoints" / "6").symlink_to("4"), "checkpoints/6 is no part"
+    ),
+    "a device for a file": Refused(
+        lambda folder: (
+            remove("manifest.json")(folder),
+            (folder / "manifest.json").symlink_to("/dev/zero"),
+        ),
+        "manifest.json cannot be read: it is not a regular file",
+    ),
+    "a link that leads nowhere": Refused(
+        lambda folder: (
+            remove("metrics.jsonl")(folder),
+            (folder / "metrics.jsonl").symlink_to("/unmounted/metrics.jsonl"),
+        ),
+        "metrics.jsonl cannot be read: No such file",
+    ),
+    "the lock a named pipe": Refused(
+        lambda folder: (remove(".lock")(folder), os.mkfifo(folder / ".lock")), "cannot be locked"
+    ),
+    "a checkpoint with the name of another": Refused(
+        lambda folder: shutil.copytree(folder / "checkpoints/4", folder / "checkpoints/8"),
+        "checkpoints/8 is the state of step 4",
+    ),
     "checkpoints of another net": Refused(
         of_another_net, r"4 does not fit this run: \S+ is .*, but must be .*Nothing was moved"
     ),
@@ -201,6 +236,8 @@ RESUMED = {
     "NULs after the last row": append("metrics.jsonl", "\0" * 20),
     "manifest gone": remove("manifest.json"),
     "a save cut": lambda folder: (folder / "checkpoints" / "6.orbax-checkpoint-tmp").mkdir(),
+    "a folder without its arrays": lambda folder: (folder / "checkpoints" / "6").mkdir(),
+    "a folder with almost the name of one": lambda f: (f / "checkpoints" / "step_6").mkdir(),
     "strange files beside": write("notes.txt", "mine"),
     "strange files among checkpoints": write("checkpoints/notes.txt", "mine"),
     "the newest checkpoint gone": remove("checkpoints/4"),
@@ -226,7 +263,8 @@ def test_refused_with_a_message_and_nothing_is_changed(name, runs, tmp_path):
         train(WHOLE, str(folder))
     after = contents(folder)
     if before["manifest.json"] != after["manifest.json"]:  # a launch that came as far is recorded
-        assert case.damage in (of_another_net, REFUSED["every checkpoint damaged"].damage)
+        late = ("checkpoints of another net", "every checkpoint damaged", "a checkpoint with the")
+        assert name.startswith(late)
         after["manifest.json"] = before["manifest.json"]
     assert after == before
 
@@ -330,14 +368,13 @@ def test_a_damaged_result_is_not_a_complete_run(name, runs, tmp_path):
     shutil.copytree(runs / "eight", folder)
     REFUSED[name].damage(folder)
     with pytest.raises(DamagedFileError, match=REFUSED[name].says):
-        Workdir(str(folder)).complete()
+        Workdir(str(folder)).result_steps()
 
 
 def test_more_steps_extend_a_run_bit_for_bit(runs, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(runs / "four", folder)
-    assert Workdir(str(folder)).complete()
-    assert not Workdir(str(folder)).complete(8)
+    assert Workdir(str(folder)).result_steps() == 4
     assert train(WHOLE, str(folder)) == 0
     assert_same_state(folder, runs / "eight")
     assert rows(folder) == rows(runs / "eight")
@@ -350,6 +387,43 @@ def test_more_steps_extend_a_run_bit_for_bit(runs, tmp_path):
     with pytest.raises(WorkdirError, match=r"train.steps=4 is less than the 8 steps"):
         train(STOPPED, str(folder))
     assert contents(folder) == before
+
+
+def test_an_extended_run_has_the_rows_of_a_longer_one(runs, tmp_path):
+    """The row of the last step of the shorter run is dropped: the longer one logs every other."""
+    folder = tmp_path / "run"
+    logged = EVERY | {"log.every": 2}
+    assert train(tiny_config(train__steps=5, **logged), str(folder)) == 0
+    assert [row["step"] for row in rows(folder)] == [2, 4, 5]
+    assert train(tiny_config(train__steps=8, **logged), str(folder)) == 0
+    assert_same_state(folder, runs / "eight")
+    assert rows(folder) == [row for row in rows(runs / "eight") if row["step"] % 2 == 0]
+
+
+def test_rows_that_are_gone_are_reported(runs, tmp_path, capsys):
+    shutil.copytree(runs / "stopped", tmp_path, dirs_exist_ok=True)
+    write("metrics.jsonl", "")(tmp_path)
+    Workdir(str(tmp_path)).open(WHOLE)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("metrics.jsonl lacks the rows after step 0 up to 4")
+
+
+def test_a_result_of_the_first_versions_is_of_the_steps_in_config_json(runs, tmp_path):
+    shutil.copytree(runs / "four", tmp_path, dirs_exist_ok=True)
+    change("result.json", lambda r: [r.pop(field) for field in ("steps", "main_metric")])(tmp_path)
+    assert Workdir(str(tmp_path)).result_steps() == 4
+    Workdir(str(tmp_path)).open(WHOLE)
+    assert (tmp_path / "result-4.json").exists()
+
+
+def test_the_row_of_a_divergence_stays_in_an_extended_run(runs, tmp_path):
+    shutil.copytree(runs / "stopped", tmp_path, dirs_exist_ok=True)
+    change("config.json", lambda config: config["train"].update(steps=4))(tmp_path)
+    change("config.json", lambda config: config["log"].update(every=3))(tmp_path)
+    diverged = '{"step": 4, "split": "train", "loss": null}\n'
+    write("metrics.jsonl", diverged)(tmp_path)
+    Workdir(str(tmp_path)).open(tiny_config(train__steps=8, **EVERY | {"log.every": 3}))
+    assert (tmp_path / "metrics.jsonl").read_text() == diverged
 
 
 def test_steps_may_change_only_where_the_past_stays_the_same(runs, tmp_path):
@@ -424,7 +498,7 @@ def test_evaluating_a_config_that_is_no_longer_valid_names_its_file(runs, tmp_pa
     folder = tmp_path / "run"
     shutil.copytree(runs / "four", folder)
     change("config.json", lambda config: config["train"].update(batch=-1))(folder)
-    with pytest.raises(DamagedFileError, match=r"config.json: train.batch=-1 must be greater"):
+    with pytest.raises(DamagedFileError, match=r"config.json: train.batch=-1 must be at least 1"):
         evaluate(STOPPED, str(folder))
 
 
