@@ -24,14 +24,13 @@ from experiments.commandline import (
 from experiments.run import processor
 from experiments.run.checkpoint import CheckpointError
 from experiments.run.hosts import PeerError
-from experiments.run.workdir import WorkdirError
+from experiments.run.storage import WorkdirError, check_folder, path_of
 from experiments.validate import ConfigError
 from plasticity.checks import PlasticityError
 from plasticity.data import DataError
 
 __all__ = [
     "command",
-    "config_command",
     "config_value",
     "define_config",
     "given_config",
@@ -95,10 +94,8 @@ def _verdict(error: Exception) -> tuple[str, int]:
         return f"{given} {hint} ({first})", USAGE_ERROR
     if isinstance(error, flags.Error):
         return flag_message(error), USAGE_ERROR
-    if isinstance(error, USER_ERRORS):
-        return str(error), USAGE_ERROR
-    if isinstance(error, RUN_ERRORS):
-        return str(error), RUN_ERROR
+    if isinstance(error, USER_ERRORS + RUN_ERRORS):
+        return str(error), USAGE_ERROR if isinstance(error, USER_ERRORS) else RUN_ERROR
     if processor.is_out_of_memory(error):
         hint = "a smaller train.microbatch, train.batch or model needs less"
         return f"out of memory: {hint} ({first})", RUN_ERROR
@@ -122,23 +119,20 @@ def new_path(flag: str, value: str) -> pathlib.Path:
     Call it after all other checks and before the work.
 
     Raises:
-      ConfigError: something is there already, nothing can be written there, or no value was given.
+      ConfigError: something is there already, the path is not local, or no value was given.
+      WorkdirError: nothing can be written there.
     """
     require(**{flag: value})
-    path = pathlib.Path(value).expanduser()
     given = f"--{flag}={value}"
     if "://" in value:
         raise ConfigError(f"{given} must be a local path")
+    path = path_of(flag, value)
     if value.endswith("/") or os.path.isdir(path):
         raise ConfigError(f"{given} is a folder: name a new file, such as {path / 'new'}")
     if os.path.lexists(path):
         raise ConfigError(f"{given} exists, and nothing is overwritten: choose another name")
-    try:
-        processor.make_writable(path.parent)
-        with contextlib.suppress(FileNotFoundError):
-            path.lstat()  # raises another error if no file can have this name
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{given} cannot be written: {error}") from error
+    check_folder(flag, path)
+    path.parent.mkdir(parents=True, exist_ok=True)
     return path
 
 
@@ -148,25 +142,3 @@ def command(module: str, *arguments: str) -> str:
     if python.is_relative_to(pathlib.Path.cwd()):
         python = python.relative_to(pathlib.Path.cwd())
     return shlex.join([str(python), "-m", module, *arguments])
-
-
-def config_command(
-    holder: flags.FlagHolder, module: str, argument: str, *extra: str, drop: str
-) -> str:
-    """The command line that runs a module on the given config under another rule.
-
-    Args:
-      holder: of the flag --config.
-      module: to run.
-      argument: rule, in place of the one behind the colon of --config.
-      extra: further arguments.
-      drop: section whose overrides are left out.
-    """
-    given = given_config(holder)
-    task, slash, _ = given.argument.rpartition("/")
-    overrides = [
-        f"--config.{field}={value}"
-        for field, value in given.overrides.items()
-        if not field.startswith(f"{drop}.")
-    ]
-    return command(module, f"--config={given.file}:{task}{slash}{argument}", *extra, *overrides)

@@ -1,6 +1,5 @@
 """The command line: its flags, --help and --list, and the config that it gives."""
 
-import difflib
 import re
 import sys
 from typing import Any, NamedTuple
@@ -75,8 +74,8 @@ def require(**values: object) -> None:
     """Raises ConfigError unless every flag has a value."""
     for name, value in values.items():
         if value is None or value == "":
-            what = f": {usage.help_of(flags.FLAGS[name])}" if name in flags.FLAGS else ""
-            raise ConfigError(f"--{name} is missing{what}. --help shows all flags")
+            what = usage.help_of(flags.FLAGS[name]) if name in flags.FLAGS else "name a file"
+            raise ConfigError(f"--{name} is missing: {what}. --help shows all flags")
 
 
 def parse(doc: str) -> bool:
@@ -128,14 +127,13 @@ def _unknown(word: str) -> str:
     if not word.startswith("-"):
         return f"unexpected argument {word!r}: values are given as --flag=value"
     name = word.lstrip("-").partition("=")[0]
-    known = [flag.name for flag in _own_flags()]
-    hint = f"flags: --{', --'.join(known)}"
+    own = [flag.name for flag in _own_flags()]
     config = _shown_config()
-    if close := difflib.get_close_matches(name, known, n=1, cutoff=0.65):
-        hint = f"did you mean --{close[0]}?"
-    elif config is not None and (field := suggestion(name, dict(fields_of(config)))):
-        hint = f"did you mean --config.{field}?"
-    return f"unknown flag --{name}: {hint}"
+    fields = [f"config.{field}" for field, _ in fields_of(config)] if config is not None else []
+    near = suggestion(name, own) or suggestion(name, fields)
+    return f"unknown flag --{name}: " + (
+        f"did you mean --{near}?" if near else f"flags: --{', --'.join(own)}"
+    )
 
 
 def flag_message(error: flags.Error) -> str:
@@ -143,9 +141,10 @@ def flag_message(error: flags.Error) -> str:
     match = re.match(r"flag --(\w+)=(.*?): ", str(error), re.DOTALL)
     if not match or match[1] not in flags.FLAGS:
         return str(error)
-    parser = flags.FLAGS[match[1]].parser
+    name, value = match.groups()
+    parser = flags.FLAGS[name].parser
     choices = getattr(parser, "enum_values", [])
     wanted = f"one of {', '.join(choices)}" if choices else parser.syntactic_help
-    close = difflib.get_close_matches(match[2], choices, n=1)
-    hint = f": did you mean {close[0]!r}?" if close else ""
-    return f"--{match[1]}={match[2]} must be {wanted or 'true or false'}{hint}"
+    near = suggestion(value, choices)
+    hint = f": did you mean {near!r}?" if near else ""
+    return f"--{name}={value} must be {wanted or 'true or false'}{hint}"

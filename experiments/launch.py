@@ -16,7 +16,6 @@ from absl import flags
 from experiments import cli
 from experiments.run import hosts
 from experiments.run.evaluate import evaluate
-from experiments.run.footprint import check_footprint
 from experiments.run.train import train
 from experiments.validate import ConfigError, validate
 
@@ -49,16 +48,11 @@ def main() -> int:
         if flag.present and not MULTIHOST.value:
             raise ConfigError(f"--{flag.name}={flag.value} needs --multihost")
     validate(config)
-    train_here = MODE.value == "train"
-    if train_here:
-        print(
-            f"task {config.task.name}, model {config.model.name}, rule {config.rule.name}: "
-            "building the network",
-            flush=True,
-        )
-        check_footprint(config)
+    if MODE.value == "train" and hosts.primary():
+        names = f"task {config.task.name}, model {config.model.name}, rule {config.rule.name}"
+        print(f"{names}: building the network", flush=True)
     code = MODES[MODE.value](config, WORKDIR.value)
-    if code == 0 and train_here and hosts.primary():
+    if code == 0 and MODE.value == "train" and hosts.primary():
         _say_what_is_next(config.rule.name)
     return code
 
@@ -66,10 +60,18 @@ def main() -> int:
 def _say_what_is_next(rule: str) -> None:
     workdir = WORKDIR.value.rstrip("/")
     if rule != "none":
-        other = cli.config_command(
-            CONFIG, "experiments.launch", "none", f"--workdir={workdir}-none", drop="rule"
+        given = cli.given_config(CONFIG)
+        above, slash, last = given.argument.rpartition("/")
+        argument = f"{above}{slash}none" if last == rule else given.argument
+        changed = {f: v for f, v in given.overrides.items() if not f.startswith("rule.")}
+        changed |= {} if last == rule else {"rule.name": "none"}
+        baseline = cli.command(
+            "experiments.launch",
+            f"--config={given.file}{':' if argument else ''}{argument}",
+            f"--workdir={workdir}-none",
+            *(f"--config.{field}={value}" for field, value in changed.items()),
         )
-        print(f"static baseline: {other}")
+        print(f"static baseline: {baseline}")
     if "://" not in workdir:  # a report reads local folders
         figure = cli.command("experiments.report", f"--runs={workdir}", f"--out={workdir}.html")
         has_plots = importlib.util.find_spec("matplotlib") is not None

@@ -7,11 +7,10 @@ Prepared data lie under PLASTICITY_DATA_DIR (default: the user's cache directory
 there, a second call reuses them.
 """
 
-import pathlib
-
 from absl import flags
 
 from experiments import cli
+from experiments.run.storage import path_of
 from plasticity.data import DATASETS
 from plasticity.data.prepare import counts, prepare
 
@@ -25,10 +24,10 @@ ACCEPT = flags.DEFINE_bool(
 
 
 def main() -> int:
-    """Prepares, and tells what is there."""
+    """Prepares, and prints what is there."""
     cli.require(dataset=DATASET.value)
     dataset = DATASETS[DATASET.value]
-    directory = pathlib.Path(ARCHIVES.value).expanduser() if ARCHIVES.value else None
+    directory = path_of("archives", ARCHIVES.value) if ARCHIVES.value else None
     folder, reused = prepare(dataset, directory, ACCEPT.value)
     print(f"{dataset.name}: {dataset.classes} classes, {dataset.per_class} images each")
     for scheme, splits in counts(dataset).items():

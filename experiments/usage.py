@@ -1,32 +1,33 @@
 """The texts of --help and --list."""
 
-import inspect
+import dataclasses
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from absl import flags
 from ml_collections import ConfigDict
 
+from configs import base
 from experiments.configfile import EXAMPLE, fields_of
-from plasticity.memory import ENGINES
 from plasticity.model import BACKBONES
 from plasticity.rules import RULES
 from plasticity.tasks import TASKS
-
-WIDTH = 100
 
 
 def listing() -> str:
     """Tasks with their settings and defaults, rules, engines and models."""
     lines = ["Tasks, and their settings as --config.task.NAME:"]
-    lines += [_wrapped(f"{name}: {_parameters(make)}") for name, make in TASKS.items()]
-    for title, names in (
-        ("Rules, behind the colon of --config", RULES),
-        ("Models, as --config=FILE.py:MODEL/RULE", BACKBONES),
-        ("Engines of the fast weights, as --config.memory.engine", ["auto", *ENGINES]),
-    ):
-        lines.append(f"{title}: {', '.join(names)}")
-    return "\n".join(lines)
+    for name, task in TASKS.items():
+        defaults = (f"{field.name}={field.default}" for field in dataclasses.fields(task.settings))
+        lines.append(_wrapped(f"{name}: {', '.join(defaults)}"))
+    return "\n".join(
+        [
+            *lines,
+            f"Rules, behind the colon of --config: {', '.join(RULES)}",
+            f"Models, as --config=FILE.py:MODEL/RULE: {', '.join(BACKBONES)}",
+            f"Engines of the fast weights, as --config.memory.engine: {', '.join(base.ENGINES)}",
+        ]
+    )
 
 
 def text(doc: str, own: Sequence[flags.Flag], config: ConfigDict | None) -> str:
@@ -39,14 +40,10 @@ def text(doc: str, own: Sequence[flags.Flag], config: ConfigDict | None) -> str:
     """
     parts = [doc.strip(), "Flags:\n" + "\n".join(map(_flag, own)), listing()]
     if config is not None:
-        sections: dict[str, list[str]] = {}
-        for field, value in fields_of(config):
-            section, _, name = field.rpartition(".")
-            sections.setdefault(section, []).append(f"{name}={value}")
-        shown = (
-            _wrapped(f"{f'{section}: ' if section else ''}{', '.join(fields)}")
-            for section, fields in sections.items()
-        )
+        names = {part: config[part].name for part in base.alternatives() if part in config}
+        kinds = [kind for kinds in base.sections(names).values() for kind in kinds]
+        about = {field: what for kind in kinds for field, what in kind.describe()}
+        shown = (_wrapped(f"{f}={value}: {about.get(f, '?')}") for f, value in fields_of(config))
         parts.append(
             "Settings as --config.SECTION.NAME=VALUE, and their defaults (those of a config: "
             "--config=FILE.py --help):\n" + "\n".join(shown)
@@ -67,12 +64,5 @@ def _flag(flag: flags.Flag) -> str:
     return _wrapped(f"--{'[no]' if flag.boolean else ''}{flag.name}: {help_of(flag)}{default}")
 
 
-def _parameters(make: Callable) -> str:
-    parameters = inspect.signature(make).parameters.values()
-    return ", ".join(
-        p.name if p.default is p.empty else f"{p.name}={p.default}" for p in parameters
-    )
-
-
 def _wrapped(line: str) -> str:
-    return textwrap.fill(line, WIDTH, initial_indent="  ", subsequent_indent="      ")
+    return textwrap.fill(line, 100, initial_indent="  ", subsequent_indent="      ")

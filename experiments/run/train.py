@@ -13,7 +13,7 @@ from experiments import build
 from experiments.run.checkpoint import Checkpoints
 from experiments.run.clock import Clock
 from experiments.run.evaluate import Evaluator, Summary, contrast
-from experiments.run.footprint import estimate, in_words
+from experiments.run.footprint import check_footprint, estimate, in_words
 from experiments.run.hosts import (
     SharedInterrupts,
     agreed,
@@ -40,6 +40,7 @@ def train(config: ConfigDict, path: str) -> int:
       0 when result.json is written; 128 + signal if a signal ended the run after a save.
 
     Raises:
+      ConfigError: training needs far more memory than there is.
       WorkdirError: the workdir cannot be used; see `Workdir.check`.
       CheckpointError: checkpoints cannot be saved or read.
       PlasticityError: plasticity cannot be learned, or no seed's loss is finite.
@@ -60,6 +61,7 @@ def _begin(held: contextlib.ExitStack, workdir: Workdir, config: ConfigDict) -> 
     if workdir.complete(config.train.steps):
         print(f"{workdir.path} is complete: see {workdir.result}. Nothing to do.")
         return False
+    check_footprint(config)
     checksum = build.make_task(config).checksum
     held.enter_context(workdir.lock())
     workdir.open(config)
