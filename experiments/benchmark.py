@@ -205,7 +205,7 @@ def main() -> int:
     for one in configs:
         records.append(benchmark(one, rates, REPEATS.value))
         print(table(records[-1:]), flush=True)
-    out.write_text(json.dumps(records, indent=2) + "\n")
+        out.write_text(json.dumps(records, indent=2) + "\n")  # of those so far: the next may fail
     print(f"\n{table(records)}\nwritten: {out}")
     return 0
 

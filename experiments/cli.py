@@ -13,14 +13,11 @@ from collections.abc import Callable
 import jax
 from absl import flags
 
-from experiments.commandline import (
-    config_value,
-    define_config,
-    flag_message,
-    given_config,
-    parse,
-    require,
-)
+from experiments.commandline import config_value as config_value
+from experiments.commandline import define_config as define_config
+from experiments.commandline import flag_message, parse
+from experiments.commandline import given_config as given_config
+from experiments.commandline import require as require
 from experiments.run import processor
 from experiments.run.checkpoint import CheckpointError
 from experiments.run.hosts import PeerError
@@ -29,15 +26,6 @@ from experiments.validate import ConfigError
 from plasticity.checks import PlasticityError
 from plasticity.data import DataError
 
-__all__ = [
-    "command",
-    "config_value",
-    "define_config",
-    "given_config",
-    "new_path",
-    "require",
-    "run",
-]
 USAGE_ERROR = 2  # the command or the config is wrong: nothing was started
 RUN_ERROR = 1  # the run itself failed
 USER_ERRORS = (ConfigError, WorkdirError, DataError, PeerError)

@@ -1,16 +1,20 @@
 """The command line: its flags, --help and --list, and the config that it gives."""
 
+import dataclasses
 import re
 import sys
+import textwrap
 from typing import Any, NamedTuple
 
 from absl import flags
 from ml_collections import ConfigDict
 
 from configs import base
-from experiments import usage
 from experiments.configfile import EXAMPLE, fields_of, load_config, set_field, suggestion
 from experiments.validate import ConfigError
+from plasticity.model import BACKBONES
+from plasticity.rules import RULES
+from plasticity.tasks import TASKS
 
 flags.DEFINE_bool("help", False, "show this text", short_name="h")
 flags.DEFINE_bool("helpfull", False, "show this text, and the flags of all libraries")
@@ -19,19 +23,12 @@ _overrides: list[tuple[str, str | None]] = []  # (FIELD, VALUE) of every --confi
 
 
 class GivenConfig(NamedTuple):
-    """What --config and --config.FIELD=VALUE give.
-
-    Attributes:
-      file: of the config.
-      argument: what follows the colon; "": nothing.
-      overrides: {dotted field: value}.
-      config: with the overrides.
-    """
+    """What --config and --config.FIELD=VALUE give."""
 
     file: str
-    argument: str
-    overrides: dict[str, Any]
-    config: ConfigDict
+    argument: str  # what follows the colon; "": nothing
+    overrides: dict[str, Any]  # {dotted field: value}
+    config: ConfigDict  # with the overrides
 
 
 def define_config() -> flags.FlagHolder:
@@ -74,8 +71,8 @@ def require(**values: object) -> None:
     """Raises ConfigError unless every flag has a value."""
     for name, value in values.items():
         if value is None or value == "":
-            what = usage.help_of(flags.FLAGS[name]) if name in flags.FLAGS else "name a file"
-            raise ConfigError(f"--{name} is missing: {what}. --help shows all flags")
+            what = f": {_help_of(flags.FLAGS[name])}" if name in flags.FLAGS else ""
+            raise ConfigError(f"--{name} is missing{what}. --help shows all flags")
 
 
 def parse(doc: str) -> bool:
@@ -100,12 +97,57 @@ def parse(doc: str) -> bool:
         if value is None and not negated and unknown and not unknown[0].startswith("--"):
             value = unknown.pop(0)  # --config.FIELD VALUE
         _overrides.append((field, "false" if negated else value))
-    if flags.FLAGS.list:
-        print(usage.listing(), flush=True)
-    elif flags.FLAGS.help or flags.FLAGS.helpfull:
-        print(usage.text(doc, _own_flags(), _shown_config()), flush=True)
-        print(flags.FLAGS.get_help() if flags.FLAGS.helpfull else "", flush=True)
-    return flags.FLAGS.list or flags.FLAGS.help or flags.FLAGS.helpfull
+    shown = flags.FLAGS.list or flags.FLAGS.help or flags.FLAGS.helpfull
+    if shown:
+        print(listing() if flags.FLAGS.list else _help(doc), flush=True)
+    if flags.FLAGS.helpfull:
+        print(flags.FLAGS.get_help(), flush=True)
+    return shown
+
+
+def listing() -> str:
+    """Tasks with their settings and defaults, rules, engines and models."""
+    lines = ["Tasks, and their settings as --config.task.NAME:"]
+    for name, task in TASKS.items():
+        defaults = (f"{field.name}={field.default}" for field in dataclasses.fields(task.settings))
+        lines.append(_wrapped(f"{name}: {', '.join(defaults)}"))
+    lines.append(f"Rules, behind the colon of --config: {', '.join(RULES)}")
+    lines.append(f"Models, as --config=FILE.py:MODEL/RULE: {', '.join(BACKBONES)}")
+    engines = ", ".join(base.ENGINES)
+    lines.append(f"Engines of the fast weights, as --config.memory.engine: {engines}")
+    return "\n".join(lines)
+
+
+def _help(doc: str) -> str:
+    parts = [doc.strip(), "\n".join(["Flags:", *map(_flag, _own_flags())]), listing()]
+    config = _shown_config()
+    if config is not None:
+        names = {part: config[part].name for part in base.alternatives() if part in config}
+        kinds = [kind for kinds in base.sections(names).values() for kind in kinds]
+        about = {field: what for kind in kinds for field, what in kind.describe()}
+        shown = (_wrapped(f"{f}={value}: {about.get(f, '?')}") for f, value in fields_of(config))
+        title = (
+            "Settings as --config.SECTION.NAME=VALUE; those of a config: --config=FILE.py --help"
+        )
+        parts.append("\n".join([title, *shown]))
+        parts.append(f"Example: {EXAMPLE} --config.model.width=64 --config.train.steps=100")
+    return "\n\n".join(parts)
+
+
+def _flag(flag: flags.Flag) -> str:
+    default = f" (default: {flag.default_as_str})" if flag.default not in (None, "", []) else ""
+    return _wrapped(f"--{'[no]' if flag.boolean else ''}{flag.name}: {_help_of(flag)}{default}")
+
+
+def _help_of(flag: flags.Flag) -> str:
+    """The help of a flag, without the notes that absl adds to some kinds, and with its choices."""
+    choices = getattr(flag.parser, "enum_values", [])
+    about = flag.help.removeprefix(f"<{'|'.join(choices)}>: ").partition(";\n")[0]
+    return f"{about}: {' or '.join(choices)}" if choices else about
+
+
+def _wrapped(line: str) -> str:
+    return textwrap.fill(line, 100, initial_indent="  ", subsequent_indent="      ")
 
 
 def _own_flags() -> list[flags.Flag]:
@@ -131,9 +173,8 @@ def _unknown(word: str) -> str:
     config = _shown_config()
     fields = [f"config.{field}" for field, _ in fields_of(config)] if config is not None else []
     near = suggestion(name, own) or suggestion(name, fields)
-    return f"unknown flag --{name}: " + (
-        f"did you mean --{near}?" if near else f"flags: --{', --'.join(own)}"
-    )
+    hint = f"did you mean --{near}?" if near else f"flags: --{', --'.join(own)}"
+    return f"unknown flag --{name}: {hint}"
 
 
 def flag_message(error: flags.Error) -> str:

@@ -187,7 +187,7 @@ def main() -> int:
     for config in configs:
         records.append(record(config))
         print(in_words(records[-1]), flush=True)
-    out.write_text(json.dumps(records, indent=2) + "\n")
+        out.write_text(json.dumps(records, indent=2) + "\n")  # of those so far: the next may fail
     print(f"written: {out}")
     return 0
 

@@ -63,11 +63,12 @@ def check_footprint(config: ConfigDict) -> None:
     needed, there = estimate(config), _memory_there()
     if sum(needed) <= REFUSED * there:
         return
-    sections = ("model", "train") if needed.state > needed.history else ("model", "train", "task")
+    costly = ["model.", "train.batch", "train.num_seeds"]
+    costly += ["task."] if needed.history > needed.state else []
     numbers = [
         (value, f"{field}={value}")
         for field, value in fields_of(config)
-        if field.startswith(sections) and type(value) is int
+        if field.startswith(tuple(costly)) and type(value) is int
     ]
     largest = ", ".join(text for _, text in sorted(numbers)[:-5:-1])
     raise ConfigError(
