@@ -36,7 +36,7 @@ from experiments.run.manifest import device_name
 from experiments.validate import ConfigError, validate
 from plasticity.learner import Learner, RandomStream
 from plasticity.memory import ENGINES
-from plasticity.sharding import DATA, Layout, placed, split_over_devices
+from plasticity.sharding import DATA, Layout, replicate, split_over_devices
 from plasticity.types import Array
 
 CONFIG = cli.define_config()
@@ -104,7 +104,7 @@ def benchmark(config: ConfigDict, rates: dict[str, float], repeats: int) -> dict
     hyper = build.make_hyperparameters(config, learner.task)
     seed = jnp.asarray(config.seed, jnp.int32)
     state = jax.jit(learner.init)(seed, hyper)
-    state, seed, hyper = placed((state, seed, hyper), mesh)
+    state, seed, hyper = replicate((state, seed, hyper), mesh)
 
     start = time.perf_counter()
     traced = jax.jit(learner.train_step).trace(state, seed, hyper)

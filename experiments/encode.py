@@ -21,7 +21,7 @@ from plasticity.data import DATASETS, load
 from plasticity.data.store import ROTATIONS, splits
 from plasticity.model import EncoderSettings
 from plasticity.model.conv4 import Conv4
-from plasticity.sharding import Layout, placed, split_over_devices
+from plasticity.sharding import Layout, replicate, split_over_devices
 from plasticity.tasks.augment import rotate, standardise
 
 WORKDIR = flags.DEFINE_string("workdir", None, "folder of the encoder's run")
@@ -65,7 +65,7 @@ def encode(config: ConfigDict, encoder: dict, images: np.ndarray, turns: int) ->
         return module.apply({"params": encoder}, standardise(pixels, described))
 
     whole = jax.jit(split_over_devices(run, mesh))
-    encoder, images_there = placed((encoder, images), mesh)
+    encoder, images_there = replicate((encoder, images), mesh)
     count = images.shape[0] * turns * images.shape[1]
     parts = []
     for first in range(0, count, BATCH):

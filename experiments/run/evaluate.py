@@ -29,7 +29,7 @@ from experiments.validate import ConfigError, validate
 from plasticity.learner import Learner, RandomStream, TrainState
 from plasticity.network import Parameters
 from plasticity.rules import RULES
-from plasticity.sharding import placed
+from plasticity.sharding import replicate
 
 Summary = dict[str, dict[str, float]]
 # The fields of evaluation-*.json that its readers rely on.
@@ -58,7 +58,7 @@ class Evaluator:
         """
         hyper = build.make_hyperparameters(self._config, self._task, split)
         params = jax.device_put(params, self._program.shardings(params, self._mesh))
-        seed, hyper = placed((self._seeds.array, hyper), self._mesh)
+        seed, hyper = replicate((self._seeds.array, hyper), self._mesh)
         summaries: list[list[Summary]] = []
         for on in (True, False):
             if summaries and self._static:

@@ -30,7 +30,7 @@ from experiments.run.storage import check_open_files, write_json
 from experiments.run.workdir import Workdir
 from plasticity.checks import PlasticityError
 from plasticity.learner import RandomStream, TrainState
-from plasticity.sharding import placed
+from plasticity.sharding import replicate
 
 
 def train(config: ConfigDict, path: str) -> int:
@@ -79,7 +79,7 @@ class _Run:
         self.mesh = self.learner.layout.mesh(config.train.batch)
         hyper = build.make_hyperparameters(config, self.learner.task)
         self.seeds = Seeds(config)
-        self.seed, self.hyper = placed((self.seeds.array, hyper), self.mesh)
+        self.seed, self.hyper = replicate((self.seeds.array, hyper), self.mesh)
         self.evaluator = Evaluator(self.program, self.seeds, config)
         self.checkpoints = Checkpoints(workdir.checkpoints, config.checkpoint.keep)
         self.clock = Clock()

@@ -1,4 +1,4 @@
-"""Queries are answered as if each were the next step of the episode, and the only one."""
+"""The answer to a query is that of the next step of the episode; queries are independent."""
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ from tests.plasticity.test_episode import assert_trees_close
 
 
 def assert_queries_are_next_steps(network, params, inputs, queries):
-    """Each as if it were asked alone, after the episode."""
+    """Compares each answer with that of the episode continued by this query alone."""
     asked = jax.jit(lambda p: run_episode(network, p, inputs, None, queries).outputs)(params)
     longer = jax.jit(lambda p, inputs: scan_episode(network, p, inputs).outputs)
     for i, query in enumerate(queries):
@@ -38,7 +38,7 @@ def test_a_recurrent_query_is_answered_as_the_next_step_would_be(backbone, x64):
 @pytest.mark.parametrize("window", [-1, 0, 2])
 @pytest.mark.parametrize(("rule", "engine"), [("none", "dense"), ("gradient", "factored")])
 def test_a_query_is_answered_as_the_next_step_would_be(rule, engine, window, x64):
-    """Each one as if it were alone: whatever else is asked changes nothing."""
+    """Whatever else is asked: other queries change nothing."""
     steps = 5
     model = {"layers": 2, "attention_window": window, "position": "learned"}
     network = make_network(rule, engine=engine, chunk=2, steps=steps + 1, model=model)
