@@ -120,7 +120,10 @@ def new_path(flag: str, value: str) -> pathlib.Path:
     if os.path.lexists(path):
         raise ConfigError(f"{given} exists, and nothing is overwritten: choose another name")
     check_folder(flag, path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{given} cannot be written: {error}") from error
     return path
 
 
