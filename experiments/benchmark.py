@@ -54,21 +54,21 @@ REPEATS = flags.DEFINE_integer("repeats", 5, "timed repetitions", lower_bound=1)
 OUT = flags.DEFINE_string(
     "out", None, "JSON file to write, for example bench.json; never overwritten"
 )
-COLUMNS = (
-    ("rule", "rule", "{}"),
-    ("engine", "engine", "{}"),
-    ("chunk", "chunk", "{}"),
-    ("alpha", "alpha", "{}"),
-    ("meta", "meta_gradient", "{}"),
-    ("micro", "microbatch", "{}"),
-    ("train eps/s", "train_episodes_per_second", "{:.1f}"),
-    ("+-", "spread", "{:.0%}"),
-    ("forward eps/s", "forward_episodes_per_second", "{:.1f}"),
-    ("drawing", "draw_fraction", "{:.1%}"),
-    ("compile s", "compile_seconds", "{:.1f}"),
-    ("temp MB", "temp_megabytes", "{:.0f}"),
-    ("of floor", "floor_fraction", "{:.0%}"),
-)
+COLUMNS = {  # of the table: title, and what it shows of a record
+    "rule": "{rule}",
+    "engine": "{engine}",
+    "chunk": "{chunk}",
+    "alpha": "{alpha}",
+    "meta": "{meta_gradient}",
+    "micro": "{microbatch}",
+    "train eps/s": "{train_episodes_per_second:.1f}",
+    "+-": "{spread:.0%}",
+    "forward eps/s": "{forward_episodes_per_second:.1f}",
+    "drawing": "{draw_fraction:.1%}",
+    "compile s": "{compile_seconds:.1f}",
+    "temp bytes": "{temp_bytes:.2g}",
+    "of floor": "{floor_fraction:.0%}",
+}
 
 
 def measure(run: Callable[[], Any], repeats: int) -> list[float]:
@@ -180,18 +180,14 @@ def combinations(config: ConfigDict) -> list[ConfigDict]:
 
 def table(records: list[dict[str, Any]]) -> str:
     """The records as a table of text."""
-    rows = [[title for title, _, _ in COLUMNS]]
-    for record in records:
-        shown = record | {"temp_megabytes": record["temp_bytes"] / 1e6}
-        rows.append([form.format(shown[key]) for _, key, form in COLUMNS])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    padded = ([c.rjust(w) for c, w in zip(row, widths, strict=True)] for row in rows)
-    return "\n".join(map("  ".join, padded))
+    rows = [[form.format_map(record) for form in COLUMNS.values()] for record in records]
+    widths = [max(map(len, column)) for column in zip(COLUMNS, *rows, strict=True)]
+    return "\n".join("  ".join(map(str.rjust, row, widths)) for row in [COLUMNS, *rows])
 
 
 def main() -> int:
     """Measures every combination, prints and writes the records."""
-    configs = combinations(cli.config_value(CONFIG))
+    configs = combinations(cli.given_config(CONFIG).config)
     out = cli.new_path("out", OUT.value)
     jax.config.update("jax_enable_compilation_cache", False)  # to measure compile_seconds
     rates = device_rates()

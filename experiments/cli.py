@@ -13,7 +13,6 @@ from collections.abc import Callable
 import jax
 from absl import flags
 
-from experiments.commandline import config_value as config_value
 from experiments.commandline import define_config as define_config
 from experiments.commandline import flag_message, parse
 from experiments.commandline import given_config as given_config
@@ -101,20 +100,28 @@ def _stdout_problem() -> str:
     return ""
 
 
+def local_path(flag: str, value: str) -> pathlib.Path:
+    """The value of --FLAG; `~` is the home folder.
+
+    Raises:
+      ConfigError: the path is not local, or no value was given.
+    """
+    require(**{flag: value})
+    if "://" in value:
+        raise ConfigError(f"--{flag}={value} must be a local path")
+    return path_of(flag, value)
+
+
 def new_path(flag: str, value: str) -> pathlib.Path:
     """The value of --FLAG, a file or folder to be written; makes the folder that it lies in.
 
     Call it after all other checks and before the work.
 
     Raises:
-      ConfigError: something is there already, the path is not local, or no value was given.
+      ConfigError: something is there already, or as `local_path`.
       WorkdirError: nothing can be written there.
     """
-    require(**{flag: value})
-    given = f"--{flag}={value}"
-    if "://" in value:
-        raise ConfigError(f"{given} must be a local path")
-    path = path_of(flag, value)
+    path, given = local_path(flag, value), f"--{flag}={value}"
     if value.endswith("/") or os.path.isdir(path):
         raise ConfigError(f"{given} is a folder: name a new file, such as {path / 'new'}")
     if os.path.lexists(path):

@@ -38,11 +38,6 @@ def define_config() -> flags.FlagHolder:
     )
 
 
-def config_value(holder: flags.FlagHolder) -> ConfigDict:
-    """The config that --config and --config.FIELD=VALUE give; errors as of `given_config`."""
-    return given_config(holder).config
-
-
 def given_config(holder: flags.FlagHolder) -> GivenConfig:
     """What --config and --config.FIELD=VALUE give.
 
@@ -53,9 +48,8 @@ def given_config(holder: flags.FlagHolder) -> GivenConfig:
     chosen, *others = holder.value
     if any(other != chosen for other in others):
         raise ConfigError(f"--config is given twice: {chosen} and {others[-1]}. Drop one")
-    if chosen.startswith("-"):
-        raise ConfigError(f"--config has no file, but is followed by {chosen}")
-    file, _, argument = chosen.partition(":")
+    # The colon that counts is that behind .py: a folder may have one in its name.
+    file, argument = re.findall(r"(.+?\.py(?=:|$)|[^:]*):?(.*)", chosen, re.DOTALL)[0]
     config = load_config(file, argument or None)
     for field, text in _overrides:
         set_field(config, field, text)
@@ -73,6 +67,8 @@ def require(**values: object) -> None:
         if value is None or value == "":
             what = f": {_help_of(flags.FLAGS[name])}" if name in flags.FLAGS else ""
             raise ConfigError(f"--{name} is missing{what}. --help shows all flags")
+        if str(value).startswith("-"):  # absl takes the next flag for the value
+            raise ConfigError(f"--{name} has no value, but is followed by {value}")
 
 
 def parse(doc: str) -> bool:
@@ -86,7 +82,11 @@ def parse(doc: str) -> bool:
       flags.Error: the value of a flag is wrong.
     """
     flags.FLAGS.set_gnu_getopt()
-    unknown = flags.FLAGS(flags.FLAGS.read_flags_from_files(sys.argv), known_only=True)[1:]
+    try:
+        words = flags.FLAGS.read_flags_from_files(sys.argv)
+    except UnicodeError as error:
+        raise ConfigError(f"a --flagfile is not UTF-8: {error}") from error
+    unknown = flags.FLAGS(words, known_only=True)[1:]
     _overrides.clear()
     while unknown:
         word = unknown.pop(0)
@@ -94,6 +94,10 @@ def parse(doc: str) -> bool:
         if not match or "config" not in flags.FLAGS:
             raise ConfigError(_unknown(word))
         negated, field, value = match.groups()
+        if negated and value is not None:
+            raise ConfigError(
+                f"{word} has a value: write --noconfig.{field} or --config.{field}=VALUE"
+            )
         if value is None and not negated and unknown and not unknown[0].startswith("--"):
             value = unknown.pop(0)  # --config.FIELD VALUE
         _overrides.append((field, "false" if negated else value))

@@ -24,6 +24,7 @@ from plasticity.registry import shown
 from plasticity.settings import KINDS, literal
 
 EXAMPLE = "--config=configs/copying.py:hebbian"
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # of the project
 # The readers of a field's text, by the type of the field; other types are texts.
 PARSERS: dict[type, flags.ArgumentParser] = {
     bool: flags.BooleanParser(),
@@ -72,24 +73,24 @@ def load_config(file: str, argument: str | None = None) -> ConfigDict:
         )
     try:
         inspect.signature(get_config).bind(*arguments)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:  # ValueError: of a function without a signature
         what = "takes no argument: leave out the colon" if arguments else "needs FILE.py:ARGUMENT"
         raise ConfigError(f"{given}: get_config {what} ({error})") from error
     with _errors_of(given, path):
         config = get_config(*arguments)
-    if not isinstance(config, ConfigDict) or isinstance(config, FrozenConfigDict):
-        kind = type(config).__name__
-        raise ConfigError(f"{given}: get_config returned a {kind}; it must return a ConfigDict")
-    if "task" not in config:
-        raise ConfigError(
-            f"{given}: the config has no section `task`. A config adds one to the defaults of "
-            "configs/base.py, as configs/copying.py does"
-        )
-    for field, value in list(fields_of(config)):
-        if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
-            section, name = section_of(config, field), field.rpartition(".")[2]
-            with section.unlocked(), section.ignore_type():
-                section[name] = value.item()
+        if not isinstance(config, ConfigDict) or isinstance(config, FrozenConfigDict):
+            kind = type(config).__name__
+            raise ConfigError(f"get_config returned a {kind}; it must return a ConfigDict")
+        if "task" not in config:
+            raise ConfigError(
+                "the config has no section `task`. A config adds one to the defaults of "
+                "configs/base.py, as configs/copying.py does"
+            )
+        for field, value in list(fields_of(config)):
+            if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
+                section, name = section_of(config, field), field.rpartition(".")[2]
+                with section.unlocked(), section.ignore_type():
+                    section[name] = value.item()
     return config
 
 
@@ -184,18 +185,19 @@ def _errors_of(given: str, path: str) -> Iterator[None]:
     """Errors that a config file raises become ConfigErrors with the number of the file's line."""
     try:
         yield
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit, too
         path = os.path.abspath(path)
         frames = traceback.extract_tb(error.__traceback__)
         lines = [frame.lineno for frame in frames if frame.filename == path]
+        text = " ".join(str(error).split())[:200]
         if isinstance(error, SyntaxError):
-            what = f"line {error.lineno}: {type(error).__name__}: {error.msg}"
-        elif type(error) is ValueError and frames[-1].filename != path:
-            what = str(error)  # of the project's own checks: the message names the field
-        else:
-            text = " ".join(str(error).split())[:200]
-            what = f"line {lines[-1] if lines else '?'}: {type(error).__name__}: {text}"
-        raise ConfigError(f"{given}: {what}") from error
+            lines, text = [error.lineno], error.msg
+        if isinstance(error, ValueError) and frames[-1].filename.startswith(ROOT):
+            raise ConfigError(f"{given}: {error}") from error  # of a check, which names the field
+        where = f"line {lines[-1]}: " if lines and lines[-1] else ""
+        raise ConfigError(f"{given}: {where}{type(error).__name__}: {text}") from error
 
 
 def _example(path: str) -> str:

@@ -30,7 +30,7 @@ BATCH = 256
 
 
 def main() -> int:
-    """Encodes, and says where the features are."""
+    """Encodes the images and prints where the features are."""
     cli.require(workdir=WORKDIR.value)
     workdir = Workdir(WORKDIR.value)
     config = ConfigDict(workdir.load_config())
@@ -67,10 +67,8 @@ def encode(config: ConfigDict, encoder: dict, images: np.ndarray, turns: int) ->
     whole = jax.jit(split_over_devices(run, mesh))
     encoder, images_there = replicate((encoder, images), mesh)
     count = images.shape[0] * turns * images.shape[1]
-    parts = []
-    for first in range(0, count, BATCH):
-        index = jnp.minimum(jnp.arange(first, first + BATCH), count - 1)
-        parts.append(np.asarray(whole(index, encoder, images_there)))
+    batches = [jnp.arange(first, first + BATCH) for first in range(0, count, BATCH)]
+    parts = [whole(jnp.minimum(index, count - 1), encoder, images_there) for index in batches]
     features = np.concatenate(parts)[:count]
     return features.reshape(images.shape[0], turns, images.shape[1], -1)
 

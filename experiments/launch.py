@@ -9,7 +9,7 @@ Exit codes: 0 complete; 1 the run failed; 2 the command or the workdir is wrong;
 or SIGTERM, everything saved: the same command resumes; 134: another process of the run is gone.
 """
 
-import importlib.util
+import pathlib
 
 from absl import flags
 
@@ -17,6 +17,7 @@ from experiments import cli
 from experiments.run import hosts
 from experiments.run.evaluate import evaluate
 from experiments.run.train import train
+from experiments.sweeps.tables import report_hint
 from experiments.validate import ConfigError, validate
 
 CONFIG = cli.define_config()
@@ -27,11 +28,12 @@ PLACE = hosts.Place(
     flags.DEFINE_integer("process_count", None, "how many processes", 1),
     flags.DEFINE_integer("process_index", None, "which of them this is, from 0", 0),
 )
+DAY = 24 * 60 * 60
 CONNECT = flags.DEFINE_integer(
-    "connect_timeout_seconds", 300, "how long to wait for the other processes", 1
+    "connect_timeout_seconds", 300, "how long to wait for the other processes", 1, DAY
 )
 HEARTBEAT = flags.DEFINE_integer(
-    "heartbeat_timeout_seconds", 60, "end so long after the last sign of another process", 1
+    "heartbeat_timeout_seconds", 60, "end so long after the last sign of another process", 1, DAY
 )
 MODES = {"train": train, "evaluate": evaluate}
 MODE = flags.DEFINE_enum("mode", "train", list(MODES), "what to do")
@@ -39,7 +41,7 @@ MODE = flags.DEFINE_enum("mode", "train", list(MODES), "what to do")
 
 def main() -> int:
     """Runs the mode, and prints what to do next."""
-    config = cli.config_value(CONFIG)
+    config = cli.given_config(CONFIG).config
     cli.require(workdir=WORKDIR.value)
     place = hosts.Place(*(flag.value for flag in PLACE))
     if MULTIHOST.value:
@@ -73,9 +75,7 @@ def _say_what_is_next(rule: str) -> None:
         )
         print(f"static baseline: {baseline}")
     if "://" not in workdir:  # a report reads local folders
-        figure = cli.command("experiments.report", f"--runs={workdir}", f"--out={workdir}.html")
-        has_plots = importlib.util.find_spec("matplotlib") is not None
-        print(f"figure: {figure}" + ("" if has_plots else "; first pip install '.[plots]'"))
+        print(report_hint(pathlib.Path(workdir)))
 
 
 if __name__ == "__main__":

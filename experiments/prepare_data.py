@@ -10,7 +10,6 @@ there, a second call reuses them.
 from absl import flags
 
 from experiments import cli
-from experiments.run.storage import path_of
 from plasticity.data import DATASETS
 from plasticity.data.prepare import counts, prepare
 
@@ -27,7 +26,7 @@ def main() -> int:
     """Prepares, and prints what is there."""
     cli.require(dataset=DATASET.value)
     dataset = DATASETS[DATASET.value]
-    directory = path_of("archives", ARCHIVES.value) if ARCHIVES.value else None
+    directory = cli.local_path("archives", ARCHIVES.value) if ARCHIVES.value else None
     folder, reused = prepare(dataset, directory, ACCEPT.value)
     print(f"{dataset.name}: {dataset.classes} classes, {dataset.per_class} images each")
     for scheme, splits in counts(dataset).items():

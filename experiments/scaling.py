@@ -168,7 +168,7 @@ def meshes(given: Sequence[str]) -> list[tuple[int, int]]:
 
 def main() -> int:
     """Compiles for every mesh, prints and writes the cost."""
-    base = cli.config_value(CONFIG)
+    base = cli.given_config(CONFIG).config
     if "layers" not in base.model:
         raise ConfigError(f"model.name={base.model.name!r} must be a model with layers")
     grids = meshes(MESHES.value)

@@ -10,6 +10,7 @@ from configs import base
 from experiments import build
 from plasticity.registry import nearest, shown
 from plasticity.settings import LARGEST_INT, Settings, dotted
+from plasticity.sharding import Layout
 
 
 class ConfigError(ValueError):
@@ -89,7 +90,7 @@ def _names(parts: Sequence[type[Settings]]) -> list[str]:
 
 def _check_mesh(config: ConfigDict) -> None:
     """Devices must divide what they share."""
-    layout = build.make_layout(config)
+    layout = build.read(config, Layout)
     for section in ("train", "evaluate"):
         batch = config[section].batch
         try:

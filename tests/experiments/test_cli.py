@@ -1,8 +1,11 @@
 """Flags, help and errors, as all programs share them."""
 
+import os
 import pathlib
+import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -15,6 +18,7 @@ from experiments.run import footprint, processor
 from experiments.run.footprint import check_footprint, estimate
 from experiments.run.storage import WorkdirError
 from experiments.validate import ConfigError, validate
+from plasticity.rules import RULES
 from tests.conftest import ROOT
 from tests.launching import TINY, arguments
 
@@ -95,6 +99,35 @@ def test_a_platform_that_is_not_there(tmp_path, monkeypatch):
     assert "JAX_PLATFORMS=nowhere is not available here" in error
     assert "Traceback" not in error
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("variable", ["JAX_ENABLE_X64", "JAX_NUM_CPU_DEVICES"])
+def test_a_wrong_variable_of_jax_is_one_message(variable):
+    command = [sys.executable, "-m", "experiments.launch", "--list"]
+    environment = dict(os.environ, **{variable: "maybe"})
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert re.fullmatch(rf"error: .*maybe.*{variable}.*\n", done.stderr, re.IGNORECASE)
+
+
+def test_a_config_of_a_user_lies_anywhere_and_may_register_a_rule(tmp_path, monkeypatch):
+    """By a path with blanks and a colon, from another folder; the rule is chosen by its name."""
+    monkeypatch.setitem(RULES, "mine", RULES["hebbian"])
+    folder = tmp_path / "runs 12:30"
+    folder.mkdir()
+    (folder / "mine.py").write_bytes(
+        b"\xef\xbb\xbffrom configs import copying\r\nfrom plasticity.rules import RULES\r\n"
+        b"RULES['mine'] = RULES['hebbian']\r\n"
+        b"def get_config(rule='mine'):\r\n    return copying.get_config(rule)\r\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    for file in ("runs 12:30/mine.py", f"{folder}/mine.py"):
+        for argument in ("", ":mine", ":rnn/mine"):
+            holder = SimpleNamespace(value=[f"{file}{argument}"])
+            given = commandline.given_config(holder)
+            assert (given.file, given.argument) == (file, argument[1:])
+            assert given.config.rule.name == "mine"
+            validate(given.config)
 
 
 def test_a_cache_that_cannot_be_written_is_left_alone(program, tmp_path, monkeypatch):
