@@ -101,18 +101,29 @@ def append_scan(
     # What depends on parameters alone is computed once, here; JAX differentiates it as usual.
     split = StepProgram(program, len(jax.tree.leaves(params)), shape)
     values = split.before(*jax.tree.leaves(params))
-    out = _differentiable(split, axis)(values, *map(jax.tree.leaves, (carry, history, xs)))
+    groups = (values, *map(jax.tree.leaves, (carry, history, xs)))
+    try:
+        out = _differentiable(split, axis)(*groups)
+    except NotImplementedError:
+        # `jax.shard_map` outside `jax.jit` refuses such a custom_vjp before it runs. Nothing is
+        # differentiated there: under `jax.grad` the custom_vjp never reaches it.
+        out = _values(split, axis, *groups)
     return tuple(
         jax.tree.unflatten(jax.tree.structure(s), o) for s, o in zip(shape, out, strict=True)
     )
 
 
+def _values(program: StepProgram, axis: int, *groups: Leaves) -> tuple:
+    """(values, carry, history, xs) -> (carry, history, ys), flat."""
+    return _walk_forward(lambda *args: (*program.step(*args), []), axis, *groups)[:3]
+
+
 def _differentiable(program: StepProgram, axis: int) -> Callable[..., tuple]:
-    """(values, carry, history, xs) -> (carry, history, ys), flat, with the custom adjoint."""
+    """`_values` with the custom adjoint."""
 
     @jax.custom_vjp
     def run(*groups: Leaves) -> tuple:
-        return _walk_forward(lambda *args: (*program.step(*args), []), axis, *groups)[:3]
+        return _values(program, axis, *groups)
 
     def forward(*groups: list) -> tuple:
         perturbed = [[p.perturbed and is_float(p.value) for p in group] for group in groups]

@@ -126,7 +126,7 @@ class Learner:
         """One update. If loss or gradient is not finite, the state comes back as it was."""
         network = self.make_network(hyper)
         metrics, grads = self.gradient(state.params, seed, state.step, hyper)
-        grads = constrain_to_layout(grads, self.layout.mesh(self.batch), network.backbone.split)
+        grads = constrain_to_layout(grads, self.layout.mesh(self.batch), network.backbone.shard_by)
         metrics["grad_norm"] = optax.tree.norm(grads)
         metrics |= plasticity_gradients(network, grads, self.task.outputs)
         updates, optimizer = self._optimizer(hyper).update(grads, state.optimizer, state.params)

@@ -1,7 +1,7 @@
 """A run spread over devices: episodes over the axis `data`, wide layers over the axis `model`.
 
 Each device, or row of devices that share the layers, runs its share of a batch; gradients are
-averaged once a step. Within a row, XLA's partitioner splits what `Backbone.split` names: slow
+averaged once a step. Within a row, XLA's partitioner splits what `Backbone.shard_by` names: slow
 weights, coefficients of plasticity, and with them the fast weights. The program is the same for any
 number of processes and devices.
 
@@ -101,7 +101,7 @@ def shardings(tree: PyTree, mesh: Mesh, split: Mapping[str, str], lead: int = 0)
     Args:
       tree: parameters, or anything that holds them, such as the state of an optimizer.
       mesh: of a `Layout`.
-      split: {layer: "outputs" or "inputs"}, see `Backbone.split`.
+      split: {layer: "outputs" or "inputs"}, see `Backbone.shard_by`.
       lead: leading axes that stand before those of a parameter, such as seeds.
     """
 

@@ -1,4 +1,4 @@
-"""What a device that multiplies in bfloat16 computes, on one that does not."""
+"""Emulates products in bfloat16 on a device that multiplies in float32 whatever is requested."""
 
 import jax
 from jax import lax
@@ -8,7 +8,11 @@ ALGORITHM = lax.DotAlgorithmPreset.BF16_BF16_F32
 
 
 def as_rounded(function):
-    """The function with the operands of its bfloat16 products rounded; sums stay as they are."""
+    """The function, with the operands of every product in bfloat16 rounded, and exact sums.
+
+    It interprets the jaxpr and rounds before each `dot_general` whose precision is ALGORITHM, in
+    bodies of scans and in nested calls as well.
+    """
 
     def run(*args):
         program, shape = jax.make_jaxpr(function, return_shape=True)(*args)

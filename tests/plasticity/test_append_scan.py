@@ -159,6 +159,25 @@ def check_sharded():
         )
         close(spread, gradient(params, carry, blank, xs))
 
+        # jax.shard_map, jitted and eager, the gradient taken inside and outside.
+        spec = PartitionSpec("episodes")
+
+        def shared(function):
+            return jax.shard_map(
+                function, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False
+            )
+
+        def value(c, h, x):
+            out = append_scan(many, params, c, h, jnp.swapaxes(x, 0, 1), axis=1)
+            return (out[2][0] ** 2).sum((0, 2))
+
+        args = carry, blank, jnp.swapaxes(xs, 0, 1)
+        slope = jax.grad(lambda c, h, x: value(c, h, x).sum())
+        close(shared(value)(*args), value(*args))
+        close(shared(slope)(*args), slope(*args))
+        close(jax.jit(shared(slope))(*args), slope(*args))
+        close(jax.grad(lambda c, h, x: shared(value)(c, h, x).sum())(*args), slope(*args))
+
 
 def temporary_bytes(scan, steps, width=32):
     def gradient(params, xs):

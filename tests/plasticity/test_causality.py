@@ -1,4 +1,4 @@
-"""Causality: a step depends on earlier steps, and no episode on another."""
+"""Causality: an answer depends on earlier steps of its own episode only."""
 
 import jax
 import jax.numpy as jnp
@@ -38,7 +38,7 @@ def test_no_answer_depends_on_later_inputs(rule, engine):
 @pytest.mark.parametrize(
     ("rule", "reaches"), [("none", False), ("hebbian", True), ("gradient", True)]
 )
-def test_beyond_the_attention_window_only_fast_weights_reach(rule, reaches):
+def test_only_fast_weights_reach_beyond_the_attention_window(rule, reaches):
     """With window 2, step 6 attends to steps 4 to 6; only fast weights carry step 0 to it."""
     network = make_network(rule, model={"attention_window": 2})
     influence = influence_of_inputs(network)
@@ -46,7 +46,7 @@ def test_beyond_the_attention_window_only_fast_weights_reach(rule, reaches):
     assert float(influence[6, 4]) > 0
 
 
-def test_what_is_written_at_a_step_is_first_read_at_the_next():
+def test_a_write_is_first_read_at_the_next_step():
     network = make_network()
     params, inputs = make_params(network), make_inputs()
     on, off = (

@@ -1,4 +1,4 @@
-"""Interventions change what is written, and nothing else."""
+"""Interventions change rates and keeps of the selected writes, and nothing else."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -53,16 +53,16 @@ def masks(network, mask):
     return dict.fromkeys(network.backbone.shapes, mask)
 
 
-def test_a_net_whose_writes_are_silenced_is_not_plastic(case):
+def test_silence_everywhere_equals_no_plasticity(case):
     found = case.silenced(masks(case.network, jnp.ones(STEPS, bool))).outputs.task
     np.testing.assert_allclose(found, case.off.outputs.task, atol=1e-6)
     assert np.abs(found - case.plain.outputs.task).max() > 1e-3
 
 
-def test_silence_begins_at_its_first_step(case):
+def test_silence_from_a_step_on_leaves_earlier_steps(case):
     changed = case.silenced(masks(case.network, jnp.arange(STEPS) >= 4)).outputs.task
     plain = case.plain.outputs.task
-    # What is written at step 4 is read at step 5.
+    # The write of step 4 is first read at step 5.
     np.testing.assert_allclose(changed[:, :5], plain[:, :5], atol=1e-6)
     assert np.abs(changed[:, 5:] - plain[:, 5:]).max() > 1e-4
 
@@ -89,7 +89,7 @@ def test_layers_that_are_not_named_write_as_before():
     assert changed["b"] is writes["b"]
 
 
-def test_held_rates_are_held(case):
+def test_held_rates_and_keeps_are_constant(case):
     values = {name: jnp.asarray(0.3) for name in case.network.backbone.shapes}
     intervention = hold(values, {n: 1 - v for n, v in values.items()})
     network = case.network._replace(intervention=intervention)
@@ -101,7 +101,7 @@ def test_held_rates_are_held(case):
 
 @pytest.mark.parametrize("rule", ["hebbian", "gradient"])
 @pytest.mark.parametrize("alpha", ["per_synapse", "per_neuron"])
-def test_what_was_written_is_what_the_memory_holds(rule, alpha):
+def test_written_equals_the_weights_of_the_memory(rule, alpha):
     network = make_network(rule, engine="factored", rule_settings={"alpha": alpha})
     params = make_params(network)
     trace = jax.jit(lambda p: run_episodes(network, p, INPUTS))(params)
@@ -109,8 +109,8 @@ def test_what_was_written_is_what_the_memory_holds(rule, alpha):
     for name, base in trace.fast.items():
         synapse = params.plasticity.synapses[name]
         for episode in range(2):
-            write, own = jax.tree.map(lambda a, e=episode: a[e], (trace.writes[name], base))
-            held = network.memory.weights(own, synapse).weight
+            write, last = jax.tree.map(lambda a, e=episode: a[e], (trace.writes[name], base))
+            held = network.memory.weights(last, synapse).weight
             np.testing.assert_allclose(after(synapse, write, STEPS), held, atol=1e-6)
             assert not np.asarray(after(synapse, write, 0)).any()
             two = jax.tree.map(lambda a: a[:2], write)

@@ -72,7 +72,7 @@ def check_shared_layers():
     model = {"width": 16, "feed_forward": 40, "heads": 2}
     memory = {"engine": engine, "chunk": 2}
     learner, hyper, state = make(rule, model=model, memory=memory)
-    split = learner.make_network(hyper).backbone.split
+    split = learner.make_network(hyper).backbone.shard_by
     found = []
     for layout in (Layout(1, 1), Layout(2, 2), Layout(1, 4)):
         mesh = layout.mesh(learner.batch)

@@ -1,4 +1,4 @@
-"""The fast path against `scan_episode` with the dense memory: values and gradients."""
+"""The fast engines against `scan_episode` with the dense memory: values and gradients."""
 
 import functools
 
@@ -40,7 +40,7 @@ def per_output(rule: Rule) -> Rule:
 def answers(
     engine, chunk, rule, steps, wide, meta, options, model, asked=0, backbone="transformer"
 ):
-    """Loss, final fast weights and gradients of two episodes, with so many queries."""
+    """Loss, final fast weights and gradients of two episodes with `asked` queries each."""
     network = make_network(
         rule,
         engine=engine,
@@ -97,7 +97,7 @@ def assert_equals_dense(
     ],
 )
 def test_engines_equal_the_dense_one(engine, rule, alpha, decay, size, wide, window, asked):
-    """A chunk that does not divide the episode, one that is longer, rates per output, queries."""
+    """Chunks that do not divide the episode or are longer than it, rates per output, queries."""
     options = {"alpha": alpha, "decay": decay, "plastic_biases": True}
     assert_equals_dense("float64", engine, size, window, asked, rule, wide, "full", 1, **options)
 
@@ -160,7 +160,7 @@ def test_dropout_is_the_same_in_every_engine(engine, x64):
     "steps", [9, *(pytest.param(steps, marks=pytest.mark.slow) for steps in (5, 12))]
 )
 def test_attention_in_bands_equals_attention_with_a_mask(steps, x64):
-    """More than twice the window at once is cut in bands; a step at a time is not."""
+    """Beyond twice the window, attention of all steps at once is cut in bands."""
     network = make_network("none", steps=steps, model={"layers": 2, "attention_window": 3})
     params = make_params(network)
     inputs = jax.random.normal(jax.random.key(4), (steps, INPUTS), jnp.float64)
@@ -174,7 +174,7 @@ def test_attention_in_bands_equals_attention_with_a_mask(steps, x64):
 
 
 def test_long_episodes_stay_finite_where_every_write_erases(x64):
-    """Half of every weight goes at every step: products of keep shrink to 1e-18 and stay exact."""
+    """Every step halves every weight: products of keep shrink to 1e-18 and stay exact."""
     options = {"eta0": 1.0, "max_norm": 0.1, "decay": "unclipped"}
     case = ("hebbian", 60, False, "full", options, {"layers": 1})
     assert_trees_close(answers("chunked", 16, *case), answers("dense", 0, *case), 1e-9)
@@ -211,7 +211,7 @@ def test_chunks_bound_the_memory_of_training():
 
 @pytest.mark.parametrize("rule", [pytest.param("hebbian", marks=pytest.mark.slow), "gradient"])
 def test_products_in_bfloat16_keep_sums_and_state_in_float32(rule):
-    """Emulated, for a CPU multiplies in float32 whatever is asked for; -s shows the errors."""
+    """Emulated, because a CPU multiplies in float32; -s shows the errors."""
     exact = make_network(rule, engine="factored", rule_settings={"max_norm": 1.0})
     params = make_params(exact)
     inputs = jax.random.normal(jax.random.key(4), (8, STEPS, INPUTS))
