@@ -16,7 +16,7 @@ the runs to start; the tables contain all complete ones. DIR then holds
 import os
 import pathlib
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from absl import flags
 
@@ -24,20 +24,12 @@ from configs.claims import CLAIMS
 from configs.studies import BUDGETS, PRESETS, Study
 from experiments import cli
 from experiments.reports.compare import decide_claims, published_table, within
-from experiments.run.storage import DamagedFileError, check_folder, logs_of, path_of, write_json
-from experiments.sweeps.campaign import Campaign, Outcome, points_of, stored_results
+from experiments.run.storage import DamagedFileError, check_folder, logs_of, path_of
+from experiments.sweeps.campaign import Campaign, Outcome, Runner, points_of, stored_results
 from experiments.sweeps.executors import make_executor
-from experiments.sweeps.points import (
-    Failure,
-    Point,
-    check,
-    run_all,
-    say_failed,
-    select,
-    worker_code,
-)
+from experiments.sweeps.points import Point, check, run_all, say_failed, select, worker_code
 from experiments.sweeps.schedule import Schedule, worker_command
-from experiments.sweeps.tables import Row, report_hint, write_csv
+from experiments.sweeps.tables import Row, report_hint, write_csv, write_value
 from experiments.validate import ConfigError
 from plasticity.data import DATASETS, DataError, load
 from plasticity.registry import nearest
@@ -46,32 +38,26 @@ PRESET = flags.DEFINE_enum("preset", None, list(PRESETS), "as published, or in f
 WORKDIR = flags.DEFINE_string("workdir", None, "folder of all runs; made if it is not there")
 TASKS = flags.DEFINE_list("tasks", [], "only these; default: all")
 BUDGET = flags.DEFINE_enum("budget", "standard", list(BUDGETS), "how much training")
-WORKERS = flags.DEFINE_integer("workers", 1, "processes; 1: this one; 0: one per accelerator", 0)
+WORKERS = flags.DEFINE_integer(
+    "workers", 1, "processes; 1: this one; 0: one per accelerator", 0, 999
+)
 ONLY = flags.DEFINE_list("only", [], "of a worker: the points with these hashes, in this process")
 FEATURES = flags.DEFINE_list("features", [], "DATASET:FILE of experiments.encode, for preset full")
 
 
-def features_given(given: Sequence[str]) -> dict[str, str]:
-    """{data set: file}, from the flag.
+HOW_TO_MAKE = "Train configs/encoder.py:{0}, run experiments.encode, then give --features={0}:FILE"
 
-    Raises:
-      ConfigError: not of the form DATASET:FILE, no such data set, or no such file.
-    """
+
+def features_given(given: Sequence[str]) -> dict[str, str]:
+    """{data set: file}, from the flag; ConfigError if it is wrong."""
     pairs = [entry.partition(":")[::2] for entry in given]
     for dataset, file in pairs:
         flag = f"--features={dataset}:{file}"
         if dataset not in DATASETS or not file:
             raise ConfigError(f"{flag} must be DATASET:FILE, DATASET one of {', '.join(DATASETS)}")
         if not os.path.isfile(os.path.expanduser(file)):
-            raise ConfigError(f"{flag}: there is no such file. {_how_to_make(dataset)}")
+            raise ConfigError(f"{flag}: there is no such file. {HOW_TO_MAKE.format(dataset)}")
     return {dataset: os.path.expanduser(file) for dataset, file in pairs}
-
-
-def _how_to_make(dataset: str) -> str:
-    return (
-        f"Train configs/encoder.py:{dataset}, run experiments.encode, then give "
-        f"--features={dataset}:FILE"
-    )
 
 
 def features_known(folder: pathlib.Path) -> dict[str, str]:
@@ -84,11 +70,9 @@ def features_known(folder: pathlib.Path) -> dict[str, str]:
 
 
 def chosen_studies(studies: Mapping[str, Study], tasks: Sequence[str]) -> dict[str, Study]:
-    """The studies of these tasks; all if none is named.
-
-    Raises:
-      ConfigError: no study is of such a task.
-    """
+    """The studies of these tasks; all if none is named. ConfigError: no study is of such a task."""
+    if TASKS.present and not tasks:
+        raise ConfigError("--tasks= names no task: without the flag, all are run")
     known = sorted({study.task for study in studies.values()})
     for task in tasks:
         if task not in known:
@@ -101,7 +85,7 @@ def missing(study: Study, features: Mapping[str, str]) -> str:
     if not study.dataset:
         return ""
     if study.frozen and study.dataset not in features:
-        return f"it needs features of an encoder. {_how_to_make(study.dataset)}"
+        return f"it needs features of an encoder. {HOW_TO_MAKE.format(study.dataset)}"
     try:
         load(DATASETS[study.dataset])
     except DataError as error:
@@ -119,11 +103,11 @@ def main() -> int:
     wanted = chosen_studies(studies, TASKS.value)
     skipped = {name: why for name, s in studies.items() if (why := missing(s, features))}
     points: list[Point] = []
-    for name in [name for name in studies if name not in skipped]:
-        study, settings = studies[name], dict(BUDGETS[BUDGET.value][PRESET.value])
-        if study.frozen:
-            settings["task.features"] = features[study.dataset]
-        points += points_of(folder, name, study, settings)
+    for name, study in studies.items():
+        if name not in skipped:
+            frozen = {"task.features": features[study.dataset]} if study.frozen else {}
+            settings = BUDGETS[BUDGET.value][PRESET.value] | frozen
+            points += points_of(folder, name, study, settings)
     campaign = Campaign(folder, studies, points, wanted)
     if ONLY.value:
         own = select(points, ONLY.value)
@@ -140,26 +124,27 @@ def main() -> int:
         "features": features,
         "studies": {name: study.about for name, study in studies.items()},
     }
-    outcome = campaign.run(run_all if WORKERS.value == 1 else on_workers, about)
+    runner: Runner = run_all
+    if WORKERS.value != 1:
+        logs = logs_of(folder)
+        check_folder("workdir", logs)
+        executor, command = (
+            make_executor("local", WORKERS.value, logs),
+            worker_command("experiments.reproduce"),
+        )
+        # One retry: a run that diverges does so again.
+        runner = Schedule(executor, command, logs, retries=1).run
+    outcome = campaign.run(runner, about)
     TABLES[PRESET.value](folder, outcome)
     print(report_hint(folder))
     return say_failed(outcome.failed, len(points))
-
-
-def on_workers(points: Sequence[Point], done: Callable[[Point], object]) -> list[Failure]:
-    """A runner: processes side by side."""
-    logs = logs_of(path_of("workdir", WORKDIR.value))
-    executor = make_executor("local", WORKERS.value, logs)
-    # One retry: a run that diverges does so again.
-    command = worker_command("experiments.reproduce")
-    return Schedule(executor, command, logs, retries=1).run(points, done)
 
 
 def write_published(folder: pathlib.Path, outcome: Outcome) -> None:
     """The table of the preset paper."""
     table = published_table(outcome.rows)
     write_csv(folder / "published.csv", table)
-    write_json(folder / "published.json", table)
+    write_value(folder / "published.json", table)
     for row in table:
         print(in_words(row))
     for deviations in (1, 2):
@@ -180,7 +165,7 @@ def write_verdicts(folder: pathlib.Path, outcome: Outcome) -> None:
     """The verdicts of the preset full."""
     verdicts = decide_claims(outcome.rows, CLAIMS, outcome.lost)
     write_csv(folder / "results.csv", outcome.rows)
-    write_json(folder / "verdicts.json", verdicts)
+    write_value(folder / "verdicts.json", verdicts)
     for claim in verdicts:
         print(f"{claim['verdict']:16}{claim['claim']} ({claim['source']})")
 

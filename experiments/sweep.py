@@ -12,8 +12,9 @@ end, and the exit code is 1. DIR/results.csv has a row per point, DIR/seeds.csv 
 seed.
 """
 
+import itertools
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from absl import flags
 
@@ -40,7 +41,7 @@ SWEEP_OVER = flags.DEFINE_multi_string("sweep_over", [], FORMS)
 WORKDIR = flags.DEFINE_string("workdir", None, "folder of the sweep; made if it is not there")
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "print the command of every point, run nothing")
 EXECUTOR = flags.DEFINE_enum("executor", "local", list(EXECUTORS), "where workers run")
-WORKERS = flags.DEFINE_integer("workers", 0, "workers at once; 0: what the executor has", 0)
+WORKERS = flags.DEFINE_integer("workers", 0, "workers at once; 0: what the executor has", 0, 10_000)
 OPTIONS = flags.DEFINE_list("executor_options", [], "NAME=VALUE of the executor")
 RETRIES = flags.DEFINE_integer("retries", 2, "how often a point that failed is tried again", 0)
 ONLY = flags.DEFINE_list("only", [], "of a worker: the points with these hashes, in this process")
@@ -67,6 +68,7 @@ def main() -> int:
 
 def _sweep(points: Sequence[Point], folder: pathlib.Path) -> int:
     logs = logs_of(folder)
+    check_folder("workdir", logs)
     executor = make_executor(EXECUTOR.value, WORKERS.value, logs, OPTIONS.value)
     complete, unfinished, failed = by_state(points)
     if len(failed) == len(points):
@@ -74,12 +76,11 @@ def _sweep(points: Sequence[Point], folder: pathlib.Path) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     results = {point.identity: point.result() for point in complete}
 
-    def write() -> list[tuple[Point, dict]]:
-        known = [(p, results[p.identity]) for p in points if p.identity in results]
-        rows = [mean_row(point.chosen, result) for point, result in known]
-        write_csv(folder / "results.csv", rows)
-        rows = [row for point, result in known for row in seed_rows(result, point.chosen)]
-        write_csv(folder / "seeds.csv", rows)
+    def write() -> list[tuple[Mapping, Mapping]]:
+        known = [(p.chosen, results[p.identity]) for p in points if p.identity in results]
+        write_csv(folder / "results.csv", [mean_row(*one) for one in known])
+        seeds = [seed_rows(result["seeds"], chosen) for chosen, result in known]
+        write_csv(folder / "seeds.csv", list(itertools.chain(*seeds)))
         return known
 
     def done(point: Point) -> None:
@@ -91,7 +92,7 @@ def _sweep(points: Sequence[Point], folder: pathlib.Path) -> int:
     schedule = Schedule(executor, worker_command("experiments.sweep"), logs, RETRIES.value)
     failed += schedule.run(unfinished, done)
     if results:
-        print(summary([(point.chosen, result) for point, result in write()]))
+        print(summary(write()))
         print(report_hint(folder))
     print(f"{len(results)} of {len(points)} points complete: {folder / 'results.csv'}")
     return say_failed(failed, len(points))

@@ -7,9 +7,8 @@ import pathlib
 from collections.abc import Iterator
 
 from experiments.reports.labels import command, varied_within_rules
-from experiments.reports.runs import MANIFEST, Problems, Record, Run, optional, read_run
+from experiments.reports.runs import MANIFEST, Problems, Run, optional, read_run
 from experiments.run.checked import read
-from experiments.run.storage import DamagedFileError
 from experiments.validate import ConfigError
 from plasticity.rules import RULES
 
@@ -35,16 +34,12 @@ def collect(root: pathlib.Path, problems: Problems | None = None) -> dict[str, l
     for folder, names in _run_folders(root, problems):
         if "result.json" not in names:
             problems.append(_unfinished(folder))
-            continue
-        try:
-            run = read_run(folder, names, problems)
-        except DamagedFileError as error:
-            problems.append(str(error))
-            continue
-        parent = folder if folder == root else folder.parent
-        groups[parent, run.config["task.name"], run.metric].append(run)
+        elif run := optional(problems, read_run, folder, names, problems):
+            parent = folder if folder == root else folder.parent
+            groups[parent, run.config["task.name"], run.metric].append(run)
     if not groups:
-        raise ConfigError(_nothing(root, problems))
+        found = problems or ["no folder in it has a config.json and a result.json"]
+        raise ConfigError("\n  ".join([f"--runs={root} holds no finished run:", *found]))
     folders = collections.Counter(folder for folder, *_ in groups)
     named = {}
     for (folder, task, metric), runs in groups.items():
@@ -76,42 +71,32 @@ def _unfinished(folder: pathlib.Path) -> str:
     return f"{folder} is not finished, for it has no result.json. To resume it: {how}"
 
 
-def _nothing(root: pathlib.Path, problems: Problems) -> str:
-    if not problems:
-        return f"--runs={root} holds no run: no folder in it has a config.json and a result.json"
-    return "\n  ".join([f"--runs={root} holds no finished run:", *problems])
-
-
 def _pooled(runs: list[Run], problems: Problems) -> list[Run]:
     """Runs that differ in nothing but their seeds, as one."""
-    alike: dict[str, list[Run]] = collections.defaultdict(list)
+    pooled: dict[str, Run] = {}
     for run in runs:
         same = {k: v for k, v in run.config.items() if k not in ("seed", "train.num_seeds")}
-        alike[json.dumps(same, sort_keys=True)].append(run)
-    return [_joined(own, problems) for own in alike.values()]
+        key = json.dumps(same, sort_keys=True)
+        pooled[key] = _joined(pooled[key], run, problems) if key in pooled else run
+    return list(pooled.values())
 
 
-def _joined(runs: list[Run], problems: Problems) -> Run:
-    whole, *others = runs
-    for run in others:
-        # A copy of a run is not a second seed.
-        if {own["seed"] for own in run.seeds} & {own["seed"] for own in whole.seeds}:
-            problems.append(f"{run.folder} holds seeds that {whole.folder} holds too: left out")
-            continue
-        whole = whole._replace(
-            seeds=whole.seeds + run.seeds,
-            curve=whole.curve + run.curve,
-            analysis=_joined_analysis(whole, run),
-            manifests=whole.manifests + run.manifests,
-            elsewhere=_pooled([*whole.elsewhere, *run.elsewhere], problems),
-        )
-    return whole
-
-
-def _joined_analysis(a: Run, b: Run) -> Record | None:
-    if a.analysis is None or b.analysis is None or a.analysis["events"] != b.analysis["events"]:
-        return a.analysis or b.analysis
-    return a.analysis | {"seeds": a.analysis["seeds"] + b.analysis["seeds"]}
+def _joined(whole: Run, run: Run, problems: Problems) -> Run:
+    # A copy of a run is not a second seed.
+    if {own["seed"] for own in run.seeds} & {own["seed"] for own in whole.seeds}:
+        problems.append(f"{run.folder} holds seeds that {whole.folder} holds too: left out")
+        return whole
+    a, b = whole.analysis, run.analysis
+    analysis = a or b
+    if a and b and a["events"] == b["events"] and a["layers"] == b["layers"]:
+        analysis = a | {"seeds": a["seeds"] + b["seeds"]}
+    return whole._replace(
+        seeds=whole.seeds + run.seeds,
+        curve=whole.curve + run.curve,
+        analysis=analysis,
+        manifests=whole.manifests + run.manifests,
+        elsewhere=_pooled([*whole.elsewhere, *run.elsewhere], problems),
+    )
 
 
 def _ordered(runs: list[Run]) -> list[Run]:

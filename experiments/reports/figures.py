@@ -45,10 +45,6 @@ def style(rule: str) -> tuple[str, str]:
     return STYLES.get(rule) or OTHERS[sum(map(ord, rule)) % len(OTHERS)]
 
 
-def _rules(runs: Sequence[Run]) -> list[str]:
-    return list(dict.fromkeys(run.rule for run in runs))
-
-
 def integer_steps(axes: Axes) -> None:
     """Labels the x axis at integers alone."""
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
@@ -64,10 +60,11 @@ def _finish(axes: Axes, runs: Sequence[Run]) -> None:
             color="#777777", ha="right", va="bottom",
         )  # fmt: skip
     # Limits follow the values: with one seed on a plateau, whiskers reach below 0.
-    values = [v for run in runs for on in (True, False) for v in run.values(on)]
-    if "mse" in metric and min(values) > 0 and max(values) / min(values) > 30:
+    scores = [v for run in runs for on in (True, False) for v in run.values(on)]
+    values = sorted(v for v in scores if not math.isnan(v))
+    if "mse" in metric and values and values[-1] > 30 * values[0] > 0:
         axes.set_yscale("log")
-        axes.set_ylim(bottom=min(values) / 2)
+        axes.set_ylim(bottom=values[0] / 2)
     bound(axes.yaxis, metric)
     axes.set_ylabel(metric_label(metric))
 
@@ -112,7 +109,16 @@ def performance(runs: Sequence[Run]) -> Figure:
         axes.set_xticks(range(len(variants)), map(_wrapped, variants))
         axes.tick_params(bottom=len(variants) > 1)
         axes.set_xlim(-0.6, len(variants) - 0.4)
-    _legend(axes, runs)
+    entries = [(*style(rule), drawable(rule), None) for rule in rules]
+    if not all(run.static for run in runs):
+        entries.append(("black", "o", "plasticity off", "white"))
+    handles = [
+        plt.Line2D([], [], color=c, marker=m, linestyle="", label=label, markerfacecolor=face or c)
+        for c, m, label, face in entries
+    ]
+    axes.legend(
+        handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=len(handles), frameon=False
+    )
     _finish(axes, runs)
     return figure
 
@@ -131,19 +137,6 @@ def _point(axes: Axes, x: float, run: Run, on: bool) -> None:
 
 def _wrapped(text: str) -> str:
     return "\n".join(map(drawable, text.split(", ")))
-
-
-def _legend(axes: Axes, runs: Sequence[Run]) -> None:
-    entries = [(*style(rule), drawable(rule), None) for rule in _rules(runs)]
-    if not all(run.static for run in runs):
-        entries.append(("black", "o", "plasticity off", "white"))
-    handles = [
-        plt.Line2D([], [], color=c, marker=m, linestyle="", label=label, markerfacecolor=face or c)
-        for c, m, label, face in entries
-    ]
-    axes.legend(
-        handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=len(handles), frameon=False
-    )
 
 
 def learning_curves(runs: Sequence[Run]) -> Figure | None:
@@ -179,7 +172,7 @@ def learning_curves(runs: Sequence[Run]) -> Figure | None:
         axes.set_ylim(low - margin, high + margin)
         bound(axes.yaxis, runs[0].metric)
         axes.set_ylabel(metric_label(runs[0].metric))
-    rules = _rules(drawn)
+    rules = dict.fromkeys(run.rule for run in drawn)
     figure.legend(
         handles=[plt.Line2D([], [], color=style(r)[0], label=drawable(r)) for r in rules],
         loc="outside upper left", ncols=len(rules), frameon=False,

@@ -1,19 +1,21 @@
 """Finished runs as a report reads them: any file may be damaged, so each is checked."""
 
 import json
+import math
 import pathlib
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 from experiments.probing.stored import ANALYSIS, read_analysis
-from experiments.run.checked import check, is_number, read
+from experiments.run.checked import check, is_number, read, read_lines
 from experiments.run.intervals import mean_interval
+from experiments.run.result import PARTS, read_result, seeds_of
 from experiments.run.storage import DamagedFileError
 from plasticity.rules import RULES
 
 Problems = list[str]  # messages on files that cannot be read; each names its file
 Record = dict[str, Any]
-CONFIG = {"rule": {"name": str}, "task": {"name": str}}
+CONFIG = {"rule": {"name": str}, "task": {"name": str}, "train": {"steps": int}}
 MANIFEST = {"argv": [str]}
 
 
@@ -51,23 +53,26 @@ class Run(NamedTuple):
         """Of each seed: whether its training diverged."""
         return ["diverged_after" in seed for seed in self.seeds]
 
-    def _summaries(self, on: bool) -> list[Record]:
-        part = "metrics" if on else "metrics_plasticity_off"
-        return [seed[part][self.metric] for seed in self.seeds]
-
-    def values(self, on: bool = True) -> list[float]:
-        """The headline metric of each seed."""
-        return [summary["mean"] for summary in self._summaries(on)]
-
-    def interval(self, on: bool = True) -> tuple[float, float]:
-        """Mean and half interval over seeds; over the test episodes if there is one seed."""
-        first, *others = self._summaries(on)
-        return mean_interval(self.values(on)) if others else (first["mean"], first["ci95"])
-
     @property
     def episodes(self) -> int:
         """The test episodes of each seed."""
-        return self._summaries(True)[0]["n"]
+        return self._of_seeds("n", True)[0]
+
+    def values(self, on: bool = True) -> list[float]:
+        """The headline metric of each seed; nan where it is not finite."""
+        return self._of_seeds("mean", on)
+
+    def interval(self, on: bool = True) -> tuple[float, float]:
+        """Mean and half interval over seeds; over the test episodes if there is one seed."""
+        values = self.values(on)
+        if len(values) > 1:
+            return mean_interval(values)
+        return values[0], self._of_seeds("ci95", on)[0]
+
+    def _of_seeds(self, field: str, on: bool) -> list[Any]:
+        part = PARTS["" if on else "_off"]
+        values = [seed[part][self.metric][field] for seed in self.seeds]
+        return [value if is_number(value) else math.nan for value in values]
 
 
 def optional(problems: Problems, reader: Callable, path: pathlib.Path, *args: Any) -> Any:
@@ -92,45 +97,31 @@ def read_run(folder: pathlib.Path, names: Collection[str], problems: Problems) -
         return optional(problems, reader, folder / name, *args) if name in names else None
 
     config = flat(read(folder / "config.json", CONFIG))
-    path = folder / "result.json"
-    # Runs of the first versions name no headline metric.
-    result = {"main_metric": "loss"} | read(path, {"steps": int, "seed": int})
-    check(path, result, {"main_metric": str})
-    metric, steps = result["main_metric"], result["steps"]
+    result = read_result(folder / "result.json", config["train.steps"])
+    metric, steps, chance = result["main_metric"], result["steps"], result.get("chance")
     manifest = part("manifest.json", read, MANIFEST)
     run = Run(
         folder=folder,
         config=config,
         metric=metric,
-        chance=chance if is_number(chance := result.get("chance")) else None,
-        seeds=_seeds(path, result, metric),
+        chance=chance if is_number(chance) else None,
+        seeds=result["seeds"],
         curve=part("metrics.jsonl", _curve, metric) or [],
         analysis=part(ANALYSIS, read_analysis, steps),
         manifests=[manifest] if manifest and manifest["argv"] else [],
         elsewhere=[],
     )
-    evaluations = sorted(n for n in names if n.startswith("evaluation-") and n.endswith(".json"))
     # Of several evaluations under the same settings, the last one counts.
     others = {}
-    for name in evaluations:
+    for name in sorted(n for n in names if n.startswith("evaluation-") and n.endswith(".json")):
         if other := part(name, _evaluation, run, steps, result["seed"]):
             others[json.dumps(other.config, sort_keys=True)] = other
     return run._replace(elsewhere=list(others.values()))
 
 
-def _seeds(path: pathlib.Path, record: Record, metric: str) -> list[Record]:
-    """The seeds of a result or an evaluation, which itself is the record of an only seed."""
-    scores = {metric: {"mean": float, "ci95": float, "n": int}}
-    seed = {"seed": int, "metrics": scores, "metrics_plasticity_off": scores}
-    seeds = record.get("seeds") or [record]
-    check(path, seeds, [seed], "seeds")
-    return seeds
-
-
 def _curve(path: pathlib.Path, metric: str) -> list[tuple[int, float]]:
     """The metric in training, where it was finite."""
-    schema = [{"step": float, "split": str}]
-    rows = read(path, schema, lambda text: list(map(json.loads, text.splitlines())))
+    rows = read_lines(path, {"step": int, "split": str})
     if not rows:
         raise DamagedFileError(f"{path} is empty")
     train = [(row["step"], row.get(metric)) for row in rows if row["split"] == "train"]
@@ -139,12 +130,12 @@ def _curve(path: pathlib.Path, metric: str) -> list[tuple[int, float]]:
 
 def _evaluation(path: pathlib.Path, run: Run, steps: int, seed: int) -> Run | None:
     """The final network under other settings; None if it is of another step or of the same."""
-    record = read(path, {"step": int, "changed": dict})
+    record = {"seed": seed} | read(path, {"step": int, "changed": dict})
     if not record["changed"] or record["step"] != steps:
         return None
     config = run.config | record["changed"]
     check(path, config, {"rule.name": str, "task.name": str})
-    seeds = _seeds(path, {"seed": seed} | record, run.metric)
+    seeds = seeds_of(path, record, run.metric)
     return run._replace(config=config, seeds=seeds, curve=[], analysis=None, manifests=[])
 
 

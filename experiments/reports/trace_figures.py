@@ -23,7 +23,7 @@ def modulation(run: Run) -> Figure:
     seeds, events = run.analysis["seeds"], run.analysis["events"]
     figure, grid = plt.subplots(3, 1, figsize=(WIDTH, 3.6), sharex=True, height_ratios=[4, 4, 0.5])
     for axes, (kind, label) in zip(grid, LABELS.items(), strict=False):
-        for index, layer in enumerate(seeds[0][kind]):
+        for index, layer in enumerate(run.analysis["layers"]):
             colour, before = LAYERS[index % len(LAYERS)], [seed["untrained"] for seed in seeds]
             _band(axes, [seed[kind][layer] for seed in seeds], colour, "-", drawable(layer))
             _band(axes, [seed[kind][layer] for seed in before], colour, ":", "")

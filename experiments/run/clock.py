@@ -2,55 +2,46 @@
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+
+NAMES = ("wall_seconds", "compile_seconds", "train_seconds")
 
 
 class Clock:
     """Wall, compile and training seconds. Training excludes compilation and validation."""
 
     def __init__(self) -> None:
-        self._earlier = {"wall_seconds": 0.0, "compile_seconds": 0.0, "train_seconds": 0.0}
-        self._launched = time.monotonic()
-        self._compiling, self._training = 0.0, 0.0
-        self._since: float | None = None  # start of the current stretch of training
+        self._earlier = dict.fromkeys(NAMES, 0.0)  # of other launches
+        self._seconds = dict.fromkeys(NAMES, 0.0)  # of this one, up to the last stop
+        self._since = {"wall_seconds": time.monotonic()}  # of those that run
 
-    def resume(self, earlier: dict[str, float]) -> None:
+    def resume(self, earlier: Mapping[str, float]) -> None:
         """Adds the totals of earlier launches, as far as they are known."""
-        self._earlier = {name: float(earlier.get(name, 0.0)) for name in self._earlier}
+        self._earlier = {name: float(earlier.get(name, 0.0)) for name in NAMES}
 
     @contextlib.contextmanager
-    def compiling(self) -> Iterator[None]:
-        """Adds the time inside to the compile seconds."""
-        start = time.monotonic()
-        yield
-        self._compiling += time.monotonic() - start
-
-    @contextlib.contextmanager
-    def training(self) -> Iterator[None]:
-        """Adds the time inside, except where it is `paused`, to the training seconds."""
-        self._since = time.monotonic()
+    def running(self, name: str) -> Iterator[None]:
+        """Adds the time inside, except where it is `paused`, to the seconds of this name."""
+        self._since[name] = time.monotonic()
         try:
             yield
         finally:
-            self._training, self._since = self.training_seconds(), None
+            self._seconds[name] = self.seconds(name)
+            self._since.pop(name, None)
 
     @contextlib.contextmanager
-    def paused(self) -> Iterator[None]:
-        """Excludes the time inside from `training`."""
-        self._training, self._since = self.training_seconds(), None
+    def paused(self, name: str) -> Iterator[None]:
+        """Excludes the time inside from `running`, in which it lies."""
+        self._seconds[name] = self.seconds(name)
+        del self._since[name]
         yield
-        self._since = time.monotonic()
+        self._since[name] = time.monotonic()
 
-    def training_seconds(self) -> float:
-        """Seconds of training in this launch."""
-        running = 0.0 if self._since is None else time.monotonic() - self._since
-        return self._training + running
+    def seconds(self, name: str) -> float:
+        """Seconds of this launch so far."""
+        now = time.monotonic()
+        return self._seconds[name] + now - self._since.get(name, now)
 
     def totals(self) -> dict[str, float]:
         """Seconds so far, those of earlier launches included."""
-        now = {
-            "wall_seconds": time.monotonic() - self._launched,
-            "compile_seconds": self._compiling,
-            "train_seconds": self.training_seconds(),
-        }
-        return {name: seconds + now[name] for name, seconds in self._earlier.items()}
+        return {name: earlier + self.seconds(name) for name, earlier in self._earlier.items()}

@@ -12,17 +12,13 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from experiments import build
+from experiments.run.checked import read
 from experiments.run.checkpoint import Checkpoints
 from experiments.run.metrics import across_seeds, summarise
 from experiments.run.program import Program, program_for
+from experiments.run.result import PARTS, SUMMARY
 from experiments.run.seeds import Seeds
-from experiments.run.storage import (
-    DamagedFileError,
-    WorkdirError,
-    check_folder,
-    read_json,
-    write_json,
-)
+from experiments.run.storage import DamagedFileError, WorkdirError, check_folder, write_json
 from experiments.run.stored_config import differences
 from experiments.run.workdir import Workdir, free_name
 from experiments.validate import ConfigError, validate
@@ -32,62 +28,51 @@ from plasticity.rules import RULES
 from plasticity.sharding import replicate
 
 Summary = dict[str, dict[str, float]]
-# The fields of evaluation-*.json that its readers rely on.
-REPORT = {"step": int, "changed": dict, "metrics": dict, "metrics_plasticity_off": dict}
+# Of evaluation-*.json.
+REPORT = {"step": int, "changed": dict} | {part: {str: SUMMARY} for part in PARTS.values()}
 # Sections that may differ from the trained config: no shape of a trained parameter depends on them.
 FREE_SECTIONS = ("seed", "task", "rule", "memory", "evaluate", "checkpoint", "log")
 
 
-class Evaluator:
-    """Compiled evaluation by one program: `evaluator(params, RandomStream.TEST)` -> [(on, off)]."""
+def evaluate_parameters(
+    program: Program,
+    config: ConfigDict,
+    params: Parameters,
+    split: RandomStream,
+    stop: Callable[[], bool] = lambda: False,
+) -> list[tuple[Summary, Summary]] | None:
+    """(plasticity on, plasticity off) of each seed; None once `stop()` is true.
 
-    def __init__(self, program: Program, seeds: Seeds, config: ConfigDict):
-        self._seeds, self._config, self._task = seeds, config, program.learner.task
-        self._metrics = program.evaluate
-        self._static = RULES[config.rule.name]().static
-        self._mesh = program.learner.layout.mesh(config.evaluate.batch)
-        self._program = program
-        self._episodes, self._batch = config.evaluate.episodes, config.evaluate.batch
-
-    def __call__(
-        self, params: Parameters, split: RandomStream, stop: Callable[[], bool] = lambda: False
-    ) -> list[tuple[Summary, Summary]] | None:
-        """(plasticity on, plasticity off) of each seed; None once `stop()` is true.
-
-        A static rule has one summary for both.
-        """
-        hyper = build.make_hyperparameters(self._config, self._task, split)
-        params = jax.device_put(params, self._program.shardings(params, self._mesh))
-        seed, hyper = replicate((self._seeds.array, hyper), self._mesh)
-        summaries: list[list[Summary]] = []
-        for on in (True, False):
-            if summaries and self._static:
-                summaries.append(summaries[0])
-                continue
-            parts = []
-            for first in range(0, self._episodes, self._batch):
-                if stop():
-                    return None
-                # The last batch may exceed the episodes: all batches share one compiled shape.
-                index = jnp.arange(first, first + self._batch)
-                parts.append(self._metrics(params, seed, split, index, hyper, on=on))
-            joined = jax.tree.map(
-                lambda *p: np.concatenate(p, axis=-1)[..., : self._episodes], *parts
-            )
-            summaries.append([summarise(own) for own in self._seeds.split(joined)])
-        return list(zip(*summaries, strict=True))
+    A static rule has one summary for both.
+    """
+    seeds, episodes, batch = Seeds(config), config.evaluate.episodes, config.evaluate.batch
+    mesh = program.learner.layout.mesh(batch)
+    hyper = build.make_hyperparameters(config, program.learner.task, split)
+    params = jax.device_put(params, program.shardings(params, mesh))
+    seed, hyper = replicate((seeds.array, hyper), mesh)
+    summaries: list[list[Summary]] = []
+    for on in (True,) if RULES[config.rule.name]().static else (True, False):
+        parts = []
+        for first in range(0, episodes, batch):
+            if stop():
+                return None
+            # The last batch may exceed the episodes: all batches share one compiled shape.
+            index = jnp.arange(first, first + batch)
+            parts.append(program.evaluate(params, seed, split, index, hyper, on=on))
+        joined = jax.tree.map(lambda *p: np.concatenate(p, axis=-1)[..., :episodes], *parts)
+        summaries.append([summarise(own) for own in seeds.split(joined)])
+    return list(zip(summaries[0], summaries[-1], strict=True))
 
 
-def contrast(metric: str, on: Summary, off: Summary, seeds: int) -> str:
-    """One sentence: the metric with plasticity on and off, or alone where nothing is written."""
-    episodes = f"same {on[metric]['n']} episodes" if seeds == 1 else "same episodes"
-    if on == off:  # a static net
-        count = episodes.removeprefix("same ") if seeds == 1 else f"{seeds} nets"
-        return f"{metric}: {_interval(on[metric])} ({count})"
+def contrast(metric: str, on: Summary, off: Summary | None, seeds: int) -> str:
+    """One sentence: the metric with plasticity on and off. None: a static net, which has one."""
+    episodes = f"{on[metric]['n']} episodes" if seeds == 1 else "episodes"
+    if off is None:
+        return f"{metric}: {_interval(on[metric])} ({episodes if seeds == 1 else f'{seeds} nets'})"
     nets = "same net" if seeds == 1 else f"same {seeds} nets"
     return (
         f"{metric}: {_interval(on[metric])} with plasticity on, {_interval(off[metric])} off "
-        f"({nets}, {episodes})"
+        f"({nets}, same {episodes})"
     )
 
 
@@ -118,8 +103,9 @@ def evaluate(config: ConfigDict, path: str) -> int:
     check_folder("workdir", workdir.path)
     report, metric, target = _report(config, workdir)
     print(json.dumps(report, indent=2))
-    seeds = len(report.get("seeds", [report]))
-    print(contrast(metric, report["metrics"], report["metrics_plasticity_off"], seeds))
+    on, off = (report[part] for part in PARTS.values())
+    plastic = config.rule.name != "none"
+    print(contrast(metric, on, off if plastic else None, len(report.get("seeds", [report]))))
     print(f"written: {target}")
     return 0
 
@@ -132,7 +118,7 @@ def evaluated_elsewhere(workdir: Workdir, overrides: Mapping[str, Any]) -> dict[
     newest = max(workdir.saved_steps(), default=None)
     for path in sorted(workdir.path.glob("evaluation-*.json")):
         try:
-            report = read_json(path, REPORT)
+            report = read(path, REPORT)
         except DamagedFileError as error:
             print(f"{error}: it is not used", file=sys.stderr, flush=True)
             continue
@@ -154,23 +140,20 @@ def _report(config: ConfigDict, workdir: Workdir) -> tuple[dict[str, Any], str, 
                 f"{field}={here!r}, but the net in --workdir={workdir.path} was trained with "
                 f"{there!r}"
             )
-    program, seeds = program_for(config), Seeds(config)
-    learner = program.learner
-    like = _shapes(build.make_learner(trained), seeds, trained)
-    wanted = _shapes(learner, seeds, config)
-    if jax.tree.map(jnp.shape, like) != jax.tree.map(jnp.shape, wanted):
+    program = program_for(config)
+    if _shapes(build.make_learner(trained), trained) != _shapes(program.learner, config):
         raise ConfigError(
             "the parameters of this config have other shapes than the trained ones: "
             + "; ".join(f"{f}: trained {a!r}, here {b!r}" for f, a, b in changed)
         )
     step, params = trained_parameters(trained, workdir)
-    summaries = Evaluator(program, seeds, config)(params, RandomStream.TEST)
+    summaries = evaluate_parameters(program, config, params, RandomStream.TEST)
     assert summaries is not None  # nothing stops it
     report = {"step": step, "changed": {field: here for field, _, here in changed}}
-    report |= averaged(seeds, summaries)
+    report |= averaged(Seeds(config), summaries)
     target = free_name(workdir.path, f"evaluation-{step}")
     write_json(target, report)
-    return report, learner.task.main_metric, target
+    return report, program.learner.task.main_metric, target
 
 
 def trained_parameters(config: ConfigDict, workdir: Workdir) -> tuple[int, Parameters]:
@@ -188,13 +171,13 @@ def trained_state(config: ConfigDict, workdir: Workdir) -> TrainState:
     if not workdir.saved_steps():
         raise WorkdirError(f"--workdir={workdir.path} holds no checkpoint yet")
     checkpoints = Checkpoints(workdir.checkpoints)
-    like = _shapes(build.make_learner(config), Seeds(config), config)
+    like = _shapes(build.make_learner(config), config)
     here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     state, _ = checkpoints.restore(like, jax.tree.map(lambda _: here, like))
     checkpoints.close()
     return state
 
 
-def _shapes(learner: Learner, seeds: Seeds, config: ConfigDict) -> TrainState:
-    hyper = build.make_hyperparameters(config, learner.task)
+def _shapes(learner: Learner, config: ConfigDict) -> TrainState:
+    hyper, seeds = build.make_hyperparameters(config, learner.task), Seeds(config)
     return jax.eval_shape(seeds.map(learner.init, True, False), seeds.array, hyper)

@@ -12,30 +12,23 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from experiments.run.storage import read_json, write_json
+from experiments.run.checked import read
+from experiments.run.storage import is_there, write_json
 from experiments.run.workdir import MANIFEST, Workdir
 
 PACKAGES = (
-    "plasticity",
-    "jax",
-    "jaxlib",
-    "flax",
-    "optax",
-    "orbax-checkpoint",
-    "numpy",
-    "ml_collections",
-)
+    "plasticity", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "ml_collections",
+)  # fmt: skip
 
 
 def write_manifest(workdir: Workdir, config: ConfigDict, data_checksum: str | None) -> None:
     """Records this launch. The first one stands at the top, later ones under `resumed`.
 
-    Args:
-      data_checksum: of the task's images; None: of a task that generates its episodes.
+    `data_checksum`: of the task's images; None: of a task that generates its episodes.
     """
     launch = describe_launch() | {"steps": config.train.steps}
-    if workdir.manifest.exists():
-        manifest = read_json(workdir.manifest, MANIFEST)
+    if is_there(workdir.manifest):
+        manifest = read(workdir.manifest, MANIFEST)
         manifest["resumed"].append(launch)
     else:
         manifest = launch | {"seed": config.seed, "data_checksum": data_checksum, "resumed": []}

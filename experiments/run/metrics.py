@@ -10,8 +10,9 @@ from typing import Any
 
 from tqdm import tqdm
 
+from experiments.run.checked import read_lines
 from experiments.run.intervals import mean_interval
-from experiments.run.storage import GrowingFile, read_rows
+from experiments.run.storage import GrowingFile
 from experiments.run.workdir import ROW
 from experiments.validate import ConfigError
 
@@ -52,7 +53,7 @@ class MetricsLog:
         self._file: GrowingFile | None = None
         if path is None:
             return
-        rows = read_rows(path, ROW) if path.exists() else []
+        rows = read_lines(path, ROW) if path.exists() else []
         kept = [row for row in rows if row["step"] <= first_step]
         self.has_validation = (first_step, "validation") in ((r["step"], r["split"]) for r in kept)
         self._file = GrowingFile(path, [json.dumps(row) for row in kept])
@@ -88,8 +89,9 @@ class MetricsLog:
 
     def close(self) -> None:
         """Flushes."""
-        for log in filter(None, (self._file, self._board)):
-            log.close()
+        self.flush()
+        if self._board:
+            self._board.close()
 
 
 def check_tensorboard(wanted: bool) -> None:

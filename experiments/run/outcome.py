@@ -29,51 +29,41 @@ def result_of(
       summaries: (plasticity on, plasticity off) of each seed. clock: seconds of the run.
     """
     episodes = config.train.steps * config.train.batch
-    result = {
+    return {
         "status": "complete",
         "task": config.task.name,
         "rule": config.rule.name,
         "seed": config.seed,
         "steps": config.train.steps,
         "train_episodes": episodes,
-    }
-    speed = {
         "main_metric": task.main_metric,
         "chance": task.chance,
+        **averaged(seeds, summaries),
         "wall_seconds": clock["wall_seconds"],
         "compile_seconds": clock["compile_seconds"],
         "episodes_per_second": episodes * len(seeds.numbers) / (clock["train_seconds"] or 1e-9),
         "device": device_name(),
     }
-    return result | averaged(seeds, summaries) | speed
 
 
 def check_plasticity_learns(config: ConfigDict, seeds: Sequence[Mapping[str, float]]) -> None:
-    """Checks the first step of a rule that learns from the full meta-gradient.
+    """Checks the metrics of each seed in the first step under the full meta-gradient.
 
     Without that gradient plasticity is not learned, and no other metric shows it.
-
-    Args:
-      seeds: the metrics of the step for each seed.
 
     Raises:
       PlasticityError: the gradient of a seed is zero.
     """
     rule = config.rule
-    if RULES[rule.name]().static or rule.meta_gradient != "full" or rule.eta0 <= 0:
-        return
-    for values in seeds:
-        check_meta_gradient(values, rule.modulated and rule.alpha_scale != 0)
+    if not RULES[rule.name]().static and rule.meta_gradient == "full" and rule.eta0 > 0:
+        for values in seeds:
+            check_meta_gradient(values, rule.modulated and rule.alpha_scale != 0)
 
 
 def post_mortem(
     learner: Learner, state: TrainState, seed: Array, hyper: PyTree, values: Mapping[str, float]
 ) -> str:
-    """The message about a seed whose step is not finite.
-
-    Args:
-      state: before that step. values: the metrics of the step.
-    """
+    """The message about a seed whose step from `state` has the metrics `values`, not all finite."""
     try:
         culprit = first_nonfinite(learner, state, seed, hyper)
     except Exception as error:  # of the search; the message reports what is known without it

@@ -21,19 +21,11 @@ from plasticity.types import Array
 
 # Fields that no compiled function depends on, and their values in the key of the cache.
 INPUTS: dict[str, Any] = {
-    "seed": 0,
-    "rule.eta0": 1.0,
-    "rule.max_norm": 1.0,
-    "train.learning_rate": 1.0,
-    "train.weight_decay": 0.0,
-    "train.clip": 1.0,
-    "evaluate.episodes": 2,
-    "evaluate.every": 0,
-    "checkpoint.every": 1,
-    "checkpoint.keep": 1,
-    "log.every": 1,
-    "log.tensorboard": False,
-}
+    "seed": 0, "rule.eta0": 1.0, "rule.max_norm": 1.0,
+    "train.learning_rate": 1.0, "train.weight_decay": 0.0, "train.clip": 1.0,
+    "evaluate.episodes": 2, "evaluate.every": 0, "checkpoint.every": 1, "checkpoint.keep": 1,
+    "log.every": 1, "log.tensorboard": False,
+}  # fmt: skip
 
 
 class Program:
@@ -50,10 +42,9 @@ class Program:
         seeds = Seeds(config, in_turn=self.learner.task.image is not None)
         self.init = jax.jit(seeds.map(self.learner.init, True, False))
 
-        def evaluate(params, seed, split, index, hyper, on):
+        def evaluate(*arguments, on):
             own = partial(self.learner.evaluate, on=on)
-            mapped = seeds.map(own, True, True, False, False, False)
-            return mapped(params, seed, split, index, hyper)
+            return seeds.map(own, True, True, False, False, False)(*arguments)
 
         # Replicated: process 0 writes the metrics and every process uses them.
         mesh = self.learner.layout.mesh(config.evaluate.batch)

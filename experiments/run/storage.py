@@ -10,7 +10,6 @@ import os
 import pathlib
 import resource
 import time
-from collections.abc import Mapping
 from typing import Any
 
 from etils import epath
@@ -29,63 +28,6 @@ class DamagedFileError(WorkdirError):
     """A file of a run is not what the project writes; the message names it."""
 
 
-Fields = Mapping[str, type | tuple[type, ...]]
-
-
-def read_json(path: pathlib.Path, fields: Fields) -> dict[str, Any]:
-    """The JSON object in a file.
-
-    Args:
-      path: of the file.
-      fields: {name: type} that the object must hold; it may hold others.
-
-    Raises:
-      DamagedFileError: the file is missing, is not readable or not UTF-8, or holds no such object.
-    """
-    return _object(str(path), _text(path), fields)
-
-
-def read_rows(path: pathlib.Path, fields: Fields) -> list[dict[str, Any]]:
-    """The JSON objects in a file that holds one a line, such as metrics.jsonl.
-
-    A last line without its line break is left out: a kill interrupted its writing.
-
-    Args:
-      path: of the file. fields: of each object, as in `read_json`.
-
-    Raises:
-      DamagedFileError: as `read_json`; the message names the line.
-    """
-    lines = _text(path).split("\n")[:-1]
-    return [_object(f"{path}, line {i}", line, fields) for i, line in enumerate(lines, 1)]
-
-
-def _text(path: pathlib.Path) -> str:
-    try:
-        return path.read_text()
-    except OSError as error:
-        raise DamagedFileError(f"{path} cannot be read: {error.strerror or error}") from error
-    except ValueError as error:
-        raise DamagedFileError(f"{path} is not UTF-8: {error}") from error
-
-
-def _object(where: str, text: str, fields: Fields) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        problem = f"is not JSON: {error}" if text.strip() else "is empty"
-        raise DamagedFileError(f"{where} {problem}") from error
-    if not isinstance(value, dict):
-        raise DamagedFileError(f"{where} holds no JSON object, but {text.strip()[:40]}")
-    for name, kind in fields.items():
-        if name not in value:
-            raise DamagedFileError(f"{where} has no field {name!r}")
-        # A bool is an int to Python, but not where a number is meant.
-        if not isinstance(value[name], kind) or (kind is int and isinstance(value[name], bool)):
-            raise DamagedFileError(f"{where}: {name}={value[name]!r} has the wrong type")
-    return value
-
-
 def path_of(flag: str, value: str) -> pathlib.Path:
     """The value of --FLAG, as a path; `~` is the home folder.
 
@@ -94,9 +36,13 @@ def path_of(flag: str, value: str) -> pathlib.Path:
     """
     if "://" not in value:
         try:
-            return pathlib.Path(value).expanduser()
+            path = pathlib.Path(value).expanduser()
+            path.exists()
+            return path
         except RuntimeError as error:  # ~NAME of no user
             raise ConfigError(f"--{flag}={value}: {value.split('/')[0]} is no user") from error
+        except OSError as error:  # no file can have this name, or no permission to look
+            raise ConfigError(f"--{flag}={value} cannot be used: {error.strerror}") from error
     if not value.startswith(BUCKET) or not value.removeprefix(BUCKET).strip("/"):
         raise ConfigError(f"--{flag}={value} must be a local folder or {BUCKET}BUCKET/FOLDER")
     if importlib.util.find_spec("gcsfs") is None:
@@ -112,24 +58,25 @@ def check_folder(flag: str, path: pathlib.Path) -> None:
     """
     if in_bucket(path):
         return
-    problem = _obstacle(path)
+    problem: str | None = None
+    try:
+        place = next(place for place in (path, *path.parents) if os.path.lexists(place))
+        if place.is_symlink() and not place.exists():
+            problem = f"{place} is a link to {place.readlink()}, which does not exist"
+        elif not place.is_dir():
+            problem = f"{place} is a file, not a folder"
+        elif not os.access(place, os.W_OK | os.X_OK):
+            problem = f"no permission to write in {place}"
+        path.exists()  # raises if no folder can have this name
+    except OSError as error:
+        problem = error.strerror
     if problem:
         raise WorkdirError(f"--{flag}={path} cannot be written: {problem}")
 
 
-def _obstacle(path: pathlib.Path) -> str | None:
-    try:
-        for place in (path, *path.parents):
-            if place.is_dir():
-                writable = os.access(place, os.W_OK | os.X_OK)
-                return None if writable else f"no permission to write in {place}"
-            if place.exists():
-                return f"{place} is a file, not a folder"
-            if place.is_symlink():
-                return f"{place} is a link to {place.readlink()}, which does not exist"
-    except OSError as error:
-        return error.strerror
-    return None
+def is_there(path: pathlib.Path) -> bool:
+    """Whether there is anything of this name, if only a broken link."""
+    return path.exists() if in_bucket(path) else os.path.lexists(path)
 
 
 OPEN_FILES = 64  # that saving a checkpoint may open at once, and a margin
@@ -156,7 +103,7 @@ def logs_of(folder: pathlib.Path) -> pathlib.Path:
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:
-    """Writes a file atomically: after a kill it is whole or as before."""
+    """As `write_text`."""
     write_text(path, json.dumps(value, indent=2) + "\n")
 
 
@@ -185,27 +132,20 @@ class GrowingFile:
         """Replaces the file by these lines."""
         self._path, self._text = path, "".join(f"{line}\n" for line in lines)
         write_text(path, self._text)
-        self._file = None if in_bucket(path) else path.open("a")
         self._written = time.monotonic()
 
     def add(self, text: str) -> None:
         """Adds lines."""
-        if self._file is not None:
-            self._file.write(text)
-            self._file.flush()
+        if not in_bucket(self._path):
+            with self._path.open("a") as file:
+                file.write(text)
             return
         self._text += text
         if time.monotonic() - self._written > self.SECONDS:
             self.flush()
 
     def flush(self) -> None:
-        """Returns when all lines are on disk."""
-        if self._file is None:
+        """Returns when all lines are in the file."""
+        if in_bucket(self._path):
             write_text(self._path, self._text)
             self._written = time.monotonic()
-
-    def close(self) -> None:
-        """Flushes."""
-        self.flush()
-        if self._file is not None:
-            self._file.close()

@@ -7,15 +7,15 @@ from typing import Any
 import jax.numpy as jnp
 
 from configs import base
-from experiments.run.storage import DamagedFileError, WorkdirError, read_json
+from experiments.run.checked import read
+from experiments.run.storage import DamagedFileError, WorkdirError
 from plasticity.learner import SCHEDULES
 from plasticity.registry import lookup
 from plasticity.tasks import TASKS
 
-# Renamed fields, {section: {old name: new name}}: a run that was started under the old name still
-# resumes.
+# Renamed fields, {section: {old name: new name}}: a run of the old name still resumes.
 RENAMED = {"model": {"products": "matmul_precision"}}
-SECTIONS = ("task", "model", "rule", "train")  # that the config of every run has
+SECTIONS = ("task", "model", "rule")  # that, like train, the config of every run has
 
 
 def read_config(path: pathlib.Path) -> dict[str, Any]:
@@ -27,15 +27,11 @@ def read_config(path: pathlib.Path) -> dict[str, Any]:
     Raises:
       DamagedFileError: the file holds no config.
     """
-    stored = read_json(path, dict.fromkeys(SECTIONS, dict))
+    stored = read(path, dict.fromkeys(SECTIONS, dict) | {"train": {"steps": int}})
     try:
-        whole = _with_defaults(stored)
+        return _with_defaults(stored)
     except (KeyError, TypeError, ValueError) as error:
         raise DamagedFileError(f"{path} holds no config of a run: {error}") from error
-    steps = whole["train"]["steps"]
-    if type(steps) is not int:
-        raise DamagedFileError(f"{path}: train.steps={steps!r} must be an integer")
-    return whole
 
 
 def _with_defaults(stored: dict[str, Any]) -> dict[str, Any]:
@@ -80,13 +76,10 @@ def check_extension(
         )
     if now["steps"] == before["steps"]:
         return
-    schedule = lookup(SCHEDULES, now["schedule"], "train.schedule")
-    past = jnp.arange(max(0, done - now["warmup"]))
-    factors = [
-        jnp.broadcast_to(schedule(train["steps"] - train["warmup"])(past), past.shape)
-        for train in (before, now)
-    ]
-    if not jnp.array_equal(*factors):
+    schedule, warmup = lookup(SCHEDULES, now["schedule"], "train.schedule"), now["warmup"]
+    past = jnp.arange(max(0, done - warmup))
+    there, here = (schedule(train["steps"] - warmup)(past) for train in (before, now))
+    if jnp.any(there != here):
         raise WorkdirError(
             f"train.steps={now['steps']} cannot extend the run of train.steps={before['steps']} in "
             f"--workdir={path}: the learning rates of the {done} steps that it has done would have "

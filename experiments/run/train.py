@@ -2,7 +2,6 @@
 
 import contextlib
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -12,7 +11,7 @@ from ml_collections import ConfigDict
 from experiments import build
 from experiments.run.checkpoint import Checkpoints
 from experiments.run.clock import Clock
-from experiments.run.evaluate import Evaluator, Summary, contrast
+from experiments.run.evaluate import Summary, contrast, evaluate_parameters
 from experiments.run.footprint import check_footprint, estimate, in_words
 from experiments.run.hosts import (
     SharedInterrupts,
@@ -56,7 +55,7 @@ def train(config: ConfigDict, path: str) -> int:
 
 
 def _begin(held: contextlib.ExitStack, workdir: Workdir, config: ConfigDict) -> bool:
-    """Locks the workdir and opens it for the run. Returns whether there is anything to do."""
+    """Locks the workdir and opens it for the run; False: the run is complete."""
     workdir.check(config)  # before the lock too: a folder that is refused gets no .lock
     if workdir.complete(config.train.steps):
         print(f"{workdir.path} is complete: see {workdir.result}. Nothing to do.")
@@ -74,40 +73,34 @@ class _Run:
 
     def __init__(self, config: ConfigDict, workdir: Workdir, interrupts: SharedInterrupts):
         self.config, self.workdir, self.interrupts = config, workdir, interrupts
+        self.steps = config.train.steps
         self.program = program_for(config)
         self.learner = self.program.learner
         self.mesh = self.learner.layout.mesh(config.train.batch)
         hyper = build.make_hyperparameters(config, self.learner.task)
         self.seeds = Seeds(config)
         self.seed, self.hyper = replicate((self.seeds.array, hyper), self.mesh)
-        self.evaluator = Evaluator(self.program, self.seeds, config)
         self.checkpoints = Checkpoints(workdir.checkpoints, config.checkpoint.keep)
         self.clock = Clock()
         self.state = self._initial_state()
         # Updates so far. The count in the state of a seed that diverged stands still.
         self.step = int(np.max(self.state.step))
-        self.diverged = {which for which, _ in self._behind()}
+        self.diverged = set(self._behind())
         metrics = workdir.metrics if primary() else None
         self.log = MetricsLog(metrics, self.step, self.seeds.numbers, config.log.tensorboard)
+        batch, metric = config.train.batch * config.train.num_seeds, self.learner.task.main_metric
         self.progress = Progress(
-            config.train.steps,
-            self.step,
-            config.train.batch * config.train.num_seeds,
-            self.learner.task.main_metric,
-            config.log.every,
-            quiet=not primary(),
+            self.steps, self.step, batch, metric, config.log.every, quiet=not primary()
         )
 
     def run(self) -> int:
         """Trains to the end, evaluates, writes the result."""
         try:
-            finished = self.step == self.config.train.steps or self._loop(self._compile())
+            if self.step < self.steps:
+                self._loop(self._compile())
             self._save()  # before the evaluation, so that a kill there costs no training
-            summaries = (
-                self.evaluator(self.state.params, RandomStream.TEST, self.interrupts.asked)
-                if finished
-                else None
-            )
+            finished = self.step == self.steps
+            summaries = self._evaluate(RandomStream.TEST) if finished else None
         finally:
             self.log.close()
             self.checkpoints.close()
@@ -132,10 +125,10 @@ class _Run:
         self.clock.resume(clock)
         return state
 
-    def _behind(self) -> list[tuple[int, int]]:
-        """(index, last finite step) of each seed that diverged."""
+    def _behind(self) -> dict[int, int]:
+        """{index: last finite step} of the seeds that diverged."""
         steps = np.atleast_1d(jax.device_get(self.state.step))
-        return [(which, int(done)) for which, done in enumerate(steps) if done < self.step]
+        return {which: int(done) for which, done in enumerate(steps) if done < self.step}
 
     def _compile(self) -> Any:
         network = self.learner.make_network(self.hyper)
@@ -147,56 +140,51 @@ class _Run:
             self.progress.say(f"fast weights: {who} {engine!r}, with {how}")
         needed = in_words(estimate(self.config))
         self.progress.say(f"compiling the training step, which needs about {needed}")
-        with self.clock.compiling():
+        with self.clock.running("compile_seconds"):
             step = self.program.compiled_step(self.state, self.seed, self.hyper)
             wait_for_all("compiled")  # or the first step would be charged with it
             return step
 
-    def _loop(self, train_step: Any) -> bool:
-        """True when all steps are done, False after a signal."""
+    def _loop(self, train_step: Any) -> None:
+        """Trains until all steps are done, or a signal comes."""
         pending: tuple[int, dict[str, jax.Array]] | None = None
         if self.step > 0 and not agreed(self.log.has_validation):
             # A kill came between the save and the validation, or the run was extended.
             self._validate_if_due()
-        with self.clock.training():
-            while self.step < self.config.train.steps and not self.interrupts.asked():
+        with self.clock.running("train_seconds"):
+            while self.step < self.steps and not self.interrupts.asked():
                 self.state, metrics = train_step(self.state, self.seed, self.hyper)
                 self.step += 1
                 if pending:  # one step late: the device computes while the host logs
                     self._report(*pending)
                 pending = (self.step, metrics)
-                if not self._at_boundary():
-                    continue
-                self._report(*pending)
-                pending = None
-                with self.clock.paused():
-                    self._boundary()
+                saves = self._due(self.config.checkpoint.every)
+                if saves or self._due(self.config.evaluate.every):
+                    self._report(*pending)  # an error ends the run before its state is saved
+                    pending = None
+                    with self.clock.paused("train_seconds"):
+                        if saves:
+                            self._save()
+                        self._validate_if_due()
             if pending:
                 self._report(*pending)
-        return self.step == self.config.train.steps
-
-    def _at_boundary(self) -> bool:
-        return self._due(self.config.checkpoint.every) or self._due(self.config.evaluate.every)
 
     def _due(self, every: int) -> bool:
         return every > 0 and self.step % every == 0
-
-    def _boundary(self) -> None:
-        """Checkpoint and validation of a state whose loss is finite."""
-        if self._due(self.config.checkpoint.every):
-            self._save()
-        self._validate_if_due()
 
     def _save(self) -> None:
         self.log.flush()  # a run that resumes here does not write these rows again
         self.checkpoints.save(self.step, self.state, self.clock.totals())
 
-    def _validate_if_due(self) -> None:
-        if not self._due(self.config.evaluate.every) or self.step == self.config.train.steps:
-            return
-        summaries = self.evaluator(
-            self.state.params, RandomStream.VALIDATION, self.interrupts.asked
+    def _evaluate(self, split: RandomStream) -> list[tuple[Summary, Summary]] | None:
+        return evaluate_parameters(
+            self.program, self.config, self.state.params, split, self.interrupts.asked
         )
+
+    def _validate_if_due(self) -> None:
+        if not self._due(self.config.evaluate.every) or self.step == self.steps:
+            return
+        summaries = self._evaluate(RandomStream.VALIDATION)
         if summaries is None:
             return
         means = [[{k: v["mean"] for k, v in own.items()} for own in pair] for pair in summaries]
@@ -206,7 +194,8 @@ class _Run:
 
     def _say_contrast(self, title: str, summaries: list[tuple[Summary, Summary]]) -> None:
         on, off = (across_seeds(seeds) for seeds in zip(*summaries, strict=True))
-        what = contrast(self.learner.task.main_metric, on, off, len(self.seeds.numbers))
+        plastic = self.config.rule.name != "none"
+        what = contrast(self.learner.task.main_metric, on, off if plastic else None, len(summaries))
         self.progress.say(f"{title:12}{what}")
 
     def _report(self, step: int, metrics: dict[str, jax.Array]) -> None:
@@ -217,17 +206,19 @@ class _Run:
         Raises:
           PlasticityError: no seed is left.
         """
-        seeds = [
-            {name: float(value) for name, value in values.items()}
-            for values in self.seeds.split(metrics)
-        ]
+        seeds = [{k: float(v) for k, v in own.items()} for own in self.seeds.split(metrics)]
         bad = [i for i, v in enumerate(seeds) if not math.isfinite(v["loss"] + v["grad_norm"])]
         new = [i for i in bad if i not in self.diverged]
-        if step % self.config.log.every == 0 or step == self.config.train.steps or new:
+        if step % self.config.log.every == 0 or step == self.steps or new:
             self.log.write(step, train=seeds)
         for which in new:
             self.diverged.add(which)
-            message = self._post_mortem(step, which, seeds[which])
+            state, seed = self.seeds.pick((self.state, self.seed), which)
+            message = (
+                f"step {step}, seed {self.seeds.numbers[which]}: "
+                f"{post_mortem(self.learner, state, seed, self.hyper, seeds[which])} Last good "
+                f"checkpoint: {self.workdir.checkpoints}/{self.checkpoints.latest()}. {CURES}"
+            )
             if len(bad) == len(seeds):
                 self.progress.say()
                 raise PlasticityError(message)
@@ -236,20 +227,12 @@ class _Run:
         if step == 1:
             check_plasticity_learns(self.config, seeds)
         mean = {name: sum(v[name] for v in seeds) / len(seeds) for name in seeds[0]}
-        self.progress.update(step, mean, self.clock.training_seconds())
-
-    def _post_mortem(self, step: int, which: int, values: Mapping[str, float]) -> str:
-        state, seed = (self.seeds.pick(tree, which) for tree in (self.state, self.seed))
-        found = post_mortem(self.learner, state, seed, self.hyper, values)
-        return (
-            f"step {step}, seed {self.seeds.numbers[which]}: {found} Last good checkpoint: "
-            f"{self.workdir.checkpoints}/{self.checkpoints.latest()}. {CURES}"
-        )
+        self.progress.update(step, mean, self.clock.seconds("train_seconds"))
 
     def _write_result(self, summaries: list[tuple[Summary, Summary]]) -> None:
         task, clock = self.learner.task, self.clock.totals()
         result = result_of(self.config, task, self.seeds, summaries, clock)
-        for which, done in self._behind():
+        for which, done in self._behind().items():
             result["seeds"][which]["diverged_after"] = done
         write_json(self.workdir.result, result)
         self._say_contrast("test", summaries)

@@ -11,6 +11,7 @@ import fcntl
 import fnmatch
 import itertools
 import json
+import os
 import pathlib
 from collections.abc import Iterator
 from typing import Any
@@ -18,23 +19,24 @@ from typing import Any
 import orbax.checkpoint as ocp
 from ml_collections import ConfigDict
 
+from experiments.run.checked import read, read_lines
+from experiments.run.result import read_result
 from experiments.run.storage import (
     TEMPORARY,
     DamagedFileError,
     WorkdirError,
     check_folder,
     in_bucket,
+    is_there,
     path_of,
-    read_json,
-    read_rows,
     write_json,
+    write_text,
 )
 from experiments.run.stored_config import check_extension, differences, read_config
 from experiments.validate import validate
 
 LOCK = ".lock"
-# The fields of a run's files that every reader relies on.
-RESULT = {"status": str, "steps": int, "metrics": dict, "metrics_plasticity_off": dict}
+# The fields that every reader of these files relies on.
 ROW = {"step": int, "split": str}  # of metrics.jsonl
 MANIFEST = {"resumed": list}
 # What a new disk, a desktop, a file server or a scheduler leaves in a folder. No run writes them.
@@ -56,19 +58,9 @@ class Workdir:
         self.result = self.path / "result.json"
         self.checkpoints = self.path / "checkpoints"
 
-    def complete(self, steps: int | None = None) -> bool:
-        """Whether result.json is there and is the result of `steps` updates.
-
-        Args:
-          steps: train.steps of the run that is wanted; None: of config.json.
-
-        Raises:
-          DamagedFileError: result.json, or config.json, is not what a run writes.
-        """
-        if not self.result.exists():
-            return False
-        wanted = self.load_config()["train"]["steps"] if steps is None else steps
-        return read_json(self.result, RESULT)["steps"] == wanted
+    def complete(self, steps: int) -> bool:
+        """Whether result.json is there and is the result of `steps` updates; see `read_result`."""
+        return is_there(self.result) and read_result(self.result, steps)["steps"] == steps
 
     def check(self, config: ConfigDict) -> None:
         """Checks that the run of `config` may start or go on here. Writes nothing.
@@ -78,15 +70,16 @@ class Workdir:
             that are not a run's, a file of the run is damaged, or its checkpoints are gone.
         """
         check_folder("workdir", self.path)
-        if not self.config.exists():
+        if not is_there(self.config):
             self._check_no_stranger()
             return
         stored, wanted = self.load_config(), json.loads(json.dumps(config.to_dict()))
-        if self.manifest.exists():
-            read_json(self.manifest, MANIFEST)
-        rows = read_rows(self.metrics, ROW) if self.metrics.exists() else []
-        result = [read_json(self.result, RESULT)["steps"]] if self.result.exists() else []
-        saved = self.saved_steps()
+        if is_there(self.manifest):
+            read(self.manifest, MANIFEST)
+        rows = read_lines(self.metrics, ROW) if is_there(self.metrics) else []
+        saved, done = self.saved_steps(), [0]
+        if is_there(self.result):
+            done.append(read_result(self.result, stored["train"]["steps"])["steps"])
         changed = differences(stored, wanted)
         if any(field != "train.steps" for field, _, _ in changed):
             raise WorkdirError(
@@ -94,8 +87,8 @@ class Workdir:
                 + "\n  ".join(f"{f}: there {a!r}, here {b!r}" for f, a, b in changed)
                 + "\nChoose another workdir, or drop these overrides to resume that run."
             )
-        check_extension(self.path, stored["train"], wanted["train"], max([0, *saved, *result]))
-        if not any(saved) and config.train.steps not in result:
+        check_extension(self.path, stored["train"], wanted["train"], max(saved + done))
+        if not any(saved) and config.train.steps not in done:
             logged = max((row["step"] for row in rows), default=0)
             self._check_nothing_lost(saved, logged, 2 * config.checkpoint.every)
 
@@ -108,41 +101,52 @@ class Workdir:
           WorkdirError: as `check`.
         """
         self.check(config)
-        if self.result.exists() and not self.complete(config.train.steps):
-            steps = read_json(self.result, RESULT)["steps"]
-            self.result.rename(free_name(self.path, f"result-{steps}"))
-        if not self.config.exists() or self.load_config()["train"]["steps"] != config.train.steps:
+        steps = config.train.steps
+        before = self.load_config()["train"]["steps"] if is_there(self.config) else steps
+        if before != steps and before % config.log.every and is_there(self.metrics):
+            self._drop_row(before)
+        if is_there(self.result) and not self.complete(steps):
+            done = read_result(self.result, before)["steps"]
+            self.result.rename(free_name(self.path, f"result-{done}"))
+        if before != steps or not is_there(self.config):
             write_json(self.config, config.to_dict())
+
+    def _drop_row(self, step: int) -> None:
+        """Drops the row that only the last step of a shorter run has; a divergence has one too."""
+        rows = read_lines(self.metrics, ROW)
+        last = [row for row in rows if (row["step"], row["split"]) == (step, "train")]
+        if not any(None in row.values() for row in last):
+            kept = [json.dumps(row) + "\n" for row in rows if row not in last]
+            write_text(self.metrics, "".join(kept))
 
     def saved_steps(self) -> list[int]:
         """The steps of which there are checkpoints, in order; 0 is the initial state.
 
         Raises:
-          WorkdirError: `checkpoints` is not a folder.
+          WorkdirError: something is there that Orbax would wait for, follow or remove.
         """
-        if self.checkpoints.exists() and not self.checkpoints.is_dir():
+        if is_there(self.checkpoints) and not self.checkpoints.is_dir():
             raise WorkdirError(f"{self.checkpoints} is a file, but must be a folder of checkpoints")
+        for folder, folders, files in os.walk(self.checkpoints):
+            for path in (pathlib.Path(folder, name) for name in (*folders, *files)):
+                if path.parent == self.checkpoints and path.name.isdigit():
+                    usual = path.is_dir() and not path.is_symlink()
+                else:
+                    usual = path.is_file() or path.is_dir() or not is_there(path)
+                if not usual:
+                    raise WorkdirError(f"{path} is no part of a checkpoint: move it away")
         return sorted(ocp.utils.checkpoint_steps(self.checkpoints))
 
     def load_config(self) -> dict[str, Any]:
-        """The config that the run was started with, as `read_config`.
-
-        Raises:
-          WorkdirError: there is none. DamagedFileError: config.json holds no config.
-        """
-        if not self.config.exists():
+        """The config that the run was started with, as `read_config`; WorkdirError: none."""
+        if not is_there(self.config):
             raise WorkdirError(f"--workdir={self.path} holds no run: there is no config.json")
         return read_config(self.config)
 
     def trained_config(self) -> ConfigDict:
-        """The config that the run was started with, checked by `validate`.
-
-        Raises:
-          WorkdirError: there is none. DamagedFileError: it is not valid.
-        """
-        stored = self.load_config()
+        """As `load_config`, checked by `validate`; DamagedFileError: it is not valid."""
+        config = ConfigDict(self.load_config())
         try:
-            config = ConfigDict(stored)
             validate(config)
         except ValueError as error:
             raise DamagedFileError(f"{self.config}: {error}") from error
@@ -157,7 +161,10 @@ class Workdir:
         with contextlib.ExitStack() as held:
             try:
                 self.path.mkdir(parents=True, exist_ok=True)
-                handle = held.enter_context((self.path / LOCK).open("a"))
+                # Not to wait for the other end of a named pipe.
+                flags = os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK
+                handle = os.open(self.path / LOCK, flags, 0o666)
+                held.callback(os.close, handle)
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise WorkdirError(f"--workdir={self.path} is in use by another process") from error
@@ -180,21 +187,18 @@ class Workdir:
 
         A run saves its initial state before it creates metrics.jsonl. When it logs step s, the
         checkpoints up to s - 2 * checkpoint.every are on disk; the next may be in the making.
-
-        Args:
-          saved: [] or [0]. logged: the last step in metrics.jsonl. limit: for that step.
+        `saved`: [] or [0]. `limit`: of the last step that is `logged`.
         """
         traces = ["checkpoints-damaged", "result*.json"]
         traces += [] if saved else ["evaluation-*.json", "metrics.jsonl"]
         there = sorted(path.name for name in traces for path in self.path.glob(name))
-        if logged > limit:
-            there.append(f"metrics of step {logged}")
+        there += [f"metrics of step {logged}"] if logged > limit else []
         if there:
             raise WorkdirError(
                 f"--workdir={self.path} holds {', '.join(there)}, but its checkpoints are gone: "
                 "the run would start again from step 0. Put the checkpoints back into "
-                f"{self.checkpoints}, or choose another workdir. To start anew here, move what is "
-                "left of the run away first."
+                f"{self.checkpoints}, or choose another workdir. To start anew here, move these "
+                "files away first."
             )
 
 
@@ -202,4 +206,4 @@ def free_name(folder: pathlib.Path, stem: str) -> pathlib.Path:
     """STEM.json in a folder, or, if that exists, STEM-2.json, STEM-3.json, ..."""
     suffixes = itertools.chain([""], (f"-{count}" for count in itertools.count(2)))
     names = (folder / f"{stem}{suffix}.json" for suffix in suffixes)
-    return next(name for name in names if not name.exists())
+    return next(name for name in names if not is_there(name))

@@ -8,9 +8,11 @@ from ml_collections import ConfigDict
 
 from configs.studies import Study
 from experiments.analysis import ANALYSIS, analysis_of
+from experiments.run.checked import check, read
 from experiments.run.evaluate import evaluated_elsewhere
 from experiments.run.manifest import describe_launch
-from experiments.run.storage import DamagedFileError, read_json, write_json
+from experiments.run.result import seeds_of
+from experiments.run.storage import DamagedFileError, write_json
 from experiments.run.workdir import Workdir
 from experiments.sweeps.points import Failure, Point, by_state, failure
 from experiments.sweeps.tables import Row, seed_rows, set_aside
@@ -27,11 +29,8 @@ def stored_results(folder: pathlib.Path) -> dict[str, Any]:
       DamagedFileError: it is not what a campaign writes.
     """
     path = folder / RESULTS
-    if not path.exists():
-        return {}
-    results = read_json(path, {"rows": list})
-    if not isinstance(results.get("features", {}), dict):  # results of older versions have none
-        raise DamagedFileError(f"{path}: features={results['features']!r} has the wrong type")
+    results = read(path, {"rows": list}) if path.exists() else {}
+    check(path, results.get("features", {}), {str: str}, "features")  # older ones have none
     return results
 
 
@@ -42,35 +41,6 @@ def points_of(
     file, _, given = study.config.partition(":")
     fixed = dict(study.fixed) | dict(settings)
     return [Point(file, given, chosen, fixed, folder / name) for chosen in study.points]
-
-
-def rows_of_study(name: str, study: Study, point: Point, fields: Sequence[str]) -> list[Row]:
-    """A complete run, and its evaluations on other episodes: a row per seed of each."""
-    rows = []
-    workdir = Workdir(str(point.workdir))
-    results: list[tuple[Mapping[str, Any], dict]] = [({}, point.result())]
-    for overrides in study.elsewhere:
-        results.append((overrides, evaluated_elsewhere(workdir, overrides)))
-    for overrides, result in results:
-        config = point.config()
-        config.update_from_flattened_dict(overrides)
-        rows += seed_rows(result, labels_of(name, study, config, fields))
-    if is_analysed(study, point):
-        # The first rows are those of the run itself.
-        for row, record in zip(rows, analysis_of(workdir)["seeds"], strict=False):
-            row |= record["metrics"]
-    return rows
-
-
-def is_analysed(study: Study, point: Point) -> bool:
-    """Whether the study analyses the net of the point, which must be plastic."""
-    return study.analysed and point.config().rule.name != "none"
-
-
-def labels_of(name: str, study: Study, config: ConfigDict, fields: Sequence[str]) -> Row:
-    """The study, the task, and those of the fields that the config has."""
-    labels = {"study": name, "task": study.task}
-    return labels | {f: value for f in fields if (value := config_field(config, f)) != ()}
 
 
 def config_field(config: Any, field: str) -> Any:
@@ -109,27 +79,21 @@ class Campaign:
         points: Sequence[Point],
         wanted: Collection[str],
     ):
-        self.folder, self.points = folder, points
-        self._studies, self._wanted = studies, wanted
+        self.folder, self.points, self._studies = folder, points, studies
+        # The points of the studies to run, complete or not.
+        self.asked = [point for point in points if point.folder.name in wanted]
         varied = {f for s in studies.values() for p in (*s.points, *s.elsewhere) for f in p}
         self._fields = sorted(varied)
         self._rows: dict[pathlib.Path, list[Row]] = {}
         self._broken: list[Failure] = []
-
-    @property
-    def asked(self) -> list[Point]:
-        """The points of the studies to run, complete or not."""
-        return [point for point in self.points if point.folder.name in self._wanted]
 
     def gather(self, point: Point) -> None:
         """Gathers the rows of a complete point; evaluates and analyses it where the study does.
 
         An error there becomes a failure of the point, and the other points go on.
         """
-        name = point.folder.name
         try:
-            rows = rows_of_study(name, self._studies[name], point, self._fields)
-            self._rows[point.workdir] = rows
+            self._rows[point.workdir] = self._rows_of(point)
         except Exception as error:
             self._broken.append(failure(point, error))
 
@@ -152,10 +116,9 @@ class Campaign:
             self._write(launch)
 
         complete, unfinished, failed = by_state(self.points)
-        asked = {point.workdir for point in self.asked}
-        unfinished = [point for point in unfinished if point.workdir in asked]
+        unfinished = [point for point in unfinished if point in self.asked]
         for point in complete:
-            if point.workdir in asked and self._lacks_analysis(point):
+            if point in self.asked and self._lacks_analysis(point):
                 unfinished.append(point)  # an analysis takes long: workers make it
             else:
                 self.gather(point)
@@ -165,15 +128,40 @@ class Campaign:
         names = {str(one.point.workdir.relative_to(self.folder)): one.why for one in failed}
         return Outcome(self._write(launch | {"failed": names}), failed, lost)
 
+    def _rows_of(self, point: Point) -> list[Row]:
+        """A complete run, and its evaluations on other episodes: a row per seed of each."""
+        study, workdir, result = self._study(point), Workdir(str(point.workdir)), point.result()
+        rows = seed_rows(result["seeds"], self._labels(point))
+        if self._is_analysed(point):
+            for row, record in zip(rows, analysis_of(workdir)["seeds"], strict=False):
+                row |= record["metrics"]
+        for overrides in study.elsewhere:
+            record = {"seed": result["seed"]} | evaluated_elsewhere(workdir, overrides)
+            seeds = seeds_of(point.workdir, record, result["main_metric"])
+            rows += seed_rows(seeds, self._labels(point, overrides))
+        return rows
+
+    def _study(self, point: Point) -> Study:
+        return self._studies[point.folder.name]
+
+    def _labels(self, point: Point, overrides: Mapping[str, Any] | None = None) -> Row:
+        """The study, the task, and those of the varied fields that the config has."""
+        config: ConfigDict = point.config()
+        config.update_from_flattened_dict(overrides or {})
+        fields = {f: value for f in self._fields if (value := config_field(config, f)) != ()}
+        return {"study": point.folder.name, "task": self._study(point).task} | fields
+
+    def _is_analysed(self, point: Point) -> bool:
+        """Whether the study analyses the net of the point, which must be plastic."""
+        return self._study(point).analysed and point.config().rule.name != "none"
+
     def _lacks_analysis(self, point: Point) -> bool:
-        analysed = is_analysed(self._studies[point.folder.name], point)
-        return analysed and not (point.workdir / ANALYSIS).exists()
+        return self._is_analysed(point) and not (point.workdir / ANALYSIS).exists()
 
     def _lost(self, point: Point) -> list[Row]:
-        config, name = point.config(), point.folder.name
-        labels = labels_of(name, self._studies[name], config, self._fields)
-        first = config.seed
-        return [labels | {"seed": first + i} for i in range(config.train.num_seeds)]
+        config = point.config()
+        seeds = range(config.seed, config.seed + config.train.num_seeds)
+        return [self._labels(point) | {"seed": seed} for seed in seeds]
 
     def _write(self, about: Mapping[str, Any]) -> list[Row]:
         ordered = [row for p in self.points for row in self._rows.get(p.workdir, [])]

@@ -5,10 +5,10 @@ import inspect
 import itertools
 import math
 import pathlib
-import reprlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from configs.algebra import Overrides, over, product
@@ -44,8 +44,7 @@ def points_of_sweep(
         chosen = product(*sweeps)
     except ValueError as error:
         raise ConfigError(f"--sweep and --sweep_over: {error}") from error
-    clash = given.overrides.keys() & {field for one in chosen for field in one}
-    if clash:
+    if clash := given.overrides.keys() & {field for one in chosen for field in one}:
         raise ConfigError(f"--config.{min(clash)} is what the sweep varies: leave it out")
     points: dict[str, Point] = {}
     for one in chosen:
@@ -55,32 +54,26 @@ def points_of_sweep(
 
 
 def named_sweep(file: str, name: str) -> list[Overrides]:
-    """What a function of a config file or of `configs/sweeps.py` returns.
-
-    Raises:
-      ConfigError: there is no such function, it raises an error, or it is not a sweep.
-    """
+    """What a function of a config file or of `configs/sweeps.py` returns; ConfigError: no sweep."""
     own = vars(config_module(file))
     sweeps = SWEEPS | {key: value for key, value in own.items() if _may_be_sweep(key, value)}
     if name not in sweeps:
         what = "not a sweep, a function without arguments" if name in own else "unknown"
         raise ConfigError(f"--sweep={name} is {what}: {nearest(name, sweeps)}")
     try:
-        returned = sweeps[name]()
-        points = list(returned) if isinstance(returned, Iterator) else returned
+        points = [
+            # NumPy scalars become Python numbers.
+            {str(f).removeprefix("config."): np.asarray(v).item() for f, v in p.items()}
+            for p in itertools.islice(sweeps[name](), MOST_VALUES + 1)
+        ]
     except Exception as error:
-        raise ConfigError(f"--sweep={name} raised {type(error).__name__}: {error}") from error
-    if not isinstance(points, list | tuple) or not all(isinstance(p, Mapping) for p in points):
         raise ConfigError(
-            f"--sweep={name} returned {reprlib.repr(points)}; a sweep returns a list of "
-            "{field: value}, such as [{'seed': 1}, {'seed': 2}]"
-        )
+            f"--sweep={name} failed with {type(error).__name__}: {error}. A sweep returns a list "
+            "of {field: value}, such as [{'seed': 1}, {'seed': 2}]"
+        ) from error
     if not any(points):
-        raise ConfigError(f"--sweep={name} returned {points!r}, which varies no field")
-    return [
-        {str(field).removeprefix("config."): _plain(value) for field, value in one.items()}
-        for one in points
-    ]
+        raise ConfigError(f"--sweep={name} returned {points}, which varies no field")
+    return points
 
 
 def _may_be_sweep(name: str, value: Any) -> bool:
@@ -88,11 +81,6 @@ def _may_be_sweep(name: str, value: Any) -> bool:
         return False
     needed = [p for p in inspect.signature(value).parameters.values() if p.default is p.empty]
     return value.__module__ != over.__module__ and not needed
-
-
-def _plain(value: Any) -> Any:
-    """A NumPy scalar as a Python number."""
-    return value.item() if getattr(value, "ndim", None) == 0 else value
 
 
 def check_seeds(points: Sequence[Point]) -> None:
@@ -117,15 +105,11 @@ def check_seeds(points: Sequence[Point]) -> None:
 
 
 def values_of(given: str, config: ConfigDict) -> tuple[str, list[Any]]:
-    """The field and the values of a --sweep_over.
+    """The field and the values of a --sweep_over; errors as of `points_of_sweep`.
 
     Commas separate values, or semicolons if there is one, for values with commas in them:
     `config.model.plastic=feed_forward;attention,head` has two. FIRST:END:STEP are the integers of
     `range`: `config.seed=0:10:5` has the values 0 and 5.
-
-    Raises:
-      ConfigError: the text has another form, the config has no such field, or a value does not fit
-        its type.
     """
     name, equals, text = given.partition("=")
     field = name.removeprefix("config.")

@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import hashlib
 import inspect
-import math
 import pathlib
 import re
 import shlex
@@ -16,16 +15,16 @@ from ml_collections import ConfigDict
 
 from experiments.cli import RUN_ERROR, RUN_ERRORS, USAGE_ERROR, USER_ERRORS
 from experiments.configfile import config_module, load_config, section_of
-from experiments.run.storage import DamagedFileError, read_json
+from experiments.run.result import read_result
+from experiments.run.storage import DamagedFileError
 from experiments.run.train import train
+from experiments.run.workdir import Workdir
 from experiments.validate import ConfigError, validate
 from plasticity.checks import PlasticityError
 from plasticity.model import BACKBONES
 from plasticity.rules import RULES
 
 SELECTED = ("model.name", "rule.name")  # by the argument of a config file
-PARTS = {"": "metrics", "_off": "metrics_plasticity_off"}  # {suffix of a column: field of a result}
-RESULT = {"seed": int, "train_episodes": int} | dict.fromkeys(PARTS.values(), dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,32 +65,12 @@ class Point:
 
     @property
     def complete(self) -> bool:
-        """Whether the run has a result, after as many steps as the config has.
-
-        Raises:
-          DamagedFileError: result.json is not what a run writes.
-        """
-        steps = self._config.train.steps  # `launch` may have extended the run
-        return (self.workdir / "result.json").exists() and self.result().get(
-            "steps", steps
-        ) == steps
+        """Whether the run has a result, after as many steps as the config has."""
+        return Workdir(str(self.workdir)).complete(self._config.train.steps)
 
     def result(self) -> dict[str, Any]:
-        """The result of the run, if it is complete.
-
-        Raises:
-          DamagedFileError: result.json is not what a run writes.
-        """
-        path = self.workdir / "result.json"
-        result = read_json(path, RESULT)
-        try:
-            for record in (result, *result.get("seeds", [])):
-                for metrics in (record[part] for part in PARTS.values()):
-                    for metric in (metrics[main_metric(result)], *metrics.values()):
-                        math.isfinite(metric["mean"] + metric["ci95"] + record["seed"])
-        except (KeyError, TypeError, AttributeError, OverflowError) as error:
-            raise DamagedFileError(f"{path} is not the result of a run: {error!r}") from error
-        return result
+        """The content of result.json; DamagedFileError: it is not what a run writes."""
+        return read_result(self.workdir / "result.json", self._config.train.steps)
 
     @functools.cached_property
     def _selection(self) -> str | None:
@@ -121,11 +100,7 @@ class Point:
         return {f: v for f, v in self.chosen.items() if f not in selected} | dict(self.fixed)
 
     def config(self) -> ConfigDict:
-        """The config.
-
-        Raises:
-          ConfigError: the file has no such config, or a field is none of it.
-        """
+        """The config; ConfigError: the file has no such config, or a field is none of it."""
         return self._config.copy_and_resolve_references()
 
     @functools.cached_property
@@ -146,15 +121,9 @@ class Point:
     def command(self) -> str:
         """The command that runs the point by itself."""
         config = f"{self.file}:{self.argument}" if self.argument else self.file
-        settings = [f"--config.{name}={value}" for name, value in self.settings.items()]
-        where = f"--workdir={self.workdir}"
-        launch = ["python", "-m", "experiments.launch", f"--config={config}", where, *settings]
-        return shlex.join(launch)
-
-
-def main_metric(result: Mapping[str, Any]) -> str:
-    """The headline metric of a result."""
-    return result.get("main_metric", "loss")
+        flags = [f"--config={config}", f"--workdir={self.workdir}"]
+        flags += [f"--config.{name}={value}" for name, value in self.settings.items()]
+        return shlex.join(["python", "-m", "experiments.launch", *flags])
 
 
 class Failure(NamedTuple):
@@ -167,18 +136,17 @@ class Failure(NamedTuple):
     why: str
     untrainable: bool = False
 
+    def __str__(self) -> str:
+        return f"failed: {self.point.workdir}: {self.why}"
+
 
 def failure(point: Point, error: Exception) -> Failure:
     """The failure that an error means, which is printed."""
     known = isinstance(error, (*USER_ERRORS, *RUN_ERRORS))
     why = str(error) if known else f"{type(error).__name__}: {error}"
-    print(f"{failed_line(point)}{why}", file=sys.stderr, flush=True)
-    return Failure(point, why, isinstance(error, PlasticityError))
-
-
-def failed_line(point: Point) -> str:
-    """The start of the line that reports a failure; the reason follows."""
-    return f"failed: {point.workdir}: "
+    failed = Failure(point, why, isinstance(error, PlasticityError))
+    print(failed, file=sys.stderr, flush=True)
+    return failed
 
 
 def by_state(points: Sequence[Point]) -> tuple[list[Point], list[Point], list[Failure]]:
@@ -195,16 +163,10 @@ def by_state(points: Sequence[Point]) -> tuple[list[Point], list[Point], list[Fa
 
 
 def select(points: Sequence[Point], identities: Sequence[str]) -> list[Point]:
-    """The points with these hashes; all if none is given.
-
-    Raises:
-      ConfigError: no point has such a hash.
-    """
-    if not identities:
-        return list(points)
+    """The points with these hashes; all if none is given. ConfigError: no point has such a hash."""
     if unknown := set(identities) - {point.identity for point in points}:
         raise ConfigError(f"--only={min(unknown)} is the hash of none of the {len(points)} points")
-    return [point for point in points if point.identity in identities]
+    return [point for point in points if not identities or point.identity in identities]
 
 
 def check(points: Sequence[Point]) -> None:
@@ -246,8 +208,7 @@ def say_failed(failed: Sequence[Failure], total: int) -> int:
     """Lists failures on stderr: the exit code."""
     if not failed:
         return 0
-    for point, why, _ in failed:
-        print(f"{failed_line(point)}{why}", file=sys.stderr)
+    print(*failed, sep="\n", file=sys.stderr)
     what = f"{len(failed)} of {total} points failed"
     print(f"error: {what}; the same command tries again what is not complete", file=sys.stderr)
     return RUN_ERROR

@@ -12,14 +12,15 @@ from experiments.cli import RUN_ERROR, USAGE_ERROR
 from experiments.run.interrupts import Interrupts
 from experiments.run.program import shape_of
 from experiments.sweeps.executors import Executor, Job
-from experiments.sweeps.points import Failure, Point, by_state, failed_line
+from experiments.sweeps.points import Failure, Point, by_state
 
 POLL_SECONDS = 0.2
 
 
 class Batch(NamedTuple):
-    """The points of one worker, which runs them in turn."""
+    """A worker and its points, which it runs in turn."""
 
+    job: Job
     points: list[Point]
     log: pathlib.Path
 
@@ -57,9 +58,8 @@ class Schedule:
         retries: int,
     ):
         self._executor, self._command, self._retries = executor, command, retries
-        self._logs = logs
+        self._logs, self._started = logs, 0
         self._tries: dict[str, int] = collections.Counter()
-        self._started = 0
         self._failed: list[Failure] = []
 
     def run(self, points: Sequence[Point], done: Callable[[Point], object]) -> list[Failure]:
@@ -69,7 +69,7 @@ class Schedule:
         """
         self._logs.mkdir(parents=True, exist_ok=True)
         queue = collections.deque(in_batches(points, self._executor.slots))
-        running: list[tuple[Job, Batch]] = []
+        running: list[Batch] = []
         with Interrupts() as interrupts:
             try:
                 while queue or running:
@@ -78,22 +78,24 @@ class Schedule:
                     while queue and len(running) < self._executor.slots:
                         running.append(self._start(queue.popleft()))
                     time.sleep(POLL_SECONDS)
-                    for job, batch in list(running):
-                        code = job.poll()
+                    for batch in list(running):
+                        code = batch.job.poll()
                         if code is not None:
-                            running.remove((job, batch))
+                            running.remove(batch)
                             queue.extend(self._settle(batch, code, done))
             finally:  # no worker outlives this process
-                _stop_all([job for job, _ in running])
+                for batch in running:
+                    batch.job.stop()
+                while any(batch.job.poll() is None for batch in running):
+                    time.sleep(POLL_SECONDS)
         return self._failed
 
-    def _start(self, points: list[Point]) -> tuple[Job, Batch]:
+    def _start(self, points: list[Point]) -> Batch:
         self._started += 1
-        batch = Batch(points, self._logs / f"worker-{self._started}.log")
-        names = ", ".join(point.name for point in points)
-        print(f"started: {names} (output: {batch.log})", flush=True)
+        log = self._logs / f"worker-{self._started}.log"
+        print(f"started: {', '.join(p.name for p in points)} (output: {log})", flush=True)
         command = self._command([point.identity for point in points])
-        return self._executor.start(command, batch.log), batch
+        return Batch(self._executor.start(command, log), points, log)
 
     def _settle(self, batch: Batch, code: int, done: Callable) -> list[list[Point]]:
         """Records the results of a worker that has ended: the batches to start again."""
@@ -109,22 +111,13 @@ class Schedule:
 
     def _may_try_again(self, point: Point, code: int, log: pathlib.Path) -> bool:
         self._tries[point.identity] += 1
-        if self._tries[point.identity] > self._retries:
-            why = _reason(point, log) or f"exit code {code}, see {log}"
-            self._failed.append(Failure(point, why, untrainable=code == RUN_ERROR))
-            return False
-        print(f"again: {point.name} (exit code {code}: {log})", flush=True)
-        return True
-
-
-def _reason(point: Point, log: pathlib.Path) -> str:
-    """What the worker has printed of the point's failure; empty if it did not come to that."""
-    text = log.read_text(errors="replace") if log.exists() else ""
-    return text.rpartition(failed_line(point))[2].partition("\n")[0]
-
-
-def _stop_all(jobs: Sequence[Job]) -> None:
-    for job in jobs:
-        job.stop()
-    while any(job.poll() is None for job in jobs):
-        time.sleep(POLL_SECONDS)
+        if self._tries[point.identity] <= self._retries:
+            print(f"again: {point.name} (exit code {code}: {log})", flush=True)
+            return True
+        # The worker has printed the reason, unless something else ended it.
+        text = log.read_text(errors="replace") if log.exists() else ""
+        _, _, own = text.rpartition(point.command())  # an earlier launch may have had this log
+        _, reported, rest = own.rpartition(str(Failure(point, "")))
+        why = rest.partition("\n")[0] if reported else f"exit code {code}, see {log}"
+        self._failed.append(Failure(point, why, untrainable=code == RUN_ERROR))
+        return False

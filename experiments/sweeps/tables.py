@@ -11,33 +11,35 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments import cli
-from experiments.run.storage import write_text
-from experiments.sweeps.points import PARTS, main_metric
+from experiments.run.result import PARTS
+from experiments.run.storage import write_json, write_text
 
 Row = dict[str, Any]
 MOST_LINES = 60
 
 
+def columns(rows: Sequence[Row]) -> list[str]:
+    """The fields of rows, which may differ in them."""
+    return list(dict.fromkeys(field for row in rows for field in row))
+
+
 def mean_row(chosen: Mapping[str, Any], result: Mapping[str, Any]) -> Row:
     """A run as one row: the chosen fields, and every metric with its interval, on and off."""
-    row = dict(chosen) | {
-        "seed": result["seed"],
-        "num_seeds": len(result.get("seeds", [None])),
-        "train_episodes": result["train_episodes"],
-    }
+    row = {**chosen, "seed": result["seed"], "num_seeds": len(result["seeds"])}
+    row["train_episodes"] = result.get("train_episodes")
     for suffix, part in PARTS.items():
         for name, value in result[part].items():
             row |= {f"{name}{suffix}": value["mean"], f"{name}{suffix}_ci95": value["ci95"]}
     return row
 
 
-def seed_rows(result: Mapping[str, Any], labels: Mapping[str, Any]) -> list[Row]:
-    """A finished run as one row per seed: labels, `seed`, and means over episodes, on and off.
+def seed_rows(seeds: Sequence[Mapping[str, Any]], labels: Mapping[str, Any]) -> list[Row]:
+    """A row per seed of a run: labels, `seed`, and means over episodes, on and off.
 
     `diverged_after` is only of a seed that diverged: its last good step, to which its means belong.
     """
     rows = []
-    for record in result.get("seeds") or [result]:
+    for record in seeds:
         row = dict(labels) | {k: record[k] for k in ("seed", "diverged_after") if k in record}
         for suffix, part in PARTS.items():
             row |= {f"{name}{suffix}": value["mean"] for name, value in record[part].items()}
@@ -56,11 +58,11 @@ def summary(results: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> s
     Args:
       results: (chosen fields, result) of each point.
     """
-    metrics = " or ".join(dict.fromkeys(main_metric(result) for _, result in results))
-    fields = list(dict.fromkeys(field for chosen, _ in results for field in chosen))
+    metrics = " or ".join(dict.fromkeys(result["main_metric"] for _, result in results))
+    fields = columns([dict(chosen) for chosen, _ in results])
     cells = [[metrics, "plasticity off", *fields]]
     for chosen, result in results[:MOST_LINES]:
-        on, off = (result[part][main_metric(result)] for part in PARTS.values())
+        on, off = (result[part][result["main_metric"]] for part in PARTS.values())
         shown = [_number(on), "same" if on == off else _number(off)]
         cells.append(shown + [str(chosen.get(field, "")) for field in fields])
     sizes = [max(map(len, column)) for column in zip(*cells, strict=True)]
@@ -83,21 +85,30 @@ def write_csv(path: pathlib.Path, rows: Sequence[Row]) -> None:
 
     What is there, but has none of their fields, is kept under another name.
     """
-    fields = list(dict.fromkeys(field for row in rows for field in row))
-    try:
-        with path.open(newline="") as there:
-            own = not fields or bool(set(next(csv.reader(there), fields)) & set(fields))
-    except FileNotFoundError:
-        own = True
-    except (OSError, ValueError, csv.Error):
-        own = False
-    if not own:
+    fields = columns(rows)
+    if path.exists() and not _is_table(path, fields):
         set_aside(path)
     file = io.StringIO(newline="")
     writer = csv.DictWriter(file, fields)
     writer.writeheader()
     writer.writerows(rows)
     write_text(path, file.getvalue())
+
+
+def write_value(path: pathlib.Path, value: Any) -> None:
+    """Writes a JSON file; a folder, or what else is no file in its place, is kept."""
+    if path.exists() and not path.is_file():
+        set_aside(path)
+    write_json(path, value)
+
+
+def _is_table(path: pathlib.Path, fields: Sequence[str]) -> bool:
+    """Whether a file is empty, or a table with one of the fields."""
+    try:
+        header = path.is_file() and path.read_text().partition("\n")[0].strip()
+    except (OSError, ValueError):
+        return False
+    return header is not False and (not header or not set(fields).isdisjoint(header.split(",")))
 
 
 def set_aside(path: pathlib.Path) -> None:

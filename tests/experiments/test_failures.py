@@ -155,7 +155,7 @@ REFUSED = {
         change("config.json", lambda c: c.update(mesh=3)), "config.json holds no config of a run"
     ),
     "config with steps in words": Refused(
-        change("config.json", lambda c: c["train"].update(steps="8")), "train.steps='8' must be"
+        change("config.json", lambda c: c["train"].update(steps="8")), "train.steps='8' has the wr"
     ),
     "config gone": Refused(remove("config.json"), "checkpoints, manifest.json, metrics.jsonl. Ch"),
     "manifest empty": Refused(write("manifest.json", ""), "manifest.json is empty"),
@@ -330,13 +330,13 @@ def test_a_damaged_result_is_not_a_complete_run(name, runs, tmp_path):
     shutil.copytree(runs / "eight", folder)
     REFUSED[name].damage(folder)
     with pytest.raises(DamagedFileError, match=REFUSED[name].says):
-        Workdir(str(folder)).complete()
+        Workdir(str(folder)).complete(8)
 
 
 def test_more_steps_extend_a_run_bit_for_bit(runs, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(runs / "four", folder)
-    assert Workdir(str(folder)).complete()
+    assert Workdir(str(folder)).complete(4)
     assert not Workdir(str(folder)).complete(8)
     assert train(WHOLE, str(folder)) == 0
     assert_same_state(folder, runs / "eight")
@@ -350,6 +350,27 @@ def test_more_steps_extend_a_run_bit_for_bit(runs, tmp_path):
     with pytest.raises(WorkdirError, match=r"train.steps=4 is less than the 8 steps"):
         train(STOPPED, str(folder))
     assert contents(folder) == before
+
+
+def test_an_extended_run_has_the_rows_of_a_longer_one(runs, tmp_path):
+    """The row of the last step of the shorter run is dropped: the longer one logs every other."""
+    folder = tmp_path / "run"
+    logged = EVERY | {"log.every": 2}
+    assert train(tiny_config(train__steps=5, **logged), str(folder)) == 0
+    assert [row["step"] for row in rows(folder)] == [2, 4, 5]
+    assert train(tiny_config(train__steps=8, **logged), str(folder)) == 0
+    assert_same_state(folder, runs / "eight")
+    assert rows(folder) == [row for row in rows(runs / "eight") if row["step"] % 2 == 0]
+
+
+def test_the_row_of_a_divergence_stays_in_an_extended_run(runs, tmp_path):
+    shutil.copytree(runs / "stopped", tmp_path, dirs_exist_ok=True)
+    change("config.json", lambda config: config["train"].update(steps=4))(tmp_path)
+    change("config.json", lambda config: config["log"].update(every=3))(tmp_path)
+    diverged = '{"step": 4, "split": "train", "loss": null}\n'
+    write("metrics.jsonl", diverged)(tmp_path)
+    Workdir(str(tmp_path)).open(tiny_config(train__steps=8, **EVERY | {"log.every": 3}))
+    assert (tmp_path / "metrics.jsonl").read_text() == diverged
 
 
 def test_steps_may_change_only_where_the_past_stays_the_same(runs, tmp_path):
@@ -424,7 +445,7 @@ def test_evaluating_a_config_that_is_no_longer_valid_names_its_file(runs, tmp_pa
     folder = tmp_path / "run"
     shutil.copytree(runs / "four", folder)
     change("config.json", lambda config: config["train"].update(batch=-1))(folder)
-    with pytest.raises(DamagedFileError, match=r"config.json: train.batch=-1 must be greater"):
+    with pytest.raises(DamagedFileError, match=r"config.json: train.batch=-1 must be at least 1"):
         evaluate(STOPPED, str(folder))
 
 
