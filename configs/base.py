@@ -69,7 +69,7 @@ class MemorySettings(Settings):
         if self.engine == AUTO and self.chunk >= 0:
             raise ValueError(
                 f"memory.chunk={self.chunk} must be -1 for memory.engine='auto', which chooses the "
-                f"chunk too; with a chunk of your own, name one of {list(ENGINES)}"
+                f"chunk too; with a chunk of your own, name one of {list(memory.ENGINES)}"
             )
 
 

@@ -71,11 +71,11 @@ def require(**values: object) -> None:
             raise ConfigError(f"--{name} has no value, but is followed by {value}")
 
 
-def parse(doc: str) -> bool:
+def parse(doc: str | None) -> bool:
     """Parses the command line; True if it asks for a text, which is printed.
 
     Args:
-      doc: of the program.
+      doc: of the program; None under `python -OO`.
 
     Raises:
       ConfigError: a flag is unknown, or an argument is no flag.
@@ -122,8 +122,8 @@ def listing() -> str:
     return "\n".join(lines)
 
 
-def _help(doc: str) -> str:
-    parts = [doc.strip(), "\n".join(["Flags:", *map(_flag, _own_flags())]), listing()]
+def _help(doc: str | None) -> str:
+    parts = [(doc or "").strip(), "\n".join(["Flags:", *map(_flag, _own_flags())]), listing()]
     config = _shown_config()
     if config is not None:
         names = {part: config[part].name for part in base.alternatives() if part in config}

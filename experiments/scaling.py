@@ -157,7 +157,7 @@ def meshes(given: Sequence[str]) -> list[tuple[int, int]]:
     """
     found = []
     for entry in given or [""]:
-        match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", entry, re.ASCII)
+        match = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", entry, re.ASCII)
         if not match:
             raise ConfigError(f"--meshes={entry} must be DATAxMODEL, for example 8x4")
         if (data := int(match[1])) * (model := int(match[2])) > MOST_DEVICES:
