@@ -63,7 +63,10 @@ def program_with_devices(tmp_path):
     def run(devices, module, function):
         out = tmp_path / "printed"
         process = programs.start_with_devices(devices, module, function, out=out)
-        assert process.wait(300) == 0, out.read_text()
+        try:
+            assert process.wait(300) == 0, out.read_text()
+        finally:
+            process.kill()
 
     return run
 

@@ -40,7 +40,7 @@ def _apply(eqn, values):
         values = [lax.reduce_precision(v, exponent_bits=8, mantissa_bits=7) for v in values]
         return [lax.dot_general(*values, params["dimension_numbers"])]
     if name == "scan":
-        fixed, carried = params["num_consts"], params["num_carry"]
+        fixed, carried = _constants_and_carry(params, values)
         consts, carry = values[:fixed], values[fixed : fixed + carried]
 
         def body(carry, xs):
@@ -56,3 +56,11 @@ def _apply(eqn, values):
             return _evaluate(inner, *values)
     out = eqn.primitive.bind(*values, **params)
     return out if eqn.primitive.multiple_results else [out]
+
+
+def _constants_and_carry(params, values):
+    """How many operands of a scan are constants, and how many its carry."""
+    if "ft_in" in params:  # since JAX 0.12
+        constants, carry, _ = params["ft_in"].update(values).unpack()
+        return len(list(constants)), len(list(carry))
+    return params["num_consts"], params["num_carry"]
