@@ -77,10 +77,8 @@ def encode(config: ConfigDict, encoder: dict, images: np.ndarray, turns: int) ->
     whole = jax.jit(split_over_devices(run, mesh))
     encoder, on_device = replicate((encoder, images), mesh)
     count = images.shape[0] * turns * images.shape[1]
-    parts = []
-    for first in range(0, count, BATCH):
-        index = jnp.minimum(jnp.arange(first, first + BATCH), count - 1)
-        parts.append(np.asarray(whole(index, encoder, on_device)))
+    batches = [jnp.arange(first, first + BATCH) for first in range(0, count, BATCH)]
+    parts = [whole(jnp.minimum(index, count - 1), encoder, on_device) for index in batches]
     features = np.concatenate(parts)[:count]
     return features.reshape(images.shape[0], turns, images.shape[1], -1)
 

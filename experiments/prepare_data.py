@@ -8,8 +8,6 @@ a tar or an extracted folder. Prepared data are stored under PLASTICITY_DATA_DIR
 user's cache directory), and a second call reuses them.
 """
 
-import pathlib
-
 from absl import flags
 
 from experiments import cli
@@ -31,7 +29,7 @@ def main() -> int:
     """Prepares the data set and prints its classes and images by split."""
     cli.require(dataset=DATASET.value)
     dataset = DATASETS[DATASET.value]
-    directory = pathlib.Path(ARCHIVES.value).expanduser() if ARCHIVES.value else None
+    directory = cli.local_path("archives", ARCHIVES.value) if ARCHIVES.value else None
     print(f"{dataset.name}: reading the archives, which takes a minute or two", flush=True)
     folder, reused = prepare(dataset, directory, ACCEPT.value)
     print(f"{dataset.name}: {dataset.classes} classes, {dataset.per_class} images each")

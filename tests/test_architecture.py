@@ -26,7 +26,6 @@ LAYERS = [
     ["experiments.build"],
     ["experiments.validate"],
     ["experiments.configfile"],
-    ["experiments.usage"],
     ["experiments.commandline"],
     ["experiments.run"],
     ["experiments.cli", "experiments.probing", "experiments.lowered", "experiments.traces"],

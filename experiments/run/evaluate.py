@@ -64,16 +64,16 @@ def evaluate_parameters(
     return list(zip(summaries[0], summaries[-1], strict=True))
 
 
-def contrast(metric: str, on: Summary, off: Summary, seeds: int) -> str:
-    """One sentence: the metric with plasticity on and off, or alone where nothing is written."""
-    count, same = f"{seeds} nets", f"same {seeds} nets, same episodes"
-    if seeds == 1:
-        count = f"{on[metric]['n']} episodes"
-        same = f"same net, same {count}"
-    if on == off:  # a static net
-        return f"{metric}: {_interval(on[metric])} ({count})"
-    both = f"{_interval(on[metric])} with plasticity on, {_interval(off[metric])} off"
-    return f"{metric}: {both} ({same})"
+def contrast(metric: str, on: Summary, off: Summary | None, seeds: int) -> str:
+    """One sentence: the metric with plasticity on and off. None: a static net, which has one."""
+    episodes = f"{on[metric]['n']} episodes" if seeds == 1 else "episodes"
+    if off is None:
+        return f"{metric}: {_interval(on[metric])} ({episodes if seeds == 1 else f'{seeds} nets'})"
+    nets = "same net" if seeds == 1 else f"same {seeds} nets"
+    return (
+        f"{metric}: {_interval(on[metric])} with plasticity on, {_interval(off[metric])} off "
+        f"({nets}, same {episodes})"
+    )
 
 
 def _interval(summary: dict[str, float]) -> str:
@@ -104,7 +104,8 @@ def evaluate(config: ConfigDict, path: str) -> int:
     report, metric, target = _report(config, workdir)
     print(json.dumps(report, indent=2))
     on, off = (report[part] for part in PARTS.values())
-    print(contrast(metric, on, off, len(report.get("seeds", [report]))))
+    plastic = config.rule.name != "none"
+    print(contrast(metric, on, off if plastic else None, len(report.get("seeds", [report]))))
     print(f"written: {target}")
     return 0
 

@@ -12,7 +12,7 @@ from experiments import build
 from experiments.run.checkpoint import Checkpoints
 from experiments.run.clock import Clock
 from experiments.run.evaluate import Summary, contrast, evaluate_parameters
-from experiments.run.footprint import estimate, in_words
+from experiments.run.footprint import check_footprint, estimate, in_words
 from experiments.run.hosts import (
     SharedInterrupts,
     agreed,
@@ -39,6 +39,7 @@ def train(config: ConfigDict, path: str) -> int:
       0 when result.json is written; 128 + signal if a signal ended the run after a save.
 
     Raises:
+      ConfigError: training needs far more memory than there is.
       WorkdirError: the workdir cannot be used; see `Workdir.check`.
       CheckpointError: checkpoints cannot be saved or read.
       PlasticityError: plasticity cannot be learned, or no seed's loss is finite.
@@ -59,6 +60,7 @@ def _begin(held: contextlib.ExitStack, workdir: Workdir, config: ConfigDict) -> 
     if workdir.result_steps() == config.train.steps:
         print(f"{workdir.path} is complete: see {workdir.result}. Nothing to do.")
         return False
+    check_footprint(config)
     checksum = build.make_task(config).checksum
     held.enter_context(workdir.lock())
     workdir.open(config)
@@ -195,7 +197,8 @@ class _Run:
 
     def _say_contrast(self, title: str, summaries: list[tuple[Summary, Summary]]) -> None:
         on, off = (across_seeds(seeds) for seeds in zip(*summaries, strict=True))
-        what = contrast(self.learner.task.main_metric, on, off, len(self.seeds.numbers))
+        plastic = self.config.rule.name != "none"
+        what = contrast(self.learner.task.main_metric, on, off if plastic else None, len(summaries))
         self.progress.say(f"{title:12}{what}")
 
     def _report(self, step: int, metrics: dict[str, jax.Array]) -> None:
