@@ -29,7 +29,6 @@ LAYERS = [
     ["experiments.commandline"],
     ["experiments.run"],
     ["experiments.cli", "experiments.probing", "experiments.lowered", "experiments.traces"],
-    ["experiments.analysis"],
     ["experiments.sweeps"],
     ["experiments.reports"],
     ["experiments"],

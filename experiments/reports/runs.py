@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
-from experiments.probing.stored import ANALYSIS, read_analysis
+from experiments.probing.analysis import ANALYSIS, read_analysis
 from experiments.run.checked import check, is_number, read, read_lines
 from experiments.run.intervals import mean_interval
 from experiments.run.result import PARTS, read_result, seeds_of

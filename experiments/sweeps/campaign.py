@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from configs.studies import Study
-from experiments.analysis import ANALYSIS, analysis_of
+from experiments.probing.analysis import ANALYSIS, analysis_of
 from experiments.run.checked import check, read
 from experiments.run.evaluate import evaluated_elsewhere
 from experiments.run.manifest import describe_launch

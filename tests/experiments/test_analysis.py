@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import analysis, build
-from experiments.analysis import _plain, analyse
+from experiments import build
+from experiments.probing import analysis
+from experiments.probing.analysis import _plain, analyse, read_analysis
 from experiments.probing.decoding import decoded
 from experiments.probing.probe import EPISODES, Probe, gating_index
-from experiments.probing.stored import read_analysis
 from experiments.run.storage import DamagedFileError
 from plasticity.interventions import silence
 from plasticity.learner import RandomStream

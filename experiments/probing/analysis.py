@@ -1,0 +1,119 @@
+"""Analyses of runs: made from a trained network, stored in the workdir, and read again."""
+
+import functools
+import operator
+import pathlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from experiments import build
+from experiments.probing.probe import Probe
+from experiments.run.checked import is_number, read
+from experiments.run.evaluate import trained_parameters
+from experiments.run.result import read_result
+from experiments.run.storage import (
+    DamagedFileError,
+    WorkdirError,
+    check_folder,
+    is_there,
+    write_json,
+)
+from experiments.run.workdir import Workdir
+from experiments.validate import ConfigError
+from plasticity.rules import RULES
+from plasticity.types import PyTree
+
+ANALYSIS = "analysis.json"  # in the workdir
+TRACES = {"rates": {str: list}, "sizes": {str: list}}  # {layer: a number or null per event}
+SEED = {"seed": int, "metrics": dict, "untrained": TRACES} | TRACES
+
+
+def analyse(config: ConfigDict, params: PyTree) -> list[dict[str, Any]]:
+    """A record per seed, as `experiments.analysis` describes it."""
+    probe, records = Probe(config), []
+    for which, number in enumerate(probe.seeds.numbers):
+        seed, own = jnp.int32(number), probe.seeds.pick(params, which)
+        first = probe.learner.init(seed, probe.hyper).params
+        traces, metrics, held = probe.observe(own, seed)
+        traces_before, before, _ = probe.observe(first, seed)
+        before |= probe.decodings(first, seed)
+        metrics |= probe.decodings(own, seed) | probe.interventions(own, seed, held)
+        metrics |= {f"{name}_untrained": value for name, value in before.items()}
+        spectra = {}
+        for name, fast in traces.pop("fast").items():
+            layer = functools.reduce(operator.getitem, name.split("/"), own.slow["params"])
+            slow = np.linalg.svd(np.asarray(layer["kernel"]), compute_uv=False)
+            spectra[name] = {"slow": slow, "fast": fast}
+            metrics[f"fast_to_slow_{name}"] = float(np.linalg.norm(fast) / np.linalg.norm(slow))
+        traces_before.pop("fast")
+        record = {"seed": number, "metrics": metrics, "spectra": spectra}
+        records.append(record | {"untrained": traces_before} | traces)
+    return records
+
+
+def analysis_of(workdir: Workdir) -> dict[str, Any]:
+    """analysis.json of a finished run; made if it is missing.
+
+    Raises:
+      ConfigError: the network is not plastic. WorkdirError: the run is not finished, or a file of
+      it is damaged.
+    """
+    config = ConfigDict(workdir.load_config())
+    path = workdir.path / ANALYSIS
+    if not is_there(workdir.result):
+        raise WorkdirError(
+            f"{workdir.path} is not finished, for it has no result.json: repeat its command"
+        )
+    steps = read_result(workdir.result, config.train.steps)["steps"]
+    if is_there(path):
+        return read_analysis(path, steps)
+    config = workdir.trained_config()
+    if RULES[config.rule.name]().static:
+        raise ConfigError(
+            f"{workdir.path} holds a static network (model.name={config.model.name!r}, "
+            f"rule.name={config.rule.name!r}): an analysis needs a plastic one"
+        )
+    if not workdir.saved_steps():
+        raise WorkdirError(f"{workdir.checkpoints} holds no checkpoint with trained parameters")
+    check_folder("run", workdir.path)
+    step, params = trained_parameters(config, workdir)
+    found = {"step": step, "events": build.make_task(config).events}
+    write_json(path, jax.tree.map(_plain, found | {"seeds": analyse(config, params)}))
+    return read_analysis(path, steps)
+
+
+def _plain(value: Any) -> Any:
+    """A leaf for JSON, with five significant digits; null where it is not finite."""
+    if isinstance(value, str | int):
+        return value
+    rounded = np.vectorize(lambda x: float(f"{x:.5g}") if np.isfinite(x) else None, otypes=[object])
+    return rounded(value).tolist()
+
+
+def read_analysis(path: pathlib.Path, steps: int) -> dict[str, Any]:
+    """analysis.json of a run after `steps` updates; of its metrics, those that are finite.
+
+    `layers`, the names of the layers, is added.
+
+    Raises:
+      DamagedFileError: it cannot be read, or is not the analysis of this run.
+    """
+    analysis = read(path, {"step": int, "events": [str], "seeds": [SEED]})
+    seeds, length = analysis["seeds"], len(analysis["events"])
+    traces = [own[k] for seed in seeds for own in (seed, seed["untrained"]) for k in TRACES]
+    layers = [list(trace) for trace in traces][:1]
+    rows = [row for trace in traces for row in trace.values()]
+    # Null stands for what is not finite.
+    fits = all(len(row) == length and all(v is None or is_number(v) for v in row) for row in rows)
+    fits = fits and all(sorted(trace) == sorted(*layers) for trace in traces)
+    if not (rows and length and fits) or analysis["step"] != steps:
+        raise DamagedFileError(
+            f"{path} is not an analysis of this run after step {steps}: move it away and repeat"
+        )
+    for own in seeds:
+        own["metrics"] = {name: v for name, v in own["metrics"].items() if is_number(v)}
+    return analysis | {"layers": layers[0]}
