@@ -222,10 +222,4 @@ def _ours() -> list[Claim]:
     ]
 
 
-CLAIMS: list[Claim] = [
-    *_hebbian_lowest(),
-    *_memory(),
-    *_modulation(),
-    *_depth(),
-    *_ours(),
-]
+CLAIMS: list[Claim] = [*_hebbian_lowest(), *_memory(), *_modulation(), *_depth(), *_ours()]

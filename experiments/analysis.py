@@ -18,9 +18,9 @@ Writes WORKDIR/analysis.json, from test episodes; for each seed:
                  (every step writes at the mean rate)
 """
 
+import functools
 import json
-import os
-from collections.abc import Mapping
+import operator
 from typing import Any
 
 import jax
@@ -32,12 +32,11 @@ from ml_collections import ConfigDict
 from experiments import build, cli
 from experiments.probing.probe import Probe
 from experiments.probing.stored import ANALYSIS, read_analysis
-from experiments.run.checked import read
 from experiments.run.evaluate import trained_parameters
-from experiments.run.storage import WorkdirError, in_bucket, write_json
+from experiments.run.result import read_result
+from experiments.run.storage import WorkdirError, check_folder, is_there, path_of, write_json
 from experiments.run.workdir import Workdir
-from experiments.validate import ConfigError, validate
-from plasticity.network import Parameters
+from experiments.validate import ConfigError
 from plasticity.rules import RULES
 from plasticity.types import PyTree
 
@@ -55,28 +54,16 @@ def analyse(config: ConfigDict, params: PyTree) -> list[dict[str, Any]]:
         before |= probe.decodings(first, seed)
         metrics |= probe.decodings(own, seed) | probe.interventions(own, seed, held)
         metrics |= {f"{name}_untrained": value for name, value in before.items()}
-        spectra = _spectra(own, traces.pop("fast"))
+        spectra = {}
+        for name, fast in traces.pop("fast").items():
+            layer = functools.reduce(operator.getitem, name.split("/"), own.slow["params"])
+            slow = np.linalg.svd(np.asarray(layer["kernel"]), compute_uv=False)
+            spectra[name] = {"slow": slow, "fast": fast}
+            metrics[f"fast_to_slow_{name}"] = float(np.linalg.norm(fast) / np.linalg.norm(slow))
         traces_before.pop("fast")
-        for name, values in spectra.items():
-            ratio = np.linalg.norm(values["fast"]) / np.linalg.norm(values["slow"])
-            metrics[f"fast_to_slow_{name}"] = float(ratio)
-        records.append(
-            {"seed": number, "metrics": metrics, "spectra": spectra, "untrained": traces_before}
-            | traces
-        )
+        record = {"seed": number, "metrics": metrics, "spectra": spectra}
+        records.append(record | {"untrained": traces_before} | traces)
     return records
-
-
-def _spectra(params: Parameters, fast: Mapping[str, np.ndarray]) -> dict[str, dict[str, Any]]:
-    """{layer: {"slow", "fast"}} from the singular values of fast weights."""
-    spectra = {}
-    for name, values in fast.items():
-        layer = params.slow["params"]
-        for part in name.split("/"):
-            layer = layer[part]
-        slow = np.linalg.svd(np.asarray(layer["kernel"]), compute_uv=False)
-        spectra[name] = {"slow": slow, "fast": values}
-    return spectra
 
 
 def analysis_of(workdir: Workdir) -> dict[str, Any]:
@@ -88,27 +75,25 @@ def analysis_of(workdir: Workdir) -> dict[str, Any]:
     """
     config = ConfigDict(workdir.load_config())
     path = workdir.path / ANALYSIS
-    if not workdir.result.exists():
+    if not is_there(workdir.result):
         raise WorkdirError(
             f"{workdir.path} is not finished, for it has no result.json: repeat its command"
         )
-    steps = read(workdir.result, {"steps": int})["steps"]
-    if path.exists():
+    steps = read_result(workdir.result, config.train.steps)["steps"]
+    if is_there(path):
         return read_analysis(path, steps)
-    validate(config)
+    config = workdir.trained_config()
     if RULES[config.rule.name]().static:
         raise ConfigError(
             f"{workdir.path} holds a static network (model.name={config.model.name!r}, "
             f"rule.name={config.rule.name!r}): an analysis needs a plastic one"
         )
-    if not workdir.checkpoints.is_dir():
-        raise WorkdirError(f"{workdir.checkpoints} is missing: it holds the trained parameters")
-    if not in_bucket(path) and not os.access(workdir.path, os.W_OK):
-        raise WorkdirError(f"{path} cannot be written: no permission")
+    if not workdir.saved_steps():
+        raise WorkdirError(f"{workdir.checkpoints} holds no checkpoint with trained parameters")
+    check_folder("run", workdir.path)
     step, params = trained_parameters(config, workdir)
-    records = analyse(config, params)
-    found = {"step": step, "events": build.make_task(config).events, "seeds": records}
-    write_json(path, jax.tree.map(_plain, found))
+    found = {"step": step, "events": build.make_task(config).events}
+    write_json(path, jax.tree.map(_plain, found | {"seeds": analyse(config, params)}))
     return read_analysis(path, steps)
 
 
@@ -123,12 +108,12 @@ def _plain(value: Any) -> Any:
 def main() -> int:
     """Analyses, and prints the scalars."""
     cli.require(run=RUN.value)
-    workdir = Workdir(RUN.value)
-    if not workdir.config.exists():
+    workdir = Workdir(str(path_of("run", RUN.value)))
+    if not is_there(workdir.config):
         raise ConfigError(f"--run={RUN.value} is no run: it has no config.json")
     for record in analysis_of(workdir)["seeds"]:
         print(json.dumps({"seed": record["seed"]} | record["metrics"], indent=2))
-    print(f"written: {workdir.path / ANALYSIS}")
+    print(f"all of it: {workdir.path / ANALYSIS}")
     return 0
 
 

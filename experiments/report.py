@@ -28,23 +28,19 @@ def main() -> int:
     try:
         from experiments.reports.sections import write_report
     except ImportError as error:
-        raise ConfigError(
-            f"a report needs the extra `plots`: pip install '.[plots]' ({error})"
-        ) from error
+        needs = f"a report needs the extra `plots`: pip install '.[plots]' ({error})"
+        raise ConfigError(needs) from error
     root = path_of("runs", RUNS.value)
     if in_bucket(root):
-        raise ConfigError(
-            f"--runs={root} must be a local folder: gcloud storage cp --recursive {root} ."
-        )
+        how = f"gcloud storage cp --recursive {root} ."
+        raise ConfigError(f"--runs={root} must be a local folder: {how}")
     problems: list[str] = []
     groups = collect(root, problems)
     out = cli.new_path("out", OUT.value)
     folder = out.with_name(f"{out.stem}_files")
     if folder.exists():
-        raise ConfigError(
-            f"--out={out} needs the folder {folder}, which exists, and nothing is overwritten: "
-            "choose another name"
-        )
+        why = f"needs the folder {folder}, which exists, and nothing is overwritten"
+        raise ConfigError(f"--out={out} {why}: choose another name")
     write_report(root, groups, problems, out, folder)
     for problem in problems:
         print(f"warning: {problem}", file=sys.stderr)

@@ -24,12 +24,12 @@ from configs.claims import CLAIMS
 from configs.studies import BUDGETS, PRESETS, Study
 from experiments import cli
 from experiments.reports.compare import decide_claims, published_table, within
-from experiments.run.storage import DamagedFileError, check_folder, logs_of, path_of, write_json
+from experiments.run.storage import DamagedFileError, check_folder, logs_of, path_of
 from experiments.sweeps.campaign import Campaign, Outcome, Runner, points_of, stored_results
 from experiments.sweeps.executors import make_executor
 from experiments.sweeps.points import Point, check, run_all, say_failed, select, worker_code
 from experiments.sweeps.schedule import Schedule, worker_command
-from experiments.sweeps.tables import Row, report_hint, write_csv
+from experiments.sweeps.tables import report_hint, write_csv, write_value
 from experiments.validate import ConfigError
 from plasticity.data import DATASETS, DataError, load
 from plasticity.registry import nearest
@@ -38,10 +38,11 @@ PRESET = flags.DEFINE_enum("preset", None, list(PRESETS), "as published, or in f
 WORKDIR = flags.DEFINE_string("workdir", None, "folder of all runs; made if it is not there")
 TASKS = flags.DEFINE_list("tasks", [], "only these; default: all")
 BUDGET = flags.DEFINE_enum("budget", "standard", list(BUDGETS), "how much training")
-WORKERS = flags.DEFINE_integer("workers", 1, "processes; 1: this one; 0: one per accelerator", 0)
+WORKERS = flags.DEFINE_integer(
+    "workers", 1, "processes; 1: this one; 0: one per accelerator", 0, 999
+)
 ONLY = flags.DEFINE_list("only", [], "of a worker: the points with these hashes, in this process")
 FEATURES = flags.DEFINE_list("features", [], "DATASET:FILE of experiments.encode, for preset full")
-
 
 HOW_TO_MAKE = "Train configs/encoder.py:{0}, run experiments.encode, then give --features={0}:FILE"
 
@@ -69,6 +70,8 @@ def features_known(folder: pathlib.Path) -> dict[str, str]:
 
 def chosen_studies(studies: Mapping[str, Study], tasks: Sequence[str]) -> dict[str, Study]:
     """The studies of these tasks; all if none is named. ConfigError: no study is of such a task."""
+    if TASKS.present and not tasks:
+        raise ConfigError("--tasks= names no task: without the flag, all are run")
     known = sorted({study.task for study in studies.values()})
     for task in tasks:
         if task not in known:
@@ -113,23 +116,15 @@ def main() -> int:
     skipped = {name: why for name, why in skipped.items() if name in wanted}
     for name, why in skipped.items():
         print(f"skipped: {name}: {why}", flush=True)
-    about = {
-        "preset": PRESET.value,
-        "budget": BUDGET.value,
-        "skipped": skipped,
-        "features": features,
-        "studies": {name: study.about for name, study in studies.items()},
-    }
+    about = {"preset": PRESET.value, "budget": BUDGET.value, "features": features}
+    about |= {"skipped": skipped, "studies": {name: s.about for name, s in studies.items()}}
     runner: Runner = run_all
     if WORKERS.value != 1:
         logs = logs_of(folder)
         check_folder("workdir", logs)
-        executor, command = (
-            make_executor("local", WORKERS.value, logs),
-            worker_command("experiments.reproduce"),
-        )
+        executor = make_executor("local", WORKERS.value, logs)
         # One retry: a run that diverges does so again.
-        runner = Schedule(executor, command, logs, retries=1).run
+        runner = Schedule(executor, worker_command("experiments.reproduce"), logs, retries=1).run
     outcome = campaign.run(runner, about)
     TABLES[PRESET.value](folder, outcome)
     print(report_hint(folder))
@@ -140,28 +135,22 @@ def write_published(folder: pathlib.Path, outcome: Outcome) -> None:
     """The table of the preset paper."""
     table = published_table(outcome.rows)
     write_csv(folder / "published.csv", table)
-    write_json(folder / "published.json", table)
+    write_value(folder / "published.json", table)
     for row in table:
-        print(in_words(row))
+        known = "" if row["published"] is None else f"published {row['published']:.4g}"
+        known += "" if row["published_std"] is None else f" +- {row['published_std']:.3g}"
+        ours = f"ours {row['ours']:.4g} +- {row['ours_std']:.3g}"
+        print(f"{row['study']:22}{row['rule']:10}{row['metric']:24}{known:30}{ours}")
     for deviations in (1, 2):
         inside, cells = within(table, deviations)
         print(f"within {deviations} published standard deviations: {inside} of {cells} cells")
-
-
-def in_words(row: Row) -> str:
-    """A line of the table, for the terminal."""
-    known = "" if row["published"] is None else f"published {row['published']:.4g}"
-    if row["published_std"] is not None:
-        known += f" +- {row['published_std']:.3g}"
-    ours = f"ours {row['ours']:.4g} +- {row['ours_std']:.3g}"
-    return f"{row['study']:22}{row['rule']:10}{row['metric']:24}{known:30}{ours}"
 
 
 def write_verdicts(folder: pathlib.Path, outcome: Outcome) -> None:
     """The verdicts of the preset full."""
     verdicts = decide_claims(outcome.rows, CLAIMS, outcome.lost)
     write_csv(folder / "results.csv", outcome.rows)
-    write_json(folder / "verdicts.json", verdicts)
+    write_value(folder / "verdicts.json", verdicts)
     for claim in verdicts:
         print(f"{claim['verdict']:16}{claim['claim']} ({claim['source']})")
 

@@ -41,7 +41,7 @@ SWEEP_OVER = flags.DEFINE_multi_string("sweep_over", [], FORMS)
 WORKDIR = flags.DEFINE_string("workdir", None, "folder of the sweep; made if it is not there")
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "print the command of every point, run nothing")
 EXECUTOR = flags.DEFINE_enum("executor", "local", list(EXECUTORS), "where workers run")
-WORKERS = flags.DEFINE_integer("workers", 0, "workers at once; 0: what the executor has", 0)
+WORKERS = flags.DEFINE_integer("workers", 0, "workers at once; 0: what the executor has", 0, 10_000)
 OPTIONS = flags.DEFINE_list("executor_options", [], "NAME=VALUE of the executor")
 RETRIES = flags.DEFINE_integer("retries", 2, "how often a point that failed is tried again", 0)
 ONLY = flags.DEFINE_list("only", [], "of a worker: the points with these hashes, in this process")
@@ -76,7 +76,7 @@ def _sweep(points: Sequence[Point], folder: pathlib.Path) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     results = {point.identity: point.result() for point in complete}
 
-    def write() -> list[tuple[Mapping, Mapping]]:
+    def write() -> Sequence[tuple[Mapping, Mapping]]:
         known = [(p.chosen, results[p.identity]) for p in points if p.identity in results]
         write_csv(folder / "results.csv", [mean_row(*one) for one in known])
         seeds = [seed_rows(result["seeds"], chosen) for chosen, result in known]

@@ -32,7 +32,7 @@ def decoded(states: np.ndarray, labels: np.ndarray, classes: int) -> float:
 def _ridge(states: np.ndarray, targets: np.ndarray, new_states: np.ndarray) -> np.ndarray:
     """Predictions for new states, in the dual form, which suits F much larger than N."""
     values, vectors = np.linalg.eigh(states @ states.T)
-    scale = max(values.mean(), np.finfo(np.float64).tiny)
+    scale = max(values.mean(), 1e-100)  # not 0, where all states are equal
 
     def fit(penalty: float) -> tuple[float, np.ndarray]:
         inverse = (vectors / (np.maximum(values, 0) + penalty * scale)) @ vectors.T

@@ -33,7 +33,12 @@ def collect(root: pathlib.Path, problems: Problems | None = None) -> dict[str, l
     groups: dict[tuple[pathlib.Path, str, str], list[Run]] = collections.defaultdict(list)
     for folder, names in _run_folders(root, problems):
         if "result.json" not in names:
-            problems.append(_unfinished(folder))
+            manifest = optional([], read, folder / "manifest.json", MANIFEST)
+            how = (
+                command(manifest["argv"]) if manifest and manifest["argv"] else "repeat its command"
+            )
+            what = "is not finished, for it has no result.json. To resume it"
+            problems.append(f"{folder} {what}: {how}")
         elif run := optional(problems, read_run, folder, names, problems):
             parent = folder if folder == root else folder.parent
             groups[parent, run.config["task.name"], run.metric].append(run)
@@ -63,12 +68,6 @@ def _run_folders(root: pathlib.Path, problems: Problems) -> Iterator[tuple[pathl
         elif names & {"config.json", "result.json"}:
             yield pathlib.Path(where), names
         seen.add(real)
-
-
-def _unfinished(folder: pathlib.Path) -> str:
-    manifest = optional([], read, folder / "manifest.json", MANIFEST)
-    how = command(manifest["argv"]) if manifest and manifest["argv"] else "repeat its command"
-    return f"{folder} is not finished, for it has no result.json. To resume it: {how}"
 
 
 def _pooled(runs: list[Run], problems: Problems) -> list[Run]:

@@ -1,8 +1,8 @@
 """Rows of results compared with published numbers, and tested against claims."""
 
-import collections
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -24,29 +24,22 @@ def published_table(rows: Sequence[Row]) -> list[Row]:
     table = []
     for study, rules in TABLES.items():
         for rule, metrics in rules.items():
-            own = [row for row in rows if row["study"] == study and row["rule.name"] == rule]
             published: dict[str, tuple] = dict(metrics)
             if study in ETA_MEAN:
                 published["eta_mean"] = (ETA_MEAN[study][rule], None)
             published |= dict.fromkeys(CORRECTED.get(study, ()), (None, None))
-            for metric, known in published.items():
+            own = _matching(rows, study, {"rule.name": rule})
+            for metric, (mean, deviation) in published.items():
                 values = [v for row in own if is_number(v := row.get(metric))]
-                if values:
-                    cell = {"study": study, "rule": rule, "metric": metric}
-                    table.append(cell | _beside(np.array(values, np.float64), *known))
+                if not values:
+                    continue
+                ours = float(np.mean(values))
+                row = {"study": study, "rule": rule, "metric": metric}
+                row |= {"published": mean, "published_std": deviation, "ours": ours}
+                row |= {"ours_std": float(np.std(values)), "n": len(values)}
+                row["distance"] = None if deviation is None else abs(ours - mean) / deviation
+                table.append(row)
     return table
-
-
-def _beside(values: np.ndarray, mean: float | None, deviation: float | None) -> Row:
-    known = mean is not None and deviation is not None
-    return {
-        "published": mean,
-        "published_std": deviation,
-        "ours": float(values.mean()),
-        "ours_std": float(values.std()),
-        "n": len(values),
-        "distance": abs(float(values.mean()) - mean) / deviation if known else None,
-    }
 
 
 def within(table: Sequence[Row], deviations: float) -> tuple[int, int]:
@@ -67,30 +60,21 @@ def decide_claims(
       rows: of finished runs, one per seed. claims: see `configs/claims.py`.
       failed: rows, without metrics, of runs that failed; see `Comparison.score_if_diverged`.
     """
-    evidence = [[_compare(c, rows, failed) for c in claim.comparisons] for claim in claims]
-    contrasts = [[contrast for contrast, _ in own if contrast] for own in evidence]
-    tests = [
-        combine(found) if len(found) == len(own) else None
-        for found, own in zip(contrasts, evidence, strict=True)
-    ]
-    adjusted: dict[int, float] = {}
-    by_source = collections.defaultdict(list)
-    for index, claim in enumerate(claims):
-        by_source[claim.source].append(index)
-    for own in by_source.values():
-        p_values = [test.p if (test := tests[index]) else 1.0 for index in own]
-        adjusted |= zip(own, holm(p_values), strict=True)
-    return [
-        {
-            "claim": claim.text,
-            "source": claim.source,
-            "verdict": verdict(test, adjusted[index]) if test else NO_EVIDENCE,
-            "p": test.p if test else None,
-            "p_adjusted": adjusted[index] if test else None,
-            "evidence": [record for _, record in evidence[index]],
-        }
-        for index, (claim, test) in enumerate(zip(claims, tests, strict=True))
-    ]
+    verdicts, tests = [], []
+    for claim in claims:
+        found = [_compare(c, rows, failed) for c in claim.comparisons]
+        contrasts = [contrast for contrast, _ in found if contrast]
+        tests.append(combine(contrasts) if len(contrasts) == len(found) else None)
+        row: Row = {"claim": claim.text, "source": claim.source, "verdict": NO_EVIDENCE}
+        row |= {"p": None, "p_adjusted": None, "evidence": [record for _, record in found]}
+        verdicts.append(row)
+    for source in {claim.source for claim in claims}:
+        own = [(row, t) for row, t in zip(verdicts, tests, strict=True) if row["source"] == source]
+        adjusted = holm([test.p if test else 1.0 for _, test in own])
+        for (row, test), p in zip(own, adjusted, strict=True):
+            if test:
+                row |= {"verdict": verdict(test, p), "p": test.p, "p_adjusted": p}
+    return verdicts
 
 
 def _compare(
@@ -102,8 +86,9 @@ def _compare(
     fewer than two seeds have both sides. The record counts the networks that diverged and those
     whose run failed, on either side.
     """
-    own = [_matching(rows, c.study, side) for side in (c.claimed, c.other)]
-    lost = [_matching(failed, c.study, side) for side in (c.claimed, c.other)]
+    sides = (c.claimed, c.other)
+    own = [_matching(rows, c.study, side.where) for side in sides]
+    lost = [_matching(failed, c.study, side.where) for side in sides]
     # Both sides may be the same networks, on and off: each counts once.
     networks = {id(row): row for side in own for row in side}.values()
     counts = {
@@ -118,10 +103,7 @@ def _compare(
         "margin": c.margin,
         "log": c.log,
     } | {name: count for name, count in counts.items() if count}
-    claimed, other = (
-        _by_seed(c, side, *found)
-        for side, *found in zip((c.claimed, c.other), own, lost, strict=True)
-    )
+    claimed, other = (_by_seed(c, *one) for one in zip(sides, own, lost, strict=True))
     if len(claimed.keys() & other.keys()) < 2:
         return None, record | {"n": 0}
     sign = -1 if c.lower else 1
@@ -132,8 +114,8 @@ def _compare(
     return signed, record | paired(claimed, other)._asdict() | {"p": signed.p}
 
 
-def _matching(rows: Sequence[Row], study: str, side: Side) -> list[Row]:
-    where = {"study": study} | dict(side.where)
+def _matching(rows: Sequence[Row], study: str, where: Mapping[str, Any]) -> list[Row]:
+    where = {"study": study} | dict(where)
     return [row for row in rows if all(row.get(f) == value for f, value in where.items())]
 
 

@@ -60,11 +60,11 @@ def _finish(axes: Axes, runs: Sequence[Run]) -> None:
             color="#777777", ha="right", va="bottom",
         )  # fmt: skip
     # Limits follow the values: with one seed on a plateau, whiskers reach below 0.
-    values = np.array([v for run in runs for on in (True, False) for v in run.values(on)])
-    low, high = np.nanmin(values), np.nanmax(values)
-    if "mse" in metric and low > 0 and high / low > 30:
+    scores = [v for run in runs for on in (True, False) for v in run.values(on)]
+    values = sorted(v for v in scores if not math.isnan(v))
+    if "mse" in metric and values and values[-1] > 30 * values[0] > 0:
         axes.set_yscale("log")
-        axes.set_ylim(bottom=low / 2)
+        axes.set_ylim(bottom=values[0] / 2)
     bound(axes.yaxis, metric)
     axes.set_ylabel(metric_label(metric))
 

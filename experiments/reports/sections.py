@@ -24,8 +24,9 @@ from experiments.sweeps.tables import Row, write_csv
 LONGEST = 100  # characters of a group's name in the names of its files
 VERDICT = ("verdict", "claim", "source", "p_adjusted")  # columns
 VERSIONS = ("versions", "device", "python", "revision")  # fields of a manifest
-EVIDENCE = {"study": str, "claimed": str, "other": str, "direction": str, "margin": float}
-CLAIMS = [{"claim": str, "source": str, "verdict": str, "evidence": [EVIDENCE | {"log": int}]}]
+EVIDENCE = dict.fromkeys(("study", "claimed", "other", "direction"), str)
+EVIDENCE |= {"margin": float, "log": bool}
+CLAIMS = [{"claim": str, "source": str, "verdict": str, "evidence": [EVIDENCE]}]
 
 
 class Files:
@@ -109,8 +110,9 @@ def evidence_row(evidence: Mapping[str, Any]) -> Row:
 
 def _campaign(path: pathlib.Path) -> dict[str, Any]:
     """results.json of `experiments.reproduce`, whose sections may be missing."""
-    results = {name: {} for name in ("studies", "failed", "skipped")} | read(path, dict)
-    check(path, results, {"studies": dict, "failed": dict, "skipped": dict})
+    sections = ("studies", "failed", "skipped")
+    results = {name: {} for name in sections} | read(path, dict)
+    check(path, results, {name: {str: str} for name in sections})
     return results
 
 
@@ -134,8 +136,18 @@ def write_report(
     claims = of_root("verdicts.json", read, CLAIMS) or []
     published = of_root("published.json", read, [dict]) or []
     results = of_root("results.json", _campaign) or {"studies": {}}
-    about = {study: str(question) for study, question in results["studies"].items()}
+    about = results["studies"]
     groups = {name: groups[name] for name in dict.fromkeys([*about, *groups]) if name in groups}
+
+    def section(group: str) -> dict[str, Any] | None:
+        try:
+            return group_section(files, group, groups[group], about.get(group, ""))
+        except OSError:  # of writing
+            raise
+        except Exception as error:  # whatever Matplotlib raises about numbers that it cannot draw
+            problems.append(f"{group} cannot be drawn: {type(error).__name__}: {error}")
+            return None
+
     manifests = [m for runs in groups.values() for run in runs for m in run.manifests]
     with tempfile.TemporaryDirectory(prefix=".report-", dir=out.parent) as temporary:
         draft = pathlib.Path(temporary)
@@ -153,7 +165,7 @@ def write_report(
                 for what in ("failed", "skipped")
                 for run, why in results.get(what, {}).items()
             ],
-            groups=[group_section(files, n, r, about.get(n, "")) for n, r in groups.items()],
+            groups=list(filter(None, map(section, groups))),
             commands=list(dict.fromkeys(command(manifest["argv"]) for manifest in manifests)),
             versions=sorted({json.dumps({k: m.get(k) for k in VERSIONS}) for m in manifests}),
         )

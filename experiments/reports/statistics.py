@@ -30,11 +30,7 @@ class Contrast(NamedTuple):
 
 
 def paired(a: Mapping[int, float], b: Mapping[int, float]) -> Contrast:
-    """a - b, over the seeds {seed: value} that both have.
-
-    Raises:
-      ValueError: fewer than two seeds in common.
-    """
+    """a - b, over the seeds {seed: value} that both have; ValueError: these are fewer than two."""
     seeds = sorted(a.keys() & b.keys())
     if len(seeds) < 2:
         raise ValueError(f"a comparison needs at least two seeds in common, and there are {seeds}")
@@ -59,10 +55,9 @@ def of_differences(differences: np.ndarray) -> Contrast:
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """P-values adjusted by Holm's method (1979), which controls the family-wise error rate."""
-    p, count = np.asarray(p_values, np.float64), len(p_values)
-    order = np.argsort(p)
-    adjusted = np.empty(count)
-    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(count, 0, -1)), 1)
+    p = np.asarray(p_values, np.float64)
+    order, adjusted = np.argsort(p), np.empty(len(p))
+    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1)
     return adjusted.tolist()
 
 

@@ -8,14 +8,7 @@ from typing import Any
 from experiments.run.storage import DamagedFileError
 
 LARGEST = 1e100  # of a number: its square, too, is finite
-NAMES = {
-    float: "number",
-    int: "integer",
-    bool: "boolean",
-    str: "string",
-    list: "list",
-    dict: "object",
-}
+NAMES = {float: "number", int: "integer", bool: "bool", str: "string", list: "list", dict: "object"}
 
 
 def is_number(value: Any) -> bool:
@@ -27,22 +20,15 @@ def read(path: pathlib.Path, schema: Any) -> Any:
     """The JSON value in a file, checked against a schema (see `check`).
 
     Raises:
-      DamagedFileError: the file is missing or no regular file, cannot be read, is not UTF-8 or not
-        JSON, or its value does not fit.
+      DamagedFileError: the file cannot be read, is not JSON, or its value does not fit.
     """
     return _value(str(path), _text(path), schema)
 
 
 def read_lines(path: pathlib.Path, schema: Any) -> list[Any]:
-    """The JSON values in a file that holds one a line, such as metrics.jsonl.
+    """The JSON values in a file that holds one a line, such as metrics.jsonl; errors as of `read`.
 
     A last line without its line break is left out: a kill interrupted its writing.
-
-    Args:
-      schema: of each value.
-
-    Raises:
-      DamagedFileError: as `read`; the message names the line.
     """
     lines = _text(path).split("\n")[:-1]
     return [_value(f"{path}, line {i}", line, schema) for i, line in enumerate(lines, 1)]

@@ -4,6 +4,7 @@ import pathlib
 from typing import Any
 
 from experiments.run.checked import check, read
+from experiments.run.storage import DamagedFileError
 
 PARTS = {"": "metrics", "_off": "metrics_plasticity_off"}  # {suffix of a column: field of a result}
 SUMMARY = {"mean": float, "ci95": float, "n": int}  # nan: there is none
@@ -30,6 +31,8 @@ def seeds_of(path: pathlib.Path, record: dict[str, Any], metric: str) -> list[di
     """The seeds of a result or an evaluation, which itself is the record of an only seed."""
     seeds = record.get("seeds") or [record]
     check(path, seeds, [_record(metric)], "seeds")
+    if len({seed["seed"] for seed in seeds}) < len(seeds):
+        raise DamagedFileError(f"{path}: seeds holds a seed twice")
     return seeds
 
 

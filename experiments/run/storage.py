@@ -38,9 +38,13 @@ def path_of(flag: str, value: str) -> pathlib.Path:
     """
     if "://" not in value:
         try:
-            return pathlib.Path(value).expanduser()
+            path = pathlib.Path(value).expanduser()
+            path.exists()
+            return path
         except RuntimeError as error:  # ~NAME of no user
             raise ConfigError(f"--{flag}={value}: {value.split('/')[0]} is no user") from error
+        except OSError as error:  # no file can have this name, or no permission to look
+            raise ConfigError(f"--{flag}={value} cannot be used: {error.strerror}") from error
     if not value.startswith(BUCKET) or not value.removeprefix(BUCKET).strip("/"):
         raise ConfigError(f"--{flag}={value} must be a local folder or {BUCKET}BUCKET/FOLDER")
     if importlib.util.find_spec("gcsfs") is None:

@@ -11,7 +11,7 @@ import os
 import pathlib
 import subprocess
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from experiments.validate import ConfigError
 
@@ -35,7 +35,7 @@ class Executor(Protocol):
 
 
 class Local:
-    """Processes of this machine."""
+    """Processes of this machine, each with an accelerator of its own or a share of the cores."""
 
     def __init__(self, workers: int, logs: pathlib.Path):
         del logs
@@ -44,7 +44,7 @@ class Local:
         self._free = list(range(self.slots))
 
     def start(self, command: Sequence[str], log: pathlib.Path) -> Job:
-        """Starts a process with an accelerator of its own, or a share of the cores."""
+        """Starts a process."""
         slot = self._free.pop(0)
         environment = dict(os.environ)
         if self._accelerators:
@@ -56,12 +56,11 @@ class Local:
             # JAX counts its cores later, when the worker has imported it.
             cores = sorted(os.sched_getaffinity(0))
             os.sched_setaffinity(process.pid, cores[slot % len(cores) :: self.slots])
-        taken = [slot]
 
         def poll() -> int | None:
             code = process.poll()
-            if code is not None and taken:
-                self._free.append(taken.pop())
+            if code is not None and slot not in self._free:
+                self._free.append(slot)
             return code
 
         return Job(poll, process.terminate)
@@ -86,7 +85,7 @@ def run_command(command: Sequence[str], log: str, folder: str) -> int:
     return done.returncode
 
 
-def _remote(ended: Callable[[], Any], result: Callable[[], int], stop: Callable) -> Job:
+def _remote(ended: Callable[[], object], result: Callable[[], int], stop: Callable) -> Job:
     """A job of a cluster."""
 
     def poll() -> int | None:
@@ -105,7 +104,7 @@ class Slurm:
     """
 
     def __init__(self, workers: int, logs: pathlib.Path, cluster: str = "slurm", **options: str):
-        submitit = _extra("submitit", "slurm")
+        submitit = importlib.import_module("submitit")
         self.slots = workers or 64
         self._executor = submitit.AutoExecutor(folder=f"{logs}/submitit", cluster=cluster)
         numbers = {k: int(v) if v.isdigit() else v for k, v in options.items()}
@@ -127,7 +126,7 @@ class Ray:
         self, workers: int, logs: pathlib.Path, address: str = "", cpus: str = "1", gpus: str = "0"
     ):
         del logs
-        self._ray = _extra("ray", "ray")
+        self._ray = importlib.import_module("ray")
         # Not Ray but the schedule retries: it skips points that are complete.
         options = {"num_cpus": float(cpus), "num_gpus": float(gpus), "max_retries": 0}
         self._run = self._ray.remote(**options)(run_command)
@@ -144,22 +143,13 @@ class Ray:
         )
 
 
-def _extra(module: str, extra: str) -> Any:
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise ConfigError(
-            f"--executor={extra} needs the package {module}: pip install '.[{extra}]'"
-        ) from error
-
-
 EXECUTORS: dict[str, Callable[..., Executor]] = {"local": Local, "slurm": Slurm, "ray": Ray}
 
 
 def make_executor(
     name: str, workers: int, logs: pathlib.Path, options: Sequence[str] = ()
 ) -> Executor:
-    """The executor of that name.
+    """The executor of a name.
 
     Args:
       name: of `EXECUTORS`. workers: most at once; 0: the executor's own choice.
@@ -172,15 +162,16 @@ def make_executor(
     pairs = dict(option.partition("=")[::2] for option in options)
     if missing := [option for option, value in pairs.items() if not value]:
         raise ConfigError(f"{flag}: {missing[0]!r} must be NAME=VALUE")
+    signature = inspect.signature(EXECUTORS[name])
     try:
-        inspect.signature(EXECUTORS[name]).bind(workers, logs, **pairs)
+        signature.bind(workers, logs, **pairs)
     except TypeError as error:
-        _, _, *known = inspect.signature(EXECUTORS[name]).parameters
-        takes = f"{name!r} takes {', '.join(known) or 'none'}"
-        raise ConfigError(f"{flag}: {error}; {takes}") from error
+        takes = ", ".join(list(signature.parameters)[2:]) or "none"
+        raise ConfigError(f"{flag}: {error}; {name!r} takes {takes}") from error
     try:
         return EXECUTORS[name](workers, logs, **pairs)
-    except ConfigError:
-        raise
+    except ImportError as error:
+        needs = f"needs the package {error.name}: pip install '.[{name}]'"
+        raise ConfigError(f"--executor={name} {needs}") from error
     except Exception as error:  # whatever submitit or Ray raise about a setting or a cluster
         raise ConfigError(f"{flag}: {error}") from error

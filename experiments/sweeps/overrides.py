@@ -54,11 +54,7 @@ def points_of_sweep(
 
 
 def named_sweep(file: str, name: str) -> list[Overrides]:
-    """What a function of a config file or of `configs/sweeps.py` returns.
-
-    Raises:
-      ConfigError: there is no such function, it raises an error, or it is not a sweep.
-    """
+    """What a function of a config file or of `configs/sweeps.py` returns; ConfigError: no sweep."""
     own = vars(config_module(file))
     sweeps = SWEEPS | {key: value for key, value in own.items() if _may_be_sweep(key, value)}
     if name not in sweeps:
@@ -72,8 +68,8 @@ def named_sweep(file: str, name: str) -> list[Overrides]:
         ]
     except Exception as error:
         raise ConfigError(
-            f"--sweep={name} raised {type(error).__name__}: {error}. A sweep returns a list of "
-            "{field: value}, such as [{'seed': 1}, {'seed': 2}]"
+            f"--sweep={name} failed with {type(error).__name__}: {error}. A sweep returns a list "
+            "of {field: value}, such as [{'seed': 1}, {'seed': 2}]"
         ) from error
     if not any(points):
         raise ConfigError(f"--sweep={name} returned {points}, which varies no field")
@@ -119,27 +115,23 @@ def values_of(given: str, config: ConfigDict) -> tuple[str, list[Any]]:
     field = name.removeprefix("config.")
     if not equals or field == name:
         raise ConfigError(f"--sweep_over={given} must be {FORMS}")
+    if field in COMMA_LISTS and "," in text and ";" not in text:
+        raise ConfigError(
+            f"--sweep_over={given}: {field} takes a list with commas, so semicolons separate its "
+            f"values: '--sweep_over=config.{field}=A;B,C', in quotes, has the values A and B,C"
+        )
+    parts = [part.strip() for part in text.split(";" if ";" in text else ",")]
     try:
         kind = section_of(config, field).get_type(field.rpartition(".")[2])
-        return field, [value for part in _split(field, text) for value in _read(field, part, kind)]
+        return field, [value for part in parts for value in _read(field, part, kind)]
     except ConfigError as error:
         raise ConfigError(f"--sweep_over={given}: {error}") from error
 
 
-def _split(field: str, text: str) -> list[str]:
-    if field in COMMA_LISTS and "," in text and ";" not in text:
-        raise ConfigError(
-            f"{field} takes a list with commas, so semicolons separate its values: "
-            f"'--sweep_over=config.{field}=A;B,C', in quotes, has the values A and B,C"
-        )
-    parts = [part.strip() for part in text.split(";" if ";" in text else ",")]
-    if not all(parts):
-        raise ConfigError("a value is empty; only a sweep function can set an empty string")
-    return parts
-
-
 def _read(field: str, text: str, kind: type) -> Iterable[Any]:
     """The value of a text, or the integers of FIRST:END[:STEP]."""
+    if not text:
+        raise ConfigError("a value is empty; only a sweep function can set an empty string")
     if ":" not in text or kind not in (int, float):
         return [parse_value(field, text, kind)]
     try:

@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 from experiments.cli import RUN_ERROR, RUN_ERRORS, USAGE_ERROR, USER_ERRORS
 from experiments.configfile import config_module, load_config, section_of
 from experiments.run.result import read_result
-from experiments.run.storage import DamagedFileError
+from experiments.run.storage import DamagedFileError, is_there
 from experiments.run.train import train
 from experiments.validate import ConfigError, validate
 from plasticity.checks import PlasticityError
@@ -64,17 +64,12 @@ class Point:
 
     @property
     def complete(self) -> bool:
-        """Whether the run has a result, after as many steps as the config has.
-
-        Raises:
-          DamagedFileError: result.json is not what a run writes.
-        """
-        there = (self.workdir / "result.json").exists()
-        # `launch` may have extended the run.
+        """Whether the run has a result, after as many steps as the config has."""
+        there = is_there(self.workdir / "result.json")
         return there and self.result()["steps"] == self._config.train.steps
 
     def result(self) -> dict[str, Any]:
-        """The content of result.json; errors as of `read_result`."""
+        """The content of result.json; DamagedFileError: it is not what a run writes."""
         return read_result(self.workdir / "result.json", self._config.train.steps)
 
     @functools.cached_property
@@ -105,11 +100,7 @@ class Point:
         return {f: v for f, v in self.chosen.items() if f not in selected} | dict(self.fixed)
 
     def config(self) -> ConfigDict:
-        """The config.
-
-        Raises:
-          ConfigError: the file has no such config, or a field is none of it.
-        """
+        """The config; ConfigError: the file has no such config, or a field is none of it."""
         return self._config.copy_and_resolve_references()
 
     @functools.cached_property
@@ -130,10 +121,9 @@ class Point:
     def command(self) -> str:
         """The command that runs the point by itself."""
         config = f"{self.file}:{self.argument}" if self.argument else self.file
-        settings = [f"--config.{name}={value}" for name, value in self.settings.items()]
-        where = f"--workdir={self.workdir}"
-        launch = ["python", "-m", "experiments.launch", f"--config={config}", where, *settings]
-        return shlex.join(launch)
+        flags = [f"--config={config}", f"--workdir={self.workdir}"]
+        flags += [f"--config.{name}={value}" for name, value in self.settings.items()]
+        return shlex.join(["python", "-m", "experiments.launch", *flags])
 
 
 class Failure(NamedTuple):
@@ -161,9 +151,7 @@ def failure(point: Point, error: Exception) -> Failure:
 
 def by_state(points: Sequence[Point]) -> tuple[list[Point], list[Point], list[Failure]]:
     """Points that are complete, points that are not, and points whose result is damaged."""
-    complete: list[Point] = []
-    unfinished: list[Point] = []
-    damaged = []
+    complete, unfinished, damaged = [], [], []
     for point in points:
         try:
             (complete if point.complete else unfinished).append(point)
@@ -173,11 +161,7 @@ def by_state(points: Sequence[Point]) -> tuple[list[Point], list[Point], list[Fa
 
 
 def select(points: Sequence[Point], identities: Sequence[str]) -> list[Point]:
-    """The points with these hashes; all if none is given.
-
-    Raises:
-      ConfigError: no point has such a hash.
-    """
+    """The points with these hashes; all if none is given. ConfigError: no point has such a hash."""
     if unknown := set(identities) - {point.identity for point in points}:
         raise ConfigError(f"--only={min(unknown)} is the hash of none of the {len(points)} points")
     return [point for point in points if not identities or point.identity in identities]

@@ -12,7 +12,7 @@ from typing import Any
 
 from experiments import cli
 from experiments.run.result import PARTS
-from experiments.run.storage import write_text
+from experiments.run.storage import write_json, write_text
 
 Row = dict[str, Any]
 MOST_LINES = 60
@@ -93,6 +93,13 @@ def write_csv(path: pathlib.Path, rows: Sequence[Row]) -> None:
     writer.writeheader()
     writer.writerows(rows)
     write_text(path, file.getvalue())
+
+
+def write_value(path: pathlib.Path, value: Any) -> None:
+    """Writes a JSON file; a folder, or what else is no file in its place, is kept."""
+    if path.exists() and not path.is_file():
+        set_aside(path)
+    write_json(path, value)
 
 
 def _is_table(path: pathlib.Path, fields: Sequence[str]) -> bool:

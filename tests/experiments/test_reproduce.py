@@ -31,7 +31,7 @@ TINY = {
 }
 METRICS = {"loss": {"mean": 1.0, "ci95": 0.1, "n": 4}}
 RECORD = {"seed": 0, "metrics": METRICS, "metrics_plasticity_off": METRICS}
-RESULT = RECORD | {"train_episodes": 4, "seeds": [RECORD] * 2}
+RESULT = RECORD | {"train_episodes": 4, "seeds": [RECORD, RECORD | {"seed": 1}]}
 STUDY = Study(
     "copying",
     "tiny",

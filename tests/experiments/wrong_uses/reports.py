@@ -1,9 +1,11 @@
 """Wrong uses of `report` and `analysis`."""
 
 import json
+import os
 import pathlib
 from collections.abc import Callable
 
+from experiments.run.result import PARTS
 from tests.experiments.run_folders import edit, make_run
 from tests.experiments.wrong_uses.case import Case
 
@@ -49,6 +51,17 @@ def a_folder_in_place_of(name: str):
     return setup
 
 
+def a_pipe_in_place_of(name: str):
+    """A setup: one run, in which a named pipe has the name of a file."""
+
+    def setup(tmp: pathlib.Path) -> None:
+        path = make_run(tmp / "runs" / "a", seeds=1) / name
+        path.unlink(missing_ok=True)
+        os.mkfifo(path)
+
+    return setup
+
+
 def an_output(name: str):
     """A setup: one run, and something that has the name of an output."""
 
@@ -83,45 +96,76 @@ CASES = [
     Case("report", (RUNS,), r"--out is missing", setup=a_run),
     Case("report", (RUNS, "--out="), r"--out is missing", setup=a_run),
     Case("report", (RUNS, OUT), r"--runs=.*/runs does not exist"),
-    Case("report", (RUNS, OUT), r"--runs=.*/runs holds no run", setup=nothing),
+    Case(
+        "report", (RUNS, OUT), r"--runs=.*/runs holds no finished run:\n  no folder", setup=nothing
+    ),
     Case("report", ("--runs={tmp}/runs/a/config.json", OUT), r"is a file, not a f", setup=a_run),
     Case("report", ("--runs=gs://bucket/x", OUT), r"--runs=gs://bucket/x (needs|must be)"),
     Case("report", ("--runs=http://x/y", OUT), r"--runs=http://x/y must be a local folder"),
     Case("report", (RUNS, OUT), r"a is not finished.*To resume it", setup=without("result.json")),
     Case("report", (RUNS, OUT), r"a/config\.json cannot be read", setup=without("config.json")),
-    Case("report", (RUNS, OUT), r"a/result\.json cannot be read", setup=damaged("result.json", "")),
-    Case("report", (RUNS, OUT), r"result\.json cannot", setup=damaged("result.json", b"\0" * 9)),
+    Case("report", (RUNS, OUT), r"a/result\.json is empty", setup=damaged("result.json", "")),
+    Case(
+        "report", (RUNS, OUT), r"result\.json is not JSON", setup=damaged("result.json", b"\0" * 9)
+    ),
     Case(
         "report",
         (RUNS, OUT),
-        r"result\.json has no field 'steps",
+        r"result\.json has no field 'metrics",
         setup=damaged("result.json", "{}"),
     ),
-    Case("report", (RUNS, OUT), r"result\.json holds \[1\]", setup=damaged("result.json", "[1]")),
-    Case("report", (RUNS, OUT), r"result\.json cannot", setup=a_folder_in_place_of("result.json")),
-    Case("report", (RUNS, OUT), r"config\.json cannot", setup=damaged("config.json", b"\xff{}")),
     Case(
         "report",
         (RUNS, OUT),
-        r"result\.json: seeds\[0\]\.metrics\.recall_accuracy\.mean=nan",
+        r"result\.json holds no JSON object, but \[1\]",
+        setup=damaged("result.json", "[1]"),
+    ),
+    Case("report", (RUNS, OUT), r"result\.json cannot", setup=a_folder_in_place_of("result.json")),
+    Case(
+        "report", (RUNS, OUT), r"config\.json is not UTF-8", setup=damaged("config.json", b"\xff{}")
+    ),
+    Case(
+        "report",
+        (RUNS, OUT),
+        r"result\.json: metrics\.recall_accuracy\.mean='nan' has the wrong type",
+        setup=changed("result.json", lambda r: r["metrics"]["recall_accuracy"].update(mean="nan")),
+    ),
+    Case(
+        "report",
+        (RUNS, OUT),
+        r"result\.json: metrics=None",
+        setup=changed("result.json", lambda r: r.update(metrics=None)),
+    ),
+    Case("report", (RUNS, OUT), r"report\.html", setup=an_output("report.html")),
+    Case("report", (RUNS, OUT), r"report_files, which exists", setup=an_output("report_files")),
+    Case("report", (RUNS, OUT), r"not a regular", setup=a_pipe_in_place_of("result.json")),
+    Case("report", (RUNS, OUT), r"not a regular", setup=a_pipe_in_place_of("config.json")),
+    Case(
+        "report",
+        (RUNS, OUT),
+        r"result\.json: seeds holds a seed twice",
         setup=changed(
-            "result.json", lambda r: r["metrics"]["recall_accuracy"].update(mean=float("nan"))
+            "result.json",
+            lambda r: r.update(seeds=[{k: r[k] for k in ("seed", *PARTS.values())}] * 2),
         ),
     ),
     Case(
         "report",
         (RUNS, OUT),
-        r"result\.json: seeds\[0\]\.metrics=None",
-        setup=changed("result.json", lambda r: r.update(metrics=None)),
+        r"result\.json has no field 'metrics\.x'",
+        setup=changed("result.json", lambda r: r.update(main_metric="x")),
     ),
-    Case("report", (RUNS, OUT), r"report\.html", setup=an_output("report.html")),
-    Case("report", (RUNS, OUT), r"report_files, which exists", setup=an_output("report_files")),
+    Case("report", ("--runs={tmp}/" + "x" * 300, OUT), r"--runs=.* File name too long"),
+    Case("analysis", ("--run=" + "x" * 300,), r"--run=x.* File name too long"),
+    Case("analysis", ("--run=http://x/y",), r"--run=http://x/y must be a local folder"),
+    Case("analysis", (RUN,), r"analysis.*not a regular", setup=a_pipe_in_place_of("analysis.json")),
+    Case("analysis", (RUN,), r"must be a folder", setup=a_pipe_in_place_of("checkpoints")),
     Case("analysis", (), r"--run is missing"),
     Case("analysis", ("--run={tmp}/nowhere",), r"--run=.*/nowhere is no run"),
     Case("analysis", ("--run={tmp}/runs",), r"--run=.*/runs is no run", setup=a_run),
     Case("analysis", (RUN,), r"a is not finished", setup=without("result.json")),
-    Case("analysis", (RUN,), r"a/checkpoints is missing", setup=a_run),
-    Case("analysis", (RUN,), r"a/analysis\.json cannot", setup=damaged("analysis.json")),
+    Case("analysis", (RUN,), r"a/checkpoints holds no checkpoint", setup=a_run),
+    Case("analysis", (RUN,), r"a/analysis\.json is not JSON", setup=damaged("analysis.json")),
     Case("analysis", (RUN,), r"after step 60", setup=damaged("analysis.json", STALE)),
     Case("analysis", (RUN,), r"metrics=None", setup=damaged("analysis.json", NO_METRICS)),
     Case("analysis", (RUN,), r"a/result\.json", setup=damaged("result.json", "")),

@@ -1,5 +1,6 @@
 """Sweeps and reproductions that are asked for in a wrong way, or meet damaged files."""
 
+import os
 import pathlib
 
 from experiments.sweeps.points import Point
@@ -10,6 +11,11 @@ from configs.algebra import over, product, zip_
 from configs.copying import get_config
 
 def strings(): return ["rule.eta0"]
+def mapping(): return {"seed": [1, 2]}
+def endless(): return ({"seed": i} for i in __import__("itertools").count())
+def lists(): return [{"task.delay": [1, 2]}]
+def section(): return [{"task": {"delay": 1}}]
+def nothing_set(): return [{"train.steps": None}]
 def nothing(): return None
 def empty(): return []
 def blank(): return [{}]
@@ -33,6 +39,19 @@ def damaged_points(tmp: pathlib.Path) -> None:
         point = Point("configs/copying.py", "", {"task.delay": delay}, {}, tmp / "sweep")
         point.workdir.mkdir(parents=True)
         (point.workdir / "result.json").write_text("null")
+
+
+def pipes_for_results(tmp: pathlib.Path) -> None:
+    """Both points of a sweep over two delays: reading a named pipe waits for its writer."""
+    damaged_points(tmp)
+    for path in list(tmp.rglob("result.json")):
+        path.unlink()
+        os.mkfifo(path)
+
+
+def file_as_logs(tmp: pathlib.Path) -> None:
+    (tmp / "sweep").mkdir()
+    (tmp / "sweep" / "logs").write_text("notes")
 
 
 def file_as_folder(tmp: pathlib.Path) -> None:
@@ -94,7 +113,7 @@ CASES = [
     _over("seed=0:3", "share seed=1.*config.seed=0:4:2", "--config.train.num_seeds=2"),
     _over("seed=0:2", "--only=abc is the hash of none of the 2 points", "--only=abc"),
     _over("seed=0:2", "'x' must be NAME=VALUE", "--executor_options=x"),
-    _over("seed=0:2", "'cpus' is not an option of 'local'", "--executor_options=cpus=1"),
+    _over("seed=0:2", "argument 'cpus'; 'local' takes none", "--executor_options=cpus=1"),
     _over("seed=0:2", r"--executor=ray needs .*pip install '.\[ray\]'", "--executor=ray"),
     _over("seed=0:2", "--workers=two", "--workers=two"),
     _over("seed=0:2", "--retries=-1", "--retries=-1"),
@@ -111,15 +130,33 @@ CASES = [
         says="no point can be run: .*task.delay=1,.*result.json",
         setup=damaged_points,
     ),
-    _mine("strings", "--sweep=strings returned .*a sweep returns a list of {field: value}"),
-    _mine("nothing", "--sweep=nothing returned None"),
+    _sweep(
+        "--sweep_over=config.task.delay=1,2",
+        says="no point can be run: .*result.json cannot be read: it is not a regular file",
+        setup=pipes_for_results,
+    ),
+    _sweep("--sweep=rules", says="logs is a file, not a folder", setup=file_as_logs),
+    _over("seed=0:2", "--workers=99999 must be an integer in the range", "--workers=99999"),
+    _over("seed=0:2", "'workers'; 'local' takes none", "--executor_options=workers=2"),
+    _over("seed=2147483647:2147483649", "point seed=2147483648: .*at most 2147483647"),
+    _over("rule.eta0=1:3:0.5", "must be FIRST:END or FIRST:END:STEP in integers"),
+    _over("rule.name=none:hebbian", "rule.name='none:hebbian' is unknown"),
+    _over("train.num_seeds=1,2", "share seed=0"),
+    _sweep("--sweep_over=", says="--sweep_over= must be config.FIELD=VALUE"),
+    _mine("mapping", "--sweep=mapping failed .*A sweep returns a list"),
+    _mine("endless", "more than 10000 points"),
+    _mine("lists", "--sweep=lists failed"),
+    _mine("section", "--sweep=section failed|config.task is a section"),
+    _mine("nothing_set", "point train.steps=None: "),
+    _mine("strings", "--sweep=strings failed .*A sweep returns a list of {field: value}"),
+    _mine("nothing", "--sweep=nothing failed .*A sweep returns a list of {field: value}"),
     _mine("empty", "varies no field"),
     _mine("blank", "varies no field"),
     _mine("wants", "--sweep=wants is not a sweep, a function without arguments"),
     _mine("product", "--sweep=product is not a sweep, a function without arguments"),
-    _mine("fails", "--sweep=fails raised ZeroDivisionError: division by zero"),
-    _mine("bad_zip", "--sweep=bad_zip raised .*lengths differ"),
-    _mine("twice", "--sweep=twice raised .*rule.eta0 is varied twice"),
+    _mine("fails", "--sweep=fails failed with ZeroDivisionError: division by zero"),
+    _mine("bad_zip", "--sweep=bad_zip failed .*lengths differ"),
+    _mine("twice", "--sweep=twice failed .*rule.eta0 is varied twice"),
     _mine("unknown", "point rule.eta=0.1: .*did you mean config.rule.eta0"),
     _mine("typed", "point train.steps=many: .*train.steps='many' must be of type int"),
     _mine("delay", "--sweep=delay is unknown: did you mean 'delays'"),
@@ -128,6 +165,9 @@ CASES = [
     _reproduce("--tasks=copyng", says="--tasks=copyng is unknown: did you mean 'copying'"),
     _reproduce("--features=mnist:x.npz", says="must be DATASET:FILE, DATASET one of"),
     _reproduce("--features=omniglot:nothere.npz", says="there is no such file"),
+    _reproduce("--tasks=", says="--tasks= names no task"),
+    _reproduce("--workers=-1", says="--workers=-1 must be an integer in the range"),
+    _reproduce("--tasks=copying", "--workers=2", says="logs is a file", setup=file_as_logs),
     _reproduce("--budget=huge", says="--budget=huge"),
     _reproduce("--tasks=copying", "--only=abc", says="--only=abc is the hash of none"),
     _reproduce("--config.train.steps=3", says="--config.train.steps"),
