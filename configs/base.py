@@ -7,14 +7,14 @@ of `rule`, `model`, `encoder`, `mesh` and `task` are those of the library's own 
 
 import dataclasses
 from collections import ChainMap
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
 from ml_collections import config_dict
 
+from plasticity import memory
 from plasticity.learner import SCHEDULES
-from plasticity.memory import ENGINES
 from plasticity.model import BACKBONES, EncoderSettings
 from plasticity.network import META_GRADIENTS
 from plasticity.registry import lookup
@@ -25,6 +25,12 @@ from plasticity.tasks import TASKS
 from plasticity.unroll import MATMUL_PRECISIONS
 
 AUTO = "auto"
+ENGINES = ChainMap({AUTO: None}, memory.ENGINES)
+# How the name of a section of `alternatives` is chosen.
+CHOICE = {
+    "model": "chosen behind the colon of --config, as in --config=FILE.py:rnn/hebbian",
+    "task": "chosen by the config file, as in --config=configs/regression.py",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +56,7 @@ class MemorySettings(Settings):
     """How fast weights are stored."""
 
     section = "memory"
-    engine: str = setting(AUTO, "auto: by a cost model", choices=ChainMap({AUTO: None}, ENGINES))
+    engine: str = setting(AUTO, "auto: by a cost model", choices=ENGINES)
     chunk: int = setting(-1, "steps per chunk; 0: the whole episode; -1: by a cost model", low=-1)
 
     def check(self) -> None:
@@ -63,7 +69,7 @@ class MemorySettings(Settings):
         if self.engine == AUTO and self.chunk >= 0:
             raise ValueError(
                 f"memory.chunk={self.chunk} must be -1 for memory.engine='auto', which chooses the "
-                f"chunk too; with a chunk of your own, name one of {list(ENGINES)}"
+                f"chunk too; with a chunk of your own, name one of {list(memory.ENGINES)}"
             )
 
 
@@ -196,20 +202,6 @@ def get_config(model: str = "transformer", task: str = "") -> config_dict.Config
     for section, name in names.items():
         config[section].name = name
     return config
-
-
-def describe_settings() -> Iterator[tuple[str, Any, str]]:
-    """Yields (SECTION.FIELD, default, meaning and range) of every setting.
-
-    Settings of one backbone or task say so: "[rnn, lstm] units of the cell (an integer, ...)".
-    """
-    for part in PARTS:
-        yield from part.describe()
-        kinds = alternatives().get(part.section, {})
-        for settings in dict.fromkeys(kinds.values()):
-            names = ", ".join(name for name, other in kinds.items() if other is settings)
-            for field, default, text in settings.describe():
-                yield field, default, f"[{names}] {text}"
 
 
 # Coefficients of both signs, as in Duan et al. 2023: a write may strengthen or weaken. The paper's

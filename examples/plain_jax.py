@@ -1,7 +1,7 @@
-"""An associative memory in plain JAX, without Flax: one rule and one memory of this library.
+"""An associative memory in plain JAX: one rule and one memory of this library.
 
-A layer is shown five pairs (key, value), one a step, and then asked for each value by its key. It
-has no slow weights: all that it knows, it was told within the episode.
+A layer without slow weights writes five pairs (key, value), one per step, and then recalls each
+value by its key. It needs neither Flax nor a network: rule and memory are pure functions.
 
   python examples/plain_jax.py
 """
@@ -27,7 +27,7 @@ synapse = theta.synapses["memory"]
 
 
 def recall(keys, values):
-    """Keys [P, K] and values [P, V], written in turn -> what each key [K] brings back, [P, V]."""
+    """Writes keys [P, K] and values [P, V] in turn, and returns the recalled values [P, V]."""
 
     def write(state, step):
         slot, key, value = step
@@ -44,7 +44,7 @@ def recall(keys, values):
 
 
 def main():
-    """Prints the similarity of recalled and true values; older pairs have faded, none is lost."""
+    """Prints the cosine similarity of recalled and true values, one line per pair."""
     key_rng, value_rng = jax.random.split(jax.random.key(1))
     keys = jnp.linalg.qr(jax.random.normal(key_rng, (KEY, PAIRS)))[0].T  # orthonormal rows
     values = jax.random.normal(value_rng, (PAIRS, VALUE))

@@ -17,10 +17,9 @@ Compare engines within one run only: machines differ, and so does their load.
 
 import itertools
 import json
-import math
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -31,45 +30,45 @@ from ml_collections import ConfigDict
 
 from experiments import build, cli
 from experiments.configfile import set_field
+from experiments.lowered import count_products
+from experiments.run.footprint import check_footprint
 from experiments.run.manifest import device_name
 from experiments.validate import ConfigError, validate
 from plasticity.learner import Learner, RandomStream
 from plasticity.memory import ENGINES
-from plasticity.sharding import DATA, Layout, placed, split_over_devices
+from plasticity.sharding import DATA, Layout, replicate, split_over_devices
 from plasticity.types import Array
 
 CONFIG = cli.define_config()
-ENGINE_NAMES = flags.DEFINE_list("engines", list(ENGINES), "engines to compare, or auto")
-RULE_NAMES = flags.DEFINE_list("rules", [], "rules; default: the config's")
-ALPHAS = flags.DEFINE_list("alphas", [], "modes of alpha; default: the config's")
-META_GRADIENTS = flags.DEFINE_list("meta_gradients", [], "full, truncated; default: the config's")
-MICROBATCHES = flags.DEFINE_list("microbatches", [], "train.microbatch; default: the config's")
 GRID = {
-    "rule.name": RULE_NAMES,
-    "rule.alpha": ALPHAS,
-    "rule.meta_gradient": META_GRADIENTS,
-    "memory.engine": ENGINE_NAMES,
-    "train.microbatch": MICROBATCHES,
+    field: flags.DEFINE_list(name, [], f"values of {field}; default: the config's")
+    for field, name in (
+        ("rule.name", "rules"),
+        ("rule.alpha", "alphas"),
+        ("rule.meta_gradient", "meta_gradients"),
+        ("train.microbatch", "microbatches"),
+    )
 }
+GRID["memory.engine"] = flags.DEFINE_list("engines", list(ENGINES), "engines to compare, or auto")
 REPEATS = flags.DEFINE_integer("repeats", 5, "timed repetitions", lower_bound=1)
 OUT = flags.DEFINE_string(
     "out", None, "JSON file to write, for example bench.json; never overwritten"
 )
-COLUMNS = (
-    ("rule", "rule", "{}"),
-    ("engine", "engine", "{}"),
-    ("chunk", "chunk", "{}"),
-    ("alpha", "alpha", "{}"),
-    ("meta", "meta_gradient", "{}"),
-    ("micro", "microbatch", "{}"),
-    ("train eps/s", "train_episodes_per_second", "{:.1f}"),
-    ("+-", "spread", "{:.0%}"),
-    ("forward eps/s", "forward_episodes_per_second", "{:.1f}"),
-    ("drawing", "draw_fraction", "{:.1%}"),
-    ("compile s", "compile_seconds", "{:.1f}"),
-    ("temp MB", "temp_megabytes", "{:.0f}"),
-    ("of floor", "floor_fraction", "{:.0%}"),
-)
+COLUMNS = {  # of the table: title, and what it shows of a record
+    "rule": "{rule}",
+    "engine": "{engine}",
+    "chunk": "{chunk}",
+    "alpha": "{alpha}",
+    "meta": "{meta_gradient}",
+    "micro": "{microbatch}",
+    "train eps/s": "{train_episodes_per_second:.1f}",
+    "+-": "{spread:.0%}",
+    "forward eps/s": "{forward_episodes_per_second:.1f}",
+    "drawing": "{draw_fraction:.1%}",
+    "compile s": "{compile_seconds:.1f}",
+    "temp bytes": "{temp_bytes:.2g}",
+    "of floor": "{floor_fraction:.0%}",
+}
 
 
 def measure(run: Callable[[], Any], repeats: int) -> list[float]:
@@ -85,41 +84,17 @@ def measure(run: Callable[[], Any], repeats: int) -> list[float]:
 
 def device_rates() -> dict[str, float]:
     """Peak rates of all devices together, measured: matrix products and copies in float32."""
-    devices = len(jax.local_devices())
-    mesh = Layout().mesh(devices)
-    width = 2048
-    spread = jax.NamedSharding(mesh, jax.P(DATA))
+    devices, width = len(jax.local_devices()), 2048
+    spread = jax.NamedSharding(Layout().mesh(devices), jax.P(DATA))
     matrices = jax.device_put(jnp.ones((devices, width, width)), spread)
     vectors = jax.device_put(jnp.ones((devices, 1 << 25)), spread)
     product = jax.jit(lambda m: jnp.einsum("dij,djk->dik", m, m))
     copy = jax.jit(lambda v: v + 1)
-    operations = 2 * width**3 * devices
-    moved = 2 * vectors.nbytes
+    operations, moved = 2 * width**3 * devices, 2 * vectors.nbytes
     return {
         "flops_per_second": operations / statistics.median(measure(lambda: product(matrices), 5)),
         "bytes_per_second": moved / statistics.median(measure(lambda: copy(vectors), 5)),
     }
-
-
-def count_products(jaxpr: Any) -> float:
-    """Operations of all matrix products of a jaxpr; a loop counts as often as it runs."""
-    total = 0.0
-    for eqn in jaxpr.eqns:
-        if eqn.primitive.name == "dot_general":
-            (contracted, _), _ = eqn.params["dimension_numbers"]
-            inner = [eqn.invars[0].aval.shape[axis] for axis in contracted]
-            total += 2 * eqn.outvars[0].aval.size * math.prod(inner)
-        times = eqn.params.get("length", 1) if eqn.primitive.name == "scan" else 1
-        total += times * sum(map(count_products, _inner_programs(eqn.params)))
-    return total
-
-
-def _inner_programs(params: dict[str, Any]) -> Iterator[Any]:
-    for value in params.values():
-        for item in value if isinstance(value, (tuple, list)) else [value]:
-            program = getattr(item, "jaxpr", item)
-            if hasattr(program, "eqns"):
-                yield program
 
 
 def benchmark(config: ConfigDict, rates: dict[str, float], repeats: int) -> dict[str, Any]:
@@ -129,22 +104,20 @@ def benchmark(config: ConfigDict, rates: dict[str, float], repeats: int) -> dict
     hyper = build.make_hyperparameters(config, learner.task)
     seed = jnp.asarray(config.seed, jnp.int32)
     state = jax.jit(learner.init)(seed, hyper)
-    state, seed, hyper = placed((state, seed, hyper), mesh)
+    state, seed, hyper = replicate((state, seed, hyper), mesh)
 
     start = time.perf_counter()
     traced = jax.jit(learner.train_step).trace(state, seed, hyper)
     train = traced.lower().compile()
     compile_seconds = time.perf_counter() - start
     forward = jax.jit(learner.forward).lower(state.params, seed, hyper).compile()
-
     draw = _draw(learner, mesh).lower(seed, hyper.data).compile()
 
     seconds = measure(lambda: train(state, seed, hyper), repeats)
+    median = statistics.median(seconds)
     drawing = statistics.median(measure(lambda: draw(seed, hyper.data), repeats))
     ahead = statistics.median(measure(lambda: forward(state.params, seed, hyper), repeats))
-    median = statistics.median(seconds)
-    # The jaxpr is that of one device.
-    products = count_products(traced.jaxpr.jaxpr) * mesh.size
+    products = count_products(traced.jaxpr.jaxpr) * mesh.size  # the jaxpr is that of one device
     temporary = train.memory_analysis().temp_size_in_bytes * mesh.size
     cost = train.cost_analysis() or {}
     floor = max(products / rates["flops_per_second"], 2 * temporary / rates["bytes_per_second"])
@@ -191,33 +164,30 @@ def combinations(config: ConfigDict) -> list[ConfigDict]:
     Raises:
       ConfigError: one of them is not, or --engines is empty.
     """
-    if not ENGINE_NAMES.value:
+    if not GRID["memory.engine"].value:
         raise ConfigError(f"--engines is empty: name some of auto, {', '.join(ENGINES)}")
+    chosen = {field: flag.value for field, flag in GRID.items() if flag.value}
     configs = []
-    for texts in itertools.product(*(flag.value or [None] for flag in GRID.values())):
+    for texts in itertools.product(*chosen.values()):
         one = config.copy_and_resolve_references()
-        for field, text in zip(GRID, texts, strict=True):
-            if text is not None:
-                set_field(one, field, text)
+        for field, text in zip(chosen, texts, strict=True):
+            set_field(one, field, text)
         validate(one)
+        check_footprint(one)
         configs.append(one)
     return configs
 
 
 def table(records: list[dict[str, Any]]) -> str:
     """The records as a table of text."""
-    rows = [[title for title, _, _ in COLUMNS]]
-    for record in records:
-        shown = record | {"temp_megabytes": record["temp_bytes"] / 1e6}
-        rows.append([form.format(shown[key]) for _, key, form in COLUMNS])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    padded = ([c.rjust(w) for c, w in zip(row, widths, strict=True)] for row in rows)
-    return "\n".join(map("  ".join, padded))
+    rows = [[form.format_map(record) for form in COLUMNS.values()] for record in records]
+    widths = [max(map(len, column)) for column in zip(COLUMNS, *rows, strict=True)]
+    return "\n".join("  ".join(map(str.rjust, row, widths)) for row in [COLUMNS, *rows])
 
 
 def main() -> int:
     """Measures every combination, prints and writes the records."""
-    configs = combinations(cli.config_value(CONFIG))
+    configs = combinations(cli.given_config(CONFIG).config)
     out = cli.new_path("out", OUT.value)
     jax.config.update("jax_enable_compilation_cache", False)  # to measure compile_seconds
     rates = device_rates()
@@ -231,7 +201,7 @@ def main() -> int:
     for one in configs:
         records.append(benchmark(one, rates, REPEATS.value))
         print(table(records[-1:]), flush=True)
-    out.write_text(json.dumps(records, indent=2) + "\n")
+        out.write_text(json.dumps(records, indent=2) + "\n")  # of those so far: the next may fail
     print(f"\n{table(records)}\nwritten: {out}")
     return 0
 

@@ -48,28 +48,20 @@ def _make_task(factory: TaskFactory, settings: Settings, data_folder: str | None
     return factory.make(settings)
 
 
-# The split of the task's data that each random stream draws from.
-SPLITS = {
-    RandomStream.TRAIN: "train",
-    RandomStream.VALIDATION: "validation",
-    RandomStream.TEST: "test",
-}
-
-
 def make_hyperparameters(
     config: ConfigDict, task: Task, stream: RandomStream = RandomStream.TRAIN
 ) -> Hyperparameters:
-    """The inputs of the compiled program: continuous hyperparameters, and the task's data."""
-    numbers = {
-        "eta0": config.rule.eta0,
-        "max_norm": config.rule.max_norm,
-        "learning_rate": config.train.learning_rate,
-        "weight_decay": config.train.weight_decay,
-        "clip": config.train.clip,
-    }
-    data = None if task.data is None else task.data[SPLITS[stream]]
+    """The inputs of the compiled program: continuous hyperparameters, and the task's data.
+
+    The data are those of the split that `stream` is named after: train, validation or test.
+    """
     return Hyperparameters(
-        **{name: np.float32(value) for name, value in numbers.items()}, data=data
+        eta0=np.float32(config.rule.eta0),
+        max_norm=np.float32(config.rule.max_norm),
+        learning_rate=np.float32(config.train.learning_rate),
+        weight_decay=np.float32(config.train.weight_decay),
+        clip=np.float32(config.train.clip),
+        data=None if task.data is None else task.data[stream.name.lower()],
     )
 
 
@@ -77,20 +69,11 @@ def choose_memory(config: ConfigDict, shapes: Iterable[LayerShape], steps: int) 
     """The engine's name and its chunk: from the config, or by the cost model."""
     engine, chunk = config.memory.engine, config.memory.chunk
     if engine == AUTO:
-        engine, chosen, _ = choose(
-            shapes,
-            steps,
-            per_synapse=config.rule.alpha == "per_synapse",
-            platform=jax.default_backend(),
+        per_synapse = config.rule.alpha == "per_synapse"
+        engine, chunk, _ = choose(
+            shapes, steps, per_synapse=per_synapse, platform=jax.default_backend()
         )
-    else:
-        chosen = chunk_for(engine, shapes, steps)
-    return engine, chosen if chunk < 0 else chunk
-
-
-def make_layout(config: ConfigDict) -> Layout:
-    """The layout of a run on devices."""
-    return read(config, Layout)
+    return engine, chunk_for(engine, shapes, steps) if chunk < 0 else chunk
 
 
 def make_learner(config: ConfigDict) -> Learner:
@@ -123,5 +106,5 @@ def make_learner(config: ConfigDict) -> Learner:
         warmup=config.train.warmup,
         schedule=config.train.schedule,
         microbatch=config.train.microbatch,
-        layout=make_layout(config),
+        layout=read(config, Layout),
     )

@@ -13,32 +13,18 @@ from collections.abc import Callable
 import jax
 from absl import flags
 
-from experiments.commandline import (
-    config_value,
-    define_config,
-    flag_message,
-    given_config,
-    parse,
-    require,
-)
+from experiments.commandline import define_config as define_config
+from experiments.commandline import flag_message, parse
+from experiments.commandline import given_config as given_config
+from experiments.commandline import require as require
 from experiments.run import processor
 from experiments.run.checkpoint import CheckpointError
 from experiments.run.hosts import PeerError
-from experiments.run.workdir import WorkdirError
+from experiments.run.storage import WorkdirError, check_folder, path_of
 from experiments.validate import ConfigError
 from plasticity.checks import PlasticityError
 from plasticity.data import DataError
 
-__all__ = [
-    "command",
-    "config_command",
-    "config_value",
-    "define_config",
-    "given_config",
-    "new_path",
-    "require",
-    "run",
-]
 USAGE_ERROR = 2  # the command or the config is wrong: nothing was started
 RUN_ERROR = 1  # the run itself failed
 USER_ERRORS = (ConfigError, WorkdirError, DataError, PeerError)
@@ -95,10 +81,8 @@ def _verdict(error: Exception) -> tuple[str, int]:
         return f"{given} {hint} ({first})", USAGE_ERROR
     if isinstance(error, flags.Error):
         return flag_message(error), USAGE_ERROR
-    if isinstance(error, USER_ERRORS):
-        return str(error), USAGE_ERROR
-    if isinstance(error, RUN_ERRORS):
-        return str(error), RUN_ERROR
+    if isinstance(error, USER_ERRORS + RUN_ERRORS):
+        return str(error), USAGE_ERROR if isinstance(error, USER_ERRORS) else RUN_ERROR
     if processor.is_out_of_memory(error):
         hint = "a smaller train.microbatch, train.batch or model needs less"
         return f"out of memory: {hint} ({first})", RUN_ERROR
@@ -116,28 +100,36 @@ def _stdout_problem() -> str:
     return ""
 
 
+def local_path(flag: str, value: str) -> pathlib.Path:
+    """The value of --FLAG; `~` is the home folder.
+
+    Raises:
+      ConfigError: the path is not local, or no value was given.
+    """
+    require(**{flag: value})
+    if "://" in value:
+        raise ConfigError(f"--{flag}={value} must be a local path")
+    return path_of(flag, value)
+
+
 def new_path(flag: str, value: str) -> pathlib.Path:
     """The value of --FLAG, a file or folder to be written; makes the folder that it lies in.
 
     Call it after all other checks and before the work.
 
     Raises:
-      ConfigError: something is there already, nothing can be written there, or no value was given.
+      ConfigError: something is there already, or as `local_path`.
+      WorkdirError: nothing can be written there.
     """
-    require(**{flag: value})
-    path = pathlib.Path(value).expanduser()
-    given = f"--{flag}={value}"
-    if "://" in value:
-        raise ConfigError(f"{given} must be a local path")
+    path, given = local_path(flag, value), f"--{flag}={value}"
     if value.endswith("/") or os.path.isdir(path):
         raise ConfigError(f"{given} is a folder: name a new file, such as {path / 'new'}")
     if os.path.lexists(path):
         raise ConfigError(f"{given} exists, and nothing is overwritten: choose another name")
+    check_folder(flag, path)
     try:
-        processor.make_writable(path.parent)
-        with contextlib.suppress(FileNotFoundError):
-            path.lstat()  # raises another error if no file can have this name
-    except (OSError, ValueError) as error:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
         raise ConfigError(f"{given} cannot be written: {error}") from error
     return path
 
@@ -148,25 +140,3 @@ def command(module: str, *arguments: str) -> str:
     if python.is_relative_to(pathlib.Path.cwd()):
         python = python.relative_to(pathlib.Path.cwd())
     return shlex.join([str(python), "-m", module, *arguments])
-
-
-def config_command(
-    holder: flags.FlagHolder, module: str, argument: str, *extra: str, drop: str
-) -> str:
-    """The command line that runs a module on the given config under another rule.
-
-    Args:
-      holder: of the flag --config.
-      module: to run.
-      argument: rule, in place of the one behind the colon of --config.
-      extra: further arguments.
-      drop: section whose overrides are left out.
-    """
-    given = given_config(holder)
-    task, slash, _ = given.argument.rpartition("/")
-    overrides = [
-        f"--config.{field}={value}"
-        for field, value in given.overrides.items()
-        if not field.startswith(f"{drop}.")
-    ]
-    return command(module, f"--config={given.file}:{task}{slash}{argument}", *extra, *overrides)

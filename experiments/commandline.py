@@ -1,17 +1,20 @@
 """The command line: its flags, --help and --list, and the config that it gives."""
 
-import difflib
+import dataclasses
 import re
 import sys
+import textwrap
 from typing import Any, NamedTuple
 
 from absl import flags
 from ml_collections import ConfigDict
 
 from configs import base
-from experiments import usage
 from experiments.configfile import EXAMPLE, fields_of, load_config, set_field, suggestion
 from experiments.validate import ConfigError
+from plasticity.model import BACKBONES
+from plasticity.rules import RULES
+from plasticity.tasks import TASKS
 
 flags.DEFINE_bool("help", False, "show this text", short_name="h")
 flags.DEFINE_bool("helpfull", False, "show this text, and the flags of all libraries")
@@ -20,19 +23,12 @@ _overrides: list[tuple[str, str | None]] = []  # (FIELD, VALUE) of every --confi
 
 
 class GivenConfig(NamedTuple):
-    """What --config and --config.FIELD=VALUE give.
-
-    Attributes:
-      file: of the config.
-      argument: what follows the colon; "": nothing.
-      overrides: {dotted field: value}.
-      config: with the overrides.
-    """
+    """What --config and --config.FIELD=VALUE give."""
 
     file: str
-    argument: str
-    overrides: dict[str, Any]
-    config: ConfigDict
+    argument: str  # what follows the colon; "": nothing
+    overrides: dict[str, Any]  # {dotted field: value}
+    config: ConfigDict  # with the overrides
 
 
 def define_config() -> flags.FlagHolder:
@@ -40,11 +36,6 @@ def define_config() -> flags.FlagHolder:
     return flags.DEFINE_multi_string(
         "config", [], f"config file, and what its get_config takes: {EXAMPLE}"
     )
-
-
-def config_value(holder: flags.FlagHolder) -> ConfigDict:
-    """The config that --config and --config.FIELD=VALUE give; errors as of `given_config`."""
-    return given_config(holder).config
 
 
 def given_config(holder: flags.FlagHolder) -> GivenConfig:
@@ -57,9 +48,8 @@ def given_config(holder: flags.FlagHolder) -> GivenConfig:
     chosen, *others = holder.value
     if any(other != chosen for other in others):
         raise ConfigError(f"--config is given twice: {chosen} and {others[-1]}. Drop one")
-    if chosen.startswith("-"):
-        raise ConfigError(f"--config has no file, but is followed by {chosen}")
-    file, _, argument = chosen.partition(":")
+    # The colon that counts is that behind .py: a folder may have one in its name.
+    file, argument = re.findall(r"(.+?\.py(?=:|$)|[^:]*):?(.*)", chosen, re.DOTALL)[0]
     config = load_config(file, argument or None)
     for field, text in _overrides:
         set_field(config, field, text)
@@ -75,22 +65,28 @@ def require(**values: object) -> None:
     """Raises ConfigError unless every flag has a value."""
     for name, value in values.items():
         if value is None or value == "":
-            what = f": {usage.help_of(flags.FLAGS[name])}" if name in flags.FLAGS else ""
+            what = f": {_help_of(flags.FLAGS[name])}" if name in flags.FLAGS else ""
             raise ConfigError(f"--{name} is missing{what}. --help shows all flags")
+        if str(value).startswith("-"):  # absl takes the next flag for the value
+            raise ConfigError(f"--{name} has no value, but is followed by {value}")
 
 
-def parse(doc: str) -> bool:
+def parse(doc: str | None) -> bool:
     """Parses the command line; True if it asks for a text, which is printed.
 
     Args:
-      doc: of the program.
+      doc: of the program; None under `python -OO`.
 
     Raises:
       ConfigError: a flag is unknown, or an argument is no flag.
       flags.Error: the value of a flag is wrong.
     """
     flags.FLAGS.set_gnu_getopt()
-    unknown = flags.FLAGS(flags.FLAGS.read_flags_from_files(sys.argv), known_only=True)[1:]
+    try:
+        words = flags.FLAGS.read_flags_from_files(sys.argv)
+    except UnicodeError as error:
+        raise ConfigError(f"a --flagfile is not UTF-8: {error}") from error
+    unknown = flags.FLAGS(words, known_only=True)[1:]
     _overrides.clear()
     while unknown:
         word = unknown.pop(0)
@@ -98,15 +94,64 @@ def parse(doc: str) -> bool:
         if not match or "config" not in flags.FLAGS:
             raise ConfigError(_unknown(word))
         negated, field, value = match.groups()
+        if negated and value is not None:
+            raise ConfigError(
+                f"{word} has a value: write --noconfig.{field} or --config.{field}=VALUE"
+            )
         if value is None and not negated and unknown and not unknown[0].startswith("--"):
             value = unknown.pop(0)  # --config.FIELD VALUE
         _overrides.append((field, "false" if negated else value))
-    if flags.FLAGS.list:
-        print(usage.listing(), flush=True)
-    elif flags.FLAGS.help or flags.FLAGS.helpfull:
-        print(usage.text(doc, _own_flags(), _shown_config()), flush=True)
-        print(flags.FLAGS.get_help() if flags.FLAGS.helpfull else "", flush=True)
-    return flags.FLAGS.list or flags.FLAGS.help or flags.FLAGS.helpfull
+    shown = flags.FLAGS.list or flags.FLAGS.help or flags.FLAGS.helpfull
+    if shown:
+        print(listing() if flags.FLAGS.list else _help(doc), flush=True)
+    if flags.FLAGS.helpfull:
+        print(flags.FLAGS.get_help(), flush=True)
+    return shown
+
+
+def listing() -> str:
+    """Tasks with their settings and defaults, rules, engines and models."""
+    lines = ["Tasks, and their settings as --config.task.NAME:"]
+    for name, task in TASKS.items():
+        defaults = (f"{field.name}={field.default}" for field in dataclasses.fields(task.settings))
+        lines.append(_wrapped(f"{name}: {', '.join(defaults)}"))
+    lines.append(f"Rules, behind the colon of --config: {', '.join(RULES)}")
+    lines.append(f"Models, as --config=FILE.py:MODEL/RULE: {', '.join(BACKBONES)}")
+    engines = ", ".join(base.ENGINES)
+    lines.append(f"Engines of the fast weights, as --config.memory.engine: {engines}")
+    return "\n".join(lines)
+
+
+def _help(doc: str | None) -> str:
+    parts = [(doc or "").strip(), "\n".join(["Flags:", *map(_flag, _own_flags())]), listing()]
+    config = _shown_config()
+    if config is not None:
+        names = {part: config[part].name for part in base.alternatives() if part in config}
+        kinds = [kind for kinds in base.sections(names).values() for kind in kinds]
+        about = {field: what for kind in kinds for field, what in kind.describe()}
+        shown = (_wrapped(f"{f}={value}: {about.get(f, '?')}") for f, value in fields_of(config))
+        title = (
+            "Settings as --config.SECTION.NAME=VALUE; those of a config: --config=FILE.py --help"
+        )
+        parts.append("\n".join([title, *shown]))
+        parts.append(f"Example: {EXAMPLE} --config.model.width=64 --config.train.steps=100")
+    return "\n\n".join(parts)
+
+
+def _flag(flag: flags.Flag) -> str:
+    default = f" (default: {flag.default_as_str})" if flag.default not in (None, "", []) else ""
+    return _wrapped(f"--{'[no]' if flag.boolean else ''}{flag.name}: {_help_of(flag)}{default}")
+
+
+def _help_of(flag: flags.Flag) -> str:
+    """The help of a flag, without the notes that absl adds to some kinds, and with its choices."""
+    choices = getattr(flag.parser, "enum_values", [])
+    about = flag.help.removeprefix(f"<{'|'.join(choices)}>: ").partition(";\n")[0]
+    return f"{about}: {' or '.join(choices)}" if choices else about
+
+
+def _wrapped(line: str) -> str:
+    return textwrap.fill(line, 100, initial_indent="  ", subsequent_indent="      ")
 
 
 def _own_flags() -> list[flags.Flag]:
@@ -128,13 +173,11 @@ def _unknown(word: str) -> str:
     if not word.startswith("-"):
         return f"unexpected argument {word!r}: values are given as --flag=value"
     name = word.lstrip("-").partition("=")[0]
-    known = [flag.name for flag in _own_flags()]
-    hint = f"flags: --{', --'.join(known)}"
+    own = [flag.name for flag in _own_flags()]
     config = _shown_config()
-    if close := difflib.get_close_matches(name, known, n=1, cutoff=0.65):
-        hint = f"did you mean --{close[0]}?"
-    elif config is not None and (field := suggestion(name, dict(fields_of(config)))):
-        hint = f"did you mean --config.{field}?"
+    fields = [f"config.{field}" for field, _ in fields_of(config)] if config is not None else []
+    near = suggestion(name, own) or suggestion(name, fields)
+    hint = f"did you mean --{near}?" if near else f"flags: --{', --'.join(own)}"
     return f"unknown flag --{name}: {hint}"
 
 
@@ -143,9 +186,10 @@ def flag_message(error: flags.Error) -> str:
     match = re.match(r"flag --(\w+)=(.*?): ", str(error), re.DOTALL)
     if not match or match[1] not in flags.FLAGS:
         return str(error)
-    parser = flags.FLAGS[match[1]].parser
+    name, value = match.groups()
+    parser = flags.FLAGS[name].parser
     choices = getattr(parser, "enum_values", [])
     wanted = f"one of {', '.join(choices)}" if choices else parser.syntactic_help
-    close = difflib.get_close_matches(match[2], choices, n=1)
-    hint = f": did you mean {close[0]!r}?" if close else ""
-    return f"--{match[1]}={match[2]} must be {wanted or 'true or false'}{hint}"
+    near = suggestion(value, choices)
+    hint = f": did you mean {near!r}?" if near else ""
+    return f"--{name}={value} must be {wanted or 'true or false'}{hint}"

@@ -3,32 +3,33 @@
 The one place that loads them, and that sets a field from the text of a command line.
 """
 
-import ast
 import contextlib
-import dataclasses
 import difflib
 import functools
 import importlib.util
 import inspect
-import math
+import os
 import pathlib
-import reprlib
 import traceback
 from collections.abc import Iterable, Iterator
 from types import ModuleType
 from typing import Any
 
+from absl import flags
 from ml_collections import ConfigDict, FrozenConfigDict
 
+from configs import base
 from experiments.validate import ConfigError
-from plasticity.model import BACKBONES
-from plasticity.tasks import TASKS
+from plasticity.registry import shown
+from plasticity.settings import KINDS, literal
 
 EXAMPLE = "--config=configs/copying.py:hebbian"
-# Fields on which others depend: their values, and what chooses them.
-CHOSEN_BY = {
-    "model.name": (BACKBONES, "choose the model by --config=FILE.py:MODEL/RULE"),
-    "task.name": (TASKS, "every task has its own file in configs/"),
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # of the project
+# The readers of a field's text, by the type of the field; other types are texts.
+PARSERS: dict[type, flags.ArgumentParser] = {
+    bool: flags.BooleanParser(),
+    int: flags.IntegerParser(),
+    float: flags.FloatParser(),
 }
 
 
@@ -39,19 +40,17 @@ def config_module(file: str) -> ModuleType:
     Raises:
       ConfigError: there is no such Python file, or running it raises an error.
     """
-    path = pathlib.Path(file).expanduser()
-    if path.suffix != ".py" or not path.is_file():
-        what = "is not a Python file" if path.exists() else "does not exist"
-        here = "" if path.is_absolute() else f" (looked for in {pathlib.Path.cwd()})"
-        raise ConfigError(f"--config={file} {what}{here}. {_files_beside(path)}")
+    path = os.path.expanduser(file)
+    if not path.endswith(".py") or not os.path.isfile(path):
+        what = "is not a Python file" if os.path.exists(path) else "does not exist"
+        here = "" if os.path.isabs(path) else f" (looked for in {os.getcwd()})"
+        raise ConfigError(f"--config={file} {what}{here}. {_example(path)}")
     spec = importlib.util.spec_from_file_location("config_file", path)
     assert spec is not None
     assert spec.loader is not None  # a .py file always has one
     module = importlib.util.module_from_spec(spec)
-    try:
+    with _errors_of(f"--config={file}", path):
         spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        raise ConfigError(f"--config={file}: {_described(error, path)}") from error
     return module
 
 
@@ -66,30 +65,32 @@ def load_config(file: str, argument: str | None = None) -> ConfigDict:
     """
     given = f"--config={file}" if argument is None else f"--config={file}:{argument}"
     arguments = () if argument is None else (argument,)
-    path = pathlib.Path(file).expanduser()
+    path = os.path.expanduser(file)
     get_config = getattr(config_module(file), "get_config", None)
     if not callable(get_config):
         raise ConfigError(
-            f"{given} has no function get_config, so it is not a config file. {_files_beside(path)}"
+            f"{given} has no function get_config, so it is not a config file. {_example(path)}"
         )
     try:
         inspect.signature(get_config).bind(*arguments)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:  # ValueError: of a function without a signature
         what = "takes no argument: leave out the colon" if arguments else "needs FILE.py:ARGUMENT"
         raise ConfigError(f"{given}: get_config {what} ({error})") from error
-    try:
+    with _errors_of(given, path):
         config = get_config(*arguments)
-    except (Exception, SystemExit) as error:
-        raise ConfigError(f"{given}: {_described(error, path)}") from error
-    if not isinstance(config, ConfigDict) or isinstance(config, FrozenConfigDict):
-        kind = type(config).__name__
-        raise ConfigError(f"{given}: get_config returned a {kind}; it must return a ConfigDict")
-    if "task" not in config:
-        raise ConfigError(
-            f"{given}: the config has no section `task`. A config adds one to the defaults of "
-            "configs/base.py, as configs/copying.py does"
-        )
-    _numpy_to_python(config)
+        if not isinstance(config, ConfigDict) or isinstance(config, FrozenConfigDict):
+            kind = type(config).__name__
+            raise ConfigError(f"get_config returned a {kind}; it must return a ConfigDict")
+        if "task" not in config:
+            raise ConfigError(
+                "the config has no section `task`. A config adds one to the defaults of "
+                "configs/base.py, as configs/copying.py does"
+            )
+        for field, value in list(fields_of(config)):
+            if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
+                section, name = section_of(config, field), field.rpartition(".")[2]
+                with section.unlocked(), section.ignore_type():
+                    section[name] = value.item()
     return config
 
 
@@ -109,16 +110,12 @@ def section_of(config: ConfigDict, field: str) -> ConfigDict:
       ConfigError: the config has no such field, or it is a section itself.
     """
     known = [name for name, _ in fields_of(config)]
-    inside = [name for name in known if name.startswith(f"{field}.")]
-    if inside:
+    if inside := [name for name in known if name.startswith(f"{field}.")]:
         raise ConfigError(
             f"config.{field} is a section: set one of its fields, {', '.join(inside)}"
         )
     if field not in known:
-        above = next((name for name in known if field.startswith(f"{name}.")), None)
-        if above:
-            raise ConfigError(f"config.{field} is not a field, but config.{above} is one")
-        raise ConfigError(_unknown_field(field, known))
+        raise ConfigError(f"config.{field} is not a field of this config: {_hint(field, known)}")
     for part in field.split(".")[:-1]:
         config = config[part]
     return config
@@ -131,104 +128,84 @@ def set_field(config: ConfigDict, field: str, text: str | None) -> None:
       ConfigError: there is no such field, or its type does not admit the text.
     """
     section, name = section_of(config, field), field.rpartition(".")[2]
-    value = parse_value(field, text, section.get_type(name))
-    known, how = CHOSEN_BY.get(field, ((), ""))
-    if value in known and value != section[name]:
-        raise ConfigError(f"config.{field}={value} is not set by a flag: {how}")
-    section[name] = value
+    kind = section.get_type(name)
+    if text is None and kind is not bool:
+        raise ConfigError(f"config.{field} has no value: write --config.{field}=VALUE")
+    section[name] = parse_value(field, "true" if text is None else text, kind)
 
 
-def parse_value(field: str, text: str | None, kind: type) -> Any:
+def parse_value(field: str, text: str, kind: type) -> Any:
     """The value of a field of type `kind` that a text stands for.
 
     Raises:
-      ConfigError: it stands for none; the message names the field, the text and an example.
+      ConfigError: it stands for none; the message names the field, the text and the type.
     """
-    if text is None and kind is not bool:
-        raise ConfigError(f"config.{field} has no value: write --config.{field}=VALUE")
-    reader, wanted, example = READERS.get(kind, (ast.literal_eval, f"a {kind.__name__}", None))
+    if kind not in PARSERS:
+        return text
     try:
-        value = reader("true" if text is None else text)
-        if kind in READERS or isinstance(value, kind):
-            return value
-    except (ValueError, SyntaxError, KeyError, MemoryError, RecursionError):
-        pass
-    with contextlib.suppress(ValueError, OverflowError):  # 1e4 and 64.0 are whole numbers
-        example = str(int(float(text or ""))) if kind is int else example
-    hint = f", for example {example}" if example else ""
-    raise ConfigError(f"{field}={reprlib.repr(text)} must be {wanted}{hint}")
+        return PARSERS[kind].parse(text)
+    except ValueError as error:
+        wanted = f"{KINDS[kind][0]}{literal(text, kind)}"
+        raise ConfigError(f"{field}={shown(text)} must be {wanted}") from error
 
 
-def _finite_text(text: str) -> float:
-    value = float(text)
-    if math.isinf(value) and "inf" not in text.lower():
-        raise ValueError("larger than the largest float")
-    return value
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """The dotted name that a user may have meant; "": none is near.
 
-
-_TRUTH = {"true": True, "1": True, "false": False, "0": False}
-READERS: dict[type, tuple[Any, str, str]] = {
-    bool: (lambda text: _TRUTH[text.lower()], "true or false", ""),
-    int: (int, "an integer", "64"),
-    float: (_finite_text, "a number", "0.001"),
-    str: (str, "a text", ""),
-}
-
-
-def suggestion(field: str, known: Iterable[str]) -> str:
-    """The dotted field that a user may have meant; "": none is near."""
-    section, _, name = field.rpartition(".")
-    by_name: dict[str, str] = {}
+    A name is near by its last part, or by the initials of its words: `train.lr` is near
+    `train.learning_rate`, and so is `learningrate`.
+    """
+    section, _, last = name.rpartition(".")
+    by_last: dict[str, str] = {}
     # A field of the same section is the likelier one: `train.batchsize` is not evaluate.batch.
     for other in sorted(known, key=lambda other: other.rpartition(".")[0] != section):
-        by_name.setdefault(other.rpartition(".")[2], other)
-    initials = {"".join(word[0] for word in last.split("_")): last for last in reversed(by_name)}
-    close = difflib.get_close_matches(name, by_name, n=1, cutoff=0.65)
-    meant = name if name in by_name else initials.get(name) or next(iter(close), None)
-    return by_name[meant] if meant else ""
+        by_last.setdefault(other.rpartition(".")[2], other)
+    initials = {
+        "".join(word[:1] for word in other.split("_")): other for other in reversed(by_last)
+    }
+    close = difflib.get_close_matches(last, by_last, n=1, cutoff=0.65)
+    meant = last if last in by_last else initials.get(last) or next(iter(close), "")
+    return by_last.get(meant, "")
 
 
-def _unknown_field(field: str, known: list[str]) -> str:
-    """The message about a field that the config does not have."""
-    message = f"config.{field} is not a field of this config: "
+def _hint(field: str, known: list[str]) -> str:
+    """What may have been meant by a field that the config does not have."""
     if near := suggestion(field, known):
-        return f"{message}did you mean config.{near}?"
+        return f"did you mean config.{near}?"
     section, _, name = field.rpartition(".")
-    for model, (_, settings) in BACKBONES.items():
-        if section == "model" and name in {f.name for f in dataclasses.fields(settings)}:
-            return f"{message}it is one of model.name={model!r}, --config=FILE.py:{model}/RULE"
+    for kind, settings in base.alternatives().get(section, {}).items():
+        if name in settings.__dataclass_fields__:
+            return f"it is one of {section}.name={kind!r}, {base.CHOICE[section]}"
     beside = [other for other in known if section and other.rpartition(".")[0] == section]
-    sections = dict.fromkeys(other.partition(".")[0] for other in known)
-    return message + (f"valid: {', '.join(beside)}" if beside else f"valid: {', '.join(sections)}")
+    return f"valid: {', '.join(beside or dict.fromkeys(k.partition('.')[0] for k in known))}"
 
 
-def _numpy_to_python(config: ConfigDict) -> None:
-    for field, value in list(fields_of(config)):
-        if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
-            section, name = section_of(config, field), field.rpartition(".")[2]
-            with section.unlocked(), section.ignore_type():
-                section[name] = value.item()
+@contextlib.contextmanager
+def _errors_of(given: str, path: str) -> Iterator[None]:
+    """Errors that a config file raises become ConfigErrors with the number of the file's line."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit, too
+        path = os.path.abspath(path)
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [frame.lineno for frame in frames if frame.filename == path]
+        text = " ".join(str(error).split())[:200]
+        if isinstance(error, SyntaxError):
+            lines, text = [error.lineno], error.msg
+        if isinstance(error, ValueError) and frames[-1].filename.startswith(ROOT):
+            raise ConfigError(f"{given}: {error}") from error  # of a check, which names the field
+        where = f"line {lines[-1]}: " if lines and lines[-1] else ""
+        raise ConfigError(f"{given}: {where}{type(error).__name__}: {text}") from error
 
 
-def _described(error: BaseException, path: pathlib.Path) -> str:
-    """An error that a config file raised, in one line, with the number of the file's line."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame.lineno for frame in frames if pathlib.Path(frame.filename) == path]
-    if type(error) is ValueError and pathlib.Path(frames[-1].filename) != path:
-        return str(error)  # of the project's own checks: the message names the field
-    syntax = isinstance(error, SyntaxError)
-    line = error.lineno if syntax else next(reversed(own), None)
-    text = error.msg if syntax else " ".join(str(error).split())[:200]
-    return f"{f'line {line}: ' if line else ''}{type(error).__name__}: {text}"
-
-
-def _files_beside(path: pathlib.Path) -> str:
-    """A hint: the config file with the nearest name, or all there are."""
-    folder = path.parent if any(path.parent.glob("*.py")) else pathlib.Path("configs")
-    there = [file for file in sorted(folder.glob("*.py")) if "def get_config" in file.read_text()]
-    if not there:
-        return f"An example, in the folder of the project: {EXAMPLE}"
-    close = difflib.get_close_matches(path.stem, [file.stem for file in there], n=1, cutoff=0.7)
-    if close:
-        return f"Did you mean {folder / close[0]}.py?"
-    return f"Config files: {', '.join(map(str, there))}"
+def _example(path: str) -> str:
+    """A hint: the config file with the nearest name, or one that there is."""
+    folders = (pathlib.Path(path).parent, pathlib.Path("configs"))
+    files = [str(file.with_suffix("")) for folder in folders for file in folder.glob("*.py")]
+    names = {os.path.basename(file): file for file in files}
+    close = difflib.get_close_matches(pathlib.Path(path).stem, names, n=1, cutoff=0.7)
+    if close and f"{names[close[0]]}.py" != path:
+        return f"Did you mean {names[close[0]]}.py?"
+    return f"An example, in the folder of the project: {EXAMPLE}"

@@ -1,10 +1,10 @@
-r"""Features of all images of a data set, by an encoder that is trained: what `task.features` reads.
+r"""Encodes all images of a data set by a trained encoder, into a file for `task.features`.
 
 python -m experiments.encode --workdir=ENCODER [--out=FILE.npz]
 
-Written: features [classes, rotations (4, or 1 where a class is not rotated), images per class, F]
-float32, and of which images, by name and checksum. Any encoder will do: a workdir of
-configs/encoder.py, or of a few-shot task that was trained end to end.
+The file holds `features` [classes, rotations (4, or 1 if the split has none), images per class, F]
+float32, and `dataset` and `checksum` of the images. ENCODER is the workdir of any run that trained
+on images: of configs/encoder.py, or of a few-shot task end to end.
 """
 
 import jax
@@ -15,28 +15,33 @@ from ml_collections import ConfigDict
 
 from experiments import cli
 from experiments.run.evaluate import trained_parameters
+from experiments.run.storage import TEMPORARY
 from experiments.run.workdir import Workdir
 from experiments.validate import ConfigError, validate
 from plasticity.data import DATASETS, load
 from plasticity.data.store import ROTATIONS, splits
 from plasticity.model import EncoderSettings
 from plasticity.model.conv4 import Conv4
-from plasticity.sharding import Layout, placed, split_over_devices
+from plasticity.sharding import Layout, replicate, split_over_devices
 from plasticity.tasks.augment import rotate, standardise
 
 WORKDIR = flags.DEFINE_string("workdir", None, "folder of the encoder's run")
-OUT = flags.DEFINE_string("out", None, "default: features.npz in the workdir; never overwritten")
+OUT = flags.DEFINE_string("out", None, "new file; default: features.npz in the workdir")
 BATCH = 256
 
 
 def main() -> int:
-    """Encodes, and says where the features are."""
+    """Encodes, and prints the path of the features."""
     cli.require(workdir=WORKDIR.value)
     workdir = Workdir(WORKDIR.value)
     config = ConfigDict(workdir.load_config())
     validate(config)
     if "dataset" not in config.task or config.task.features:
-        raise ConfigError(f"--workdir={workdir.path} holds no run that encodes images")
+        inputs = "features" if "dataset" in config.task else f"the task {config.task.name!r}"
+        raise ConfigError(
+            f"--workdir={workdir.path} holds a run on {inputs}, which has no encoder of images: "
+            "give the workdir of a run of configs/encoder.py"
+        )
     out = cli.new_path("out", OUT.value or str(workdir.path / "features.npz"))
     described = DATASETS[config.task.dataset]
     images = load(described)
@@ -44,17 +49,22 @@ def main() -> int:
     turns = ROTATIONS if any(split.rotations for split in parts.values()) else 1
     step, params = trained_parameters(config, workdir)
     slow = params.slow["params"]
-    encoder = slow.get("see", slow)["encoder"]  # of a network that sees, or of an encoder alone
+    encoder = slow.get("see", slow)["encoder"]  # of an `ImageEmbedding`, or of an encoder alone
     found = encode(config, encoder, np.asarray(images.images), turns)
-    with out.open("xb") as file:
-        np.savez(file, features=found, dataset=described.name, checksum=images.checksum)
+    partial = out.with_name(f"{TEMPORARY}{out.name}")
+    try:
+        with partial.open("wb") as file:
+            np.savez(file, features=found, dataset=described.name, checksum=images.checksum)
+        partial.rename(out)
+    finally:
+        partial.unlink(missing_ok=True)  # a file that is not whole would block the next call
     print(f"features of step {step}, {list(found.shape)}: {out}")
     print(f"to use them: --config.task.features={out}")
     return 0
 
 
 def encode(config: ConfigDict, encoder: dict, images: np.ndarray, turns: int) -> np.ndarray:
-    """Features [classes, turns, per class, F] of images [classes, per class, H, W, channels]."""
+    """Returns features [classes, turns, per class, F] of images [classes, per class, H, W, C]."""
     module = Conv4(EncoderSettings(**config.encoder))
     described = DATASETS[config.task.dataset]
     mesh = Layout().mesh(BATCH)
@@ -65,12 +75,10 @@ def encode(config: ConfigDict, encoder: dict, images: np.ndarray, turns: int) ->
         return module.apply({"params": encoder}, standardise(pixels, described))
 
     whole = jax.jit(split_over_devices(run, mesh))
-    encoder, images_there = placed((encoder, images), mesh)
+    encoder, on_device = replicate((encoder, images), mesh)
     count = images.shape[0] * turns * images.shape[1]
-    parts = []
-    for first in range(0, count, BATCH):
-        index = jnp.minimum(jnp.arange(first, first + BATCH), count - 1)
-        parts.append(np.asarray(whole(index, encoder, images_there)))
+    batches = [jnp.arange(first, first + BATCH) for first in range(0, count, BATCH)]
+    parts = [whole(jnp.minimum(index, count - 1), encoder, on_device) for index in batches]
     features = np.concatenate(parts)[:count]
     return features.reshape(images.shape[0], turns, images.shape[1], -1)
 

@@ -9,15 +9,15 @@ Exit codes: 0 complete; 1 the run failed; 2 the command or the workdir is wrong;
 or SIGTERM, everything saved: the same command resumes; 134: another process of the run is gone.
 """
 
-import importlib.util
+import pathlib
 
 from absl import flags
 
 from experiments import cli
 from experiments.run import hosts
 from experiments.run.evaluate import evaluate
-from experiments.run.footprint import check_footprint
 from experiments.run.train import train
+from experiments.sweeps.tables import report_hint
 from experiments.validate import ConfigError, validate
 
 CONFIG = cli.define_config()
@@ -28,11 +28,12 @@ PLACE = hosts.Place(
     flags.DEFINE_integer("process_count", None, "how many processes", 1),
     flags.DEFINE_integer("process_index", None, "which of them this is, from 0", 0),
 )
+DAY = 24 * 60 * 60
 CONNECT = flags.DEFINE_integer(
-    "connect_timeout_seconds", 300, "how long to wait for the other processes", 1
+    "connect_timeout_seconds", 300, "how long to wait for the other processes", 1, DAY
 )
 HEARTBEAT = flags.DEFINE_integer(
-    "heartbeat_timeout_seconds", 60, "end so long after the last sign of another process", 1
+    "heartbeat_timeout_seconds", 60, "end so long after the last sign of another process", 1, DAY
 )
 MODES = {"train": train, "evaluate": evaluate}
 MODE = flags.DEFINE_enum("mode", "train", list(MODES), "what to do")
@@ -40,7 +41,7 @@ MODE = flags.DEFINE_enum("mode", "train", list(MODES), "what to do")
 
 def main() -> int:
     """Runs the mode, and prints what to do next."""
-    config = cli.config_value(CONFIG)
+    config = cli.given_config(CONFIG).config
     cli.require(workdir=WORKDIR.value)
     place = hosts.Place(*(flag.value for flag in PLACE))
     if MULTIHOST.value:
@@ -49,16 +50,11 @@ def main() -> int:
         if flag.present and not MULTIHOST.value:
             raise ConfigError(f"--{flag.name}={flag.value} needs --multihost")
     validate(config)
-    train_here = MODE.value == "train"
-    if train_here:
-        print(
-            f"task {config.task.name}, model {config.model.name}, rule {config.rule.name}: "
-            "building the network",
-            flush=True,
-        )
-        check_footprint(config)
+    if MODE.value == "train" and hosts.primary():
+        names = f"task {config.task.name}, model {config.model.name}, rule {config.rule.name}"
+        print(f"{names}: building the network", flush=True)
     code = MODES[MODE.value](config, WORKDIR.value)
-    if code == 0 and train_here and hosts.primary():
+    if code == 0 and MODE.value == "train" and hosts.primary():
         _say_what_is_next(config.rule.name)
     return code
 
@@ -66,14 +62,20 @@ def main() -> int:
 def _say_what_is_next(rule: str) -> None:
     workdir = WORKDIR.value.rstrip("/")
     if rule != "none":
-        other = cli.config_command(
-            CONFIG, "experiments.launch", "none", f"--workdir={workdir}-none", drop="rule"
+        given = cli.given_config(CONFIG)
+        above, slash, last = given.argument.rpartition("/")
+        argument = f"{above}{slash}none" if last == rule else given.argument
+        changed = {f: v for f, v in given.overrides.items() if not f.startswith("rule.")}
+        changed |= {} if last == rule else {"rule.name": "none"}
+        baseline = cli.command(
+            "experiments.launch",
+            f"--config={given.file}{':' if argument else ''}{argument}",
+            f"--workdir={workdir}-none",
+            *(f"--config.{field}={value}" for field, value in changed.items()),
         )
-        print(f"static baseline: {other}")
+        print(f"static baseline: {baseline}")
     if "://" not in workdir:  # a report reads local folders
-        figure = cli.command("experiments.report", f"--runs={workdir}", f"--out={workdir}.html")
-        has_plots = importlib.util.find_spec("matplotlib") is not None
-        print(f"figure: {figure}" + ("" if has_plots else "; first pip install '.[plots]'"))
+        print(report_hint(pathlib.Path(workdir)))
 
 
 if __name__ == "__main__":

@@ -3,11 +3,10 @@ r"""Downloads and prepares the images of a data set.
 python -m experiments.prepare_data --dataset=omniglot|cifar_fs [--archives=DIR] \
     [--accept_other_archives]
 
-Prepared data lie under PLASTICITY_DATA_DIR (default: the user's cache directory). Once they are
-there, a second call reuses them.
+Archives are downloaded, or read from DIR: as published or, with --accept_other_archives, as a zip,
+a tar or an extracted folder. Prepared data are stored under PLASTICITY_DATA_DIR (default: the
+user's cache directory), and a second call reuses them.
 """
-
-import pathlib
 
 from absl import flags
 
@@ -15,20 +14,23 @@ from experiments import cli
 from plasticity.data import DATASETS
 from plasticity.data.prepare import counts, prepare
 
-DATASET = flags.DEFINE_enum("dataset", None, list(DATASETS), "what to prepare")
-ARCHIVES = flags.DEFINE_string("archives", None, "folder with the archives, if you have them")
+DATASET = flags.DEFINE_enum("dataset", None, list(DATASETS), "data set to prepare")
+ARCHIVES = flags.DEFINE_string(
+    "archives", None, "folder with the archives; default: they are downloaded"
+)
 ACCEPT = flags.DEFINE_bool(
     "accept_other_archives",
     False,
-    "take archives whose checksums are not the published ones; recorded with the data",
+    "accept archives whose checksums are not the published ones; recorded with the data",
 )
 
 
 def main() -> int:
-    """Prepares, and tells what is there."""
+    """Prepares the data set and prints its classes and images by split."""
     cli.require(dataset=DATASET.value)
     dataset = DATASETS[DATASET.value]
-    directory = pathlib.Path(ARCHIVES.value).expanduser() if ARCHIVES.value else None
+    directory = cli.local_path("archives", ARCHIVES.value) if ARCHIVES.value else None
+    print(f"{dataset.name}: reading the archives, which takes a minute or two", flush=True)
     folder, reused = prepare(dataset, directory, ACCEPT.value)
     print(f"{dataset.name}: {dataset.classes} classes, {dataset.per_class} images each")
     for scheme, splits in counts(dataset).items():

@@ -1,8 +1,7 @@
 """Checks a config before anything is compiled or written."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
-from typing import Any
 
 from ml_collections import ConfigDict
 from ml_collections.config_dict import RequiredValueError
@@ -11,25 +10,22 @@ from configs import base
 from experiments import build
 from plasticity.registry import nearest, shown
 from plasticity.settings import LARGEST_INT, Settings, dotted
+from plasticity.sharding import Layout
 
 
 class ConfigError(ValueError):
     """A config cannot be run; the message names the field, the value and what would be right."""
 
 
-HOW_TO_CHOOSE = {
-    "model": "the backbone is chosen behind the colon of --config, as in --config=FILE:rnn/hebbian",
-    "task": "the task is chosen by the config file, as in --config=configs/regression.py",
-}
-
-
 def validate(config: ConfigDict) -> None:
     """Raises ConfigError for the first fault of `config`."""
     try:
-        sections = base.sections({name: _name(config, name) for name in base.alternatives()})
-        top_level = [*_names([base.RootSettings]), *filter(None, sections)]
-        _check_names("", config, top_level)
-        for section, parts in sections.items():
+        names = {}
+        for section in base.alternatives():
+            given = _section(config, section)
+            _check_missing(section, given, ["name"])
+            names[section] = given["name"]
+        for section, parts in base.sections(names).items():
             _check_section(config, section, parts)
         if config.seed + config.train.num_seeds - 1 > LARGEST_INT:
             raise ConfigError(
@@ -44,38 +40,40 @@ def validate(config: ConfigDict) -> None:
         raise ConfigError(str(error)) from error
 
 
-def _fields(config: ConfigDict, section: str) -> Mapping[str, Any]:
-    """The fields of a section; for "", of the config itself."""
-    if section not in config and section:
-        raise ConfigError(f"{section} is missing from the config")
-    given = config[section] if section else config
-    if not isinstance(given, ConfigDict):
-        raise ConfigError(f"{section}={shown(given)} must be a section, with fields of its own")
-    return given
+def _section(config: ConfigDict, section: str) -> ConfigDict:
+    """A section of the config; for "", the config itself."""
+    if not section:
+        return config
+    _check_missing("", config, [section])
+    if not isinstance(config[section], ConfigDict):
+        raise ConfigError(
+            f"{section}={shown(config[section])} must be a section, with fields of its own"
+        )
+    return config[section]
 
 
-def _name(config: ConfigDict, section: str) -> Any:
-    given = _fields(config, section)
-    if "name" not in given:
-        raise ConfigError(f"{section}.name is missing from the config")
-    return given["name"]
-
-
-def _names(parts: Sequence[type[Settings]]) -> list[str]:
-    return [field.name for part in parts for field in fields(part)]
+def _check_missing(section: str, given: ConfigDict, known: Iterable[str]) -> None:
+    for field in known:
+        if field not in given:
+            raise ConfigError(f"{dotted(section, field)} is missing from the config")
 
 
 def _check_section(config: ConfigDict, section: str, parts: Sequence[type[Settings]]) -> None:
     """The dataclasses of a section check its fields."""
-    given, known = _fields(config, section), _names(parts)
+    given, known = _section(config, section), _names(parts)
     for name, other in base.alternatives().get(section, {}).items():
         if set(given) == set(_names([*parts[:1], other])) != set(known):
             raise ConfigError(
                 f"{section}.name={given['name']!r}, but the fields of `{section}` are those of "
-                f"{name!r}: {HOW_TO_CHOOSE[section]}"
+                f"{name!r}: the name is {base.CHOICE[section]}"
             )
-    if section:
-        _check_names(section, given, known)
+    valid = known if section else [*known, *sorted({p.section for p in base.PARTS} - {""})]
+    for field in given:
+        if field not in valid:
+            raise ConfigError(
+                f"{dotted(section, field)} is not a setting: {nearest(str(field), valid)}"
+            )
+    _check_missing(section, given, known)
     for part in parts:
         build.read(config, part)
     for name in known:
@@ -86,20 +84,13 @@ def _check_section(config: ConfigDict, section: str, parts: Sequence[type[Settin
             )
 
 
-def _check_names(section: str, given: Mapping[str, Any], known: Sequence[str]) -> None:
-    for field in given:
-        if field not in known:
-            raise ConfigError(
-                f"{dotted(section, field)} is not a setting: {nearest(str(field), known)}"
-            )
-    for field in known:
-        if field not in given:
-            raise ConfigError(f"{dotted(section, field)} is missing from the config")
+def _names(parts: Sequence[type[Settings]]) -> list[str]:
+    return [field.name for part in parts for field in fields(part)]
 
 
 def _check_mesh(config: ConfigDict) -> None:
     """Devices must divide what they share."""
-    layout = build.make_layout(config)
+    layout = build.read(config, Layout)
     for section in ("train", "evaluate"):
         batch = config[section].batch
         try:
@@ -108,23 +99,29 @@ def _check_mesh(config: ConfigDict) -> None:
             raise ConfigError(f"{section}.batch={batch}: {error}") from error
         most, share = config.train.microbatch, batch // devices
         if section == "train" and 0 < most < share and share % most:
+            below, above = _nearest_divisors(share, most)
             raise ConfigError(
                 f"train.microbatch={most} must divide the {share} episodes of a device: "
-                f"{_nearest_divisors(share, most)} do"
+                f"{below} and {above} do"
             )
     parts, model = config.mesh.model, config.model
     sizes = {name: model[name] for name in ("width", "feed_forward") if name in model}
-    if parts > 1 and not sizes:
-        raise ConfigError(
-            f"mesh.model={parts} must be 1 for model.name={model.name!r}, whose layers are not "
-            "shared by devices"
-        )
-    for name, size in sizes.items():
+    for name, size in sizes.items() if parts > 1 else ():
         if size % parts:
             near = max(size // parts, 1) * parts
             raise ConfigError(
                 f"model.{name}={size} cannot be shared by mesh.model={parts} devices: {near} can"
             )
+    if parts > 1 and not sizes:
+        raise ConfigError(
+            f"mesh.model={parts} must be 1 for model.name={model.name!r}, whose layers are not "
+            "shared by devices"
+        )
+
+
+def _nearest_divisors(number: int, to: int) -> tuple[int, int]:
+    below = next(n for n in range(to, 0, -1) if number % n == 0)
+    return below, next(n for n in range(to, number + 1) if number % n == 0)
 
 
 def _check_backbone(config: ConfigDict) -> None:
@@ -140,9 +137,3 @@ def _check_backbone(config: ConfigDict) -> None:
         raise ConfigError(
             "model.name='prototypical' needs a few-shot task with task.order='independent'"
         )
-
-
-def _nearest_divisors(number: int, to: int) -> str:
-    """The largest divisor up to `to`, and the smallest from it on."""
-    divisors = [n for n in range(1, number + 1) if number % n == 0]
-    return f"{max(n for n in divisors if n <= to)} and {min(n for n in divisors if n >= to)}"

@@ -17,10 +17,24 @@ later steps, hence walking t downwards
                                              (carry_bar, entry_bar_t, y_bar_t)
 
 where H_bar, the adjoint of the history, starts as the cotangent of the finished history. Memory is
-one history, one adjoint of it, and what is chosen to be kept of each step (see `plasticity.joint`,
-which cuts the program of a step and its adjoint into three: what the forward walk does, what the
-reverse walk does, and the parameter gradients that wait for its end and then are one large product
-over all steps).
+one history, one adjoint of it, and the values kept of each step. `plasticity.joint` cuts the
+program of a step and its adjoint into what the forward walk does, what the reverse walk does, and
+parameter gradients that are one large product over all steps at the end.
+
+Example: y_t = p sum_{s<t} x_s . x_t, for inputs xs [T, N]. The mask hides the rows >= t.
+
+  def step(p, carry, history, x, t):
+      scores = jnp.where(jnp.arange(len(history)) < t, history @ x, 0.0)
+      return carry, x, p * scores.sum()       # carry; the entry, row t of the history; y_t
+
+  _, history, ys = append_scan(step, p, (), jnp.zeros((T, N)), xs)
+
+As in `lax.scan`: Python numbers as carry or cotangent, steps that close over
+traced values, steps without a reverse mode (`lax.while_loop`) as long as no gradient passes through
+them, and side effects. An effect of the step (`jax.debug.print`, `io_callback`,
+`checkify.check`) runs once per step, on the way forward, with or without a gradient. An effect
+within the adjoint, such as a print in the backward rule of a `jax.custom_vjp`, runs once per step
+on the way back.
 
 Limits. Reverse mode only: `jax.jvp`, `jax.jacfwd` and `jax.linearize` raise JAX's TypeError about
 forward mode and custom_vjp. Differentiating a gradient again in reverse mode works, and then stores
@@ -28,20 +42,25 @@ every step of the reverse walk. Values that `step` closes over count as paramete
 gradients like them. The initial content of the history receives none.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.custom_derivatives import SymbolicZero
 
-from plasticity.joint import Joint, floats, hoist
+from plasticity.joint import Joint
+from plasticity.program import StepProgram, check_step, is_float, promoted, weak
 from plasticity.types import Array, PyTree
 
 Leaves = list[Array]
 
 # step(params, carry, history, x, t) -> (carry, entry, y)
 Step = Callable[[PyTree, PyTree, PyTree, PyTree, Array], tuple[PyTree, PyTree, PyTree]]
+# The same, of leaves, and with what the walk back needs: -> (carry, entry, y, kept)
+Forward = Callable[..., tuple[Leaves, Leaves, Leaves, Leaves]]
 
 
 def append_scan(
@@ -54,9 +73,9 @@ def append_scan(
     gives the same values, but keeps one copy of every parameter's gradient for each episode.
 
     Args:
-      step: pure; (params, carry, history, x, t) -> (carry, entry, y), with t [] int32. It must
-        not depend on rows >= t of the history: they hold the blank on the way forward and the
-        future on the way back.
+      step: (params, carry, history, x, t) -> (carry, entry, y), with t [] int32; pure but for JAX's
+        side effects. It must not depend on rows >= t of the history: they hold the blank on the way
+        forward and the future on the way back.
       params: constant over steps; differentiable.
       carry: state before the first step, as in `lax.scan`; differentiable.
       history: blank buffers, with at least T rows along `axis`; of the structure of an entry.
@@ -70,47 +89,61 @@ def append_scan(
       ValueError: xs is empty or of several lengths, a carry changes its type, or an entry does not
         fit its buffer.
     """
+    params, carry, history, xs = jax.tree.map(jnp.asarray, (params, carry, history, xs))
     steps = _length(xs)
-    first = jax.tree.map(lambda a: a[0], xs)
-    args = (params, carry, history, first, jnp.zeros((), jnp.int32))
-    program, shape = jax.make_jaxpr(step, return_shape=True)(*args)
-    _check(shape, carry, history, steps, axis)
+    rest = (history, jax.tree.map(lambda a: a[0], xs), jnp.zeros((), jnp.int32))
+    trace = jax.make_jaxpr(step, return_shape=True)
+    program, shape = trace(params, carry, *rest)
+    if weak(carry):
+        carry = promoted(carry, shape[0])
+        program, shape = trace(params, carry, *rest)
+    check_step(shape, carry, history, steps, axis)
     # What depends on parameters alone is computed once, here; JAX differentiates it as usual.
-    before, after = hoist(program, len(jax.tree.leaves(params)))
-    tree = jax.tree.structure(shape)
-
-    def flat_step(fixed: Leaves, *rest: Any) -> list[Leaves]:
-        out = after(fixed, *jax.tree.leaves(rest))
-        return [jax.tree.leaves(group) for group in jax.tree.unflatten(tree, out)]
-
-    leaves = [before(*jax.tree.leaves(params)), *map(jax.tree.leaves, args[1:4])]
-    run = _differentiable(Joint(flat_step, [*leaves, args[4]]), axis)
-    out = run(*leaves[:3], jax.tree.leaves(xs))
+    split = StepProgram(program, len(jax.tree.leaves(params)), shape)
+    values = split.before(*jax.tree.leaves(params))
+    groups = (values, *map(jax.tree.leaves, (carry, history, xs)))
+    try:
+        out = _differentiable(split, axis)(*groups)
+    except NotImplementedError:
+        # `jax.shard_map` outside `jax.jit` refuses such a custom_vjp before it runs. Nothing is
+        # differentiated there: under `jax.grad` the custom_vjp never reaches it.
+        out = _values(split, axis, *groups)
     return tuple(
         jax.tree.unflatten(jax.tree.structure(s), o) for s, o in zip(shape, out, strict=True)
     )
 
 
-def _differentiable(joint: Joint, axis: int) -> Callable[..., tuple]:
-    """(params, carry, history, xs) -> (carry, history, ys), flat, with the custom adjoint."""
+def _values(program: StepProgram, axis: int, *groups: Leaves) -> tuple:
+    """(values, carry, history, xs) -> (carry, history, ys), flat."""
+    return _walk_forward(lambda *args: (*program.step(*args), []), axis, *groups)[:3]
+
+
+def _differentiable(program: StepProgram, axis: int) -> Callable[..., tuple]:
+    """`_values` with the custom adjoint."""
 
     @jax.custom_vjp
-    def run(params: Leaves, carry: Leaves, history: Leaves, xs: Leaves) -> tuple:
-        return _walk(joint, axis, params, carry, history, xs)[:3]
+    def run(*groups: Leaves) -> tuple:
+        return _values(program, axis, *groups)
 
-    def forward(params: Leaves, carry: Leaves, history: Leaves, xs: Leaves) -> tuple:
-        carry, history, ys, saved = _walk(joint, axis, params, carry, history, xs)
-        return (carry, history, ys), (params, history, xs, saved)
+    def forward(*groups: list) -> tuple:
+        perturbed = [[p.perturbed and is_float(p.value) for p in group] for group in groups]
+        values, carry, history, xs = ([p.value for p in group] for group in groups)
+        # The adjoint is traced here: a step that has none still runs where no gradient is taken.
+        example = [values, carry, history, [x[0] for x in xs], jnp.zeros((), jnp.int32)]
+        joint = Joint(program.step, example, *program.active(*perturbed))
+        carry, history, ys, saved = _walk_forward(joint.forward, axis, values, carry, history, xs)
+        back = functools.partial(_walk_back, joint, axis)
+        return (carry, history, ys), jax.tree_util.Partial(back, values, history, xs, saved)
 
-    def backward(residuals: tuple, cotangents: tuple) -> tuple:
-        return _walk_back(joint, axis, residuals, cotangents)
+    def backward(residuals: jax.tree_util.Partial, cotangents: tuple) -> tuple:
+        return residuals(cotangents)
 
-    run.defvjp(forward, backward)
+    run.defvjp(forward, backward, symbolic_zeros=True)
     return run
 
 
-def _walk(
-    joint: Joint, axis: int, params: Leaves, carry: Leaves, history: Leaves, xs: Leaves
+def _walk_forward(
+    step: Forward, axis: int, values: Leaves, carry: Leaves, history: Leaves, xs: Leaves
 ) -> tuple[Leaves, Leaves, Leaves, tuple[Leaves, Leaves]]:
     """The finished carry and history, ys, and (carry, kept) of every step."""
 
@@ -125,7 +158,7 @@ def _walk(
     def body(state: tuple, scanned: tuple) -> tuple:
         (carry, history, pending), (x, t) = state, scanned
         history = store(history, pending, jnp.maximum(t - 1, 0))
-        after, entry, y, kept = joint.forward(params, carry, history, x, t)
+        after, entry, y, kept = step(values, carry, history, x, t)
         return (after, history, entry), (y, (carry, kept))
 
     # Before the first step, the blank row itself is stored.
@@ -137,10 +170,17 @@ def _walk(
     return carry, store(history, last, indices[-1]), ys, saved
 
 
-def _walk_back(joint: Joint, axis: int, residuals: tuple, cotangents: tuple) -> tuple[list, ...]:
-    """Gradients of (params, carry, history, xs); None where there is none, or where it is zero."""
-    params, history, xs, saved = residuals
-    carry_bar, history_bar, ys_bar = (floats(group) for group in cotangents)
+def _walk_back(
+    joint: Joint,
+    axis: int,
+    values: Leaves,
+    history: Leaves,
+    xs: Leaves,
+    saved: tuple[Leaves, Leaves],
+    cotangents: tuple,
+) -> tuple[list, ...]:
+    """Gradients of (values, carry, history, xs); None where there is none, or where it is zero."""
+    carry_bar, history_bar, ys_bar = map(_arrays, cotangents, joint.cotangents)
 
     def rows(buffers: list, t: Array) -> list:
         return jax.tree.map(
@@ -150,10 +190,10 @@ def _walk_back(joint: Joint, axis: int, residuals: tuple, cotangents: tuple) -> 
     # As on the way forward, buffers are read after they were updated: the adjoint of the next
     # entry is taken out of them at the end of a step.
     def body(state: tuple, scanned: tuple) -> tuple:
-        params_bar, carry_bar, entry_bar, history_bar = state
+        values_bar, carry_bar, entry_bar, history_bar = state
         x, t, y_bar, (carry, kept) = scanned
         now, before, read_bar, x_bar, factors = joint.reverse(
-            (params, carry, history, x, t), kept, (carry_bar, entry_bar, y_bar)
+            (values, carry, history, x, t), kept, (carry_bar, entry_bar, y_bar)
         )
         before = [
             jnp.zeros_like(bar) if new is None and bar is not None else new
@@ -161,20 +201,31 @@ def _walk_back(joint: Joint, axis: int, residuals: tuple, cotangents: tuple) -> 
         ]
         history_bar = _add(history_bar, read_bar)
         next_bar = rows(history_bar, jnp.maximum(t - 1, 0))
-        return (_add(params_bar, now), before, next_bar, history_bar), (x_bar, factors)
+        return (_add(values_bar, now), before, next_bar, history_bar), (x_bar, factors)
 
-    params_bar = jax.tree.map(jnp.zeros_like, joint.accumulated(params))
+    values_bar = jax.tree.map(jnp.zeros_like, joint.accumulated(values))
     indices = _indices(xs)
-    start = (params_bar, carry_bar, rows(history_bar, indices[-1]), history_bar)
+    start = (values_bar, carry_bar, rows(history_bar, indices[-1]), history_bar)
     scanned = (xs, indices, ys_bar, saved)
     out: Any
     state, out = lax.scan(body, start, scanned, reverse=True)
-    (params_bar, carry_bar, *_), (xs_bar, factors) = state, out
-    return joint.finish(params, params_bar, factors), carry_bar, [None] * len(history), xs_bar
+    (values_bar, carry_bar, *_), (xs_bar, factors) = state, out
+    return joint.finish(values, values_bar, factors), carry_bar, [None] * len(history), xs_bar
 
 
 def _indices(xs: PyTree) -> Array:
     return jnp.arange(_length(xs), dtype=jnp.int32)
+
+
+def _arrays(bars: list, like: list) -> list:
+    """Cotangents as arrays: a symbolic zero is made one, a Python number gets its type."""
+
+    def array(bar: Any, variable: Any) -> Array:
+        if isinstance(bar, SymbolicZero):
+            return jnp.zeros(bar.shape, variable.aval.dtype)
+        return jnp.asarray(bar, variable.aval.dtype)
+
+    return [None if v is None else array(bar, v) for bar, v in zip(bars, like, strict=True)]
 
 
 def _add(sums: list, terms: list) -> list:
@@ -189,31 +240,3 @@ def _length(xs: PyTree) -> int:
     if len(lengths) != 1 or 0 in lengths:
         raise ValueError(f"xs must share a leading axis T >= 1, but has leaves of shapes {shapes}")
     return lengths.pop()
-
-
-def _check(shape: tuple, carry: PyTree, history: PyTree, steps: int, axis: int) -> None:
-    """Raises unless carry and entries fit what they are stored in."""
-
-    def row(buffer: Array) -> jax.ShapeDtypeStruct:
-        rest = (*buffer.shape[:axis], *buffer.shape[axis + 1 :])
-        return jax.ShapeDtypeStruct(rest, buffer.dtype)
-
-    after, entry, _ = shape
-    for name, new, old in (("carry", after, carry), ("entry", entry, jax.tree.map(row, history))):
-        is_now, should_be = str(jax.tree.structure(new)), str(jax.tree.structure(old))
-        if is_now != should_be:
-            raise ValueError(
-                f"the {name} that the step returns is {is_now}, it should be {should_be}"
-            )
-        for (path, a), b in zip(jax.tree.leaves_with_path(new), jax.tree.leaves(old), strict=True):
-            if (a.shape, a.dtype) != (b.shape, b.dtype):
-                raise ValueError(
-                    f"{name}{jax.tree_util.keystr(path)} is {a.dtype}{list(a.shape)}, "
-                    f"it should be {b.dtype}{list(b.shape)}"
-                )
-    for path, buffer in jax.tree.leaves_with_path(history):
-        if buffer.shape[axis] < steps:
-            raise ValueError(
-                f"history{jax.tree_util.keystr(path)} has {buffer.shape[axis]} rows, fewer than "
-                f"the {steps} steps of xs"
-            )

@@ -1,4 +1,4 @@
-"""Checks that turn silent failures of plasticity into explanations."""
+"""Checks that find silent failures of training and name their cause."""
 
 import math
 from collections.abc import Mapping
@@ -14,16 +14,16 @@ from plasticity.unroll import run_episode
 
 
 class PlasticityError(RuntimeError):
-    """Training cannot go on; the message says where and why."""
+    """Training cannot continue; the message names the quantity and the likely cause."""
 
 
 def check_meta_gradient(metrics: Mapping[str, float], modulator: bool) -> None:
-    """Looks at the metrics of a first training step under the full meta-gradient.
+    """Checks that plasticity receives a gradient, after the first step with the full meta-gradient.
 
     Args:
-      metrics: of that step.
-      modulator: whether the modulator has to get a gradient. It gets none if the rule does not hear
-        it, nor at the first step if alpha starts at 0, for then no write can be read yet.
+      metrics: of that step, with "grad_alpha" and "grad_modulator".
+      modulator: whether the modulator has to receive a gradient. It receives none if the rule does
+        not use it, nor at the first step if alpha starts at 0: no read then depends on a write.
 
     Raises:
       PlasticityError: the gradient with respect to alpha or the modulator is zero or not finite.
@@ -40,20 +40,26 @@ def check_meta_gradient(metrics: Mapping[str, float], modulator: bool) -> None:
         if norm == 0 and needed:
             raise PlasticityError(
                 f"the gradient of the loss with respect to {name} is exactly zero, so plasticity "
-                "cannot be learned. Usual causes: rule.eta0 so small that what is written "
-                "underflows, a task of a single step (nothing is read after it was written), or a "
-                "stop_gradient around the writes. Where nothing is to be learned, say so: "
-                "rule.meta_gradient='truncated' or rule.eta0=0 skip this check."
+                "cannot be learned. Usual causes: rule.eta0 so small that the writes underflow, a "
+                "task of a single step (no write is ever read), or a stop_gradient around the "
+                "writes. If plasticity is not to be learned, rule.meta_gradient='truncated' or "
+                "rule.eta0=0 skips this check."
             )
 
 
 def first_nonfinite(
     learner: Learner, state: TrainState, seed: Array, hyper: Hyperparameters
 ) -> str:
-    """Names the first quantity that is not finite in the next training step, in causal order.
+    """Names the first quantity, in causal order, that is not finite in the next training step.
 
-    Replays the batch step by step and keeps a flag, not the value, of every intermediate. Dropout
-    is left out of the replay of the episode, though not of the gradient.
+    It replays the batch and stores one flag per intermediate quantity instead of its value. The
+    replay of the episode has no dropout; the gradient, which is computed last, has.
+
+    Args:
+      learner, state, seed, hyper: as for the training step that failed.
+
+    Returns:
+      A phrase such as "write block_0/fc1/rate at step 7 of the episode".
     """
     bad = _first_bad(jax.tree.map(_finite, state.params))
     if bad:
@@ -76,10 +82,12 @@ def first_nonfinite(
         }
         return by_step | {"fast weight": fast}  # every leaf [T]
 
-    # In microbatches too: what only just fits in training must fit here.
+    # In microbatches, as in training: a batch that only just fits in memory must fit here, too.
     replay_all = jax.jit(
-        lambda *asked: jax.lax.map(
-            lambda one: flags(*one), asked, batch_size=learner.microbatch or learner.batch
+        lambda *inputs: jax.lax.map(
+            lambda episode: flags(*episode),
+            inputs,
+            batch_size=learner.microbatch or learner.batch,
         )
     )
     finite = jax.tree.map(lambda f: f.all(0), replay_all(episodes.inputs, episodes.queries))
@@ -102,7 +110,7 @@ def _finite(array: Array) -> Array:
 
 
 def _first_bad(flags: PyTree) -> str:
-    """Path of the first leaf that is False, or nothing."""
+    """Path of the first leaf that is False, or ""."""
     for path, flag in jax.tree_util.tree_leaves_with_path(flags):
         if not flag:
             return jax.tree_util.keystr(path, simple=True, separator="/")

@@ -1,7 +1,15 @@
 """One episode: the network reads, answers, and rewrites its fast weights after every step.
 
-Order within step t: read w_t -> outputs y_t and modulator g_t -> write -> w_{t+1}. What is written
-at t is therefore first readable at t + 1.
+Order within step t: read w_t -> outputs y_t and modulator g_t -> write -> w_{t+1}. The write of
+step t is first read at step t + 1. Example, T = 3 steps and Q = 2 queries:
+
+  step 0   reads w_0 = 0     writes w_1
+  step 1   reads w_1         writes w_2     attends to entry 0 of the past
+  step 2   reads w_2         writes w_3     attends to entries 0, 1
+  queries  read w_3          write nothing  attend to entries 0, 1, 2, not to each other
+
+`scan_episode` is this definition; `plasticity.unroll` computes the same faster. `parallel_episode`
+is the special case of a rule that never writes.
 """
 
 from collections.abc import Callable
@@ -11,48 +19,50 @@ import jax
 import jax.numpy as jnp
 
 from plasticity.memory import advance, append
-from plasticity.network import Entry, EpisodeState, EpisodeTrace, Network, Parameters, float_type
-from plasticity.steps import join, length, no_fast_weights
-from plasticity.types import (
-    Activity,
-    Array,
-    Forward,
-    Key,
-    Outputs,
-    PyTree,
+from plasticity.network import (
+    EpisodeState,
+    EpisodeTrace,
+    Network,
+    Parameters,
+    StepRecord,
+    float_type,
 )
+from plasticity.steps import join, length, no_fast_weights
+from plasticity.types import Activity, Array, Forward, Key, Outputs, PyTree
 
 
 def _observe(
     network: Network, params: Parameters, state: EpisodeState, x: PyTree, t: Array, key: Key | None
 ) -> tuple[Outputs, dict[str, Activity], PyTree]:
-    """Runs the network on prepared x at step t, with credit if the rule has an internal loss."""
+    """Runs the backbone on prepared x at step t, with credit if the rule has an internal loss.
+
+    Credit is the gradient of the internal loss with respect to a zero `probe` [O] that is added to
+    post. It costs vectors only, whereas the gradient with respect to the fast weights would form a
+    matrix [O, I] per layer and step.
+    """
+    internal_loss = network.rule.internal_loss
 
     def forward(probe: dict[str, Array]) -> tuple[Array, Forward]:
         def fast(name: str, pre: Array) -> Array:
             synapse = params.plasticity.synapses[name]
-            return (network.memory.read(state.fast[name], synapse, pre[0]) + probe.get(name, 0))[
-                None
-            ]
+            recall = network.memory.read(state.fast[name], synapse, pre[0])
+            return (recall + probe.get(name, 0))[None]
 
-        prepared = jax.tree.map(lambda a: a[None], x)
-        out = network.backbone.forward(params.slow, state.past, prepared, t[None], fast, key, False)
-        out = out._replace(
-            outputs=jax.tree.map(lambda a: a[0], out.outputs),
-            activities=jax.tree.map(lambda a: a[0], out.activities),
-            entry=jax.tree.map(lambda a: a[0], out.entry),
+        stacked = jax.tree.map(lambda a: a[None], x)  # a backbone takes S steps; here S = 1
+        out = network.backbone.forward(params.slow, state.past, stacked, t[None], fast, key, False)
+        out = jax.tree.map(lambda a: a[0], out)
+        loss = (
+            jnp.zeros(())
+            if internal_loss is None
+            else internal_loss(params.plasticity, out.outputs)
         )
-        if network.rule.internal_loss is None:
-            return jnp.zeros(()), out
-        return network.rule.internal_loss(params.plasticity, out.outputs), out
+        return loss, out
 
-    if network.rule.internal_loss is None:
+    if internal_loss is None:
         _, out = forward({})
         return out.outputs, out.activities, out.entry
-    # The gradient of a zero added to post is the credit; no weight-shaped gradient is ever formed.
-    shapes = network.backbone.shapes
     dtype = float_type(params)
-    probe = {name: jnp.zeros((shape.outputs,), dtype) for name, shape in shapes.items()}
+    probe = {n: jnp.zeros((s.outputs,), dtype) for n, s in network.backbone.shapes.items()}
     credit, out = jax.grad(forward, has_aux=True)(probe)
     activities = {name: a._replace(credit=credit[name]) for name, a in out.activities.items()}
     return out.outputs, activities, out.entry
@@ -60,16 +70,20 @@ def _observe(
 
 def step(
     network: Network, params: Parameters, state: EpisodeState, x: PyTree, t: Array, key: Key | None
-) -> tuple[Entry, Outputs]:
-    """One step: what the network answers, and what the step adds to the state.
+) -> tuple[StepRecord, Outputs]:
+    """Computes one step.
 
     Args:
       network: the parts.
       params: slow weights and theta.
-      state: what earlier steps left.
-      x: the step's part of what `Backbone.prepare` made of the inputs.
+      state: the state before the step.
+      x: the step's slice of the inputs as `prepare` returns them, without the axis T.
       t: position, [] int32.
       key: seeds dropout; None: no dropout.
+
+    Returns:
+      What the step adds to the state, and its outputs without a leading axis. The caller applies
+      the writes, because engines apply them differently.
     """
     params, state = _truncated(network, params, state)
     outputs, activities, past = _observe(network, params, state, x, t, key)
@@ -78,10 +92,10 @@ def step(
         writes = network.intervention(writes, t)
     if network.meta_gradient == "truncated":
         writes = jax.lax.stop_gradient(writes)
-    return Entry(writes, past), outputs
+    return StepRecord(writes, past), outputs
 
 
-def ask(
+def answer_queries(
     network: Network,
     params: Parameters,
     state: EpisodeState,
@@ -89,16 +103,24 @@ def ask(
     t: Array,
     key: Key | None,
 ) -> Outputs:
-    """Answers [Q, ...] to prepared queries [Q, ...], each asked alone after t steps.
+    """Answers independent queries from the state after t steps; nothing is written.
 
-    Nothing is written. Other arguments as for `step`.
+    Args:
+      network, params, key: as for `step`.
+      state: the state after t steps.
+      queries: [Q, ...], as `prepare` returns them.
+      t: position of every query, [] int32.
+
+    Returns:
+      Outputs [Q, ...].
     """
     params, state = _truncated(network, params, state)
     memory = network.memory
 
     def fast(name: str, pre: Array) -> Array:
         synapse = params.plasticity.synapses[name]
-        if synapse.alpha is not None:  # a matrix as large as the weights: met once, for all queries
+        if synapse.alpha is not None:
+            # alpha [O, I] costs as much to read as the weights: form w once, for all queries.
             weights = memory.weights(memory.close(state.fast[name]), synapse)
             return pre @ weights.weight.T + weights.bias
         return jax.vmap(lambda x: memory.read(state.fast[name], synapse, x))(pre)
@@ -111,18 +133,18 @@ def ask(
 def _truncated(
     network: Network, params: Parameters, state: EpisodeState
 ) -> tuple[Parameters, EpisodeState]:
-    """Both as they are, or, under the truncated meta-gradient, plasticity as constants."""
+    """Stops the gradients of theta and fast weights if the meta-gradient is truncated."""
     if network.meta_gradient != "truncated":
         return params, state
     params = params._replace(plasticity=jax.lax.stop_gradient(params.plasticity))
-    # Writes are constants already; saying so here spares the adjoint of every read.
+    # Writes are constants already (see `step`); this one spares the adjoint of every read.
     return params, state._replace(fast=jax.lax.stop_gradient(state.fast))
 
 
 def prepare(
     network: Network, params: Parameters, inputs: PyTree, queries: PyTree | None, key: Key | None
 ) -> tuple[PyTree, PyTree | None]:
-    """`Backbone.prepare`, of inputs as numbers of the type that the parameters have."""
+    """Casts inputs [T, ...] and queries [Q, ...] to `float_type` and calls `Backbone.prepare`."""
     dtype = float_type(params)
 
     def cast(a: Array) -> Array:
@@ -133,12 +155,12 @@ def prepare(
 
 
 def step_key(key: Key | None, t: Array) -> Key | None:
-    """The dropout key of a step."""
+    """Returns the dropout key of step t."""
     return None if key is None else jax.random.fold_in(key, t)
 
 
 def visible_steps(network: Network, steps: int) -> int:
-    """How many past steps the backbone can see at most in an episode of `steps` steps."""
+    """Returns the largest number of past steps that a step reads in an episode of T `steps`."""
     return max(min(network.backbone.window or steps, steps), 0)
 
 
@@ -149,43 +171,45 @@ def scan_episode(
     key: Key | None = None,
     queries: PyTree | None = None,
 ) -> EpisodeTrace:
-    """An episode step by step, as plain as can be, for any rule and any memory.
+    """Runs an episode step by step: the definition that `plasticity.unroll` has to equal.
 
-    JAX differentiates it step by step too, keeping the state after every step; after every
-    `Memory.chunk` steps only, if that is set, and doing the others again. It is the definition of
-    what `plasticity.unroll` computes in less time and memory.
+    It serves any rule and any memory. Its backward pass stores the state after every step or, with
+    an engine that is not append-only and has a chunk C, after every C steps, and computes the steps
+    in between a second time.
 
     Args:
       network: the parts.
       params: slow weights and theta.
-      inputs: [T, I].
+      inputs: [T, I], an array or an `Observation`.
       key: seeds dropout; None: no dropout.
-      queries: [Q, I], asked after the last step; None: there are none.
+      queries: [Q, I], answered after the last step; None: there are none.
     """
     steps, memory, shapes = length(inputs), network.memory, network.backbone.shapes
     slots, dtype = visible_steps(network, steps), float_type(params)
 
     def body(state: EpisodeState, scanned: tuple[PyTree, Array]) -> tuple[EpisodeState, Any]:
         x, t = scanned
-        entry, outputs = step(network, params, state, x, t, step_key(key, t))
-        fast = {name: advance(memory, state.fast[name], w, t) for name, w in entry.writes.items()}
-        # A ring: the entry takes the place of the oldest one that is still seen.
-        past = append(state.past[0], entry.past, t % slots) if slots else state.past[0]
-        return EpisodeState(fast, (past,)), (outputs, entry.writes)
+        record, outputs = step(network, params, state, x, t, step_key(key, t))
+        fast = {name: advance(memory, state.fast[name], w, t) for name, w in record.writes.items()}
+        # A ring buffer: with slots = 2, step 5 overwrites the entry of step 3, which no later step
+        # reads. Entries carry their positions, so their order does not matter.
+        past = append(state.past[0], record.past, t % slots) if slots else state.past[0]
+        return EpisodeState(fast, (past,)), (outputs, record.writes)
 
     fast = {
         name: memory.open(memory.init(shape, dtype), shape, steps, network.rule.per_output)
         for name, shape in shapes.items()
     }
     state = EpisodeState(fast, (network.backbone.blank(slots, dtype),))
-    x, asked = prepare(network, params, inputs, queries, key)
+    x, prepared_queries = prepare(network, params, inputs, queries, key)
     scanned = (x, jnp.arange(steps, dtype=jnp.int32))
     chunk = 0 if memory.append_only else memory.chunk
     state, (outputs, writes) = _chunked_scan(body, state, scanned, steps, chunk)
-    end = jnp.asarray(steps, jnp.int32)
-    answers = (
-        None if queries is None else ask(network, params, state, asked, end, step_key(key, end))
-    )
+    answers = None
+    if queries is not None:
+        end = jnp.asarray(steps, jnp.int32)
+        query_key = step_key(key, end)
+        answers = answer_queries(network, params, state, prepared_queries, end, query_key)
     closed = {name: memory.close(s) for name, s in state.fast.items()}
     return EpisodeTrace(join(outputs, answers), writes, closed)
 
@@ -193,7 +217,11 @@ def scan_episode(
 def _chunked_scan(
     body: Callable, state: PyTree, scanned: PyTree, steps: int, chunk: int
 ) -> tuple[PyTree, PyTree]:
-    """`jax.lax.scan` whose backward pass keeps only the states at chunk boundaries."""
+    """`jax.lax.scan` that, for the backward pass, stores the state every `chunk` steps only.
+
+    Example, steps = 5 and chunk = 2: a scan over the chunks (0, 1) and (2, 3), then step 4. States
+    are stored before steps 0, 2 and 4.
+    """
     if not 0 < chunk < steps:
         return jax.lax.scan(body, state, scanned)
     whole = steps // chunk * chunk
@@ -214,15 +242,17 @@ def parallel_episode(
     key: Key | None = None,
     queries: PyTree | None = None,
 ) -> EpisodeTrace:
-    """An episode with fast weights held at zero: all T steps at once, an ordinary network."""
+    """Runs an episode without fast weights, all steps at once; arguments as for `scan_episode`."""
     steps, backbone, slow = length(inputs), network.backbone, params.slow
-    x, asked = prepare(network, params, inputs, queries, key)
-    own = step_key(key, jnp.zeros((), jnp.int32))
+    x, prepared_queries = prepare(network, params, inputs, queries, key)
+    dropout_key = step_key(key, jnp.zeros((), jnp.int32))
     position = jnp.arange(steps, dtype=jnp.int32)
-    out = backbone.forward(slow, (), x, position, no_fast_weights, own, False)
+    out = backbone.forward(slow, (), x, position, no_fast_weights, dropout_key, False)
     if queries is None:
         return EpisodeTrace(out.outputs, {}, {})
     end = jnp.asarray(steps, jnp.int32)
-    position, own = jnp.full((length(queries),), end), step_key(key, end)
-    answers = backbone.forward(slow, (out.entry,), asked, position, no_fast_weights, own, True)
+    position, dropout_key = jnp.full((length(queries),), end), step_key(key, end)
+    answers = backbone.forward(
+        slow, (out.entry,), prepared_queries, position, no_fast_weights, dropout_key, True
+    )
     return EpisodeTrace(join(out.outputs, answers.outputs), {}, {})

@@ -1,6 +1,6 @@
-"""Interventions on a plastic network: what if it had not written there, or always as strongly?
+"""Interventions on a plastic network: silenced writes, and writes at constant rates.
 
-Each returns what `Network.intervention` takes; a network under it is an ordinary network:
+Each function returns a value for `Network.intervention`; all else stays as it is:
 
     network._replace(intervention=silence({"block_0/fc1": jnp.arange(T) >= 5}))
 """
@@ -14,10 +14,10 @@ from plasticity.types import Array, Write
 
 
 def silence(where: Mapping[str, Array]) -> Intervention:
-    """Nothing is written, and nothing forgotten, in some layers at some steps.
+    """Leaves fast weights unchanged (rate 0, keep 1) in some layers at some steps.
 
     Args:
-      where: {layer: [T], true where it is silent}; layers that are not named write as ever.
+      where: {layer: [T] bool}, True at the steps that are silenced. Other layers are not affected.
     """
 
     def change(writes: dict[str, Write], t: Array) -> dict[str, Write]:
@@ -33,7 +33,7 @@ def _silenced(write: Write, silent: Array) -> Write:
 
 
 def hold(rates: Mapping[str, Array], keeps: Mapping[str, Array]) -> Intervention:
-    """Every step writes at the same rate and keeps the same share: nothing is gated.
+    """Replaces rate and keep of every write by constants, so that the modulator has no effect.
 
     Args:
       rates, keeps: {layer: [] or [O]}, in place of `Write.rate` and `Write.keep`.

@@ -18,7 +18,7 @@ from plasticity.registry import lookup
 from plasticity.rules import none
 from plasticity.sharding import (
     Layout,
-    laid_out,
+    constrain_to_layout,
     mean_over_devices,
     mean_over_parts,
     split_over_devices,
@@ -45,18 +45,18 @@ SCHEDULES: dict[str, Callable[[int], optax.Schedule]] = {
 
 
 class Hyperparameters(NamedTuple):
-    """What a compiled program takes as an input, so that changing it does not recompile."""
+    """Inputs of the compiled programs: a change of their values does not recompile."""
 
     eta0: Scalar
     max_norm: Scalar
     learning_rate: Scalar
     weight_decay: Scalar
     clip: Scalar  # of the outer gradient's global norm
-    data: PyTree = None  # of the task, for the split at hand
+    data: PyTree = None  # `Task.data` of the present split
 
 
 class TrainState(NamedTuple):
-    """All that training carries from step to step."""
+    """The state of training between two steps."""
 
     step: Array  # [] int32, updates done
     params: Parameters
@@ -65,10 +65,10 @@ class TrainState(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Learner:
-    """Pure functions that train and evaluate one network on one task; jit them at will.
+    """Pure functions that train and evaluate one network on one task; all may be jitted.
 
     Attributes:
-      task: where episodes come from.
+      task: the distribution of episodes, their loss and metrics.
       make_network: hyper -> Network; called while tracing.
       batch: B, episodes per step.
       microbatch: how many of them a device differentiates at once, at most; 0: all of its share.
@@ -126,7 +126,7 @@ class Learner:
         """One update. If loss or gradient is not finite, the state comes back as it was."""
         network = self.make_network(hyper)
         metrics, grads = self.gradient(state.params, seed, state.step, hyper)
-        grads = laid_out(grads, self.layout.mesh(self.batch), network.backbone.split)
+        grads = constrain_to_layout(grads, self.layout.mesh(self.batch), network.backbone.shard_by)
         metrics["grad_norm"] = optax.tree.norm(grads)
         metrics |= plasticity_gradients(network, grads, self.task.outputs)
         updates, optimizer = self._optimizer(hyper).update(grads, state.optimizer, state.params)
@@ -198,7 +198,7 @@ class Learner:
 
 
 def _decayed(params: Parameters) -> Parameters:
-    """Weight decay pulls slow weights to zero, never the plasticity: alpha = 0 is no plasticity."""
+    """Weight decay applies to slow weights only: alpha -> 0 would remove the plasticity."""
     return Parameters(
         jax.tree.map(lambda _: True, params.slow), jax.tree.map(lambda _: False, params.plasticity)
     )
@@ -216,10 +216,30 @@ def _fold_many(key: Key, index: Array) -> Key:
 def evaluate_episodes(
     network: Network, task: Task, params: Parameters, episodes: Episode, keys: Key | None
 ) -> tuple[dict[str, Array], EpisodeTrace]:
-    """Runs B episodes: metrics {name: [B]}, with the loss weighted by step, and the trace."""
+    """Runs B episodes: metrics {name: [B]}, with the loss weighted by step, and the trace.
+
+    A target that is NaN where the weight is 0 stands for "no target": loss and metrics get 0 in its
+    place, so that neither they nor the gradient become NaN.
+    """
     trace = run_episodes(network, params, episodes.inputs, keys, episodes.queries)
-    answers = trace.outputs.task
-    losses = jax.vmap(task.loss)(answers, episodes)
-    loss = (losses * episodes.weights).sum(1) / episodes.weights.sum(1)
+    answers, weights = trace.outputs.task, episodes.weights
+    episodes = episodes._replace(targets=_without_unused_nans(episodes.targets, weights))
+    losses = jnp.where(weights == 0, 0.0, jax.vmap(task.loss)(answers, episodes))
+    loss = (losses * weights).sum(1) / weights.sum(1)
     metrics = {"loss": loss} | jax.vmap(task.metrics)(answers, episodes)
     return metrics | jax.lax.stop_gradient(telemetry(network, params, trace)), trace
+
+
+def _without_unused_nans(targets: PyTree, weights: Array) -> PyTree:
+    """The targets, 0 in place of NaN where the weight is 0.
+
+    A mask of the loss alone is not enough: under it the gradient of (a - NaN)^2 is 0 * NaN, NaN.
+    """
+
+    def clean(target: Array) -> Array:
+        if not jnp.issubdtype(target.dtype, jnp.inexact):
+            return target
+        unused = (weights == 0).reshape(*weights.shape, *(1,) * (target.ndim - weights.ndim))
+        return jnp.where(unused & jnp.isnan(target), 0, target)
+
+    return jax.tree.map(clean, targets)

@@ -1,4 +1,4 @@
-"""A network and what it is described by: its parts, its parameters, its state, its trace."""
+"""A network: its parts, parameters, state within an episode, and the trace of an episode."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -21,18 +21,20 @@ from plasticity.types import (
 
 META_GRADIENTS = ("full", "truncated")
 
-# (writes of a step {layer: Write}, its position []) -> what is written instead
+# ({layer: Write} of one step, its position []) -> the writes that are applied instead
 Intervention = Callable[[dict[str, Write], Array], dict[str, Write]]
 
 
 class Network(NamedTuple):
-    """A backbone with plastic layers, the rule that writes them, the memory that holds them.
+    """A backbone with plastic layers, the rule that writes them, and the memory that holds them.
 
-    meta_gradient: "full" lets the outer gradient flow through every write. "truncated" treats fast
-      weights as constants, as in the code published with Chaudhary 2025; alpha, beta, P and the
-      modulator then learn nothing.
-    matmul_precision: of matrix products; a name in `plasticity.unroll.MATMUL_PRECISIONS`.
-    intervention: has the last word on what a step writes; see `plasticity.interventions`.
+    Attributes:
+      backbone, rule, memory: the parts; see `plasticity.types`.
+      meta_gradient: "full": the outer gradient flows through every write. "truncated": fast weights
+        count as constants, as in the code of Chaudhary 2025; alpha, beta, P and the modulator then
+        receive no gradient.
+      matmul_precision: of matrix products; a name in `plasticity.unroll.MATMUL_PRECISIONS`.
+      intervention: changes writes before they are applied; see `plasticity.interventions`.
     """
 
     backbone: Backbone
@@ -44,36 +46,36 @@ class Network(NamedTuple):
 
 
 class Parameters(NamedTuple):
-    """What the outer loop learns."""
+    """All parameters that the outer loop learns."""
 
     slow: PyTree
     plasticity: Plasticity
 
 
 class EpisodeState(NamedTuple):
-    """What a step sees of the steps before it."""
+    """State before a step: everything that earlier steps of the episode left."""
 
     fast: dict[str, FastState]
-    past: Sequence[PyTree]  # the backbone's segments
+    past: Sequence[PyTree]  # segments, see `Backbone`
 
 
-class Entry(NamedTuple):
-    """What one step adds to the state."""
+class StepRecord(NamedTuple):
+    """The contribution of one step to the state."""
 
     writes: dict[str, Write]
-    past: PyTree
+    past: PyTree  # an entry of the past
 
 
 class EpisodeTrace(NamedTuple):
-    """A whole episode."""
+    """Result of an episode."""
 
     outputs: Outputs  # [T + Q, ...], queries last
     writes: dict[str, Write]  # {layer: [T, ...]}; empty under a static rule
-    fast: dict[str, PyTree]  # {layer: base of the memory after the last write}; or empty
+    fast: dict[str, PyTree]  # {layer: base of the memory after the last write}; empty if static
 
 
 def init_parameters(network: Network, key: Key) -> Parameters:
-    """Slow weights, and the rule's own parameters."""
+    """Draws initial slow weights and theta."""
     slow_key, rule_key = jax.random.split(key)
     backbone = network.backbone
     return Parameters(
@@ -82,5 +84,5 @@ def init_parameters(network: Network, key: Key) -> Parameters:
 
 
 def float_type(params: Parameters) -> DType:
-    """The type of numbers that a network computes in."""
+    """Returns the dtype of the slow weights, in which a network computes."""
     return jax.tree.leaves(params.slow)[0].dtype

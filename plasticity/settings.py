@@ -13,6 +13,7 @@ float32 rounds to 0 or to infinity would change what is computed, silently.
 """
 
 import dataclasses
+import math
 import operator
 from collections.abc import Collection, Iterator
 from numbers import Integral, Real
@@ -88,14 +89,15 @@ class Settings:
         """Raises ValueError if values, each of them valid, do not go together."""
 
     @classmethod
-    def describe(cls) -> Iterator[tuple[str, Any, str]]:
-        """Yields (SECTION.FIELD, default, meaning and range) of every setting."""
+    def describe(cls) -> Iterator[tuple[str, str]]:
+        """Yields (SECTION.FIELD, meaning and range) of every setting."""
         for field in dataclasses.fields(cls):
             about: About = field.metadata["about"]
-            words = [] if about.choices else [KINDS[type(field.default)][0]]
-            words += [" | ".join(about.choices)] if about.choices else _limits(about.bounds)
-            text = f"{about.comment} ({', '.join(words)})"
-            yield dotted(cls.section, field.name), field.default, text
+            kind = KINDS[type(field.default)][0]
+            limits = (
+                [" | ".join(about.choices)] if about.choices else [kind, *_limits(about.bounds)]
+            )
+            yield dotted(cls.section, field.name), f"{about.comment} ({', '.join(limits)})"
 
 
 def dotted(section: str, field: str) -> str:
@@ -111,36 +113,30 @@ def _check(name: str, value: Any, kind: type, about: About) -> None:
     word, types = KINDS[kind]
     if not isinstance(value, types) or (kind is not bool and isinstance(value, bool)):
         wanted = ", ".join([word, *_limits(about.bounds)])
-        raise ValueError(f"{name}={shown(value)} must be {wanted}{_literal(value, kind)}")
+        raise ValueError(f"{name}={shown(value)} must be {wanted}{literal(value, kind)}")
     if kind not in (int, float) or isinstance(value, jax.core.Tracer | jax.ShapeDtypeStruct):
         return
     is_array = isinstance(value, jax.Array)
     numbers: list[Any] = np.asarray(value).ravel().tolist() if is_array else [value]
     for number in numbers:
-        if kind is float:
-            _check_float32(name, number, _limits(about.bounds))
-        _check_bounds(name, number, about.bounds)
+        if problem := _problem(number, kind, about.bounds):
+            raise ValueError(f"{name}={shown(number)} {problem}")
 
 
-def _check_bounds(name: str, value: float, bounds: dict[str, float]) -> None:
-    broken = {key: limit for key, limit in bounds.items() if not BOUNDS[key][1](value, limit)}
+def _problem(number: float, kind: type, bounds: dict[str, float]) -> str:
+    """What is wrong with a number, or ""."""
+    broken = {key: limit for key, limit in bounds.items() if not BOUNDS[key][1](number, limit)}
+    # Integers are compared, not converted: float(10**400) raises OverflowError.
+    if kind is float and not abs(number) < math.inf:
+        return f"must be {' and '.join(['finite', *_limits(bounds)])}"
+    if kind is float and abs(number) > float(FLOAT32.max):
+        return f"is infinite in float32: must be at most {FLOAT32.max:.1e}"
+    if kind is float and 0 < abs(number) < float(FLOAT32.tiny):
+        return f"is 0 in float32, whose smallest number is {FLOAT32.tiny:.1e}"
     if broken:
         limits = _limits(broken, every=True) if COMMON & {*broken.values()} else _limits(bounds)
-        raise ValueError(f"{name}={shown(value)} must be {' and '.join(limits)}")
-
-
-def _check_float32(name: str, value: float, limits: list[str]) -> None:
-    # Integers are compared, not converted: float(10**400) raises OverflowError.
-    if not abs(value) < float("inf"):
-        raise ValueError(f"{name}={value!r} must be {' and '.join(['finite', *limits])}")
-    if abs(value) > float(FLOAT32.max):
-        raise ValueError(
-            f"{name}={shown(value)} is infinite in float32: must be at most {FLOAT32.max:.1e}"
-        )
-    if 0 < abs(value) < float(FLOAT32.tiny):
-        raise ValueError(
-            f"{name}={value!r} is 0 in float32, whose smallest number is {FLOAT32.tiny:.1e}"
-        )
+        return f"must be {' and '.join(limits)}"
+    return ""
 
 
 def _limits(bounds: dict[str, float], every: bool = False) -> list[str]:
@@ -152,12 +148,10 @@ def _limits(bounds: dict[str, float], every: bool = False) -> list[str]:
     ]
 
 
-def _literal(value: Any, kind: type) -> str:
-    """What 64.0 or '64' stands for where an integer is wanted, as ": 64"."""
-    if not isinstance(value, str | float):
-        return ""
+def literal(value: Any, kind: type) -> str:
+    """ ": 64" if a value that is not of type `kind` means 64, as 64.0 and '64' do; or ""."""
     try:
-        meant = kind(value)
-        return f": {meant!r}" if float(value) == meant else ""
+        number = float(value) if isinstance(value, str | float) else math.nan
+        return f": {kind(number)!r}" if kind(number) == number else ""
     except (ValueError, OverflowError):
         return ""

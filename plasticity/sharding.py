@@ -1,15 +1,16 @@
 """A run spread over devices: episodes over the axis `data`, wide layers over the axis `model`.
 
-Each device (or row of devices that share the layers) runs its share of a batch; gradients are
-averaged once a step. Within a row, XLA's partitioner splits what `Backbone.split` names: slow
-weights, coefficients of plasticity, and with them the fast weights. One process or many, one device
-or many: the same program.
+Each device, or row of devices that share the layers, runs its share of a batch; gradients are
+averaged once a step. Within a row, XLA's partitioner splits what `Backbone.shard_by` names: slow
+weights, coefficients of plasticity, and with them the fast weights. The program is the same for any
+number of processes and devices.
 
 One device per core is also the fastest way to use a CPU: the operations of a small network are too
-short to be worth splitting between threads.
+short to gain from threads.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import jax
@@ -43,11 +44,11 @@ class Layout(Settings):
     model: int = setting(1, "devices that share the wide layers, in each of those shares", low=1)
 
     def mesh(self, episodes: int) -> Mesh:
-        """The mesh for a batch of so many episodes.
+        """The mesh for a batch of `episodes` episodes.
 
         Raises:
-          ValueError: there are not so many devices, or they do not divide the batch; the message
-            names what would do.
+          ValueError: there are too few devices, or they do not divide the batch; the message names
+            what would fit.
         """
         devices = jax.devices()
         rows = len(devices) // self.model
@@ -59,7 +60,7 @@ class Layout(Settings):
         if data == ALL or (data == AUTO and jax.process_count() > 1):
             data = rows
         elif data == AUTO:
-            data = max(n for n in range(1, rows + 1) if episodes % n == 0)
+            data = largest_divisor(episodes, rows)
         if not 0 < data * self.model <= len(devices):
             raise ValueError(
                 f"mesh.data={self.data} times mesh.model={self.model} must be at most "
@@ -85,22 +86,22 @@ def check_all_take_part(chosen: Sequence[jax.Device], devices: Sequence[jax.Devi
         raise ValueError(
             f"mesh.data times mesh.model is {len(chosen)}, which leaves the processes "
             f"{sorted(idle)} without a device: mesh.data=-1, and a mesh.model that divides "
-            f"{len(devices)}, take all there are"
+            f"{len(devices)}, use all devices"
         )
 
 
-def placed(tree: PyTree, mesh: Mesh) -> PyTree:
-    """The arrays, each of them on every device of the mesh."""
+def replicate(tree: PyTree, mesh: Mesh) -> PyTree:
+    """The arrays, each of them whole on every device of the mesh."""
     return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
 
 
 def shardings(tree: PyTree, mesh: Mesh, split: Mapping[str, str], lead: int = 0) -> PyTree:
-    """Where the arrays of a tree lie: on every device, but for layers that are split.
+    """The sharding of every array of a tree: whole on every device, but for layers that are split.
 
     Args:
       tree: parameters, or anything that holds them, such as the state of an optimizer.
       mesh: of a `Layout`.
-      split: {layer: "outputs" or "inputs"}, see `Backbone.split`.
+      split: {layer: "outputs" or "inputs"}, see `Backbone.shard_by`.
       lead: leading axes that stand before those of a parameter, such as seeds.
     """
 
@@ -109,7 +110,7 @@ def shardings(tree: PyTree, mesh: Mesh, split: Mapping[str, str], lead: int = 0)
         where = "/".join(parts)
         for layer, side in split.items():
             axis = lead + _SPLIT[side].get(name, jnp.ndim(leaf))
-            # Coefficients that one value serves have no such axis.
+            # A coefficient that is shared has no such axis.
             if f"/{where}".endswith(f"/{layer}") and axis < jnp.ndim(leaf):
                 return NamedSharding(mesh, PartitionSpec(*[None] * axis, MODEL))
         return NamedSharding(mesh, PartitionSpec())
@@ -117,11 +118,11 @@ def shardings(tree: PyTree, mesh: Mesh, split: Mapping[str, str], lead: int = 0)
     return jax.tree_util.tree_map_with_path(of, tree)
 
 
-def laid_out(grads: PyTree, mesh: Mesh, split: Mapping[str, str]) -> PyTree:
-    """The gradient of the parameters, inside of a jitted step, laid out as they are.
+def constrain_to_layout(grads: PyTree, mesh: Mesh, split: Mapping[str, str]) -> PyTree:
+    """The gradient of the parameters, inside a jitted step, with the shardings of the parameters.
 
-    Else the partitioner lets the devices of a row share the optimizer's work on whole layers, and
-    then gathers three arrays (parameter and both moments) where one, the gradient, will do.
+    Without this, the partitioner splits the optimizer's work on whole layers over a row of devices
+    and then gathers three arrays (parameter and both moments) instead of one, the gradient.
     """
     if mesh.shape[MODEL] == 1:
         return grads
@@ -137,9 +138,9 @@ def mean_over_devices(function: Callable[..., PyTree], mesh: Mesh) -> Callable[.
     """
 
     if mesh.shape[DATA] == 1:
-        return function  # a mean of one, which XLA's partitioner does not take beside `model`
+        return function  # XLA's partitioner accepts no mean over one device beside `model`
 
-    # Where layers are split, joining the shares of several would gather them first.
+    # Where layers are split, joining arrays would gather their shares first.
     mean = _mean_in_few_messages if mesh.shape[MODEL] == 1 else _mean
 
     def share(index: Array, *args: PyTree) -> PyTree:
@@ -153,9 +154,9 @@ def _mean(tree: PyTree) -> PyTree:
 
 
 def _mean_in_few_messages(tree: PyTree) -> PyTree:
-    """The same, all small arrays joined: a message between hosts has a price of its own.
+    """The same, all small arrays joined: every message between hosts has a latency of its own.
 
-    XLA joins them on GPUs and TPUs, but not on CPUs.
+    XLA joins messages on GPUs and TPUs, but not on CPUs.
     """
     leaves, structure = jax.tree.flatten(tree)
     small = [leaf for leaf in leaves if leaf.size <= SMALL]
@@ -163,6 +164,18 @@ def _mean_in_few_messages(tree: PyTree) -> PyTree:
     averaged = iter(separate(_mean(joined)))
     means = [next(averaged) if leaf.size <= SMALL else _mean(leaf) for leaf in leaves]
     return jax.tree.unflatten(structure, means)
+
+
+def largest_divisor(number: int, most: int) -> int:
+    """The largest divisor of a number that is at most `most`, in O(sqrt(number)) steps.
+
+    Raises:
+      ValueError: one of the two is below 1.
+    """
+    if number < 1 or most < 1:
+        raise ValueError(f"{number} has no divisor from 1 to {most}")
+    small = [n for n in range(1, math.isqrt(number) + 1) if number % n == 0]
+    return max(n for low in small for n in (low, number // low) if n <= most)
 
 
 def mean_over_parts(function: Callable[..., PyTree], most: int) -> Callable[..., PyTree]:
@@ -174,7 +187,7 @@ def mean_over_parts(function: Callable[..., PyTree], most: int) -> Callable[...,
     """
 
     def run(index: Array, *args: PyTree) -> PyTree:
-        size = max(n for n in range(1, (most or len(index)) + 1) if len(index) % n == 0)
+        size = largest_divisor(len(index), most or len(index))
         if size == len(index):
             return function(index, *args)
         parts = index.reshape(-1, size)
@@ -203,7 +216,7 @@ def _shard(function: Callable, mesh: Mesh, out: PartitionSpec) -> Callable:
             mesh=mesh,
             in_specs=specs,
             out_specs=out,
-            # `model` is the partitioner's affair, where there is anything to share.
+            # The axis `model` is left to the partitioner where a row has several devices.
             axis_names={DATA} if mesh.shape[MODEL] > 1 else {DATA, MODEL},
             check_vma=False,
         )

@@ -5,22 +5,22 @@ import jax.numpy as jnp
 
 from plasticity.types import Array, PyTree
 
-EMPTY = -1  # the position of a slot of the past that holds nothing
+EMPTY = -1  # position of a blank entry of the past
 
 
 def length(stack: PyTree) -> int:
-    """The size of the leading axis."""
+    """Returns the size of the leading axis."""
     return len(jax.tree.leaves(stack)[0])
 
 
 def join(first: PyTree, second: PyTree | None) -> PyTree:
-    """Two stacks in one; the first alone if there is no second."""
+    """Concatenates two stacks along the leading axis; returns the first if the second is None."""
     if second is None:
         return first
     return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), first, second)
 
 
 def no_fast_weights(name: str, pre: Array) -> Array:
-    """A `FastRead` for layers that have none."""
+    """A `FastRead` of fast weights that are zero."""
     del name
     return jnp.zeros((), pre.dtype)

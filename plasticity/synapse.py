@@ -1,8 +1,8 @@
 """Plasticity coefficients of a layer: how strongly, and with which sign, each synapse learns.
 
-`alpha` scales every write and is constant within an episode, so it may as well scale the read:
+`alpha` scales every write and is constant within an episode, so it can scale the read instead:
 with the trace h <- keep * h + rate * left right^T, the fast weight is w = alpha * h. Memories
-therefore store h and meet alpha only here. In factored form alpha costs no matrix at all:
+store h, and this module alone applies alpha. Two of its three forms need no matrix:
 
   per_synapse  alpha [O, I]                       (Chaudhary 2025, Miconi et al. 2018)
   per_neuron   alpha_out [O] alpha_in [I]^T       rank one
@@ -38,7 +38,7 @@ def _per_synapse(key: Key, shape: LayerShape, initializer: Initializer) -> Synap
 
 
 def _per_neuron(key: Key, shape: LayerShape, initializer: Initializer) -> Synapse:
-    # Only one side is drawn: the product then has the distribution that was asked for.
+    # Only one side is random: the product then has the distribution of the initializer.
     alpha_out = initializer(key, (shape.outputs,))
     return Synapse(None, alpha_out, jnp.ones((shape.inputs,), jnp.float32), None)
 
@@ -107,7 +107,9 @@ def _mix(alpha: Array | None, rows: WrittenRows, coefficient: Array, query: Arra
     """(alpha * sum_p c_p left_p right_p^T) query, [O], for a matrix `alpha` or none."""
     if alpha is None and coefficient.ndim == 1:
         return (coefficient * (rows.right @ query)) @ rows.left
-    scores = (rows.right @ query)[:, None] if alpha is None else (rows.right * query) @ alpha.T
+    scores = (
+        (rows.right @ query)[:, None] if alpha is None else (rows.right * query[None, :]) @ alpha.T
+    )
     return (coefficient.reshape(len(coefficient), -1) * rows.left * scores).sum(0)
 
 
@@ -118,10 +120,12 @@ def scaled_bias(synapse: Synapse, trace: Array) -> Array:
 
 def scaled_matrix(synapse: Synapse, trace: Array) -> Array:
     """alpha * trace, [O, I]."""
-    columns = _times(synapse.alpha_in, _times(synapse.alpha, trace))
+    scaled = _times(synapse.alpha, trace)
+    if synapse.alpha_in is not None:
+        scaled = scaled * synapse.alpha_in[None, :]
     if synapse.alpha_out is None:
-        return columns
-    return jnp.broadcast_to(synapse.alpha_out, trace.shape[:1])[:, None] * columns
+        return scaled
+    return jnp.broadcast_to(synapse.alpha_out, trace.shape[:1])[:, None] * scaled
 
 
 def write_norm_squared(synapse: Synapse, left: Array, right: Array) -> Array:

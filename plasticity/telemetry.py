@@ -1,4 +1,4 @@
-"""How plastic a network was: numbers for logs and results."""
+"""Measures of plasticity, for logs and results: rates, sizes of writes, norms of fast weights."""
 
 from typing import NamedTuple
 
@@ -14,7 +14,16 @@ from plasticity.types import Array, LayerShape, Synapse, Write
 
 
 def plasticity_gradients(network: Network, grads: Parameters, outputs: int) -> dict[str, Array]:
-    """Norms [] of d loss / d alpha and d loss / d (the modulator's weights); zeros if static."""
+    """Returns the norms [] of the gradients of alpha and of the modulator's slow weights.
+
+    Args:
+      network: the parts.
+      grads: gradient of the outer loss.
+      outputs: O of the task, which locates the modulator among the columns of the head.
+
+    Returns:
+      {"grad_alpha", "grad_modulator"}; zeros under a static rule.
+    """
     if network.rule.static:
         return dict.fromkeys(("grad_alpha", "grad_modulator"), jnp.zeros(()))
     alpha = [synapse._replace(beta=None) for synapse in grads.plasticity.synapses.values()]
@@ -25,14 +34,14 @@ def plasticity_gradients(network: Network, grads: Parameters, outputs: int) -> d
 
 
 class Modulation(NamedTuple):
-    """How plastic each layer was at each step of B episodes."""
+    """Rates and sizes of the writes of B episodes."""
 
-    rates: dict[str, Array]  # {layer: [B, T]}, eta; the mean over outputs where they differ
-    sizes: dict[str, Array]  # {layer: [B, T]}, ||eta alpha delta||, of what is written
+    rates: dict[str, Array]  # {layer: [B, T]}, eta; the mean over outputs if it is [O]
+    sizes: dict[str, Array]  # {layer: [B, T]}, ||eta alpha delta||
 
 
 def modulation(network: Network, params: Parameters, trace: EpisodeTrace) -> Modulation:
-    """Rates and sizes of all writes; empty under a static rule."""
+    """Returns rates and sizes of all writes of B episodes; empty under a static rule."""
     rates, sizes = {}, {}
     norm = jax.vmap(jax.vmap(write_norm_squared, (None, 0, 0)), (None, 0, 0))
     for name, write in trace.writes.items():
@@ -44,11 +53,11 @@ def modulation(network: Network, params: Parameters, trace: EpisodeTrace) -> Mod
 
 
 def telemetry(network: Network, params: Parameters, trace: EpisodeTrace) -> dict[str, Array]:
-    """How plastic B episodes were; zeros under a static rule.
+    """Summarises the writes of B episodes; zeros under a static rule.
 
     Returns:
-      eta_mean: the rate, averaged over steps and layers, [B].
-      write_norm: ||eta alpha delta|| over all plastic weights, averaged over steps, [B].
+      eta_mean [B]: the rate, averaged over steps and layers.
+      write_norm [B]: ||eta alpha delta|| over all plastic weights, averaged over steps.
     """
     if network.rule.static:
         return dict.fromkeys(("eta_mean", "write_norm"), jnp.zeros(len(trace.outputs.task)))
@@ -61,10 +70,10 @@ def telemetry(network: Network, params: Parameters, trace: EpisodeTrace) -> dict
 
 
 def written(synapse: Synapse, write: Write, steps: int | Array) -> Array:
-    """The fast weights after so many steps of an episode, [O, I], from its writes [T, ...].
+    """Computes a layer's fast weights [O, I] after the first `steps` [] of its writes [T, ...].
 
-    By the dense engine, whichever the network has. One program serves all numbers of steps: later
-    writes change nothing.
+    It uses the dense engine, whichever the network has. Later writes count with rate 0 and keep 1,
+    so that one compiled program serves all values of `steps`.
     """
     early = jnp.arange(len(write.rate)) < steps
     early = early.reshape(-1, *[1] * (write.rate.ndim - 1))
@@ -76,9 +85,9 @@ def written(synapse: Synapse, write: Write, steps: int | Array) -> Array:
 
 
 def fast_norm(network: Network, params: Parameters, trace: EpisodeTrace) -> Array:
-    """||w|| over all plastic weights after the last step of B episodes, [B].
+    """Returns ||w|| [B] over all plastic weights after the last step of B episodes.
 
-    It forms the matrices, which training need not do.
+    It forms the matrices w [O, I], which training does not need.
     """
     squares = [jnp.zeros(len(trace.outputs.task))]
     for name, base in trace.fast.items():

@@ -1,11 +1,18 @@
-"""The records that every part of the library speaks in.
+"""The vocabulary of the library: axis letters, and the records that its parts exchange.
 
-All code is written for *one episode, without a batch axis*; `jax.vmap` adds episodes.
+All code is written for *one episode, without a batch axis*; `jax.vmap` adds episodes. A step t:
+  1. The `Backbone` reads input x_t. Each of its plastic layers adds the fast part w_t pre + b_t,
+     which its `Memory` computes, to its slow output.
+  2. The head of the backbone emits `Outputs`: the answer y_t and the modulator g_t.
+  3. The `Rule` turns g_t and the `Activity` of every plastic layer into one `Write` per layer.
+  4. Each memory applies its write, which gives w_{t+1}. Fast weights start at w_0 = 0.
+Between episodes, the gradient of the outer loss changes slow weights and `Plasticity` (theta).
 
-Axis letters of the project's docstrings; where one means something else, it is said:
+Axis letters, used in all docstrings; exceptions are stated where they occur:
   B episodes   T steps of an episode   Q queries   S steps processed at once   P cached past steps
   C steps of a chunk   I inputs of a layer   O outputs of a layer   D model width   H heads
   A auxiliary outputs   N ways   K shots   F features
+[] is a scalar array. Floating-point arrays are float32, or float64 if the parameters are.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -29,82 +36,81 @@ class LayerShape(NamedTuple):
 
 
 class Activity(NamedTuple):
-    """What one step of the network offers to a rule, for one plastic layer."""
+    """Quantities of one plastic layer at one step, from which a rule computes its write."""
 
     pre: Array  # [I]  input of the layer
     post: Array  # [O]  its linear output, slow and fast part together
     activation: Array  # [O]  post after the layer's nonlinearity
     credit: Array  # [O]  d internal loss / d post; zeros if the rule has no internal loss
-    recall: Array  # [O]  the fast part of post: w_t pre + b_t; for delta rules yet to come
+    recall: Array  # [O]  the fast part of post: w_t pre + b_t
 
 
 class Write(NamedTuple):
-    """What a rule orders for one layer: w <- keep * w + rate * alpha * left right^T.
+    """A rank-one update of one layer: w <- keep * w + rate * alpha * left right^T.
 
-    A plastic bias follows with the same rate and keep: b <- keep * b + rate * beta * left.
+    A plastic bias uses the same rate and keep: b <- keep * b + rate * beta * left.
     """
 
     left: Array  # [O]
     right: Array  # [I]
     rate: Array  # [], or [O] under a rule that is `per_output`
-    keep: Array  # the same
+    keep: Array  # [], or [O] under a rule that is `per_output`
 
 
 class Synapse(NamedTuple):
     """Learned plasticity coefficients of one layer; see `plasticity.synapse`.
 
-    alpha[o, i] = alpha[o, i] * alpha_out[o] * alpha_in[i], an absent factor being one.
+    Synapse (o, i) has the coefficient alpha[o, i] * alpha_out[o] * alpha_in[i]; None counts as 1.
     """
 
     alpha: Array | None  # [O, I]
-    alpha_out: Array | None  # [O], or [] when one value serves the layer
+    alpha_out: Array | None  # [O], or [] for one value per layer
     alpha_in: Array | None  # [I]
-    beta: Array | None  # [O] or [], None: the bias is not plastic
+    beta: Array | None  # [O] or []; None: the bias is not plastic
 
 
 class Plasticity(NamedTuple):
-    """Everything about plasticity that the outer loop learns (theta)."""
+    """theta: all parameters of plasticity that the outer loop learns."""
 
-    synapses: dict[str, Synapse]
+    synapses: dict[str, Synapse]  # {layer: coefficients}
     projection: Array | None  # P of the internal loss, [O + A + 1, O + A + 1] or its diagonal
 
 
 class Outputs(NamedTuple):
-    """What the head of the network emits at one step (leading axes: S or T)."""
+    """Output of the network's head; leading axes: none for one step, else S, T or T + Q."""
 
     task: Array  # [..., O]  the answer: logits or values
-    modulator: Array  # [...]    g_t, gates the rate of the writes
-    auxiliary: Array  # [..., A]  free outputs, heard by the internal loss alone
+    modulator: Array  # [...]  g_t, which gates the rate of the writes
+    auxiliary: Array  # [..., A]  free outputs, which enter the internal loss only
 
 
 class FastState(NamedTuple):
-    """A layer's fast-weight memory, in parts that live differently long.
+    """Fast-weight memory of one layer, in three parts with different lifetimes.
 
-    A chunk is the stretch of steps between `Memory.open` and `Memory.close`.
+    A chunk is a stretch of steps from `Memory.open` to `Memory.close`. Engine `chunked`: base is
+    the matrix at its start, history holds left and right of its writes, carry their coefficients.
     """
 
-    base: PyTree  # fixed during a chunk
+    base: PyTree  # constant during a chunk
     carry: PyTree  # rewritten at every step
-    history: PyTree  # one row per step of the chunk, never rewritten
+    history: PyTree  # one row per step of the chunk; a row is written once
 
 
 class FastWeights(NamedTuple):
-    """A layer's fast weights as plain arrays, for inspection."""
+    """Fast weights of one layer as plain arrays, for inspection."""
 
     weight: Array  # [O, I]
-    bias: Array  # [O], zeros where the bias is not plastic
+    bias: Array  # [O], zeros if the bias is not plastic
 
 
 class Rule(NamedTuple):
-    """A plasticity rule: two pure functions, and a loss if the rule wants credit.
+    """A plasticity rule, as pure functions.
 
-    init(key, shapes, head) -> theta, for layers {name: LayerShape} and `head` = O + A + 1 head
-      outputs (the width of the internal loss).
-    write(theta, modulator [], {name: Activity}) -> {name: Write}. The rule sees all layers at
-      once, because the clip is global.
-    internal_loss(theta, outputs) -> []. None: `Activity.credit` is zero.
-    static: the rule never writes, so a step needs nothing from the step before it.
-    per_output: both `rate` and `keep` of its writes are [O] rather than [].
+    init: (key, {layer: LayerShape}, head) -> theta; head = O + A + 1, the width of the head.
+    write: (theta, modulator [], {layer: Activity}) -> {layer: Write}; the clip spans all layers.
+    internal_loss: (theta, outputs of one step) -> []. None: `Activity.credit` is zero.
+    static: the rule never writes, so all steps of an episode can be computed at once.
+    per_output: `rate` and `keep` of its writes are [O] instead of [].
     """
 
     init: Callable[[Key, Mapping[str, LayerShape], int], Plasticity]
@@ -115,16 +121,15 @@ class Rule(NamedTuple):
 
 
 class Memory(NamedTuple):
-    """A fast-weight memory for one layer, as pure functions.
+    """A fast-weight memory (an engine) for one layer, as pure functions.
 
-    init(shape, dtype) -> base of an empty memory.
-    open(base, shape, slots, per_output) -> FastState, ready for a chunk of `slots` writes, whose
-      `rate` and `keep` are [O] if `per_output`, else [].
-    read(state, synapse, x [I]) -> w x + b, [O]. Reads of step t see the writes before t only.
-    apply(state, write, slot) -> (carry, row): the carry after the write that is number `slot` [] of
-      its chunk, and the row that it adds to the history (see `plasticity.memory.advance`).
-    close(state) -> base that holds all writes so far.
-    weights(base, synapse) -> FastWeights. Costs O * I; no engine needs it to work.
+    init: (shape, dtype) -> base of an empty memory, w = 0.
+    open: (base, shape, slots, per_output) -> FastState; `slots` is the number of writes to come.
+    read: (state, synapse, x [I]) -> w x + b, [O]. A read at step t uses the writes before t.
+    apply: (state, write, slot []) -> (carry, row): the carry after write number `slot` of the
+      chunk, and the row that it adds to the history (see `plasticity.memory.advance`).
+    close: (state) -> base that contains all writes so far.
+    weights: (base, synapse) -> FastWeights. It costs O * I; training does not need it.
     chunk: writes per chunk; 0: one chunk for the whole episode.
     append_only: the history's rows are `left` and `right` of the writes, and the carry is small.
     grows: each `close` returns a larger base, so chunks cannot share one compiled program.
@@ -141,36 +146,36 @@ class Memory(NamedTuple):
     grows: bool = False
 
 
-# Called by a plastic layer with its name and inputs [S, I]; answers with the fast part,
-# [S, O] or, where there is none, a zero [].
+# (name of the layer, its inputs [S, I]) -> its fast part [S, O], or a zero [] if there is none.
 FastRead = Callable[[str, Array], Array]
 
 
 class Forward(NamedTuple):
-    """What a backbone returns for S steps."""
+    """Result of `Backbone.forward` for S steps."""
 
     outputs: Outputs  # [S, ...]
-    activities: dict[str, Activity]  # [S, ...]; credit left at zero
-    entry: PyTree  # [S, ...], what these steps add to the past (keys and values, say)
+    activities: dict[str, Activity]  # {layer: [S, ...]}; credit is zero here
+    entry: PyTree  # [S, ...], what these steps add to the past (keys and values, for example)
 
 
 class Backbone(NamedTuple):
-    """A network with plastic layers, as pure functions. It knows no rule and no memory.
+    """A network with plastic layers, as pure functions, independent of any rule and memory.
 
-    init(key) -> slow parameters.
-    shapes: {name: LayerShape} of the plastic layers. head: O + A + 1.
-    prepare(slow, inputs [S, ...], queries [Q, ...] or None, key) -> ([S, ...], [Q, ...] or None):
-      all that no fast weight reaches, for all steps of an episode at once. Steps are at positions
-      0 to S - 1; queries all at position S, where each sees the steps and no other query.
-    forward(slow, past, prepared [S, ...], position [S], fast, key, apart) -> Forward. The S steps
-      see the past and, causally, each other, or, if they are `apart`, only the past.
-      `past` is a sequence of segments, each a stack of entries [P, ...] in any order; those that
-      are blank, or of positions not before the present, are not seen. `key` seeds dropout; None:
-      no dropout.
-    blank(P, dtype) -> a segment of P entries that hold nothing.
-    window: how many past steps `forward` looks at; 0: all; -1: none.
-    split: {layer: side} of wide layers that devices may share: by their "outputs", or by their
-      "inputs", whose results are then summed over devices. Layers are named by their paths.
+    Plastic layers are named by the paths of their modules, "block_0/fc1" for example. The *past*
+    is what later steps read of earlier ones (keys and values of attention; the state of an RNN), a
+    sequence of segments, each a stack of entries [P, ...] in any order.
+
+    init: (key) -> slow parameters.
+    shapes: of the plastic layers. head: O + A + 1, the width of the head.
+    prepare: (slow, inputs [S, ...], queries [Q, ...] or None, key) -> ([S, ...], [Q, ...] or
+      None): all that does not depend on fast weights. Steps are at positions 0 to S - 1, all
+      queries at S; a query depends on the steps, not on other queries.
+    forward: (slow, past, prepared [S, ...], position [S], fast, key, independent) -> Forward.
+      A step depends on entries of the past with earlier positions and, unless `independent`, on
+      the earlier ones of the S steps. `key` seeds dropout; None: no dropout.
+    blank: (P, dtype) -> a segment of P entries that hold nothing.
+    window: number of past steps that `forward` reads; 0: all; -1: none.
+    shard_by: {layer: "outputs" or "inputs"} of wide layers that devices may share.
     """
 
     init: Callable[[Key], PyTree]
@@ -182,21 +187,21 @@ class Backbone(NamedTuple):
     ]
     blank: Callable[[int, DType], PyTree]
     window: int
-    split: Mapping[str, str] = MappingProxyType({})
+    shard_by: Mapping[str, str] = MappingProxyType({})
 
 
 class Observation(NamedTuple):
-    """Inputs of which a part is an image."""
+    """Inputs that include an image."""
 
     image: Array  # [T, H, W, channels]
     vector: Array  # [T, I]
 
 
 class Episode(NamedTuple):
-    """One episode of a task: T steps, then Q queries that do not hear of each other.
+    """One episode of a task: T steps, then Q independent queries.
 
-    Every query is asked after step T, as if it were the only one. In targets, weights and answers
-    queries follow the steps.
+    A query is answered from the state after all steps and writes nothing, so no query affects
+    another. In targets, weights and answers, queries follow the steps.
     """
 
     inputs: Array | Observation  # [T, I]
@@ -206,31 +211,25 @@ class Episode(NamedTuple):
 
 
 class TaskShape(NamedTuple):
-    """What a backbone has to know of a task: I, O, T, and (H, W, channels) of images if any.
+    """The part of a task's description that a backbone is built from."""
 
-    reference_images: images [N, H, W, channels] of the training split; all features are centred by
-      the mean of theirs.
-    """
-
-    inputs: int
-    outputs: int
-    steps: int
-    image: tuple[int, int, int] | None = None
-    reference_images: Array | None = None
+    inputs: int  # I
+    outputs: int  # O
+    steps: int  # T
+    image: tuple[int, int, int] | None = None  # H, W, channels, if inputs are `Observation`s
+    reference_images: Array | None = None  # [n, H, W, channels], by which embeddings are centred
 
 
 class Task(NamedTuple):
-    """A distribution over episodes, and how answers are judged.
+    """A distribution over episodes, with its loss and metrics.
 
-    inputs: I, the width of what is not an image. outputs: O. steps: T.
-    sample(key, data) -> Episode, a pure function; `data` is what `data` holds for the split.
-    loss(answers [T + Q, O], episode) -> [T + Q], unweighted.
-    metrics(answers [T + Q, O], episode) -> {name: []}, of one episode.
-    main_metric: the headline metric of a run.
-    chance: the headline metric of the best input-independent predictor, if known.
-    image: (H, W, channels) if inputs are `Observation`s; reference_images: see `TaskShape`.
-    data: {split: arrays} for the splits "train", "validation" and "test"; none: episodes are made
-      from the key alone.
+    inputs, outputs, steps: I (without the image), O and T.
+    main_metric: the headline metric. chance: its value for the best input-independent predictor.
+    sample: (key, data) -> Episode, a pure function; `data` is an entry of the field `data`.
+    loss: (answers [T + Q, O], episode) -> [T + Q], unweighted.
+    metrics: (answers [T + Q, O], episode) -> {name: []}, of one episode.
+    image, reference_images: see `TaskShape`.
+    data: {"train" | "validation" | "test": arrays}; None: an episode depends on the key alone.
     checksum: of the data.
     phases: (event, steps) in order, T steps in all; the first phase is the informative one.
     """
@@ -251,10 +250,10 @@ class Task(NamedTuple):
 
     @property
     def events(self) -> tuple[str, ...]:
-        """What happens at each of the T steps."""
+        """The event of each of the T steps."""
         return tuple(event for event, steps in self.phases for _ in range(steps))
 
     @property
     def shape(self) -> TaskShape:
-        """What a backbone has to know."""
+        """The sizes that a backbone is built from."""
         return TaskShape(self.inputs, self.outputs, self.steps, self.image, self.reference_images)

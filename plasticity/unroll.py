@@ -1,10 +1,22 @@
-"""Many episodes at once, the fast way: what `plasticity.episode` defines, by `append_scan`.
+"""Many episodes at once, in less time and memory than `plasticity.episode`, with the same result.
 
-Time is cut in chunks (`Memory.chunk`). Within a chunk fast weights and the backbone's past are
-histories that grow, and `append_scan` differentiates them without storing a state per step. What
-earlier chunks left is constant there, so its gradient too is formed once a chunk, by matrix
-products. Episodes are mapped over the step, inside the scan, so that the gradients of slow weights
-are summed over episodes by the products that form them.
+With an append-only memory, time is cut in chunks of C = `Memory.chunk` steps. Example, T = 5 and
+C = 2, chunks (0, 1), (2, 3) and (4):
+
+  chunk (2, 3) receives a `ChunkState`: w_2, the base of each memory, and entries 0, 1 of the past.
+  Step 2 reads w_2 and entries 0, 1; it appends row 2 (its write) and entry 2.
+  Step 3 reads w_2, row 2 and entries 0, 1, 2; it appends row 3 and entry 3.
+  At its end the chunk adds its rows to the base, which gives w_4, and its entries to the past.
+  Chunk (4) receives w_4 and entries 0 to 3, or fewer if the backbone's window is shorter.
+
+Why chunks: within one, fast weights and the past are histories that only grow, which `append_scan`
+differentiates without storing a state per step. The state before the chunk is constant during it,
+so its gradient is formed once per chunk, as one matrix product, instead of once per step. Chunks of
+one length share one compiled program, by `lax.scan` over chunks, unless a memory `grows`.
+
+Why episodes are mapped over the step, inside the scan: `vmap(append_scan)` would hold one gradient
+of the slow weights per episode, B copies, and sum them at the end. In `append_scan(vmap(step))` the
+matrix products that form this gradient also sum over episodes.
 """
 
 import contextlib
@@ -15,7 +27,7 @@ import jax.numpy as jnp
 
 from plasticity.append_scan import append_scan
 from plasticity.episode import (
-    ask,
+    answer_queries,
     parallel_episode,
     prepare,
     scan_episode,
@@ -28,27 +40,27 @@ from plasticity.registry import lookup
 from plasticity.steps import join
 from plasticity.types import Array, FastState, Key, Outputs, PyTree, Write
 
-# JAX's precision of matrix products. Accumulators and all state keep their dtype. XLA's CPU
-# compiler multiplies in float32 in any case.
+# {model.matmul_precision: JAX's name}. Accumulators and all state keep their dtype. On a CPU, XLA
+# multiplies in float32 in any case.
 MATMUL_PRECISIONS = {
-    "default": None,  # the device's: float32 on CPU, TF32 on recent GPUs, bfloat16 on TPU
+    "default": None,  # of the device: float32 on CPU, TF32 on recent GPUs, bfloat16 on TPU
     "float32": "float32",
     "bfloat16": "BF16_BF16_F32",
 }
 
 
 class ChunkState(NamedTuple):
-    """What a chunk of steps leaves to the next one; episodes lead: [B, ...]."""
+    """State between two chunks; all leaves [B, ...]."""
 
     fast: dict[str, PyTree]  # {layer: base of its memory}
     past: PyTree  # one segment
 
 
 class ChunkRows(NamedTuple):
-    """What the steps of a chunk append."""
+    """Histories of one chunk, to which every step appends a row; leaves [B, C, ...]."""
 
-    fast: dict[str, PyTree]
-    past: PyTree
+    fast: dict[str, PyTree]  # {layer: history of its memory}
+    past: PyTree  # one segment
 
 
 def run_episodes(
@@ -58,24 +70,27 @@ def run_episodes(
     keys: Key | None = None,
     queries: PyTree | None = None,
 ) -> EpisodeTrace:
-    """B episodes, by the means that suit the rule and the memory.
+    """Runs B episodes: in parallel over time, by `append_scan` or step by step, as the parts allow.
 
     Args:
       network: the parts.
       params: slow weights and theta.
-      inputs: [B, T, I].
+      inputs: [B, T, I], an array or an `Observation`.
       keys: [B], seed dropout; None: no dropout.
-      queries: [B, Q, I], asked after the last step; None: there are none.
+      queries: [B, Q, I], answered after the last step; None: there are none.
 
     Returns:
-      The trace, with a leading axis B everywhere.
+      The trace, all leaves [B, ...].
+
+    Raises:
+      ValueError: `network.matmul_precision` is not a name in `MATMUL_PRECISIONS`.
     """
     precision = lookup(MATMUL_PRECISIONS, network.matmul_precision, "model.matmul_precision")
     with jax.default_matmul_precision(precision) if precision else contextlib.nullcontext():
         if network.memory.append_only and not network.rule.static:
             return append_episodes(network, params, inputs, keys, queries)
         run = parallel_episode if network.rule.static else scan_episode
-        return jax.vmap(lambda x, key, asked: run(network, params, x, key, asked))(
+        return jax.vmap(lambda x, key, query: run(network, params, x, key, query))(
             inputs, keys, queries
         )
 
@@ -87,7 +102,7 @@ def run_episode(
     key: Key | None = None,
     queries: PyTree | None = None,
 ) -> EpisodeTrace:
-    """One episode, inputs [T, I]: `run_episodes` without the axis B."""
+    """Runs one episode, inputs [T, I], queries [Q, I]: `run_episodes` without the axis B."""
     batched = jax.tree.map(lambda a: a[None], (inputs, key, queries))
     return jax.tree.map(lambda a: a[0], run_episodes(network, params, *batched))
 
@@ -99,131 +114,138 @@ def append_episodes(
     keys: Key | None,
     queries: PyTree | None = None,
 ) -> EpisodeTrace:
-    """B episodes with a memory that is append-only. Arguments as for `run_episodes`."""
+    """Runs B episodes with an append-only memory. Arguments as for `run_episodes`."""
     episodes, steps = jax.tree.leaves(inputs)[0].shape[:2]
     memory, shapes, dtype = network.memory, network.backbone.shapes, float_type(params)
-    prepared, asked = jax.vmap(lambda x, asked, key: prepare(network, params, x, asked, key))(
-        inputs, queries, keys
-    )
+    prepared, prepared_queries = jax.vmap(
+        lambda x, query, key: prepare(network, params, x, query, key)
+    )(inputs, queries, keys)
     prepared = jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), prepared)  # [T, B, ...]
 
     fast = {name: memory.init(shape, dtype) for name, shape in shapes.items()}
-    seen = visible_steps(network, steps)
-    past = network.backbone.blank(0 if memory.grows else seen, dtype)
-    between = jax.tree.map(
+    window = visible_steps(network, steps)
+    past = network.backbone.blank(0 if memory.grows else window, dtype)
+    state = jax.tree.map(
         lambda a: jnp.broadcast_to(a, (episodes, *a.shape)), ChunkState(fast, past)
     )
 
-    def run(between: ChunkState, scanned: tuple[PyTree, Array]) -> tuple[ChunkState, Any]:
+    def run(state: ChunkState, scanned: tuple[PyTree, Array]) -> tuple[ChunkState, Any]:
         x, positions = scanned
-        return _chunk(network, params, between, x, positions, keys, seen)
+        return _chunk(network, params, state, x, positions, keys, window)
 
     scanned = (prepared, jnp.arange(steps, dtype=jnp.int32))
     chunk = min(memory.chunk or steps, steps)
-    between, out = _over_chunks(run, between, scanned, steps, chunk, memory.grows)
-    outputs, writes = out
-    answers = None if queries is None else _ask(network, params, between, asked, steps, keys)
-    return EpisodeTrace(jax.vmap(join)(outputs, answers), writes, between.fast)
+    state, (outputs, writes) = _over_chunks(run, state, scanned, steps, chunk, memory.grows)
+    answers = None
+    if queries is not None:
+        answers = _answers(network, params, state, prepared_queries, steps, keys)
+    return EpisodeTrace(jax.vmap(join)(outputs, answers), writes, state.fast)
 
 
-def _ask(
+def _answers(
     network: Network,
     params: Parameters,
-    between: ChunkState,
+    state: ChunkState,
     queries: PyTree,
     steps: int,
     keys: Key | None,
 ) -> Outputs:
-    """Answers [B, Q, ...] to prepared queries, after the last chunk."""
+    """Answers [B, Q, ...] to prepared queries [B, Q, ...], after the last chunk."""
     end = jnp.asarray(steps, jnp.int32)
 
-    def one(between: ChunkState, queries: PyTree, key: Key | None) -> Outputs:
-        # A chunk without writes.
+    def answer(state: ChunkState, queries: PyTree, key: Key | None) -> Outputs:
+        # Queries write nothing, so they are a chunk with no slots.
         fast = {
-            name: network.memory.open(between.fast[name], shape, 0, network.rule.per_output)
+            name: network.memory.open(state.fast[name], shape, 0, network.rule.per_output)
             for name, shape in network.backbone.shapes.items()
         }
-        state = EpisodeState(fast, (between.past,))
-        return ask(network, params, state, queries, end, step_key(key, end))
+        episode = EpisodeState(fast, (state.past,))
+        return answer_queries(network, params, episode, queries, end, step_key(key, end))
 
-    return jax.vmap(one)(between, queries, keys)
+    return jax.vmap(answer)(state, queries, keys)
 
 
 def _over_chunks(
-    run: Any, between: ChunkState, scanned: PyTree, steps: int, chunk: int, grows: bool
+    run: Any, state: ChunkState, scanned: PyTree, steps: int, chunk: int, grows: bool
 ) -> tuple[ChunkState, Any]:
-    """Runs chunk after chunk; those of one length by one program, unless their state grows."""
+    """Runs chunk after chunk and joins their outputs to [B, T, ...].
+
+    Chunks of full length share one program, by `lax.scan`, unless their state grows; the last,
+    shorter one has its own. Example, steps = 5 and chunk = 2: a scan over 2 chunks, then step 4.
+    """
     whole = steps // chunk
     outs = []
     start = 0
     if not grows and whole > 1:
         start = whole * chunk
         cut = jax.tree.map(lambda a: a[:start].reshape(whole, chunk, *a.shape[1:]), scanned)
-        between, out = jax.lax.scan(run, between, cut)
+        state, out = jax.lax.scan(run, state, cut)
         # [chunks, B, C, ...] -> [B, T, ...]
         out = jax.tree.map(lambda a: jnp.moveaxis(a, 0, 1), out)
         outs.append(jax.tree.map(lambda a: a.reshape(a.shape[0], start, *a.shape[3:]), out))
     for first in range(start, steps, chunk):
         stop = min(first + chunk, steps)
-        between, out = run(between, jax.tree.map(lambda a: a[first:stop], scanned))  # noqa: B023
+        state, out = run(state, jax.tree.map(lambda a: a[first:stop], scanned))  # noqa: B023
         outs.append(out)
-    return between, jax.tree.map(lambda *parts: jnp.concatenate(parts, axis=1), *outs)
+    return state, jax.tree.map(lambda *parts: jnp.concatenate(parts, axis=1), *outs)
 
 
 def _chunk(
     network: Network,
     params: Parameters,
-    between: ChunkState,
+    state: ChunkState,
     xs: PyTree,
     positions: Array,
     keys: Key | None,
-    seen: int,
+    window: int,
 ) -> tuple[ChunkState, tuple[Outputs, dict[str, Write]]]:
-    """One chunk of steps, xs [C, B, ...] at positions [C]."""
+    """Runs one chunk of steps, xs [C, B, ...] at positions [C]; its results are [B, C, ...]."""
     memory, steps = network.memory, len(positions)
     shapes, per_output = network.backbone.shapes, network.rule.per_output
     opened = {
         name: jax.vmap(lambda base, s=shape: memory.open(base, s, steps, per_output))(
-            between.fast[name]
+            state.fast[name]
         )
         for name, shape in shapes.items()
     }
-    example = jax.tree.leaves(xs)[0]
-    episodes = example.shape[1]
-    past = jax.tree.map(
+    episodes = jax.tree.leaves(xs)[0].shape[1]
+    blank_past = jax.tree.map(
         lambda a: jnp.broadcast_to(a, (episodes, *a.shape)),
         network.backbone.blank(steps, float_type(params)),
     )
 
-    def one(fixed: Any, carry: PyTree, rows: ChunkRows, x: PyTree, slot: Array) -> Any:
+    def step_of_one(fixed: Any, carry: PyTree, rows: ChunkRows, x: PyTree, slot: Array) -> Any:
+        """Step number `slot` of the chunk, of one episode, as `append_scan` calls it."""
         (params, first), (bases, earlier, key) = fixed
         fast = {n: FastState(bases[n], carry[n], rows.fast[n]) for n in shapes}
         t = first + slot
-        state = EpisodeState(fast, (earlier, rows.past))
-        entry, outputs = step(network, params, state, x, t, step_key(key, t))
-        applied = {n: memory.apply(fast[n], w, slot) for n, w in entry.writes.items()}
+        episode = EpisodeState(fast, (earlier, rows.past))
+        record, outputs = step(network, params, episode, x, t, step_key(key, t))
+        applied = {n: memory.apply(fast[n], w, slot) for n, w in record.writes.items()}
         carry = {n: after for n, (after, _) in applied.items()}
-        row = ChunkRows({n: row for n, (_, row) in applied.items()}, entry.past)
-        return carry, row, (outputs, {n: (w.rate, w.keep) for n, w in entry.writes.items()})
+        row = ChunkRows({n: row for n, (_, row) in applied.items()}, record.past)
+        return carry, row, (outputs, {n: (w.rate, w.keep) for n, w in record.writes.items()})
 
-    each = jax.vmap(one, in_axes=((None, 0), 0, 0, 0, None))
-    fixed = ((params, positions[0]), ({n: s.base for n, s in opened.items()}, between.past, keys))
+    # Constant during the chunk: parameters, which all episodes share, and the state before it.
+    fixed = ((params, positions[0]), ({n: s.base for n, s in opened.items()}, state.past, keys))
+    step_of_all = jax.vmap(step_of_one, in_axes=((None, 0), 0, 0, 0, None))
     carry = {n: s.carry for n, s in opened.items()}
-    blank = ChunkRows({n: s.history for n, s in opened.items()}, past)
-    carry, rows, out = append_scan(each, fixed, carry, blank, xs, axis=1)
+    blank = ChunkRows({n: s.history for n, s in opened.items()}, blank_past)
+    carry, rows, out = append_scan(step_of_all, fixed, carry, blank, xs, axis=1)
     outputs, rates = jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), out)  # [B, C, ...]
+    # `left` and `right` of the writes are the rows themselves.
     writes = {n: Write(*rows.fast[n], *rates[n]) for n in shapes}
     fast = {
         n: jax.vmap(memory.close)(FastState(s.base, carry[n], rows.fast[n]))
         for n, s in opened.items()
     }
-    # The last `seen` steps; while they are fewer, a past of fixed length begins with blanks.
+    # At most the last `window` entries; a past of fixed length starts with blanks.
     past = jax.tree.map(
-        lambda old, new: _last(jnp.concatenate([old, new], axis=1), seen), between.past, rows.past
+        lambda old, new: _last(jnp.concatenate([old, new], axis=1), window), state.past, rows.past
     )
     return ChunkState(fast, past), (outputs, writes)
 
 
 def _last(rows: Array, count: int) -> Array:
-    """The last rows, at most `count` of them, of [B, P, ...]."""
+    """The last `count` rows, or all if there are fewer, of [B, P, ...]."""
     return rows[:, max(rows.shape[1] - count, 0) :]

@@ -1,4 +1,4 @@
-"""Small archives in the layout of the real ones, and data sets of their size."""
+"""Small archives in the layout of the published ones, and data sets of their size."""
 
 import io
 import tarfile
@@ -10,7 +10,7 @@ from PIL import Image
 from plasticity.data import CIFAR_FS, OMNIGLOT, cifar_fs, omniglot
 
 DRAWINGS = 3
-# Alphabets that every split of the real schemes knows.
+# {alphabet: characters}; every split of every scheme has one.
 ALPHABETS = {
     "images_background": {"Armenian": 2, "Futurama": 3},
     "images_evaluation": {"Angelic": 2, "Gurmukhi": 1, "Tengwar": 4},
@@ -19,7 +19,7 @@ RECORDS = {"train.bin": 3, "test.bin": 2}
 
 
 def shrink(monkeypatch):
-    """Makes the library expect the small archives: {name: data set}."""
+    """Makes the library expect the small archives; returns {name: data set}."""
     characters = {root: sum(a.values()) for root, a in ALPHABETS.items()}
     monkeypatch.setattr(omniglot, "DRAWINGS", DRAWINGS)
     monkeypatch.setattr(omniglot, "CHARACTERS", characters)
@@ -76,8 +76,9 @@ def cifar_members():
     return members | {f"cifar-100-binary/{name}": text for name, text in labels.items()}
 
 
-def write_tar(path, members):
-    with tarfile.open(path, "w:gz", compresslevel=1) as archive:
+def write_tar(path, members, mode="w:gz"):
+    options = {"compresslevel": 1} if mode == "w:gz" else {}
+    with tarfile.open(path, mode, **options) as archive:
         for name, data in members.items():
             info = tarfile.TarInfo(name)
             info.size = len(data)
@@ -85,7 +86,7 @@ def write_tar(path, members):
 
 
 def write_all(directory):
-    """All three archives."""
+    """Writes all three archives."""
     directory.mkdir(exist_ok=True)
     for root in ALPHABETS:
         write_zip(directory / f"{root}.zip", omniglot_members(root))

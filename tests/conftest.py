@@ -1,34 +1,49 @@
-"""One compilation cache for all tests, and programs run as a user runs them."""
+"""Flags of the compiler, one compilation cache for all processes, and programs to start."""
 
-import multiprocessing
+import gc
 import os
-import pathlib
-import runpy
-import subprocess
-import sys
 
 import jax
 import pytest
 
-ROOT = pathlib.Path(__file__).parent.parent
-# Compiling dominates the tests. These programs are compiled in half the time; they compute the same
-# in the same precision. XLA_FLAGS of your own, if only " ", takes their place.
-QUICK = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
-os.environ.setdefault("XLA_FLAGS", QUICK)
+from tests import programs
+from tests.programs import ROOT
+
+# Tracing and compiling dominate the tests. With these flags compiling takes half the time; the
+# programs compute the same, in the same precision. XLA_FLAGS of your own, if only empty, take their
+# place. (XLA takes a value of blanks for the name of a file, and aborts the process.)
+QUICK = "--xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1"
+if jax.__version_info__ < (0, 12):  # later versions have no other emitters
+    QUICK += " --xla_cpu_use_fusion_emitters=false"
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", QUICK).strip()
+# A trace makes many objects that live as long as the trace: looking for garbage among them is a
+# tenth of its time.
+gc.set_threshold(50_000, 50, 100)
 GOLDEN = ROOT / "tests" / "golden"
-# Each takes a minute or two. They are dealt out first, so that two workers end together.
-LONG = ["test_unroll", "test_episode", "test_sweep", "test_launch", "test_check_numerics"]
+# The tests of these modules share nothing, and are distributed one by one. Every other module runs
+# on one worker, so that fixtures of a module are made once.
+SPLIT = ["test_unroll", "test_episode", "test_wrong_uses"]
+# These take longest. They run first, so that the workers end together.
+LONG = [*SPLIT[:2], "test_launch", "test_sweep", "test_interrupted", "test_learner", "test_leaks"]
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items):
-    """Modules that take long first; otherwise the order stays."""
+    """Groups the tests of a module, unless it is split; long modules first."""
+    for item in items:
+        if item.path.stem not in SPLIT:
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
     items.sort(key=lambda item: item.path.stem not in LONG)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _compilation_cache(tmp_path_factory):
-    """One cache per session, for this process and for the programs that it starts."""
-    cache = tmp_path_factory.mktemp("cache")
+    """One cache per session: for every worker, and for the programs that they start."""
+    session = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:  # the folder of a worker is in that of the session
+        session = session.parent
+    cache = session / "cache"
+    cache.mkdir(exist_ok=True)
     os.environ["PLASTICITY_CACHE_DIR"] = str(cache)
     jax.config.update("jax_compilation_cache_dir", str(cache / "compiled"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
@@ -42,37 +57,18 @@ def x64():
 
 
 @pytest.fixture
-def program_with_devices():
+def program_with_devices(tmp_path):
     """Calls MODULE.FUNCTION() in a process whose CPU counts as that many devices."""
 
     def run(devices, module, function):
-        code = (
-            f"import jax; jax.config.update('jax_num_cpu_devices', {devices}); "
-            f"import {module} as module; module.{function}()"
-        )
-        done = subprocess.run(
-            [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stderr
+        out = tmp_path / "printed"
+        process = programs.start_with_devices(devices, module, function, out=out)
+        try:
+            assert process.wait(300) == 0, out.read_text()
+        finally:
+            process.kill()
 
     return run
-
-
-# What every program imports takes longer than most of what is tested of it: it is imported once, by
-# a server from which programs are forked. No program itself, since each defines its flags anew.
-_FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["experiments.run.train", "experiments.run.evaluate", "scipy.stats"])
-
-
-def _become(name, args, environment, out, err):
-    """In a forked process: what `python -m experiments.NAME ARGS` does."""
-    os.environ.clear()
-    os.environ.update(environment)
-    os.chdir(ROOT)
-    for number, path in ((1, out), (2, err)):
-        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
-    sys.argv = [name, *args]
-    runpy.run_module(f"experiments.{name}", run_name="__main__", alter_sys=True)
 
 
 @pytest.fixture
@@ -82,12 +78,11 @@ def program(tmp_path_factory):
     def run(name, *args, timeout=300):
         folder = tmp_path_factory.mktemp("printed")
         out, err = folder / "out", folder / "err"
-        process = _FORKS.Process(target=_become, args=(name, args, dict(os.environ), out, err))
-        process.start()
-        process.join(timeout)
-        if process.exitcode is None:
+        process = programs.start(name, *args, out=out, err=err)
+        try:
+            code = process.wait(timeout)
+        finally:
             process.kill()
-            raise TimeoutError(f"{name} {args}: {out.read_text()} {err.read_text()}")
-        return process.exitcode, out.read_text(), err.read_text()
+        return code, out.read_text(), err.read_text()
 
     return run

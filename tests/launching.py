@@ -1,8 +1,6 @@
 """Small runs of the launcher, for the tests that start, stop and read them."""
 
 import json
-import subprocess
-import sys
 
 import jax
 import numpy as np
@@ -11,7 +9,7 @@ from ml_collections import ConfigDict
 from configs import copying
 from experiments.run.evaluate import trained_state
 from experiments.run.workdir import Workdir
-from tests.conftest import ROOT
+from tests import programs
 
 TINY = [
     "--config.task.seq_length=2",
@@ -45,16 +43,8 @@ def arguments(workdir, *extra, rule="hebbian", flags=SHORT):
 
 
 def start(workdir, *extra, **options):
-    command = [
-        sys.executable,
-        "-u",
-        "-m",
-        "experiments.launch",
-        *arguments(workdir, *extra, **options),
-    ]
-    return subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    """Starts the launcher, in a process of its own."""
+    return programs.start("launch", *arguments(workdir, *extra, **options))
 
 
 def read(path):

@@ -29,7 +29,7 @@ def make_network(
     steps=STEPS,
     backbone="transformer",
 ) -> Network:
-    """A small net (one block, width 8) whose fast weights matter: eta0 1, large signed alpha."""
+    """A small net (one block, width 8) with strong plasticity: eta0 = 1, large signed alpha."""
     make_backbone, settings = BACKBONES[backbone]
     model = settings(**(SMALL[backbone] | {"auxiliary": 2} | (model or {})))
     options = {"eta0": 1.0, "alpha_init": "uniform", "alpha_scale": 1.0} | (rule_settings or {})
@@ -42,7 +42,7 @@ def make_network(
 
 
 def make_params(network: Network, seed=0) -> Parameters:
-    """Random parameters, none of them zero, in the session's default float type."""
+    """Random parameters, none of them zero, in JAX's default float type."""
     rng = np.random.default_rng(seed)
     shapes = jax.eval_shape(lambda key: init_parameters(network, key), jax.random.key(0))
     dtype = jnp.result_type(float)

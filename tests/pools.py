@@ -1,6 +1,7 @@
 """Image pools that need no archive."""
 
 import importlib
+import json
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,25 +11,46 @@ from plasticity.data.store import ROTATIONS
 from plasticity.tasks.pools import Pool
 
 CLASSES, PER_CLASS = 10, 20
+# {alphabet of training, validation or test: (its archive, characters)}
+ALPHABETS = {
+    "Armenian": ("images_background", 3),
+    "Futurama": ("images_background", 4),
+    "Tengwar": ("images_evaluation", 3),
+}
 SIZES = {"train": 6, "validation": 5, "test": 5}
 
 
 def marked_images():
-    """Images whose first pixel is 10 * class + example: they say what they are."""
+    """Images whose first pixel is 10 * class + example modulo 10."""
     images = np.zeros((CLASSES, PER_CLASS, *OMNIGLOT.shape), np.uint8)
     images[:, :, 0, 0, 0] = 10 * np.arange(CLASSES)[:, None] + np.arange(PER_CLASS) % 10
     return images
 
 
+def write_omniglot(directory):
+    """Writes marked images into a data directory, as Omniglot prepared from other archives."""
+    folder = directory / "omniglot" / "small"
+    folder.mkdir(parents=True)
+    np.save(folder / "images.npy", marked_images())
+    classes = [
+        f"{root}/{alphabet}/character{i:02}"
+        for alphabet, (root, count) in ALPHABETS.items()
+        for i in range(count)
+    ]
+    manifest = {"preprocessing": OMNIGLOT.preprocessing, "classes": classes}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return directory
+
+
 def clustered_features(width=8, noise=0.1, seed=0):
-    """Features of classes that lie apart."""
+    """Features of well separated classes."""
     rng = np.random.default_rng(seed)
     centres = rng.normal(size=(CLASSES, 1, 1, width))
     return np.float32(centres + noise * rng.normal(size=(CLASSES, 1, PER_CLASS, width)))
 
 
 def install(monkeypatch, examples, turns=1):
-    """Makes few-shot tasks draw from these examples, whatever data set they ask for."""
+    """Makes few-shot tasks of any data set draw from these examples."""
 
     def pools(described, split, features):
         made = {}

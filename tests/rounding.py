@@ -1,4 +1,4 @@
-"""What a device that multiplies in bfloat16 computes, on one that does not."""
+"""Emulates products in bfloat16 on a device that multiplies in float32 whatever is requested."""
 
 import jax
 from jax import lax
@@ -8,7 +8,11 @@ ALGORITHM = lax.DotAlgorithmPreset.BF16_BF16_F32
 
 
 def as_rounded(function):
-    """The function with the operands of its bfloat16 products rounded; sums stay as they are."""
+    """The function, with the operands of every product in bfloat16 rounded, and exact sums.
+
+    It interprets the jaxpr and rounds before each `dot_general` whose precision is ALGORITHM, in
+    bodies of scans and in nested calls as well.
+    """
 
     def run(*args):
         program, shape = jax.make_jaxpr(function, return_shape=True)(*args)
@@ -36,7 +40,7 @@ def _apply(eqn, values):
         values = [lax.reduce_precision(v, exponent_bits=8, mantissa_bits=7) for v in values]
         return [lax.dot_general(*values, params["dimension_numbers"])]
     if name == "scan":
-        fixed, carried = params["num_consts"], params["num_carry"]
+        fixed, carried = _constants_and_carry(params, values)
         consts, carry = values[:fixed], values[fixed : fixed + carried]
 
         def body(carry, xs):
@@ -52,3 +56,11 @@ def _apply(eqn, values):
             return _evaluate(inner, *values)
     out = eqn.primitive.bind(*values, **params)
     return out if eqn.primitive.multiple_results else [out]
+
+
+def _constants_and_carry(params, values):
+    """How many operands of a scan are constants, and how many its carry."""
+    if "ft_in" in params:  # since JAX 0.12
+        constants, carry, _ = params["ft_in"].update(values).unpack()
+        return len(list(constants)), len(list(carry))
+    return params["num_consts"], params["num_carry"]

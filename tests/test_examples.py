@@ -1,4 +1,4 @@
-"""Examples run, and do what they say; the README's commands are the ones that CI runs."""
+"""Examples run and are right; the README has the commands that CI runs, and no dead links."""
 
 import re
 import runpy

@@ -25,7 +25,7 @@ from experiments.validate import ConfigError, validate
 from plasticity.learner import Learner, RandomStream, TrainState
 from plasticity.network import Parameters
 from plasticity.rules import RULES
-from plasticity.sharding import placed
+from plasticity.sharding import replicate
 
 Summary = dict[str, dict[str, float]]
 # Of evaluation-*.json.
@@ -49,7 +49,7 @@ def evaluate_parameters(
     mesh = program.learner.layout.mesh(batch)
     hyper = build.make_hyperparameters(config, program.learner.task, split)
     params = jax.device_put(params, program.shardings(params, mesh))
-    seed, hyper = placed((seeds.array, hyper), mesh)
+    seed, hyper = replicate((seeds.array, hyper), mesh)
     summaries: list[list[Summary]] = []
     for on in (True,) if RULES[config.rule.name]().static else (True, False):
         parts = []
@@ -64,16 +64,16 @@ def evaluate_parameters(
     return list(zip(summaries[0], summaries[-1], strict=True))
 
 
-def contrast(metric: str, on: Summary, off: Summary, seeds: int) -> str:
-    """One sentence: the metric with plasticity on and off, or alone where nothing is written."""
-    count, same = f"{seeds} nets", f"same {seeds} nets, same episodes"
-    if seeds == 1:
-        count = f"{on[metric]['n']} episodes"
-        same = f"same net, same {count}"
-    if on == off:  # a static net
-        return f"{metric}: {_interval(on[metric])} ({count})"
-    both = f"{_interval(on[metric])} with plasticity on, {_interval(off[metric])} off"
-    return f"{metric}: {both} ({same})"
+def contrast(metric: str, on: Summary, off: Summary | None, seeds: int) -> str:
+    """One sentence: the metric with plasticity on and off. None: a static net, which has one."""
+    episodes = f"{on[metric]['n']} episodes" if seeds == 1 else "episodes"
+    if off is None:
+        return f"{metric}: {_interval(on[metric])} ({episodes if seeds == 1 else f'{seeds} nets'})"
+    nets = "same net" if seeds == 1 else f"same {seeds} nets"
+    return (
+        f"{metric}: {_interval(on[metric])} with plasticity on, {_interval(off[metric])} off "
+        f"({nets}, same {episodes})"
+    )
 
 
 def _interval(summary: dict[str, float]) -> str:
@@ -104,7 +104,8 @@ def evaluate(config: ConfigDict, path: str) -> int:
     report, metric, target = _report(config, workdir)
     print(json.dumps(report, indent=2))
     on, off = (report[part] for part in PARTS.values())
-    print(contrast(metric, on, off, len(report.get("seeds", [report]))))
+    plastic = config.rule.name != "none"
+    print(contrast(metric, on, off if plastic else None, len(report.get("seeds", [report]))))
     print(f"written: {target}")
     return 0
 

@@ -7,12 +7,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
+from tqdm import tqdm
 
 from experiments import build
 from experiments.configfile import fields_of
 from experiments.run.program import program_for
 from experiments.validate import ConfigError
-from plasticity.types import PyTree
 
 FLOAT_BYTES = 4
 # Numbers that the backward pass keeps, per episode, step and plastic layer [O, I]: so many times
@@ -23,15 +23,10 @@ REFUSED = 2.0  # times the memory of the machine: the estimate is off by less
 
 
 class Footprint(NamedTuple):
-    """Bytes of a training step, of all devices together.
+    """Bytes of a training step, of all devices together."""
 
-    Attributes:
-      state: parameters, their gradient and the optimizer's moments, of all seeds.
-      history: what the backward pass keeps of the episodes that are differentiated at once.
-    """
-
-    state: float
-    history: float
+    state: float  # parameters, their gradient and the optimizer's moments, of all seeds
+    history: float  # what the backward pass keeps of the episodes differentiated at once
 
 
 def estimate(config: ConfigDict) -> Footprint:
@@ -55,41 +50,41 @@ def estimate(config: ConfigDict) -> Footprint:
         at_once = min(at_once, learner.microbatch * devices)
     if learner.task.image is None:  # seeds of image tasks are trained in turn
         at_once *= seeds
-    history = FLOAT_BYTES * at_once * (numbers + matrices[engine] * synapses)
-    return Footprint(seeds * (_bytes(state) + _bytes(state.params)), history)
+    history = FLOAT_BYTES * at_once * (numbers + matrices.get(engine, 0.0) * synapses)
+    leaves = jax.tree.leaves((state, state.params))
+    return Footprint(seeds * sum(leaf.size * leaf.dtype.itemsize for leaf in leaves), history)
 
 
-def check_footprint(config: ConfigDict) -> Footprint:
-    """The footprint of a config that this machine can train.
+def check_footprint(config: ConfigDict) -> None:
+    """Raises ConfigError if training needs far more memory than this machine has.
 
-    Raises:
-      ConfigError: it is far larger than the memory of the machine; the message names the fields.
+    The message names the largest settings.
     """
-    needed = estimate(config)
-    there = _memory_there()
-    if sum(needed) > REFUSED * there:
-        sections = {"model", "train"}
-        if needed.history > needed.state:
-            sections |= {"task"}
-        numbers = [
-            (value, field)
-            for field, value in fields_of(config)
-            if field.partition(".")[0] in sections and type(value) is int
-        ]
-        largest = ", ".join(f"{field}={value}" for value, field in sorted(numbers)[:-5:-1])
-        raise ConfigError(
-            f"training needs about {in_words(needed)}, and this machine has {_size(there)}. The "
-            f"largest settings are {largest}; train.microbatch divides the kept steps"
-        )
-    return needed
+    needed, there = estimate(config), _memory_there()
+    if sum(needed) <= REFUSED * there:
+        return
+    costly = ["model.", "train.batch", "train.num_seeds"]
+    costly += ["task."] if needed.history > needed.state else []
+    numbers = [
+        (value, f"{field}={value}")
+        for field, value in fields_of(config)
+        if field.startswith(tuple(costly)) and type(value) is int
+    ]
+    largest = ", ".join(text for _, text in sorted(numbers)[:-5:-1])
+    raise ConfigError(
+        f"training needs about {in_words(needed)}, and this machine has "
+        f"{tqdm.format_sizeof(there, 'B')}. The largest settings are {largest}; train.microbatch "
+        "divides the kept steps"
+    )
 
 
 def in_words(footprint: Footprint) -> str:
-    """Such as "1.2 GB (200 MB of parameters and optimizer, 1 GB of kept steps)"."""
-    return (
-        f"{_size(sum(footprint))} ({_size(footprint.state)} of parameters and optimizer, "
-        f"{_size(footprint.history)} of kept steps)"
+    """Such as "1.20GB (200MB of parameters and optimizer, 1.00GB of kept steps)"."""
+    whole, state, history = (
+        tqdm.format_sizeof(size, "B")
+        for size in (sum(footprint), footprint.state, footprint.history)
     )
+    return f"{whole} ({state} of parameters and optimizer, {history} of kept steps)"
 
 
 def _memory_there() -> float:
@@ -104,15 +99,3 @@ def _host_memory() -> float:
     limit = pathlib.Path("/sys/fs/cgroup/memory.max")  # of a container
     given = limit.read_text().strip() if limit.is_file() else ""
     return float(min(physical, int(given)) if given.isdigit() else physical)
-
-
-def _bytes(tree: PyTree) -> int:
-    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
-
-
-def _size(count: float) -> str:
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} PB"

@@ -20,17 +20,11 @@ from experiments.validate import ConfigError
 
 
 class Place(NamedTuple):
-    """Which process this is, as the flags give it; JAX finds what is None, if it can.
+    """Which process this is, as the flags give it; JAX finds what is None, if it can."""
 
-    Attributes:
-      coordinator: HOST:PORT of process 0.
-      count: of processes.
-      index: of this one, from 0.
-    """
-
-    coordinator: str | None
-    count: int | None
-    index: int | None
+    coordinator: str | None  # HOST:PORT of process 0
+    count: int | None  # of processes
+    index: int | None  # of this one, from 0
 
 
 def join(place: Place, connect_timeout: int, heartbeat_timeout: int) -> None:
@@ -47,16 +41,16 @@ def join(place: Place, connect_timeout: int, heartbeat_timeout: int) -> None:
       ConfigError: the place is incomplete or makes no sense, its host is unknown, or its port is in
         use.
     """
-    if any(value is not None for value in place) and None in place:
+    whom = "the other processes"
+    if place.coordinator and place.count is not None and place.index is not None:
+        _check(place.coordinator, place.count, place.index)
+        others = f"all {place.count} processes" if place.index == 0 else "process 0"
+        whom = f"{others} at --coordinator={place.coordinator}"
+    elif place != (None, None, None):
         raise ConfigError(
             "--coordinator, --process_count and --process_index are given together, or, where "
             f"JAX finds them by itself, not at all; here {tuple(place)}"
         )
-    whom = "the other processes"
-    if place.coordinator is not None:
-        _check(place)
-        others = f"all {place.count} processes" if place.index == 0 else "process 0"
-        whom = f"{others} at --coordinator={place.coordinator}"
     print(f"waiting for {whom}, for at most {connect_timeout} s", flush=True)
 
     def give_up() -> None:
@@ -82,24 +76,23 @@ def join(place: Place, connect_timeout: int, heartbeat_timeout: int) -> None:
         timer.cancel()
 
 
-def _check(place: Place) -> None:
+def _check(coordinator: str, count: int, index: int) -> None:
     """Raises ConfigError unless process 0 can be found at its address."""
-    coordinator, count, index = place
     given = f"--coordinator={coordinator}"
-    if not 0 <= index < count:
-        raise ConfigError(f"--process_index={index} must be at least 0 and less than {count}")
+    if index >= count:
+        raise ConfigError(f"--process_index={index} must be less than --process_count={count}")
     host, _, port = coordinator.rpartition(":")
-    if not host or not port.isdigit() or not 0 < int(port) < 2**16:
+    if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
         raise ConfigError(f"{given} must be HOST:PORT, for example 10.0.0.1:1234")
+    what = f"the host {host} is unknown"
     try:
         socket.getaddrinfo(host.strip("[]"), int(port))
-    except OSError as error:
-        raise ConfigError(f"{given}: the host {host} is unknown ({error.strerror})") from error
-    if index == 0:
-        try:
+        what = "the port cannot be used"
+        if index == 0:
             socket.create_server(("", int(port))).close()
-        except OSError as error:
-            raise ConfigError(f"{given}: the port cannot be used: {error.strerror}") from error
+    except (OSError, UnicodeError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise ConfigError(f"{given}: {what}: {why}") from error
 
 
 def primary() -> bool:
@@ -138,10 +131,8 @@ def decided_by_primary(decide: Callable[[], bool]) -> bool:
         except Exception as raised:
             error, answer = raised, -1
     answer = agreed(answer)
-    if error is not None:
-        raise error
     if answer < 0:
-        raise PeerError("process 0 cannot go on; its own output has the reason")
+        raise error or PeerError("process 0 cannot go on; its own output has the reason")
     return bool(answer)
 
 

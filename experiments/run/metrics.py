@@ -8,7 +8,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
 from experiments.run.checked import read_lines
@@ -18,9 +17,13 @@ from experiments.run.workdir import ROW
 from experiments.validate import ConfigError
 
 
-def summarise(values: Mapping[str, np.ndarray]) -> dict[str, dict[str, float]]:
+def summarise(values: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     """Means over episodes with 95 % intervals: {name: {mean, ci95, n}} from {name: [n]}."""
-    return {name: _summary(own) for name, own in values.items()}
+    intervals = {name: mean_interval(own) for name, own in values.items()}
+    return {
+        name: {"mean": mean, "ci95": half, "n": len(values[name])}
+        for name, (mean, half) in intervals.items()
+    }
 
 
 def across_seeds(summaries: Sequence[Mapping[str, dict[str, float]]]) -> dict[str, Any]:
@@ -30,14 +33,7 @@ def across_seeds(summaries: Sequence[Mapping[str, dict[str, float]]]) -> dict[st
     """
     if len(summaries) == 1:
         return dict(summaries[0])
-    return {
-        name: _summary([summary[name]["mean"] for summary in summaries]) for name in summaries[0]
-    }
-
-
-def _summary(values: np.ndarray | Sequence[float]) -> dict[str, float]:
-    mean, half = mean_interval(values)
-    return {"mean": mean, "ci95": half, "n": len(values)}
+    return summarise({name: [own[name]["mean"] for own in summaries] for name in summaries[0]})
 
 
 class MetricsLog:
@@ -59,11 +55,13 @@ class MetricsLog:
             return
         rows = read_lines(path, ROW) if path.exists() else []
         kept = [row for row in rows if row["step"] <= first_step]
-        self.has_validation = any(
-            row["step"] == first_step and row["split"] == "validation" for row in kept
-        )
+        self.has_validation = (first_step, "validation") in ((r["step"], r["split"]) for r in kept)
         self._file = GrowingFile(path, [json.dumps(row) for row in kept])
-        self._board = _board(path.parent / "tensorboard", first_step) if tensorboard else None
+        if tensorboard:
+            from tensorboardX import SummaryWriter
+
+            folder = str(path.parent / "tensorboard")
+            self._board = SummaryWriter(folder, purge_step=first_step + 1)
 
     def write(self, step: int, **splits: Sequence[Mapping[str, float]]) -> None:
         """Adds a line {"step", "split", scalars} for each split and seed.
@@ -96,12 +94,6 @@ class MetricsLog:
             self._board.close()
 
 
-def _board(directory: pathlib.Path, first_step: int) -> Any:
-    from tensorboardX import SummaryWriter
-
-    return SummaryWriter(str(directory), purge_step=first_step + 1)
-
-
 def check_tensorboard(wanted: bool) -> None:
     """Raises ConfigError if TensorBoard is `wanted` but not installed."""
     if wanted and importlib.util.find_spec("tensorboardX") is None:
@@ -116,17 +108,17 @@ class Progress:
     def __init__(
         self, total: int, first_step: int, batch: int, metric: str, every: int, quiet: bool = False
     ):
-        self._total, self._first, self._batch = total, first_step, batch
-        self._metric, self._every, self._quiet = metric, every, quiet
-        self._live = sys.stdout.isatty() and not quiet
+        self._first, self._batch, self._metric = first_step, batch, metric
+        self._every, self._quiet = every, quiet
         self._bar = tqdm(
             total=total,
             initial=first_step,
             unit="step",
             file=sys.stdout,
-            disable=not self._live,
+            disable=quiet or not sys.stdout.isatty(),
             dynamic_ncols=True,
         )
+        self._total = total
 
     def update(self, step: int, metrics: Mapping[str, float], seconds: float) -> None:
         """Shows the state after `step` updates, if it is time to.
@@ -138,22 +130,19 @@ class Progress:
             f"loss {metrics['loss']:.4f}  {self._metric} {metrics[self._metric]:.3f}  "
             f"{rate * self._batch:.0f} episodes/s"
         )
-        last = step == self._total
-        if self._live:
+        if not self._bar.disable:
             self._bar.set_postfix_str(state, refresh=False)
             self._bar.update(step - self._bar.n)
-            if last:
+            if step == self._total:
                 self._bar.close()
-        elif not self._quiet and (last or step % self._every == 0):
+        elif not self._quiet and (step == self._total or step % self._every == 0):
             left = tqdm.format_interval(math.ceil((self._total - step) / rate))
             print(f"step {step}/{self._total}  {state}  {left} left", flush=True)
 
     def say(self, text: str = "") -> None:
         """Prints a line above the bar; without text, ends the bar."""
-        if self._quiet:
-            return
-        if text:
+        if text and not self._quiet:
             self._bar.write(text, file=sys.stdout)
             sys.stdout.flush()
-        else:
+        elif not text:
             self._bar.close()

@@ -4,10 +4,10 @@ import ctypes
 import os
 import pathlib
 import sys
+import tempfile
 import traceback
 import warnings
 from logging import CRITICAL, getLogger
-from typing import Any
 
 import jax
 from absl import logging
@@ -37,36 +37,27 @@ def prepare(keep_memory: bool) -> None:
     )
     getLogger("asyncio").setLevel(CRITICAL)
     # Writes of a failed save end after its event loop, and TensorStore reports that.
-    sys.unraisablehook = _unless_of_a_closed_loop
+    sys.unraisablehook = lambda error: (
+        None if str(error.exc_value) == "Event loop is closed" else sys.__unraisablehook__(error)
+    )
     if not jax.config.jax_compilation_cache_dir:
         _use_cache()
     # The default leaves out what compiles within a second: there are many of those in a launch.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
-def _unless_of_a_closed_loop(error: Any) -> None:
-    if str(error.exc_value) != "Event loop is closed":
-        sys.__unraisablehook__(error)
-
-
 def _use_cache() -> None:
     """Keeps compiled programs between runs: in PLASTICITY_CACHE_DIR, or the user's cache."""
     user = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    folder = pathlib.Path(os.environ.get("PLASTICITY_CACHE_DIR") or f"{user}/plasticity")
-    folder = folder.expanduser() / "compiled"
+    given = os.environ.get("PLASTICITY_CACHE_DIR") or f"{user}/plasticity"
     try:
-        make_writable(folder)
-    except OSError as error:
-        print(f"compiling without a cache (PLASTICITY_CACHE_DIR): {error}", file=sys.stderr)
+        folder = pathlib.Path(given).expanduser() / "compiled"
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()  # raises OSError if no file can be made there
+    except (OSError, RuntimeError) as error:  # RuntimeError: ~NAME of no user
+        print(f"compiling without a cache (PLASTICITY_CACHE_DIR={given}): {error}", file=sys.stderr)
         return
     jax.config.update("jax_compilation_cache_dir", str(folder))
-
-
-def make_writable(folder: pathlib.Path) -> None:
-    """Makes a folder; raises OSError unless files can be made in it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise PermissionError(f"{folder} is not writable")
 
 
 def _check_xla_flags() -> None:
@@ -77,22 +68,20 @@ def _check_xla_flags() -> None:
     if not os.environ.get("XLA_FLAGS", "").strip():
         os.environ.pop("XLA_FLAGS", None)  # XLA takes blanks for the name of a file
         return
-    reading, writing = os.pipe()
-    with warnings.catch_warnings(action="ignore"):  # JAX and Python warn of threads, all idle here
-        child = os.fork()
-    if child == 0:
-        try:
-            os.dup2(writing, 2)
-            xla_client.CompileOptions()  # reads XLA_FLAGS, and ends the process if they are wrong
-            os._exit(0)
-        finally:
-            os._exit(1)
-    os.close(writing)
-    with os.fdopen(reading, errors="replace") as pipe:
-        printed = pipe.read().strip()
-    _, status = os.waitpid(child, 0)
+    with tempfile.TemporaryFile("w+", errors="replace") as printed:
+        with warnings.catch_warnings(action="ignore"):  # of threads, all idle here
+            child = os.fork()
+        if child == 0:
+            try:
+                os.dup2(printed.fileno(), 2)
+                xla_client.CompileOptions()  # reads XLA_FLAGS; ends the process if they are wrong
+                os._exit(0)
+            finally:
+                os._exit(1)
+        _, status = os.waitpid(child, 0)
+        printed.seek(0)
+        why = printed.readline().rpartition("] ")[2].strip()
     if status:
-        why = printed.partition("\n")[0].rpartition("] ")[2]
         raise ConfigError(f"XLA_FLAGS={os.environ['XLA_FLAGS']!r} is wrong: {why}")
 
 
@@ -122,13 +111,9 @@ def use_all_cores() -> None:
     flags = os.environ.get("XLA_FLAGS", "")
     if "xla_cpu_multi_thread_eigen" not in flags:
         os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()
-    jax.config.update("jax_num_cpu_devices", _cores())
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):  # not on macOS; counts those that this process may use
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    # Those that this process may use, where the system says (not on macOS).
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    jax.config.update("jax_num_cpu_devices", allowed or 1)
 
 
 def keep_freed_memory() -> None:

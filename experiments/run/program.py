@@ -52,7 +52,7 @@ class Program:
         self.evaluate = jax.jit(evaluate, static_argnames="on", out_shardings=everywhere)
         self._train_step = seeds.map(self.learner.train_step, True, True, False)
         hyper = build.make_hyperparameters(config, self.learner.task)
-        self._split = self.learner.make_network(hyper).backbone.split
+        self._split = self.learner.make_network(hyper).backbone.shard_by
         self._lead = int(len(seeds.numbers) > 1)
         self._compiled: Any = None
 

@@ -13,7 +13,7 @@ from experiments.run import hosts
 from experiments.run.checkpoint import Checkpoints
 from experiments.run.clock import Clock
 from experiments.run.evaluate import Summary, contrast, evaluate_parameters
-from experiments.run.footprint import estimate, in_words
+from experiments.run.footprint import check_footprint, estimate, in_words
 from experiments.run.manifest import write_manifest
 from experiments.run.metrics import MetricsLog, Progress, across_seeds, check_tensorboard
 from experiments.run.outcome import CURES, check_plasticity_learns, post_mortem, result_of
@@ -23,7 +23,7 @@ from experiments.run.storage import WorkdirError, check_open_files, write_json
 from experiments.run.workdir import Workdir
 from plasticity.checks import PlasticityError
 from plasticity.learner import RandomStream, TrainState
-from plasticity.sharding import placed
+from plasticity.sharding import replicate
 
 
 def train(config: ConfigDict, path: str) -> int:
@@ -33,6 +33,7 @@ def train(config: ConfigDict, path: str) -> int:
       0 when result.json is written; 128 + signal if a signal ended the run after a save.
 
     Raises:
+      ConfigError: training needs far more memory than there is.
       WorkdirError: the workdir cannot be used; see `Workdir.check`.
       CheckpointError: checkpoints cannot be saved or read.
       PlasticityError: plasticity cannot be learned, or no seed's loss is finite.
@@ -53,6 +54,7 @@ def _begin(held: contextlib.ExitStack, workdir: Workdir, config: ConfigDict) -> 
     if workdir.result_steps() == config.train.steps:
         print(f"{workdir.path} is complete: see {workdir.result}. Nothing to do.")
         return False
+    check_footprint(config)
     checksum = build.make_task(config).checksum
     held.enter_context(workdir.lock())
     workdir.open(config)
@@ -71,7 +73,7 @@ class _Run:
         self.mesh = self.learner.layout.mesh(config.train.batch)
         hyper = build.make_hyperparameters(config, self.learner.task)
         self.seeds = Seeds(config)
-        self.seed, self.hyper = placed((self.seeds.array, hyper), self.mesh)
+        self.seed, self.hyper = replicate((self.seeds.array, hyper), self.mesh)
         self.checkpoints = Checkpoints(workdir.checkpoints, config.checkpoint.keep)
         self.clock = Clock()
         self.state = self._initial_state()
@@ -189,7 +191,8 @@ class _Run:
 
     def _say_contrast(self, title: str, summaries: list[tuple[Summary, Summary]]) -> None:
         on, off = (across_seeds(seeds) for seeds in zip(*summaries, strict=True))
-        what = contrast(self.learner.task.main_metric, on, off, len(self.seeds.numbers))
+        plastic = self.config.rule.name != "none"
+        what = contrast(self.learner.task.main_metric, on, off if plastic else None, len(summaries))
         self.progress.say(f"{title:12}{what}")
 
     def _report(self, step: int, metrics: dict[str, jax.Array]) -> None:

@@ -1,73 +1,76 @@
 """Traces of the published Transformer (Chaudhary 2025): `chaudhary2025_*` of tests/golden.
 
 One episode, with the truncated meta-gradient. Weights of linear maps are stored as (out, in); ours,
-but for alpha, as (in, out).
+except alpha, as (in, out).
 """
 
 import dataclasses
-from collections.abc import Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from experiments.traces.recorded import GoldenTrace
 from plasticity.memory import ENGINES, replay
 from plasticity.model import EncoderSettings, TransformerSettings, transformer
 from plasticity.network import EpisodeTrace, Network, Parameters
+from plasticity.registry import lookup
 from plasticity.rules import RULES, RuleSettings
 from plasticity.synapse import scaled_matrix
-from plasticity.types import Plasticity, Synapse, TaskShape
+from plasticity.types import Array, Plasticity, Synapse, TaskShape
 from plasticity.unroll import run_episode
 
-# (trace name, path of ours) within a block; a trailing .T marks a transposed matrix.
+# {trace name of a module: path of our weight}; a trailing .T marks a transposed matrix.
 _BLOCK = {
-    "ln1.weight": "attention_norm/scale",
-    "ln1.bias": "attention_norm/bias",
-    "self_attn.in_proj_weight": "attention/query_key_value/kernel.T",
-    "self_attn.in_proj_bias": "attention/query_key_value/bias",
-    "self_attn.out_proj.weight": "attention/out/kernel.T",
-    "self_attn.out_proj.bias": "attention/out/bias",
-    "ln2.weight": "feed_forward_norm/scale",
-    "ln2.bias": "feed_forward_norm/bias",
-    "feed_forward.fc1.weight": "fc1/kernel.T",
-    "feed_forward.fc1.bias": "fc1/bias",
-    "feed_forward.fc2.weight": "fc2/kernel.T",
-    "feed_forward.fc2.bias": "fc2/bias",
+    "ln1.": "attention_norm/scale",
+    "self_attn.in_proj_": "attention/query_key_value/kernel.T",
+    "self_attn.out_proj.": "attention/out/kernel.T",
+    "ln2.": "feed_forward_norm/scale",
+    "feed_forward.fc1.": "fc1/kernel.T",
+    "feed_forward.fc2.": "fc2/kernel.T",
 }
 _ENDS = {
-    "input_proj.weight": "embed/kernel.T",
-    "input_proj.bias": "embed/bias",
-    "final_ln.weight": "final_norm/scale",
-    "final_ln.bias": "final_norm/bias",
-    "head.weight": "head/columns/kernel.T",
-    "head.bias": "head/columns/bias",
+    "input_proj.": "embed/kernel.T",
+    "final_ln.": "final_norm/scale",
+    "head.": "head/columns/kernel.T",
 }
-_PLASTIC = ("fc1", "fc2")
+_LOSSES = {
+    "classification": lambda answers, labels: optax.softmax_cross_entropy_with_integer_labels(
+        answers, labels
+    ).sum(),
+    "regression": lambda answers, targets: ((answers - targets) ** 2).mean(-1).sum(),
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class TransformerTrace(GoldenTrace):
     """See the module."""
 
-    required = (
-        *("input", "target", "rule", "task", "eta0", "max_norm", "num_heads", "num_layers"),
-        *("aux_dim", "param/input_proj.weight"),
-    )
+    def _slow(self) -> dict[str, str]:
+        """{trace name: path of ours} of all slow weights and biases."""
+        modules = dict(_ENDS)
+        for i in range(int(self["num_layers"])):
+            modules |= {f"blocks.{i}.{name}": f"block_{i}/{path}" for name, path in _BLOCK.items()}
+        biases = {f"{n}bias": f"{path.rpartition('/')[0]}/bias" for n, path in modules.items()}
+        return {f"{name}weight": path for name, path in modules.items()} | biases
 
-    @property
-    def layers(self) -> int:
-        """Number of blocks."""
-        return int(self["num_layers"])
+    def _plastic(self) -> dict[str, str]:
+        """{trace name: our name} of all plastic layers."""
+        blocks = range(int(self["num_layers"]))
+        return {
+            f"blocks.{i}.feed_forward.{fc}": f"block_{i}/{fc}"
+            for i in blocks
+            for fc in ("fc1", "fc2")
+        }
 
     def network(self, engine: str, chunk: int) -> Network:
         """The Transformer, with the truncated meta-gradient of the published code."""
-        width = self["param/input_proj.weight"].shape[0]
         settings = TransformerSettings(
-            layers=self.layers,
+            layers=int(self["num_layers"]),
             heads=int(self["num_heads"]),
-            width=width,
+            width=self["param/input_proj.weight"].shape[0],
             feed_forward=self["param/blocks.0.feed_forward.fc1.weight"].shape[0],
             auxiliary=int(self["aux_dim"]),
             dropout=0.0,
@@ -85,31 +88,32 @@ class TransformerTrace(GoldenTrace):
 
     def parameters(self, dtype: Any) -> Parameters:
         """The recorded weights as parameters of our Transformer and rule."""
-        arrays = {n: jnp.asarray(a, dtype) for n, a in self.named("param").items()}
-        slow: dict[str, Any] = {}
-        for name, path in _slow_names(self.layers):
-            array = arrays[name].T if path.endswith(".T") else arrays[name]
-            *parents, leaf = path.removesuffix(".T").split("/")
-            node = slow
-            for parent in parents:
-                node = node.setdefault(parent, {})
-            node[leaf] = array
-        synapses = {
-            layer: Synapse(arrays[f"{name}.alpha"], None, None, arrays[f"{name}.beta"])
-            for name, layer in plastic_layers(self.layers)
+        weights = self.weights()
+
+        def get(name: str) -> Array:
+            return jnp.asarray(weights[name], dtype)
+
+        slow = {
+            path.removesuffix(".T"): get(name).T if path.endswith(".T") else get(name)
+            for name, path in self._slow().items()
         }
-        projection = arrays.get("internal_proj.weight")
-        return Parameters({"params": slow}, Plasticity(synapses, projection))
+        synapses = {
+            layer: Synapse(get(f"{name}.alpha"), None, None, get(f"{name}.beta"))
+            for name, layer in self._plastic().items()
+        }
+        projection = get("internal_proj.weight") if self.rule == "gradient" else None
+        return Parameters(
+            {"params": unflatten_dict(slow, sep="/")}, Plasticity(synapses, projection)
+        )
 
     def names(self, params: Parameters) -> dict[str, Any]:
         """See the base class."""
-        named = {}
-        for name, path in _slow_names(self.layers):
-            node = params.slow["params"]
-            for part in path.removesuffix(".T").split("/"):
-                node = node[part]
-            named[name] = node.T if path.endswith(".T") else node
-        for name, layer in plastic_layers(self.layers):
+        slow = flatten_dict(params.slow["params"], sep="/")
+        named = {
+            name: slow[path.removesuffix(".T")].T if path.endswith(".T") else slow[path]
+            for name, path in self._slow().items()
+        }
+        for name, layer in self._plastic().items():
             synapse = params.plasticity.synapses[layer]
             named |= {f"{name}.alpha": synapse.alpha, f"{name}.beta": synapse.beta}
         if params.plasticity.projection is not None:
@@ -120,7 +124,10 @@ class TransformerTrace(GoldenTrace):
         """See the base class."""
         dtype = jax.tree.leaves(params)[0].dtype
         episode = run_episode(network, params, jnp.asarray(self["input"], dtype))
-        loss = self._loss(episode.outputs.task, dtype)
+        target = (
+            self["target"] if self["target"].dtype.kind == "i" else self["target"].astype(dtype)
+        )
+        loss = lookup(_LOSSES, str(self["task"]), "task")(episode.outputs.task, target)
         quantities = {
             "trace/logits": episode.outputs.task,
             "trace/tilde_eta": episode.outputs.modulator,
@@ -129,18 +136,11 @@ class TransformerTrace(GoldenTrace):
             "trace/fast_weight_sq_norm": _squared_norms(network, params, episode),
             "loss_sum": loss,
         }
-        for name, layer in plastic_layers(self.layers):
+        for name, layer in self._plastic().items():
             fast = network.memory.weights(episode.fast[layer], params.plasticity.synapses[layer])
             short = name.replace(".feed_forward", "")
             quantities |= {f"fast/{short}.w": fast.weight, f"fast/{short}.b": fast.bias}
         return loss, quantities
-
-    def _loss(self, answers: jax.Array, dtype: Any) -> jax.Array:
-        """Sum over steps of the trace's loss."""
-        if str(self["task"]) == "classification":
-            labels = jnp.asarray(self["target"])
-            return optax.softmax_cross_entropy_with_integer_labels(answers, labels).sum()
-        return ((answers - jnp.asarray(self["target"], dtype)) ** 2).mean(-1).sum()
 
 
 def _squared_norms(network: Network, params: Parameters, episode: EpisodeTrace) -> jax.Array:
@@ -154,17 +154,3 @@ def _squared_norms(network: Network, params: Parameters, episode: EpisodeTrace) 
             lambda w, s=synapse: (scaled_matrix(s, w.weight) ** 2).sum(),
         )
     return totals
-
-
-def plastic_layers(layers: int) -> Iterator[tuple[str, str]]:
-    """(trace name, our name) of every plastic layer."""
-    for i in range(layers):
-        for fc in _PLASTIC:
-            yield f"blocks.{i}.feed_forward.{fc}", f"block_{i}/{fc}"
-
-
-def _slow_names(layers: int) -> Iterator[tuple[str, str]]:
-    yield from _ENDS.items()
-    for i in range(layers):
-        for name, path in _BLOCK.items():
-            yield f"blocks.{i}.{name}", f"block_{i}/{path}"

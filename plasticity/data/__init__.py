@@ -1,7 +1,7 @@
-"""Image data: archives -> a TFDS dataset -> arrays of uint8 that stay on the device.
+"""Image data: archives -> a TFDS data set -> arrays of uint8.
 
-`DATASETS`: {name: Dataset}. A data set is one file here (what it is, its splits), one file for its
-builder, and one line below.
+`DATASETS`: {name: Dataset}. A data set is one module here, which describes it, reads its archives
+and lists its splits, and one line below.
 """
 
 from plasticity.data.cifar_fs import CIFAR_FS

@@ -1,221 +1,144 @@
-"""Reading archives, in memory and with every doubt voiced. Nothing is ever extracted to disk."""
+"""Archives, read in memory: nothing is ever extracted to disk.
 
-import gzip
+An archive is a zip, a tar (compressed or not) or the extracted folder. Its content may lie in one
+more folder, and names may start with "./". Files that operating systems add are skipped: those with
+a name that starts with a dot, and those of `JUNK`.
+"""
+
 import hashlib
-import io
 import lzma
 import pathlib
-import re
 import struct
 import tarfile
 import zipfile
 import zlib
-from collections import Counter
 from collections.abc import Iterator
 
-import numpy as np
-from PIL import Image
-
-from plasticity.data import cifar_fs, omniglot
 from plasticity.data.store import Archive, DataError
 
-MEMBER = re.compile(
-    r"(?P<root>images_\w+)/(?P<alphabet>[^/]+)/(?P<character>character\d\d)/\S+\.png"
-)
-DRAWING_SIDE = 105
-COARSE_CLASSES = 20
-CIFAR_FOLDER = "cifar-100-binary"
-PIXELS = cifar_fs.SIDE**2 * cifar_fs.CHANNELS
-RECORD = 2 + PIXELS  # bytes: coarse label, fine label, planes of red, green and blue
-# What zipfile and tarfile raise for damaged files: encryption, unknown methods, wild numbers too.
-UNREADABLE = (
-    zipfile.BadZipFile,
-    tarfile.TarError,
-    zlib.error,
-    lzma.LZMAError,
-    struct.error,
-    EOFError,
-    OSError,
-    RuntimeError,
-    OverflowError,
-    UnicodeError,
-)
-
-
-def checksum(path: pathlib.Path) -> str:
-    """sha256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+JUNK = {"__MACOSX", "@eaDir", "Thumbs.db", "desktop.ini"}
+FORMS = (".zip", ".tar", ".tar.gz", ".tgz", "")  # of an archive that is not as published
+# What zipfile, tarfile and the file system raise. OSError includes gzip's; RuntimeError is what
+# zipfile raises for encryption and unknown compression; OverflowError comes from wild sizes.
+_OF_ZIP = (zipfile.BadZipFile, struct.error, RuntimeError, OverflowError, UnicodeError)
+UNREADABLE = (*_OF_ZIP, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError)
 
 
 def find(directory: pathlib.Path, archive: Archive) -> pathlib.Path:
-    """The archive in a folder of archives.
+    """Returns the path of an archive: under its published name, else in another of `FORMS`.
 
     Raises:
-      DataError: it is not there.
+      DataError: it is not in `directory`.
     """
-    path = directory / archive.name
-    if not path.is_file():
-        there = sorted(p.name for p in directory.iterdir()) if directory.is_dir() else []
-        raise DataError(
-            f"{path} is not there; {directory} holds {', '.join(there[:8]) or 'nothing'}. "
-            f"It is published at {archive.url}"
-        )
-    return path
+    names = [archive.name, *(stem(archive.name) + form for form in FORMS)]
+    for name in names:
+        if (directory / name).exists():
+            return directory / name
+    if not directory.is_dir():
+        raise DataError(f"{directory} is not a folder: it should hold {archive.name}")
+    there = ", ".join(sorted(p.name for p in directory.iterdir())[:8])
+    raise DataError(
+        f"{directory / archive.name} does not exist; the folder holds {there or 'nothing'}. "
+        f"Accepted are also {', '.join(names[1:-1])} and the extracted folder {names[-1]}. "
+        f"The archive is published at {archive.url}"
+    )
 
 
 def verify(path: pathlib.Path, archive: Archive, accept_other: bool) -> str:
-    """The checksum of an archive, which has to be the official one unless others are accepted."""
-    found = checksum(path)
+    """Returns the sha256 of an archive; of a folder, a hash of all names and contents.
+
+    Raises:
+      DataError: the archive cannot be read, or its checksum is not the published one although
+        `accept_other` is False.
+    """
+    try:
+        if path.is_dir():
+            content = [(n, hashlib.sha256(b).hexdigest()) for n, b in sorted(read(path).items())]
+            found = hashlib.sha256(repr(content).encode()).hexdigest()
+        else:
+            with path.open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise _unreadable(path, error) from error
     if found != archive.sha256 and not accept_other:
         raise DataError(
             f"{path} has sha256 {found[:12]}..., not {archive.sha256[:12]}... as published: it is "
-            "damaged, cut off or another file. If you trust it (repacked, for instance), say "
-            "--accept_other_archives; that is recorded with the data"
+            "damaged, truncated, repacked or another file. If you trust it, add "
+            "--accept_other_archives, which is recorded with the prepared data"
         )
     return found
 
 
-def omniglot_drawings(path: pathlib.Path) -> Iterator[tuple[str, str, np.ndarray]]:
-    """Reads images_background.zip or images_evaluation.zip.
+def read(path: pathlib.Path) -> dict[str, bytes]:
+    """Returns {name relative to the archive's root folder: content} of all files of an archive.
 
-    Yields:
-      class name "ROOT/ALPHABET/characterNN", file name, drawing [105, 105, 1] uint8 with ink 255.
+    The root folder is named like the archive: "images_background" for images_background.zip.
+
+    Raises:
+      DataError: the archive cannot be read, or holds unsafe names, links, the same file twice, or
+        files outside its root folder.
     """
-    root = path.stem
-    count: Counter[str] = Counter()
+    files: dict[str, bytes] = {}
     try:
+        for member, content in _members(path):
+            name = _relative(path, member)
+            if name is None:
+                continue
+            if name in files:
+                raise DataError(f"{path} holds {member!r} twice")
+            files[name] = content
+    except UNREADABLE as error:
+        raise _unreadable(path, error) from error
+    return files
+
+
+def stem(name: str) -> str:
+    """Returns "images_background" for images_background.zip, images_background.tar.gz and so on."""
+    return name.split(".")[0]
+
+
+def _members(path: pathlib.Path) -> Iterator[tuple[str, bytes]]:
+    """Yields name and content of every file; raises `UNREADABLE`, or DataError for a link."""
+    if path.is_dir():
+        for file in path.rglob("*"):
+            if file.is_file():
+                yield f"{stem(path.name)}/{file.relative_to(path).as_posix()}", file.read_bytes()
+    elif zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
-            for member in sorted(archive.infolist(), key=lambda m: m.filename):
-                if member.is_dir():
-                    continue
-                name = _omniglot_class(path, member.filename, root)
-                count[name] += 1
-                file = member.filename.rsplit("/", 1)[1]
-                yield name, file, _drawing(path, member.filename, archive.read(member))
-    except UNREADABLE as error:
-        raise _unreadable(path, error) from error
-    wrong = {name: n for name, n in count.items() if n != omniglot.DRAWINGS}
-    for name, n in wrong.items():
-        raise DataError(f"{path}: {name} has {n} drawings, not {omniglot.DRAWINGS}")
-    alphabets = {name.split("/")[1] for name in count}
-    found, wanted = (
-        (len(count), len(alphabets)),
-        (omniglot.CHARACTERS[root], omniglot.ALPHABETS[root]),
-    )
-    if found != wanted:
-        raise DataError(
-            f"{path} holds {found[0]} characters of {found[1]} alphabets, not {wanted[0]} of "
-            f"{wanted[1]}"
-        )
+            for entry in archive.infolist():
+                if not entry.is_dir():
+                    yield entry.filename, archive.read(entry)
+    else:
+        with tarfile.open(path) as tar:
+            for member in tar:
+                content = tar.extractfile(member) if member.isfile() else None
+                if content is not None:
+                    yield member.name, content.read()
+                elif not member.isdir():
+                    raise DataError(f"{path}: {member.name} is a link or a device, not a file")
+            # tarfile stops at the last member; only at the end does gzip verify its checksum.
+            while tar.fileobj is not None and tar.fileobj.read(2**20):
+                pass
 
 
-def cifar_images(path: pathlib.Path) -> Iterator[tuple[str, str, np.ndarray]]:
-    """Reads cifar-100-binary.tar.gz.
-
-    Yields:
-      class name, "FILE:RECORD", image [32, 32, 3] uint8.
-    """
-    try:
-        _read_to_the_end(path)
-        with tarfile.open(path, "r:gz") as archive:
-            files = {m.name: m for m in archive.getmembers() if not m.isdir()}
-            _check_cifar_members(path, files)
-            names = _read(archive, files[f"{CIFAR_FOLDER}/fine_label_names.txt"]).decode()
-            if tuple(names.split()) != cifar_fs.CLASSES:
-                raise DataError(f"{path}: fine_label_names.txt does not name the 100 classes")
-            for file, per_class in cifar_fs.RECORDS.items():
-                data = _read(archive, files[f"{CIFAR_FOLDER}/{file}"])
-                yield from _cifar_records(path, file, data, per_class)
-    except UNREADABLE as error:
-        raise _unreadable(path, error) from error
-
-
-def _omniglot_class(path: pathlib.Path, member: str, root: str) -> str:
-    parts = pathlib.PurePosixPath(member).parts
-    if member.startswith(("/", "\\")) or ".." in parts or ":" in member or "\\" in member:
+def _relative(path: pathlib.Path, member: str) -> str | None:
+    """The name of a member relative to the root folder; None for files of operating systems."""
+    name = pathlib.PurePosixPath(member.replace("\\", "/"))  # which drops "./"
+    if name.is_absolute() or ".." in name.parts or ":" in member:
         raise DataError(f"{path} holds an unsafe path, {member!r}: this is not the archive")
-    match = MEMBER.fullmatch(member)
-    if match is None:
-        raise DataError(f"{path} holds {member!r}, which does not belong to Omniglot")
-    if match["root"] != root:
-        raise DataError(f"{path} holds {match['root']}/, not {root}/: the archive is misnamed")
-    return f"{root}/{match['alphabet']}/{match['character']}"
-
-
-def _drawing(path: pathlib.Path, member: str, data: bytes) -> np.ndarray:
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            drawing = np.asarray(image.convert("L"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: {member} is not an image ({error})") from error
-    if drawing.shape != (DRAWING_SIDE, DRAWING_SIDE):
-        raise DataError(
-            f"{path}: {member} has {drawing.shape[0]} x {drawing.shape[1]} pixels, not "
-            f"{DRAWING_SIDE} x {DRAWING_SIDE}"
-        )
-    return (255 - drawing)[:, :, None]
-
-
-def _check_cifar_members(path: pathlib.Path, files: dict[str, tarfile.TarInfo]) -> None:
-    if any(name.startswith("cifar-100-python/") for name in files):
-        raise DataError(f"{path} holds the pickled version of CIFAR-100; the binary one is read")
-    wanted = {
-        f"{CIFAR_FOLDER}/{file}"
-        for file in (*cifar_fs.RECORDS, "fine_label_names.txt", "coarse_label_names.txt")
-    }
-    strange, missing = sorted(files.keys() - wanted), sorted(wanted - files.keys())
-    if strange:
-        raise DataError(f"{path} holds {strange[0]!r}, which does not belong to CIFAR-100")
-    if missing:
-        raise DataError(f"{path} lacks {missing[0]}")
-    for name, member in files.items():
-        if not member.isfile():
-            raise DataError(f"{path}: {name} is a link or a device, not a file")
-
-
-def _read_to_the_end(path: pathlib.Path) -> None:
-    """Has gzip verify its checksum, which tarfile leaves unread: it stops at the last member."""
-    with gzip.open(path) as file:
-        while file.read(2**20):
-            pass
-
-
-def _read(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    file = archive.extractfile(member)
-    assert file is not None  # a regular file, as was checked
-    return file.read()
-
-
-def _cifar_records(
-    path: pathlib.Path, file: str, data: bytes, per_class: int
-) -> Iterator[tuple[str, str, np.ndarray]]:
-    classes = len(cifar_fs.CLASSES)
-    records, rest = divmod(len(data), RECORD)
-    if rest or records != per_class * classes:
-        raise DataError(
-            f"{path}: {file} has {len(data)} bytes, not {per_class * classes} records of {RECORD}"
-        )
-    table = np.frombuffer(data, np.uint8).reshape(records, RECORD)
-    coarse, fine = table[:, 0], table[:, 1]
-    for kind, labels, most in (("coarse", coarse, COARSE_CLASSES), ("fine", fine, classes)):
-        if labels.max() >= most:
-            record = int(labels.argmax())
-            raise DataError(
-                f"{path}: {file}, record {record}: {kind} label {labels[record]} is out of range, "
-                f"0 to {most - 1}"
-            )
-    counts = np.bincount(fine, minlength=classes)
-    if (counts != per_class).any():
-        odd = int((counts != per_class).argmax())
-        raise DataError(
-            f"{path}: {file} has {counts[odd]} images of {cifar_fs.CLASSES[odd]}, not {per_class}"
-        )
-    planes = table[:, 2:].reshape(records, cifar_fs.CHANNELS, cifar_fs.SIDE, cifar_fs.SIDE)
-    for i in range(records):
-        image = np.ascontiguousarray(planes[i].transpose(1, 2, 0))
-        yield cifar_fs.CLASSES[fine[i]], f"{file}:{i:05}", image
+    if any(part.startswith(".") or part in JUNK for part in name.parts):
+        return None
+    root = stem(path.name)
+    if root not in name.parts[:2]:
+        raise DataError(f"{path} holds {member!r}, which is not in {root}/: is it misnamed?")
+    return "/".join(name.parts[name.parts.index(root) + 1 :])
 
 
 def _unreadable(path: pathlib.Path, error: BaseException) -> DataError:
-    return DataError(f"{path} cannot be read: cut off, corrupt, or not such an archive ({error})")
+    cause = (str(error) or type(error).__name__).splitlines()[0].rstrip(":")
+    if path.is_file() and not path.stat().st_size:
+        cause = "it is empty"
+    return DataError(
+        f"{path} cannot be read as a zip, a tar or a folder: it is truncated, damaged or no "
+        f"archive ({cause})"
+    )

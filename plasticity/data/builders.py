@@ -1,9 +1,10 @@
-"""TFDS data sets of our own, which need no TensorFlow: `omniglot_few_shot` and `cifar_fs`.
+"""The data sets as TFDS data sets, which need no TensorFlow.
 
 Each holds every image once, in one TFDS split `images`, with the name of its class; few-shot splits
-are lists of classes (`plasticity.data.store.Split`). Archives come from `manual_dir`.
+are lists of classes (`plasticity.data.store.Split`). Archives come from TFDS's `manual_dir`.
 """
 
+import pathlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,69 +12,34 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from plasticity.data import archives
-from plasticity.data.cifar_fs import CIFAR_FS
-from plasticity.data.omniglot import OMNIGLOT
+from plasticity.data.store import Dataset
 
 
-class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
-    """What both have in common."""
+class ImageArchives(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
+    """All images of the archives of a data set, as they are stored there."""
 
     VERSION = tfds.core.Version("1.0.0")
     MANUAL_DOWNLOAD_INSTRUCTIONS = "python -m experiments.prepare_data puts the archives there."
-    DATASET: Any
-    SHAPE: tuple[int, int, int]
     pkg_dir_path = None  # no folder with metadata of TFDS's own
 
+    def __init__(self, dataset: Dataset, **options: Any):
+        """`options`: of `tfds.core.DatasetBuilder`."""
+        self.name, self.dataset = dataset.name, dataset
+        super().__init__(**options)
+
     def _info(self) -> tfds.core.DatasetInfo:
-        features = tfds.features.FeaturesDict(
-            {
-                # TFDS encodes images by TensorFlow; tensors it can without.
-                "image": tfds.features.Tensor(shape=self.SHAPE, dtype=np.uint8, encoding="zlib"),
-                "class_name": tfds.features.Text(),
-                "source": tfds.features.Text(),
-            }
-        )
-        return tfds.core.DatasetInfo(builder=self, features=features)
+        shape, text = self.dataset.source_shape, tfds.features.Text()
+        # TFDS needs TensorFlow to encode a feature `Image`, but not for a `Tensor`.
+        image = tfds.features.Tensor(shape=shape, dtype=np.uint8, encoding="zlib")
+        features = {"image": image, "class_name": text, "source": text}
+        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
-        return {"images": self._generate_examples(dl_manager.manual_dir)}
+        return {"images": self._generate_examples(pathlib.Path(dl_manager.manual_dir))}
 
-    def _generate_examples(self, directory: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-        for archive in self.DATASET.archives:
-            path = archives.find(directory, archive)
-            for name, source, image in self.read(path):
-                yield (
-                    f"{name}/{source}",
-                    {"image": image, "class_name": name, "source": f"{archive.name}:{source}"},
-                )
-
-    def read(self, path: Any) -> Iterator[tuple[str, str, np.ndarray]]:
-        """Class name, name in the archive and pixels of every image."""
-        raise NotImplementedError
-
-
-class OmniglotFewShot(_Builder):
-    """Omniglot at its own 105 x 105 pixels, ink 255."""
-
-    DATASET = OMNIGLOT
-    SHAPE = (archives.DRAWING_SIDE, archives.DRAWING_SIDE, 1)
-    name = "omniglot_few_shot"
-
-    def read(self, path: Any) -> Iterator[tuple[str, str, np.ndarray]]:
-        """See `_Builder`."""
-        return archives.omniglot_drawings(path)
-
-
-class CifarFs(_Builder):
-    """CIFAR-100, both of its parts together."""
-
-    DATASET = CIFAR_FS
-    SHAPE = CIFAR_FS.shape
-    name = "cifar_fs"
-
-    def read(self, path: Any) -> Iterator[tuple[str, str, np.ndarray]]:
-        """See `_Builder`."""
-        return archives.cifar_images(path)
-
-
-BUILDERS = {"omniglot": OmniglotFewShot, "cifar_fs": CifarFs}
+    def _generate_examples(self, directory: pathlib.Path) -> Iterator[tuple[str, dict[str, Any]]]:
+        for archive in self.dataset.archives:
+            for name, source, image in self.dataset.read(archives.find(directory, archive)):
+                source = f"{archive.name}:{source}"
+                example = {"image": image, "class_name": name, "source": source}
+                yield f"{name}/{source}", example

@@ -3,17 +3,16 @@
 Split of Bertinetto et al. 2019. The official training and test images of a class are joined.
 """
 
-from collections.abc import Sequence
+import pathlib
+from collections.abc import Iterator, Sequence
 
-from plasticity.data.store import Archive, Dataset, Split
+import numpy as np
 
-ARCHIVES = (
-    Archive(
-        "cifar-100-binary.tar.gz",
-        "https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz",
-        "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec",
-    ),
-)
+from plasticity.data import archives
+from plasticity.data.store import Archive, DataError, Dataset, Split
+
+NAME = "cifar-100-binary.tar.gz"
+SHA256 = "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec"
 TRAIN = """apple aquarium_fish bear bee bottle bowl boy bridge bus can castle caterpillar chair
 clock cloud cockroach couch cup dinosaur dolphin elephant forest girl hamster house kangaroo
 keyboard lawn_mower lion lizard lobster mountain mouse mushroom oak_tree orange orchid palm_tree
@@ -23,10 +22,13 @@ VALIDATION = """beaver beetle butterfly camel cattle crab crocodile flatfish lam
 motorcycle otter sea shark television tractor""".split()  # noqa: SIM905
 TEST = """baby bed bicycle chimpanzee fox leopard man pickup_truck plain poppy rocket rose snail
 sweet_pepper table telephone wardrobe whale woman worm""".split()  # noqa: SIM905
-# Labels of the archive count through the names in alphabetical order.
+# A label of the archive is the index of the class in alphabetical order.
 CLASSES = tuple(sorted([*TRAIN, *VALIDATION, *TEST]))
 RECORDS = {"train.bin": 500, "test.bin": 100}  # images per class
+LABEL_NAMES = ("fine_label_names.txt", "coarse_label_names.txt")
+COARSE_CLASSES = 20
 SIDE, CHANNELS = 32, 3
+RECORD = 2 + SIDE**2 * CHANNELS  # bytes: coarse label, fine label, planes of red, green and blue
 
 
 def bertinetto(classes: Sequence[str]) -> dict[str, Split]:
@@ -36,17 +38,69 @@ def bertinetto(classes: Sequence[str]) -> dict[str, Split]:
 
 
 def same_classes(classes: Sequence[str]) -> dict[str, Split]:
-    """All classes in every split: what the code published with Chaudhary 2025 does. Tests leak."""
+    """All classes in every split, as in the code of Chaudhary 2025: test classes are trained on."""
     return dict.fromkeys(("train", "validation", "test"), Split(classes))
+
+
+def images(path: pathlib.Path) -> Iterator[tuple[str, str, np.ndarray]]:
+    """Reads cifar-100-binary.tar.gz.
+
+    Yields:
+      class name, "FILE:RECORD", image [32, 32, 3] uint8.
+
+    Raises:
+      DataError: the archive is not readable or does not hold exactly the images of CIFAR-100.
+    """
+    files, folder = archives.read(path), archives.stem(path.name)
+    wanted = {*RECORDS, *LABEL_NAMES}
+    strange, missing = sorted(files.keys() - wanted), sorted(wanted - files.keys())
+    if strange:
+        raise DataError(f"{path} holds '{folder}/{strange[0]}', which does not belong to CIFAR-100")
+    if missing:
+        raise DataError(f"{path} lacks {folder}/{missing[0]}")
+    if tuple(files[LABEL_NAMES[0]].decode(errors="replace").split()) != CLASSES:
+        raise DataError(f"{path}: {LABEL_NAMES[0]} does not name the 100 classes")
+    for file, per_class in RECORDS.items():
+        yield from _records(path, file, files[file], per_class)
+
+
+def _records(
+    path: pathlib.Path, file: str, data: bytes, per_class: int
+) -> Iterator[tuple[str, str, np.ndarray]]:
+    """Class name, "FILE:RECORD" and image of every record of one file."""
+    classes = len(CLASSES)
+    records = per_class * classes
+    if len(data) != records * RECORD:
+        raise DataError(f"{path}: {file} has {len(data)} bytes, not {records} records of {RECORD}")
+    table = np.frombuffer(data, np.uint8).reshape(records, RECORD)
+    for column, kind, most in ((0, "coarse", COARSE_CLASSES), (1, "fine", classes)):
+        record = int(table[:, column].argmax())
+        if table[record, column] >= most:
+            raise DataError(
+                f"{path}: {file}, record {record}: {kind} label {table[record, column]} is out of "
+                f"range, 0 to {most - 1}"
+            )
+    fine = table[:, 1]
+    counts = np.bincount(fine, minlength=classes)
+    odd = int((counts != per_class).argmax())
+    if counts[odd] != per_class:
+        raise DataError(
+            f"{path}: {file} has {counts[odd]} images of {CLASSES[odd]}, not {per_class}"
+        )
+    planes = table[:, 2:].reshape(records, CHANNELS, SIDE, SIDE)
+    for i in range(records):
+        image = np.ascontiguousarray(planes[i].transpose(1, 2, 0))
+        yield CLASSES[fine[i]], f"{file}:{i:05}", image
 
 
 CIFAR_FS = Dataset(
     name="cifar_fs",
-    archives=ARCHIVES,
-    class_names=CLASSES,
+    archives=(Archive(NAME, f"https://www.cs.toronto.edu/~kriz/{NAME}", SHA256),),
     classes=len(CLASSES),
     per_class=sum(RECORDS.values()),
+    source_shape=(SIDE, SIDE, CHANNELS),
     shape=(SIDE, SIDE, CHANNELS),
+    read=images,
     mean=(0.507, 0.487, 0.441),
     deviation=(0.267, 0.256, 0.276),
     preprocessing="none, 1",

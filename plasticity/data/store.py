@@ -1,10 +1,10 @@
-"""Prepared images: where they lie, and how they are read.
+"""Prepared images: where they are stored, and how they are read.
 
 PLASTICITY_DATA_DIR (default: the user's cache directory) holds one folder per data set and state of
 its archives, written whole or not at all:
 
-  NAME/KEY/images.npy      uint8 [classes, per class, H, W, channels]
-  NAME/KEY/manifest.json   checksums of the archives, whether they are the official ones, classes
+  NAME/KEY/images.npy      uint8 [classes, images per class, H, W, channels]
+  NAME/KEY/manifest.json   checksums of the archives, whether they are the published ones, classes
 
 KEY is a hash of the archives' checksums and of the preprocessing.
 """
@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,11 +24,11 @@ ROTATIONS = 4  # by 90 degrees each
 
 
 class DataError(ValueError):
-    """Data are missing or not what they should be; the message says which and what to do."""
+    """Images, archives or features are missing or wrong; the message says which and what to do."""
 
 
 class Archive(NamedTuple):
-    """A file that its publisher offers."""
+    """An archive as its publisher offers it."""
 
     name: str
     url: str
@@ -36,22 +36,27 @@ class Archive(NamedTuple):
 
 
 class Split(NamedTuple):
-    """The classes that a split draws from."""
+    """The classes of a split."""
 
     classes: Sequence[str]
     rotations: bool = False  # whether each rotation by 90 degrees is a class of its own
 
 
+# (archive) -> class name, name within the archive, uint8 pixels [H, W, channels] of every image.
+ReadArchive = Callable[[pathlib.Path], Iterator[tuple[str, str, np.ndarray]]]
+
+
 class Dataset(NamedTuple):
-    """What a data set is: everything that can be known before it is there."""
+    """The description of a data set: everything that is fixed before its archives are read."""
 
     name: str
     archives: tuple[Archive, ...]
-    class_names: tuple[str, ...] | None  # None: as the archives say
     classes: int
     per_class: int
-    shape: tuple[int, int, int]  # H, W, channels
-    mean: tuple[float, ...]  # of pixels between 0 and 1, by channel; what networks see is
+    source_shape: tuple[int, int, int]  # H, W, channels in the archives
+    shape: tuple[int, int, int]  # H, W, channels as prepared
+    read: ReadArchive
+    mean: tuple[float, ...]  # per channel, of pixels between 0 and 1; networks receive
     deviation: tuple[float, ...]  # (pixel - mean) / deviation
     preprocessing: str  # changes whenever the arrays would
     schemes: Mapping[str, Any]  # {name: (class names) -> {"train" | "validation" | "test": Split}}
@@ -60,68 +65,105 @@ class Dataset(NamedTuple):
 class Images(NamedTuple):
     """A prepared data set."""
 
-    images: np.ndarray  # uint8 [classes, per class, H, W, channels], mapped, not read
+    images: np.ndarray  # uint8 [classes, images per class, H, W, channels], memory-mapped
     classes: list[str]
     checksum: str  # of archives and preprocessing
 
 
 def data_directory() -> pathlib.Path:
-    """PLASTICITY_DATA_DIR, or a folder in the user's cache."""
+    """Returns PLASTICITY_DATA_DIR, by default a folder in the user's cache directory."""
     user = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     default = pathlib.Path(user) / "plasticity" / "data"
     return pathlib.Path(os.environ.get("PLASTICITY_DATA_DIR") or default).expanduser()
 
 
 def key(dataset: Dataset, checksums: Sequence[str]) -> str:
-    """Names the arrays that archives with these sha256 sums lead to."""
+    """Returns the name of the folder of arrays from archives with these sha256 sums."""
     text = "\n".join([*checksums, dataset.preprocessing])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def official_key(dataset: Dataset) -> str:
-    """The key of the official archives."""
-    return key(dataset, [archive.sha256 for archive in dataset.archives])
-
-
-def prepared(dataset: Dataset) -> pathlib.Path | None:
-    """The folder of the arrays: of the official archives if they are there, else of others."""
-    folder = data_directory() / dataset.name
-    official = folder / official_key(dataset)
-    found = [path.parent for path in sorted(folder.glob("*/manifest.json"))]
-    current = [f for f in found if _preprocessing(f) == dataset.preprocessing]
-    if official in current:
-        return official
-    if len(current) > 1:
-        raise DataError(
-            f"{folder} holds arrays from {len(current)} different sets of archives that are not "
-            f"the official ones: {', '.join(f.name for f in current)}. Keep one."
-        )
-    return current[0] if current else None
+def official_folder(dataset: Dataset) -> pathlib.Path:
+    """Returns the folder of the arrays from the published archives."""
+    official = key(dataset, [archive.sha256 for archive in dataset.archives])
+    return data_directory() / dataset.name / official
 
 
 def load(dataset: Dataset) -> Images:
-    """The prepared arrays.
+    """Loads the arrays from the published archives if they are prepared, else from others.
 
     Raises:
-      DataError: they are not there; the message holds the command that prepares them.
+      DataError: none are prepared, they are damaged, or there are several from other archives.
     """
-    folder = prepared(dataset)
-    if folder is None:
-        raise DataError(
-            f"the data set {dataset.name!r} is not prepared in {data_directory()} "
-            "(PLASTICITY_DATA_DIR). To download and prepare it: "
-            f"python -m experiments.prepare_data --dataset={dataset.name}"
-            "  (add --archives=DIR if you have the archives)"
-        )
-    manifest = json.loads((folder / "manifest.json").read_text())
-    images = np.load(folder / "images.npy", mmap_mode="r")
-    return Images(images, manifest["classes"], folder.name)
+    folder = official_folder(dataset)
+    if not folder.is_dir():
+        found = [path.parent for path in sorted(folder.parent.glob("*/manifest.json"))]
+        current = [f for f in found if _manifest(dataset, f)[1] == dataset.preprocessing]
+        if not current:
+            raise DataError(
+                f"the data set {dataset.name!r} is not prepared in {data_directory()} "
+                f"(PLASTICITY_DATA_DIR). To download and prepare it: {_command(dataset)}"
+                "  (add --archives=DIR if you have the archives)"
+            )
+        if len(current) > 1:
+            raise DataError(
+                f"{folder.parent} holds arrays from {len(current)} different sets of archives, "
+                f"none of them the published ones: {', '.join(f.name for f in current)}. Keep one"
+            )
+        folder = current[0]
+    return read(dataset, folder)
+
+
+def read(dataset: Dataset, folder: pathlib.Path) -> Images:
+    """Reads the arrays in one folder.
+
+    Raises:
+      DataError: they are damaged; the message names the folder to remove.
+    """
+    classes, _ = _manifest(dataset, folder)
+    try:
+        images = np.lib.format.open_memmap(folder / "images.npy", mode="r")
+        expected = (len(classes), dataset.per_class, *dataset.shape)
+        if images.shape != expected or images.dtype != np.uint8:
+            raise ValueError(f"it holds {images.dtype} {images.shape}, not uint8 {expected}")
+    except Exception as error:  # numpy raises many kinds for damaged headers
+        raise _damaged(dataset, folder / "images.npy", error) from error
+    return Images(images, classes, folder.name)
 
 
 def splits(dataset: Dataset, scheme: str, classes: Sequence[str]) -> dict[str, Split]:
-    """The splits of a scheme, for classes with these names."""
+    """Returns the splits of a scheme, for classes with these names."""
     return lookup(dataset.schemes, scheme, "task.split")(classes)
 
 
-def _preprocessing(folder: pathlib.Path) -> str:
-    return json.loads((folder / "manifest.json").read_text())["preprocessing"]
+def check_classes(dataset: Dataset, classes: Sequence[str]) -> None:
+    """Raises ValueError if a scheme has other classes than these, or one in two of its splits."""
+    for scheme in dataset.schemes:
+        parts = splits(dataset, scheme, classes).values()
+        listed = [name for split in parts for name in split.classes]
+        if set(listed) != set(classes):
+            raise ValueError(f"the classes are not those of {dataset.name}")
+        if len(listed) > len(classes) and scheme != "same_classes":
+            raise ValueError(f"a class is in two splits of {scheme!r}")
+
+
+def _manifest(dataset: Dataset, folder: pathlib.Path) -> tuple[list[str], str]:
+    """Class names, and the preprocessing, as the manifest in a folder of arrays states them."""
+    path = folder / "manifest.json"
+    try:
+        manifest = json.loads(path.read_bytes())
+        check_classes(dataset, manifest["classes"])
+        return manifest["classes"], manifest["preprocessing"]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise _damaged(dataset, path, error) from error
+
+
+def _damaged(dataset: Dataset, path: pathlib.Path, error: Exception) -> DataError:
+    return DataError(
+        f"{path} is damaged ({type(error).__name__}: {error}). Remove the folder {path.parent}, "
+        f"then prepare the data set again: {_command(dataset)}"
+    )
+
+
+def _command(dataset: Dataset) -> str:
+    return f"python -m experiments.prepare_data --dataset={dataset.name}"

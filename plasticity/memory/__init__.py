@@ -1,6 +1,14 @@
 """Fast-weight memories. An engine is one file here and one line in `ENGINES`.
 
-`ENGINES`: {name: factory(chunk) -> Memory}; what `chunk` means is said by the factory.
+`ENGINES`: {name: factory(chunk) -> Memory}; each factory documents its `chunk`. The engines agree
+to rounding, and refuse wrong arguments with the same ValueError. One episode with any of them:
+
+  state = memory.open(memory.init(shape, jnp.float32), shape, slots, rule.per_output)
+  recalled = memory.read(state, synapse, x)             the fast part of a layer's output, [O]
+  state = advance(memory, state, write, slot)           slot 0, 1, ..., slots - 1
+  base = memory.close(state)                            to open again for more writes
+
+A state keeps its type: coefficients and writes of another type are converted when they are applied.
 """
 
 from plasticity.memory.choice import choose, chunk_for

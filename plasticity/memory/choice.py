@@ -1,12 +1,12 @@
-"""Which engine is fastest, from a cost model with few numbers.
+"""Which engine is fastest, by a cost model with few constants.
 
 Costs are bytes moved in a training step, per step of the episode, summed over layers; arithmetic
 counts as the bytes that the device could have moved meanwhile. A row of a history is read by the
 walk in time and, with its adjoint, several times by the walk back; with alpha per synapse it also
 takes part in four matrix products of 2 O I operations. A matrix is read, updated and
-differentiated. The constants were fitted by eye to timings on a two-core CPU, against which a test
-holds the choice; those of GPU and TPU only scale arithmetic by the ratio of their data sheets,
-which no measurement has confirmed.
+differentiated. The constants were fitted by eye to timings on a two-core CPU, and a test compares
+the choice with those timings. The constants of GPU and TPU scale arithmetic by the ratio in their
+data sheets; no measurement has confirmed them.
 """
 
 import math
@@ -26,7 +26,7 @@ SHORTEST_CHUNK, LONGEST_CHUNK = 8, 64
 
 
 class Choice(NamedTuple):
-    """An engine and its chunk, with the costs that decided, in bytes per step."""
+    """An engine and its chunk, with the estimated cost of each engine, in bytes per step."""
 
     engine: str
     chunk: int
@@ -56,7 +56,7 @@ def choose(shapes: Iterable[LayerShape], steps: int, *, per_synapse: bool, platf
 
 
 def chunk_for(engine: str, shapes: Iterable[LayerShape], steps: int) -> int:
-    """The chunk that suits an engine: see `plasticity.memory` for what it means to each."""
+    """The chunk that suits an engine; the factories of the engines document its meaning."""
     if engine == "factored":
         large = max((s.outputs * s.inputs for s in shapes), default=0) >= LARGE_LAYER
         return -(-steps // BLOCKS) if large and steps >= 2 * BLOCKS else 0

@@ -6,6 +6,7 @@ Reads cost one matrix and C rows, however long the episode; training keeps one m
 the rows, not one matrix per step. A chunk is closed by one matrix product, left^T right.
 """
 
+from plasticity.memory.contract import check_chunk, check_input
 from plasticity.memory.dense import TraceMatrix, init, weights
 from plasticity.memory.factored import apply, open_chunk, weighted
 from plasticity.synapse import scaled_bias, scaled_matvec, scaled_mix
@@ -15,6 +16,7 @@ from plasticity.types import Array, FastState, Memory, Synapse
 def read(state: FastState, synapse: Synapse, x: Array) -> Array:
     """w x + b for x [I]: [O]."""
     start, decay = state.base, state.carry
+    check_input(x, start.weight.shape[1])
     # alpha * h is constant during the chunk, so `append_scan` forms it once.
     at_start = decay.since * scaled_matvec(synapse, start.weight, x)
     mixed = scaled_mix(synapse, [(state.history, decay.coefficient)], x)
@@ -30,4 +32,5 @@ def close(state: FastState) -> TraceMatrix:
 
 def chunked(chunk: int) -> Memory:
     """The engine with `chunk` steps per chunk, at least one; the last chunk may be shorter."""
+    chunk = check_chunk("chunked", chunk, 1)
     return Memory(init, open_chunk, read, apply, close, weights, chunk=chunk, append_only=True)

@@ -7,8 +7,10 @@ Memory and time O(O * I) a step, whatever the length of the episode. All state i
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 
+from plasticity.memory.contract import check_chunk, check_dtype, check_input, check_write
 from plasticity.synapse import scaled_bias, scaled_matrix, scaled_matvec
 from plasticity.types import (
     Array,
@@ -31,28 +33,34 @@ class TraceMatrix(NamedTuple):
 
 def init(shape: LayerShape, dtype: DType) -> TraceMatrix:
     """An empty trace."""
+    check_dtype(dtype)
     return TraceMatrix(jnp.zeros(shape, dtype), jnp.zeros(shape.outputs, dtype))
 
 
 def _open(base: TraceMatrix, shape: LayerShape, slots: int, per_output: bool) -> FastState:
-    del shape, slots, per_output
-    return FastState(base=(), carry=base, history=())
+    del shape, per_output
+    # Rows of no numbers: they count the slots, as the rows of the other engines do.
+    return FastState(base=(), carry=base, history=jnp.zeros((slots, 0), base.weight.dtype))
 
 
 def read(state: FastState, synapse: Synapse, x: Array) -> Array:
     """w x + b for x [I]: [O]."""
     trace = state.carry
+    check_input(x, trace.weight.shape[1])
     return scaled_matvec(synapse, trace.weight, x) + scaled_bias(synapse, trace.bias)
 
 
-def apply(state: FastState, write: Write, slot: Array) -> tuple[TraceMatrix, tuple[()]]:
-    """One write; rate and keep may be [] or [O]."""
+def apply(state: FastState, write: Write, slot: Array) -> tuple[TraceMatrix, Array]:
+    """One write, in the type of the state; rate and keep may be [] or [O]."""
     del slot
+    trace: TraceMatrix = state.carry
+    check_write(write, *trace.weight.shape)
     left = write.rate * write.left
     keep = jnp.broadcast_to(write.keep, left.shape)
-    trace: TraceMatrix = state.carry
-    weight = keep[:, None] * trace.weight + left[:, None] * write.right
-    return TraceMatrix(weight, keep * trace.bias + left), ()
+    weight = keep[:, None] * trace.weight + jnp.outer(left, write.right)
+    after = TraceMatrix(weight, keep * trace.bias + left)
+    after = jax.tree.map(lambda new, old: new.astype(old.dtype), after, trace)
+    return after, jnp.zeros((0,), state.history.dtype)
 
 
 def close(state: FastState) -> TraceMatrix:
@@ -67,4 +75,5 @@ def weights(base: TraceMatrix, synapse: Synapse) -> FastWeights:
 
 def dense(chunk: int = 0) -> Memory:
     """The engine. Training keeps the matrices of every step or, with a `chunk`, of every chunk."""
+    chunk = check_chunk("dense", chunk, 0)
     return Memory(init, _open, read, apply, close, weights, chunk=chunk)

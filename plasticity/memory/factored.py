@@ -11,16 +11,20 @@ weighting the rows left_s. With `alpha` per synapse it is one matrix product for
 
 The coefficients c_ts are carried from step to step, c <- keep * c, then c_t = rate_t: products
 only, never a quotient or a logarithm, so that keep = 0 and keep < 0 are exact and long products
-underflow to the zero that they are. Slots that are not yet written have c = 0, which hides them.
+underflow to zero, their limit. Slots that are not yet written have c = 0, which hides them.
 
-An episode may be cut in chunks. A closed chunk leaves its rows, coefficients multiplied in, and
-from then on shares one factor, the product `since` of all keeps.
+An episode may be cut in chunks. A closed chunk leaves its rows, coefficients multiplied in. All of
+them share one factor from then on, the product `since` of the later keeps. Example, chunks of two
+writes with keep 1/2 and rate 1: after three writes the closed rows are (1/2 left_0, left_1), since
+is 1/2, and the open chunk has the row left_2 with c = 1.
 """
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 
+from plasticity.memory.contract import check_chunk, check_dtype, check_input, check_write
 from plasticity.memory.dense import TraceMatrix
 from plasticity.synapse import WrittenRows, scaled_bias, scaled_matrix, scaled_mix
 from plasticity.types import (
@@ -36,7 +40,7 @@ from plasticity.types import (
 
 
 class Base(NamedTuple):
-    """What closed chunks left."""
+    """What closed chunks leave."""
 
     rows: WrittenRows
     bias: Array  # [O], trace of the bias
@@ -51,7 +55,7 @@ class Decay(NamedTuple):
 
 
 def blank_rows(shape: LayerShape, slots: int, dtype: DType) -> WrittenRows:
-    """Rows that hold nothing."""
+    """Rows of zeros."""
     return WrittenRows(
         jnp.zeros((slots, shape.outputs), dtype), jnp.zeros((slots, shape.inputs), dtype)
     )
@@ -59,6 +63,7 @@ def blank_rows(shape: LayerShape, slots: int, dtype: DType) -> WrittenRows:
 
 def init(shape: LayerShape, dtype: DType) -> Base:
     """No rows."""
+    check_dtype(dtype)
     return Base(blank_rows(shape, 0, dtype), jnp.zeros(shape.outputs, dtype))
 
 
@@ -73,14 +78,19 @@ def open_chunk(
 
 
 def apply(state: FastState, write: Write, slot: Array) -> tuple[Decay, WrittenRows]:
-    """One write; rate and keep are [O] if the chunk was opened `per_output`, else []."""
+    """One write, in the type of the state.
+
+    Its rate and keep are [O] if the chunk was opened `per_output`, else [].
+    """
     old: Decay = state.carry
+    check_write(write, state.history.left.shape[1], state.history.right.shape[1])
     # An [O] where [] was announced is an error here; it would else be spread over slots.
     rate, keep = (jnp.broadcast_to(a, old.since.shape) for a in (write.rate, write.keep))
-    slots = jnp.arange(len(old.coefficient)).reshape(-1, *(1,) * old.since.ndim)
-    coefficient = jnp.where(slots == slot, rate, keep * old.coefficient)
-    bias = keep * old.bias + rate * write.left
-    return Decay(coefficient, keep * old.since, bias), WrittenRows(write.left, write.right)
+    at_slot = (jnp.arange(len(old.coefficient)) == slot).reshape(-1, *(1,) * old.since.ndim)
+    coefficient = jnp.where(at_slot, rate[None], keep[None] * old.coefficient)
+    after = Decay(coefficient, keep * old.since, keep * old.bias + rate * write.left)
+    row = WrittenRows(write.left, write.right)
+    return jax.tree.map(lambda a, b: a.astype(b.dtype), (after, row), (old, state.history))
 
 
 def weighted(state: FastState) -> WrittenRows:
@@ -93,6 +103,7 @@ def weighted(state: FastState) -> WrittenRows:
 def read(state: FastState, synapse: Synapse, x: Array) -> Array:
     """w x + b for x [I]: [O]."""
     closed, decay = state.base.rows, state.carry
+    check_input(x, closed.right.shape[1])
     shared = jnp.broadcast_to(decay.since, (len(closed.left), *decay.since.shape))
     mixed = scaled_mix(synapse, [(closed, shared), (state.history, decay.coefficient)], x)
     return mixed + scaled_bias(synapse, decay.bias)
@@ -101,7 +112,7 @@ def read(state: FastState, synapse: Synapse, x: Array) -> Array:
 def close(state: FastState) -> Base:
     """All rows, closed."""
     old, new = state.base.rows, weighted(state)
-    left = jnp.concatenate([state.carry.since * old.left, new.left])
+    left = jnp.concatenate([state.carry.since.reshape(1, -1) * old.left, new.left])
     return Base(WrittenRows(left, jnp.concatenate([old.right, new.right])), state.carry.bias)
 
 
@@ -117,6 +128,7 @@ def factored(chunk: int = 0) -> Memory:
     A read costs all slots of the history, written or not; with chunks, those of closed chunks and
     of the present one, and every chunk is compiled for itself.
     """
+    chunk = check_chunk("factored", chunk, 0)
     return Memory(
         init, open_chunk, read, apply, close, weights, chunk=chunk, append_only=True, grows=True
     )

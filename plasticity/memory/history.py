@@ -1,5 +1,6 @@
-"""One step of any memory, for those who walk an episode by themselves; and a slow look back."""
+"""One step of any memory, for callers with a loop of their own; the trace after every write."""
 
+import operator
 from collections.abc import Callable
 
 import jax
@@ -17,31 +18,50 @@ def append(history: PyTree, row: PyTree, slot: Array) -> PyTree:
     )
 
 
-def advance(memory: Memory, state: FastState, write: Write, slot: Array) -> FastState:
-    """The state after a write, the one with number `slot` [] of its chunk."""
+def advance(memory: Memory, state: FastState, write: Write, slot: Array | int) -> FastState:
+    """The state after a write, the one with number `slot` [] of its chunk.
+
+    A chunk takes as many writes as `Memory.open` was given slots. One more is an error; where the
+    slot is traced and no error can be raised, all that the memory holds becomes NaN.
+
+    Raises:
+      ValueError: the chunk has no such slot, or the write is not of this layer and of one episode.
+    """
+    slots = len(jax.tree.leaves(state.history)[0])
+    try:
+        if not 0 <= operator.index(slot) < slots:
+            raise ValueError(
+                f"slot {slot} is not one of the {slots} with which the chunk was opened: close it, "
+                "and open another"
+            )
+    except TypeError:  # traced
+        inside = (slot >= 0) & (slot < slots)
+        write = write._replace(keep=jnp.where(inside, write.keep, jnp.nan))
+    slot = jnp.asarray(slot)
     carry, row = memory.apply(state, write, slot)
     return state._replace(carry=carry, history=append(state.history, row, slot))
 
 
 def replay(shape: LayerShape, writes: Write, record: Callable[[TraceMatrix], PyTree]) -> PyTree:
-    """What `record` says of a layer's dense trace after each of its writes [T, ...], stacked."""
-    return _walk(shape, writes, record)[1]
+    """`record` of a layer's dense trace after each of its writes [T, ...], stacked."""
+    return _scan(shape, writes, record)[1]
 
 
 def trace_after(shape: LayerShape, writes: Write) -> TraceMatrix:
     """A layer's dense trace after all of its writes [T, ...]."""
-    return _walk(shape, writes, lambda trace: ())[0]
+    return _scan(shape, writes, lambda trace: ())[0]
 
 
-def _walk(
+def _scan(
     shape: LayerShape, writes: Write, record: Callable[[TraceMatrix], PyTree]
 ) -> tuple[TraceMatrix, PyTree]:
     memory = dense()
 
     def body(state: FastState, write: Write) -> tuple[FastState, PyTree]:
-        state = advance(memory, state, write, jnp.zeros((), jnp.int32))
+        carry, _ = memory.apply(state, write, jnp.zeros((), jnp.int32))
+        state = state._replace(carry=carry)
         return state, record(memory.close(state))
 
-    base = memory.init(shape, writes.left.dtype)
-    state, told = lax.scan(body, memory.open(base, shape, 0, False), writes)
-    return memory.close(state), told
+    state = memory.open(memory.init(shape, writes.left.dtype), shape, 0, False)
+    state, recorded = lax.scan(body, state, writes)
+    return memory.close(state), recorded

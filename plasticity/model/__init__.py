@@ -1,6 +1,7 @@
-"""Backbones. One is a file here and a line in `BACKBONES`: (factory, settings).
+"""Backbones. A backbone is one file here and one line in `BACKBONES`.
 
-factory(settings, encoder settings, task) -> Backbone.
+`BACKBONES`: {model.name: (factory, class of its settings)}, where
+factory(settings, encoder settings, TaskShape) -> Backbone.
 """
 
 from plasticity.model.conv4 import EncoderSettings

@@ -1,4 +1,7 @@
-"""Causal attention over segments of past steps and the present ones, with an optional window."""
+"""Causal attention over segments of past steps and the present ones, with an optional window.
+
+Source: Vaswani et al. 2017 (arXiv 1706.03762); rotary positions: Su et al. 2021 (arXiv 2104.09864).
+"""
 
 from collections.abc import Sequence
 from functools import partial, reduce
@@ -14,21 +17,21 @@ from plasticity.types import Activity, Array, DType, FastRead
 
 
 class KeyValue(NamedTuple):
-    """Keys and values of P steps: a segment of the past, or what steps add to it."""
+    """Keys and values of P steps: a segment of the past, or an addition to it."""
 
-    key: Array  # [P, H, D / H], already rotated if positions are rotary
+    key: Array  # [P, H, D / H], rotated if positions are rotary
     value: Array  # [P, H, D / H]
-    position: Array  # [P] int32, EMPTY where nothing is stored
+    position: Array  # [P] int32, EMPTY for a blank entry
 
 
 def blank(slots: int, heads: int, head_width: int, dtype: DType) -> KeyValue:
-    """A segment of `slots` steps that hold nothing."""
+    """Returns a segment of `slots` blank entries."""
     nothing = jnp.zeros((slots, heads, head_width), dtype)
     return KeyValue(nothing, nothing, jnp.full((slots,), EMPTY, jnp.int32))
 
 
 def rotate(x: Array, position: Array) -> Array:
-    """Rotary positions (Su et al. 2021) for x [S, H, W], W even, position [S]."""
+    """Rotates x [S, H, W], W even, by its position [S] (Su et al. 2021)."""
     half = x.shape[-1] // 2
     frequency = 10_000.0 ** (-jnp.arange(half, dtype=x.dtype) / half)
     angle = position[:, None, None].astype(x.dtype) * frequency
@@ -37,44 +40,50 @@ def rotate(x: Array, position: Array) -> Array:
     return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
 
 
-def visible(query: Array, key: Array, window: int, present: bool, apart: bool) -> Array:
-    """Whether queries at positions [S] may see keys at positions [P]: mask [S, P].
+def visible(query: Array, key: Array, window: int, present: bool, independent: bool) -> Array:
+    """Returns the mask [S, P] of the keys that each query attends to.
 
-    Of the steps before it a query sees all (`window` 0) or the last `window`; and itself, if the
-    keys are those of the `present` steps. Of these it sees no other one if they are `apart`. A key
-    at or after the query's position among past ones is a slot that a later step of the episode has
-    filled.
+    A query attends to itself and to all earlier steps (`window` 0) or the last `window` of them. A
+    past key at its own position or later is ignored: in the backward pass of `append_scan`, the
+    past holds the entries of later steps, too.
+
+    Args:
+      query, key: positions [S] and [P].
+      window: number of earlier steps; 0: all.
+      present: whether the keys are those of the queries' own steps.
+      independent: whether each of these steps attends to itself only.
     """
     age = query[:, None] - key[None, :]
     recent = age <= window if window else True
-    if present and apart:
+    if present and independent:
         return jnp.eye(len(key), dtype=bool)
     return (key != EMPTY)[None, :] & (age >= (0 if present else 1)) & recent
 
 
 class Context(NamedTuple):
-    """What a stretch of steps attends to."""
+    """The keys and values that S steps attend to."""
 
     past: Sequence[KeyValue]  # segments of earlier steps
-    present: KeyValue  # the steps themselves, seen causally
-    apart: bool = False  # whether each of them sees itself alone
+    present: KeyValue  # of the steps themselves
+    independent: bool = False  # whether each of them attends to itself only
 
 
 def score(query: Array, position: Array, context: Context, window: int) -> Array:
-    """Masked scores [H, S, P] of queries [S, H, W] at positions [S], over all segments joined."""
-    # Scores are joined rather than keys, so that no segment is ever copied.
+    """Returns masked scores [H, S, P] of queries [S, H, W] at positions [S], over all segments."""
+    # Concatenating scores, not keys, copies no segment.
     segments = (*context.past, context.present)
     product = _score_one if len(query) == 1 else partial(jnp.einsum, "shw,phw->hsp")
     scores = jnp.concatenate([product(query, s.key) for s in segments], axis=-1)
     masks = [
-        visible(position, s.position, window, s is context.present, context.apart) for s in segments
+        visible(position, s.position, window, s is context.present, context.independent)
+        for s in segments
     ]
     mask = jnp.concatenate(masks, axis=-1)
     return jnp.where(mask, scores * query.shape[-1] ** -0.5, jnp.finfo(scores.dtype).min)
 
 
 def mix(weights: Array, context: Context) -> Array:
-    """Values mixed by weights [H, S, P]: [S, H, W]."""
+    """Returns the sums of values, weighted by [H, S, P], over all segments: [S, H, W]."""
     start, parts = 0, []
     for segment in (*context.past, context.present):
         stop = start + len(segment.position)
@@ -84,31 +93,37 @@ def mix(weights: Array, context: Context) -> Array:
     return reduce(jnp.add, parts)
 
 
-# One query leaves nothing to share between heads, and a product per head would first bring the
-# segment into another order. The segment as it lies, [P, D], serves all heads if each has its own
-# query [D], zero outside the head.
+# With one query, a product per head would first transpose the whole segment to [H, P, W]. Instead,
+# one product with the segment as it is stored, [P, H W] = [P, D], serves all heads: head h has a
+# query of width D that is zero outside its own W columns. Example, H = 2, W = 1, query (a, b):
+#
+#   [[a, 0], [0, b]] @ keys [P, 2]^T = scores [2, P]:  row 0 is a * k[:, 0], row 1 is b * k[:, 1]
 
 
 def _score_one(query: Array, key: Array) -> Array:
-    """Scores [H, 1, P] of a query [1, H, W]."""
+    """Scores [H, 1, P] of one query [1, H, W] with keys [P, H, W]."""
     _, heads, width = query.shape
-    apart = jnp.eye(heads, dtype=query.dtype)[:, :, None] * query[0]
-    return (apart.reshape(heads, heads * width) @ key.reshape(-1, heads * width).T)[:, None]
+    diagonal = jnp.eye(heads, dtype=query.dtype)[:, :, None] * query[0]
+    return (diagonal.reshape(heads, heads * width) @ key.reshape(-1, heads * width).T)[:, None]
 
 
 def _mix_one(weights: Array, value: Array) -> Array:
-    """Values mixed by weights [H, 1, P]: [1, H, W]."""
+    """Weighted sum [1, H, W] of values [P, H, W], by weights [H, 1, P]."""
     _, heads, width = value.shape
     mixed = weights[:, 0] @ value.reshape(-1, heads * width)
-    own = jnp.eye(heads, dtype=value.dtype)[:, :, None]
-    return (mixed.reshape(heads, heads, width) * own).sum(0)[None]
+    diagonal = jnp.eye(heads, dtype=value.dtype)[:, :, None]
+    return (mixed.reshape(heads, heads, width) * diagonal).sum(0)[None]
 
 
 def band(query: Array, present: KeyValue, window: int) -> tuple[Array, KeyValue, KeyValue]:
-    """Cuts S steps in blocks of `window`, each with the block before it as its past.
+    """Cuts S steps into blocks of `window` steps, each with the previous block as its past.
 
-    S * 2 window scores instead of S * S. Returns queries, blocks before and blocks, the number of
-    the block leading; the last block is filled up with blanks.
+    That takes S * 2 window scores instead of S * S. Example, S = 5 and window = 2: the blocks
+    (0, 1), (2, 3), (4, blank) with the pasts (blank, blank), (0, 1), (2, 3).
+
+    Returns:
+      Queries, keys and values of the previous block, keys and values of the block itself; all
+      leaves [blocks, window, ...].
     """
     steps = len(query)
     blocks = -(-steps // window)
@@ -117,21 +132,29 @@ def band(query: Array, present: KeyValue, window: int) -> tuple[Array, KeyValue,
         spare = jnp.full((blocks * window - steps, *a.shape[1:]), fill, a.dtype)
         return jnp.concatenate([a, spare]).reshape(blocks, window, *a.shape[1:])
 
-    own = KeyValue(cut(present.key, 0), cut(present.value, 0), cut(present.position, EMPTY))
-    before = jax.tree.map(lambda a: jnp.roll(a, 1, axis=0), own)
-    # Nothing precedes the first block; blank keys get no weight, as a query always sees itself.
-    before = before._replace(position=before.position.at[0].set(EMPTY))
-    return cut(query, 0), before, own
+    block = KeyValue(cut(present.key, 0), cut(present.value, 0), cut(present.position, EMPTY))
+    previous = jax.tree.map(lambda a: jnp.roll(a, 1, axis=0), block)
+    # No block precedes the first. No row of scores is fully masked: a query attends to itself.
+    previous = previous._replace(position=previous.position.at[0].set(EMPTY))
+    return cut(query, 0), previous, block
 
 
 class Attention(nn.Module):
-    """Multi-head attention of S steps over past segments and, causally, over themselves."""
+    """Multi-head attention of S steps over past segments and, causally, over themselves.
+
+    Attributes:
+      heads: H.
+      window: see `Backbone.window`.
+      rotary: whether positions are rotary.
+      dropout: rate, applied to the weights.
+      plastic: whether both projections carry fast weights.
+    """
 
     heads: int
     window: int
     rotary: bool
     dropout: float
-    plastic: bool = False  # whether both projections carry fast weights
+    plastic: bool = False
 
     @nn.compact
     def __call__(
@@ -140,12 +163,20 @@ class Attention(nn.Module):
         past: Sequence[KeyValue],
         position: Array,
         fast: FastRead,
-        apart: bool,
+        independent: bool,
         deterministic: bool,
     ) -> tuple[Array, KeyValue, dict[str, Activity]]:
-        """x [S, D], position [S] -> mixed [S, D], what to add to the past, activities.
+        """Maps x [S, D] at positions [S] to [S, D].
 
-        The steps see each other causally or, if they are `apart`, not at all.
+        Args:
+          x, position: the steps.
+          past: segments of earlier steps.
+          fast: fast parts of the projections, if they are plastic.
+          independent: whether each step ignores the other present ones.
+          deterministic: whether there is no dropout.
+
+        Returns:
+          The result, the entry that the steps add to the past, and activities of plastic layers.
         """
         steps, width = x.shape
         xavier = nn.initializers.xavier_uniform()  # of queries, keys and values stacked
@@ -158,21 +189,23 @@ class Attention(nn.Module):
         present = KeyValue(key, value, position)
         drop = nn.Dropout(self.dropout, deterministic=deterministic)
 
-        if self.window < 0:  # a step sees itself alone: a softmax of one score
+        if self.window < 0:  # a step attends to itself only: the softmax of one score is 1
             mixed = drop(jnp.ones((steps, self.heads, 1), value.dtype)) * value
         elif self.window > 0 and steps > 2 * self.window and not past:
-            queries, before, own = band(query, present, self.window)
+            queries, previous, block = band(query, present, self.window)
 
-            def weigh(query: Array, before: KeyValue, own: KeyValue) -> Array:
-                return score(query, own.position, Context([before], own), self.window)
+            def block_scores(query: Array, previous: KeyValue, block: KeyValue) -> Array:
+                return score(query, block.position, Context([previous], block), self.window)
 
-            weights = drop(jax.nn.softmax(jax.vmap(weigh)(queries, before, own)))
-            mixed = jax.vmap(lambda w, b, o: mix(w, Context([b], o)))(weights, before, own)
+            scores = jax.vmap(block_scores)(queries, previous, block)
+            weights = drop(jax.nn.softmax(scores))
+            mixed = jax.vmap(lambda w, p, b: mix(w, Context([p], b)))(weights, previous, block)
             mixed = mixed.reshape(-1, self.heads, width // self.heads)[:steps]
         else:
-            seen = [segment for segment in past if len(segment.position)]
-            context = Context(seen, present, apart)
-            mixed = mix(drop(jax.nn.softmax(score(query, position, context, self.window))), context)
+            segments = [segment for segment in past if len(segment.position)]
+            context = Context(segments, present, independent)
+            scores = score(query, position, context, self.window)
+            mixed = mix(drop(jax.nn.softmax(scores)), context)
         out = PlasticDense(width, self.plastic, name="out")
         mixed, active_out = out(mixed.reshape(steps, width), fast)
         return mixed, present, activities | active_out

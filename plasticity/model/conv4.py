@@ -1,8 +1,8 @@
 """Conv-4: the encoder of the few-shot literature (Vinyals et al. 2016, Snell et al. 2017).
 
-Four times: convolution 3 x 3, norm, relu, maximum over 2 x 2. The papers normalise by batch; here
-each image is normalised by itself, so that an embedding does not depend on its neighbours, in
-training or test.
+Four blocks: convolution 3 x 3, normalisation, ReLU, max pooling 2 x 2. Departure: the papers use
+batch normalisation; here each image is normalised by itself, in training and test, so that its
+embedding does not depend on the other images of a batch.
 """
 
 import dataclasses
@@ -18,7 +18,8 @@ from plasticity.types import Array, Observation
 BLOCKS = 4
 NORM_EPSILON = 1e-5
 
-# {name: filters -> module}. Groups of one channel are instance norm, one group is layer norm.
+# {encoder.norm: filters -> module}. Group norm with one channel per group is instance norm, and
+# with one group it is layer norm.
 NORMS: dict[str, Callable[[int], nn.Module]] = {
     "instance": lambda filters: nn.GroupNorm(filters, epsilon=NORM_EPSILON),
     "group": lambda filters: nn.GroupNorm(filters // 8, epsilon=NORM_EPSILON),
@@ -43,7 +44,11 @@ class EncoderSettings(Settings):
             )
 
     def features(self, image: tuple[int, int, int]) -> int:
-        """The width of the embedding of an image (H, W, channels)."""
+        """Returns F, the width of the embedding of an image (H, W, channels).
+
+        Raises:
+          ValueError: the image is smaller than one pixel after four times max pooling.
+        """
         height, width, _ = image
         side = 2**BLOCKS
         if min(height, width) < side:
@@ -52,9 +57,9 @@ class EncoderSettings(Settings):
 
 
 def halve(x: Array) -> Array:
-    """The maximum over 2 x 2 pixels of [S, H, W, C]; an odd row or column is left out.
+    """Max pooling 2 x 2 of [S, H, W, channels]; a last odd row or column is dropped.
 
-    XLA's own pooling takes as long as the convolutions, in the gradient, on a CPU.
+    On a CPU, the gradient of XLA's own max pooling takes as long as the convolutions.
     """
     images, height, width, channels = x.shape
     even = x[:, : height // 2 * 2, : width // 2 * 2]
@@ -64,10 +69,10 @@ def halve(x: Array) -> Array:
 
 
 def _larger(a: Array, b: Array) -> Array:
-    """The maximum, whose gradient goes to exactly one of the two.
+    """The elementwise maximum, with a gradient that goes to exactly one of the two.
 
-    The gradients of max() and maximum() ask which entry equals the maximum. Where XLA computes an
-    entry twice and rounds it differently, none does: the gradient is 0 / 0, or lost.
+    The gradients of `max` and `maximum` compare each entry with the maximum. If XLA computes an
+    entry twice and rounds it differently, no entry equals it: the gradient is 0 / 0, or lost.
     """
     return jnp.where(a > b, a, b)
 
@@ -79,11 +84,11 @@ class Conv4(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        """See the class."""
+        """Maps images to embeddings, see the class."""
         s = self.settings
         for i in range(BLOCKS):
-            # Instance norm takes away what a bias would add. Groups of channels do not, but there
-            # the bias is left out all the same: the encoders that are stored have none.
+            # Instance norm cancels a bias. Group norm does not, but stored encoders have no bias
+            # there either.
             x = nn.Conv(s.filters, (3, 3), use_bias=s.norm == "layer", name=f"conv_{i}")(x)
             x = NORMS[s.norm](s.filters)(x)
             x = halve(nn.relu(x))
@@ -92,19 +97,20 @@ class Conv4(nn.Module):
 
 
 class ImageEmbedding(nn.Module):
-    """Images through Conv-4, centred and scaled by what it makes of reference_images images.
+    """Embeds images by Conv-4, centred and scaled by the embeddings of fixed reference images.
 
-    What a Conv-4 answers to every image alike is, as drawn, 50 times (in squares) what tells
-    classes apart, and would be most of every key and every write. Statistics of a batch would let
-    images hear of each other; those of a fixed set of images do not (virtual batch normalisation,
-    Salimans et al. 2016). They follow the encoder as it learns; no gradient passes through them.
+    At initialisation, the squared norm of Conv-4's mean embedding is about 50 times the variance
+    between classes: without centring, the mean would dominate every key and every write. With
+    statistics of a batch, an embedding would depend on the other images; with those of a fixed
+    reference set it does not (virtual batch normalisation, Salimans et al. 2016). The current
+    encoder computes them; no gradient flows through them.
     """
 
     settings: EncoderSettings
 
     @nn.compact
     def __call__(self, inputs: Observation, reference_images: Array | None) -> Array:
-        """Inputs [S, ...], images [N, ...] to centre by, or None -> [S, F + I]."""
+        """Maps inputs [S, ...] to [S, F + I]; reference images [n, ...]: None: no centring."""
         encoder = Conv4(self.settings, name="encoder")
         if reference_images is None:
             return jnp.concatenate([encoder(inputs.image), inputs.vector], axis=-1)

@@ -1,4 +1,4 @@
-"""The head: answers, the modulator of plasticity, and auxiliary outputs, from one linear map."""
+"""The head: one linear map to answers, the modulator of plasticity, and auxiliary outputs."""
 
 from flax import linen as nn
 
@@ -7,7 +7,13 @@ from plasticity.types import Activity, Array, FastRead, Outputs, PyTree
 
 
 class Head(nn.Module):
-    """Columns [task outputs (O) | modulator (1) | auxiliary (A)]."""
+    """A dense layer with the columns [task outputs (O) | modulator (1) | auxiliary (A)].
+
+    Attributes:
+      outputs, auxiliary: O and A.
+      plastic: whether the layer carries fast weights.
+      initializer: of kernel and bias; None: that of `PlasticDense`.
+    """
 
     outputs: int
     auxiliary: int
@@ -16,7 +22,7 @@ class Head(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, fast: FastRead) -> tuple[Outputs, dict[str, Activity]]:
-        """x [S, D] -> Outputs [S, .], and the activity if the head is plastic."""
+        """Maps x [S, D] to Outputs [S, ...], and returns the activity if the head is plastic."""
         columns = PlasticDense(
             self.outputs + 1 + self.auxiliary,
             self.plastic,
@@ -30,5 +36,5 @@ class Head(nn.Module):
 
 
 def modulator_column(slow: PyTree, outputs: int) -> Array:
-    """The slow weights [D] that produce the modulator; plastic backbones name their head "head"."""
+    """Returns the slow weights [D] of the modulator; plastic backbones name their head "head"."""
     return slow["params"]["head"]["columns"]["kernel"][:, outputs]

@@ -1,4 +1,4 @@
-"""Slow linear maps with the initialisation that the paper's networks start from."""
+"""Initialisation of linear maps as in the code of Chaudhary 2025, which is PyTorch's default."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ from plasticity.types import Array, DType, Key
 
 
 def uniform(bound: float) -> Callable[..., Array]:
-    """U(-bound, bound), for kernels and biases alike."""
+    """Returns an initializer that draws from U(-bound, bound), for kernels and biases."""
 
     def init(key: Key, shape: tuple[int, ...], dtype: DType = jnp.float32) -> Array:
         return jax.random.uniform(key, shape, dtype, minval=-bound, maxval=bound)
@@ -19,6 +19,6 @@ def uniform(bound: float) -> Callable[..., Array]:
 
 
 def linear(fan_in: int, features: int) -> nn.Dense:
-    """A dense layer, U(-1/sqrt(fan_in), 1/sqrt(fan_in)), for the `setup` of a Linen module."""
+    """Returns a dense layer with parameters from U(-1/sqrt(fan_in), 1/sqrt(fan_in))."""
     init = uniform(fan_in**-0.5)
     return nn.Dense(features, kernel_init=init, bias_init=init)

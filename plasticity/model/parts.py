@@ -1,4 +1,4 @@
-"""What backbones have in common: which parts of them are plastic, and a first look at them."""
+"""Shared by backbones: the choice of plastic parts, and the initialisation of parameters."""
 
 from collections.abc import Callable, Sequence
 
@@ -11,10 +11,10 @@ from plasticity.types import Activity, Array, Key, LayerShape, Observation, PyTr
 
 
 def plastic_parts(value: str, known: Sequence[str]) -> frozenset[str]:
-    """The parts that `model.plastic` names, joined by commas.
+    """Returns the parts in `model.plastic`, a list separated by commas.
 
     Raises:
-      ValueError: there are none, one is unknown, or one is named twice.
+      ValueError: the list is empty, a part is unknown, or one is named twice.
     """
     parts = [part.strip() for part in value.split(",")]
     for part in parts:
@@ -29,7 +29,7 @@ def plastic_parts(value: str, known: Sequence[str]) -> frozenset[str]:
 
 
 def first_inputs(task: TaskShape) -> Array | Observation:
-    """Inputs [1, ...] of a task, all zero."""
+    """Returns zero inputs [1, ...] of a task, by which parameters are initialised."""
     vector = jnp.zeros((1, task.inputs))
     return vector if task.image is None else Observation(jnp.zeros((1, *task.image)), vector)
 
@@ -37,13 +37,13 @@ def first_inputs(task: TaskShape) -> Array | Observation:
 def initialized(
     module: nn.Module, first_step: Callable[..., dict[str, Activity]]
 ) -> tuple[Callable[[Key], PyTree], dict[str, LayerShape]]:
-    """How slow parameters are drawn, and the shapes of the plastic layers.
+    """Returns the function (key) -> slow parameters, and the shapes of the plastic layers.
 
     Args:
       module: a Linen module.
-      first_step: module -> activities of one step, after which every parameter exists.
+      first_step: (module) -> activities of one step, which creates every parameter.
     """
-    # Under jit: Linen would otherwise run the network eagerly, operation by operation.
+    # Without jit, Linen would run the network eagerly, operation by operation.
     init = jax.jit(lambda key: module.init(key, method=first_step))
     activities, _ = jax.eval_shape(
         lambda key: module.init_with_output(key, method=first_step), jax.random.key(0)

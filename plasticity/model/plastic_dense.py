@@ -1,4 +1,4 @@
-"""A linear layer whose weight is slow + fast. It owns the slow part and asks for the fast one."""
+"""A linear layer with slow weights of its own, to which the caller adds a fast part."""
 
 from collections.abc import Callable
 
@@ -16,8 +16,8 @@ class PlasticDense(nn.Module):
 
     Attributes:
       features: O.
-      plastic: False: an ordinary layer, which has no fast part and which no rule knows.
-      kernel_init, bias_init: of W [I, O] and b [O]; default U(-1/sqrt(I), 1/sqrt(I)).
+      plastic: False: an ordinary dense layer, without fast part and activity.
+      kernel_init, bias_init: of W [I, O] and b [O]; None: U(-1/sqrt(I), 1/sqrt(I)).
     """
 
     features: int
@@ -30,8 +30,8 @@ class PlasticDense(nn.Module):
         """Maps pre [S, I] to post [S, O].
 
         Returns:
-          post, and {name: activity}, in which `activation` is still `post` (see `activated`) and
-          `credit` is zero; empty if the layer is not plastic.
+          post, and {name: Activity}, which is empty if the layer is not plastic. Its `activation`
+          is `post` until `activated` replaces it, and its `credit` is zero.
         """
         default = uniform(pre.shape[-1] ** -0.5)
         shape = (pre.shape[-1], self.features)
@@ -47,5 +47,5 @@ class PlasticDense(nn.Module):
 
 
 def activated(activities: dict[str, Activity], activation: Array) -> dict[str, Activity]:
-    """The activities of layers that are followed by a nonlinearity, whose result is given."""
+    """Returns the activities with `activation`, the result of the nonlinearity after the layers."""
     return {name: a._replace(activation=activation) for name, a in activities.items()}

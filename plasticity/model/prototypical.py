@@ -1,10 +1,10 @@
-"""Prototypical network (Snell et al. 2017): an encoder, and the nearest mean of the support.
+"""Prototypical network (Snell et al. 2017): an encoder, and the nearest class mean of the support.
 
-  answer_c = - || f(query) - mean of f(support of class c) ||^2 / F
+  answer_c = - || f(query) - mean of f(support of class c) ||^2 / (F temperature)
 
-As a backbone it has no plastic layer: it trains encoders, and is the reference line of the
-few-shot tasks. The mean over the F features instead of their sum keeps the scale of the answers
-independent of F. Steps of the support have no answer: zeros.
+As a backbone it has no plastic layer. It trains encoders, and it is the baseline of the few-shot
+tasks. Departure: the factor 1 / F makes the scale of the answers independent of F. The answers of
+support steps are zeros.
 """
 
 import dataclasses
@@ -42,31 +42,32 @@ class PrototypicalSettings(Settings):
 
 
 class Example(NamedTuple):
-    """Support images, as far as prototypes care."""
+    """Embeddings and labels of S inputs; as a segment of the past, of P support steps."""
 
     embedding: Array  # [S, F]
     label: Array  # [S, N], one-hot; zeros for a query
 
 
 class Embedding(nn.Module):
-    """Inputs -> embeddings and labels: images through Conv-4, features as they are."""
+    """Maps inputs to embeddings and labels: images by Conv-4, features unchanged."""
 
     encoder: EncoderSettings
     ways: int
 
     @nn.compact
     def __call__(self, inputs: Array | Observation) -> Example:
-        """See the class."""
+        """Maps inputs [S, ...], see the class."""
         if isinstance(inputs, Observation):
-            seen = Conv4(self.encoder, name="encoder")(inputs.image)
-            return Example(seen, inputs.vector[:, : self.ways])
+            embedding = Conv4(self.encoder, name="encoder")(inputs.image)
+            return Example(embedding, inputs.vector[:, : self.ways])
+        # Columns [feature (F) | label (N) | 1 for a query], see `plasticity.tasks.few_shot`.
         return Example(inputs[:, : -self.ways - 1], inputs[:, -self.ways - 1 : -1])
 
 
 def prototypical(
     settings: PrototypicalSettings, encoder: EncoderSettings, task: TaskShape
 ) -> Backbone:
-    """The backbone for a few-shot task whose queries are independent."""
+    """Builds the backbone for a few-shot task with independent queries."""
     module = Embedding(encoder, task.outputs)
     features = encoder.features(task.image) if task.image else task.inputs - task.outputs - 1
 
@@ -75,8 +76,8 @@ def prototypical(
     ) -> tuple[Example, Example | None]:
         del key  # no dropout
         examples, steps = module.apply(slow, join(inputs, queries)), length(inputs)
-        shown = jax.tree.map(lambda a: a[:steps], examples)
-        return shown, None if queries is None else jax.tree.map(lambda a: a[steps:], examples)
+        support = jax.tree.map(lambda a: a[:steps], examples)
+        return support, None if queries is None else jax.tree.map(lambda a: a[steps:], examples)
 
     def forward(
         slow: PyTree,
@@ -85,9 +86,9 @@ def prototypical(
         position: Array,
         fast: FastRead,
         key: Key | None,
-        apart: bool = False,
+        independent: bool = False,
     ) -> Forward:
-        del slow, position, fast, key, apart
+        del slow, position, fast, key, independent
         answers = jnp.zeros((len(x.label), task.outputs), x.embedding.dtype)
         if past:
             count = sum(part.label.sum(0) for part in past)
@@ -95,10 +96,10 @@ def prototypical(
             means = total / jnp.maximum(count, 1)[:, None]
             squares = (x.embedding**2).sum(-1)[:, None] + (means**2).sum(-1)
             distance = squares - 2 * x.embedding @ means.T
-            known = -distance / (features * settings.temperature)
-            answers = jnp.where(count > 0, known, answers)
-        nothing = jnp.zeros(len(answers), answers.dtype)
-        return Forward(Outputs(answers, nothing, answers[:, :0]), {}, x)
+            scaled = -distance / (features * settings.temperature)
+            answers = jnp.where(count > 0, scaled, answers)  # a class without support has 0
+        modulator = jnp.zeros(len(answers), answers.dtype)
+        return Forward(Outputs(answers, modulator, answers[:, :0]), {}, x)
 
     def init(key: Key) -> PyTree:
         return module.init(key, first_inputs(task))

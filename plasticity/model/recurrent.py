@@ -5,11 +5,10 @@
   lstm:  c <- sigmoid(f) c + sigmoid(i) tanh(g),   h <- sigmoid(o) tanh(c),   a = [i, f, g, o]
   outputs = head h
 
-What a step leaves to the next one, h or [h, c], is an entry of the past like any other: the
-network looks one step back.
+The state after a step, h or [h, c], is an entry of the past, like the keys and values of attention;
+the backbone's window is 1.
 
-Source: Duan et al. 2023 (arXiv 2302.03235). Departure: what precedes a step is read from the same
-past that attention reads.
+Source: Duan et al. 2023 (arXiv 2302.03235).
 """
 
 import dataclasses
@@ -60,10 +59,12 @@ class RecurrentSettings(Settings):
 
 
 class Cell(NamedTuple):
-    """A kind of recurrence.
+    """A kind of recurrence. H is the hidden width here.
 
-    step(a [S, gates * H], state [S, states * H]) -> (state, h [S, H], activation [S, gates * H]).
-    scale: of the initial weights of the recurrence, U(-scale / sqrt(O), scale / sqrt(O)).
+    Attributes:
+      gates, states: widths of `a` and of the state, in units of H.
+      scale: the initial weights of the recurrence are U(-scale / sqrt(O), scale / sqrt(O)).
+      step: (a [S, gates H], state [S, states H]) -> (state, h [S, H], activation [S, gates H]).
     """
 
     gates: int
@@ -91,14 +92,14 @@ LSTM = Cell(gates=4, states=2, scale=2.0, step=_lstm_step)
 
 
 class State(NamedTuple):
-    """What P steps left to the steps after them."""
+    """States after P steps: a segment of the past, or an addition to it."""
 
     value: Array  # [P, states * H]
-    position: Array  # [P] int32, EMPTY where nothing is stored
+    position: Array  # [P] int32, EMPTY for a blank entry
 
 
 class Recurrent(nn.Module):
-    """One step, for S states that are independent of each other."""
+    """One step, for S independent states."""
 
     settings: RecurrentSettings
     encoder_settings: EncoderSettings
@@ -107,7 +108,7 @@ class Recurrent(nn.Module):
     image: tuple[int, int, int] | None
 
     def setup(self) -> None:
-        """Names of the parts are names of parameters and of plastic layers."""
+        """Creates the parts. Their names are names of parameters and of plastic layers."""
         s, cell = self.settings, self.cell
         parts = plastic_parts(s.plastic, PARTS)
 
@@ -124,13 +125,13 @@ class Recurrent(nn.Module):
         self.head = Head(self.outputs, s.auxiliary, "head" in parts, uniform(columns**-0.5))
 
     def prepare(self, inputs: Array | Observation, reference_images: Array | None) -> Array:
-        """What no fast weight reaches: inputs [S, I] as vectors."""
+        """Returns inputs as vectors [S, I], the part that does not depend on fast weights."""
         return self.see(inputs, reference_images) if isinstance(inputs, Observation) else inputs
 
     def __call__(
         self, x: Array, state: Array, fast: FastRead
     ) -> tuple[Outputs, dict[str, Activity], Array]:
-        """x [S, I], state [S, states * H] -> outputs [S, .], activities, state."""
+        """Maps x [S, I], state [S, states H] to outputs [S, ...], activities and the next state."""
         post, activities = self.input(x, fast)
         embedded = nn.relu(post)
         activities = activated(activities, embedded)
@@ -145,7 +146,7 @@ class Recurrent(nn.Module):
 def recurrent(
     cell: Cell, settings: RecurrentSettings, encoder: EncoderSettings, task: TaskShape
 ) -> Backbone:
-    """The backbone for a task; `encoder` serves inputs that are images."""
+    """Builds the backbone for a task; `encoder` embeds inputs that are images."""
     module = Recurrent(settings, encoder, cell, task.outputs, task.image)
     apply: Any = module.apply
     width = cell.states * settings.hidden
@@ -168,13 +169,13 @@ def recurrent(
         position: Array,
         fast: FastRead,
         key: Key | None,
-        apart: bool = False,
+        independent: bool = False,
     ) -> Forward:
         del key  # no dropout
         before = _state_at(past, position[0] - 1, width, x.dtype)
-        if apart or len(x) == 1:
-            every = jnp.broadcast_to(before, (len(x), width))
-            outputs, activities, after = apply(slow, x, every, fast)
+        if independent or len(x) == 1:
+            states = jnp.broadcast_to(before, (len(x), width))
+            outputs, activities, after = apply(slow, x, states, fast)
             return Forward(outputs, activities, State(after, position))
 
         def body(state: Array, x: Array) -> tuple[Array, Any]:
@@ -185,7 +186,7 @@ def recurrent(
         return Forward(outputs, activities, State(after, position))
 
     def first_step(module: Recurrent) -> dict[str, Activity]:
-        """Runs one step without fast weights."""
+        """One step without fast weights."""
         x = module.prepare(first_inputs(task), task.reference_images)
         return module(x, jnp.zeros((1, width)), no_fast_weights)[1]
 
@@ -195,12 +196,12 @@ def recurrent(
 
 
 def _state_at(past: Sequence[State], position: Array, width: int, dtype: DType) -> Array:
-    """The state that the step at `position` left; zeros before the first."""
-    found = jnp.zeros((width,), dtype)
+    """The state [width] after the step at `position`; zeros before the first step."""
+    state = jnp.zeros((width,), dtype)
     for segment in past:
         here = (segment.position == position) & (segment.position != EMPTY)
-        found = found + jnp.where(here[:, None], segment.value, 0).sum(0)
-    return found
+        state = state + jnp.where(here[:, None], segment.value, 0).sum(0)
+    return state
 
 
 rnn = partial(recurrent, RNN)

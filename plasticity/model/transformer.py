@@ -1,8 +1,8 @@
 """Decoder-only Transformer, pre-LayerNorm, with plastic feed-forward layers.
 
-The network of Chaudhary 2025 (arXiv 2510.21908); positions and the attention window are ours (the
-paper has neither). It processes S steps at once: S = 1 within an episode whose fast weights
-change at every step, S = T when nothing changes.
+Source: Chaudhary 2025 (arXiv 2510.21908). Additions: positional encodings and an attention window.
+The network processes S steps at once: S = 1 if fast weights change at every step, S = T if they do
+not change.
 """
 
 import dataclasses
@@ -70,12 +70,12 @@ class TransformerSettings(Settings):
 
 
 class Block(nn.Module):
-    """Attention, then a feed-forward net of two layers, each around a residual."""
+    """Attention, then a feed-forward net of two layers, each with a residual connection."""
 
     settings: TransformerSettings
 
     def setup(self) -> None:
-        """Names of the parts are names of parameters and of plastic layers."""
+        """Creates the parts. Their names are names of parameters and of plastic layers."""
         s = self.settings
         parts = plastic_parts(s.plastic, PARTS)
         self.attention_norm = nn.LayerNorm(NORM_EPSILON)
@@ -92,18 +92,18 @@ class Block(nn.Module):
         past: Sequence[KeyValue],
         position: Array,
         fast: FastRead,
-        apart: bool,
+        independent: bool,
         deterministic: bool,
     ) -> tuple[Array, KeyValue, dict[str, Activity]]:
-        """The first half: x [S, D] -> x [S, D], what it adds to the past, activities."""
-        x_norm = self.attention_norm(x)
-        mixed, entry, active = self.attention(x_norm, past, position, fast, apart, deterministic)
+        """The first half: x [S, D] -> x [S, D], the entry of the past, activities."""
+        arguments = (past, position, fast, independent, deterministic)
+        mixed, entry, active = self.attention(self.attention_norm(x), *arguments)
         return x + self.drop(mixed, deterministic=deterministic), entry, active
 
     def feed_forward(
         self, x: Array, fast: FastRead, deterministic: bool
     ) -> tuple[Array, dict[str, Activity]]:
-        """The second half: x [S, D] -> x [S, D], with the activities of its layers."""
+        """The second half: x [S, D] -> x [S, D], activities."""
         post, active = self.fc1(self.feed_forward_norm(x), fast)
         hidden = nn.gelu(post, approximate=False)
         out, active_out = self.fc2(self.drop(hidden, deterministic=deterministic), fast)
@@ -112,10 +112,10 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Embedding, blocks, final norm, head, in two parts.
+    """Embedding, blocks, final norm and head, in the two parts `prepare` and `__call__`.
 
-    Unless attention is plastic, the first block's hears inputs only, so it is done for all steps at
-    once and leaves nothing in the past.
+    Unless attention is plastic, the attention of the first block depends on the inputs only, not on
+    fast weights. `prepare` computes it for all steps at once, and the block needs no past.
     """
 
     settings: TransformerSettings
@@ -126,7 +126,7 @@ class Transformer(nn.Module):
     image: tuple[int, int, int] | None
 
     def setup(self) -> None:
-        """Blocks are called block_0, block_1, ..."""
+        """Creates the parts; the blocks are named block_0, block_1, ..."""
         s = self.settings
         parts = plastic_parts(s.plastic, PARTS)
         if self.image is not None:
@@ -134,7 +134,7 @@ class Transformer(nn.Module):
         features = 0 if self.image is None else self.encoder_settings.features(self.image)
         self.embed = linear(features + self.inputs, s.width)
         if s.position == "learned":
-            shape = (self.steps + 1, s.width)  # queries come after the last step
+            shape = (self.steps + 1, s.width)  # all queries are at position T
             self.position = self.param("position", nn.initializers.normal(0.02), shape, jnp.float32)
         self.blocks = [Block(s, name=f"block_{i}") for i in range(s.layers)]
         self.final_norm = nn.LayerNorm(NORM_EPSILON)
@@ -147,22 +147,22 @@ class Transformer(nn.Module):
         reference_images: Array | None,
         deterministic: bool,
     ) -> tuple[Array, Array | None]:
-        """What no fast weight reaches: inputs [S, I], queries [Q, I] -> [S, D], [Q, D]."""
-        together, steps = join(inputs, queries), length(inputs)
-        x = self.embed(
-            self.see(together, reference_images) if isinstance(together, Observation) else together
-        )
+        """Maps inputs [S, I], queries [Q, I] to [S, D], [Q, D]; see `Backbone.prepare`."""
+        joined, steps = join(inputs, queries), length(inputs)
+        if isinstance(joined, Observation):
+            joined = self.see(joined, reference_images)
+        x = self.embed(joined)
         position = jnp.minimum(jnp.arange(len(x), dtype=jnp.int32), steps)
         if self.settings.position == "learned":
             x = x + self.position[position]
-        shown, asked = x[:steps], None if queries is None else x[steps:]
+        x_steps, x_queries = x[:steps], None if queries is None else x[steps:]
         if not attends_ahead(self.settings):
-            return shown, asked
+            return x_steps, x_queries
         attend = partial(self.blocks[0].attend, fast=no_fast_weights, deterministic=deterministic)
-        shown, entry, _ = attend(shown, (), position[:steps], apart=False)
-        if asked is not None:
-            asked, *_ = attend(asked, (entry,), position[steps:], apart=True)
-        return shown, asked
+        x_steps, entry, _ = attend(x_steps, (), position[:steps], independent=False)
+        if x_queries is not None:
+            x_queries, *_ = attend(x_queries, (entry,), position[steps:], independent=True)
+        return x_steps, x_queries
 
     def __call__(
         self,
@@ -170,19 +170,20 @@ class Transformer(nn.Module):
         past: Sequence[Sequence[KeyValue]],
         position: Array,
         fast: FastRead,
-        apart: bool,
+        independent: bool,
         deterministic: bool,
     ) -> tuple[Outputs, dict[str, Activity], list[KeyValue]]:
-        """Prepared x [S, D] -> outputs [S, .], activities, an entry per block that looks back."""
+        """Maps prepared x [S, D] to outputs [S, ...], activities, entries of blocks with a past."""
         activities: dict[str, Activity] = {}
         entries: list[KeyValue] = []
         for i, block in enumerate(self.blocks):
             if i or not attends_ahead(self.settings):
-                closed = self.settings.attention_window < 0  # no step is ever looked back at
-                earlier = () if closed else [part[len(entries)] for part in past]
-                x, entry, active = block.attend(x, earlier, position, fast, apart, deterministic)
+                no_past = self.settings.attention_window < 0
+                earlier = () if no_past else [segment[len(entries)] for segment in past]
+                arguments = (earlier, position, fast, independent, deterministic)
+                x, entry, active = block.attend(x, *arguments)
                 activities |= active
-                entries += [] if closed else [entry]
+                entries += [] if no_past else [entry]
             x, active = block.feed_forward(x, fast, deterministic)
             activities |= active
         outputs, active = self.head(self.final_norm(x), fast)
@@ -190,22 +191,22 @@ class Transformer(nn.Module):
 
 
 def attends_ahead(settings: TransformerSettings) -> bool:
-    """Whether the first block attends while inputs are prepared, beyond fast weights' reach."""
+    """Returns whether `prepare` computes the attention of the first block."""
     return "attention" not in plastic_parts(settings.plastic, PARTS)
 
 
 def transformer(
     settings: TransformerSettings, encoder: EncoderSettings, task: TaskShape
 ) -> Backbone:
-    """The backbone for a task; `encoder` serves inputs that are images."""
+    """Builds the backbone for a task; `encoder` embeds inputs that are images."""
     inputs, outputs = task.inputs, task.outputs
     module = Transformer(settings, encoder, inputs, outputs, task.steps, task.image)
     head_width = settings.width // settings.heads
 
     def blank(slots: int, dtype: DType) -> list[KeyValue]:
         segment = attention.blank(slots, settings.heads, head_width, dtype)
-        closed = settings.attention_window < 0
-        return [] if closed else [segment] * (settings.layers - attends_ahead(settings))
+        no_past = settings.attention_window < 0
+        return [] if no_past else [segment] * (settings.layers - attends_ahead(settings))
 
     def rngs(key: Key | None) -> dict[str, Key] | None:
         return None if key is None else {"dropout": key}
@@ -213,15 +214,8 @@ def transformer(
     def prepare(
         slow: PyTree, inputs: PyTree, queries: PyTree | None, key: Key | None
     ) -> tuple[Array, Array | None]:
-        prepared: Any = module.apply(
-            slow,
-            inputs,
-            queries,
-            task.reference_images,
-            key is None,
-            rngs=rngs(key),
-            method="prepare",
-        )
+        arguments = (inputs, queries, task.reference_images, key is None)
+        prepared: Any = module.apply(slow, *arguments, rngs=rngs(key), method="prepare")
         return prepared
 
     def forward(
@@ -231,13 +225,13 @@ def transformer(
         position: Array,
         fast: FastRead,
         key: Key | None,
-        apart: bool = False,
+        independent: bool = False,
     ) -> Forward:
-        arguments = (x, past, position, fast, apart, key is None)
+        arguments = (x, past, position, fast, independent, key is None)
         return Forward(*module.apply(slow, *arguments, rngs=rngs(key)))
 
     def first_step(module: Transformer) -> dict[str, Activity]:
-        """Runs one step without fast weights."""
+        """One step without fast weights."""
         x, _ = module.prepare(first_inputs(task), None, task.reference_images, True)
         return module(x, (), jnp.zeros((1,), jnp.int32), no_fast_weights, False, True)[1]
 
@@ -250,11 +244,13 @@ def transformer(
         forward,
         blank,
         settings.attention_window,
-        _split(settings.layers),
+        _shard_by(settings.layers),
     )
 
 
-def _split(layers: int) -> dict[str, str]:
-    """Feed-forward layers by their units: fc1 writes and fc2 reads its share of them alone."""
-    halves = {f"block_{i}/fc1": "outputs" for i in range(layers)}
-    return halves | {f"block_{i}/fc2": "inputs" for i in range(layers)} | {"head/columns": "inputs"}
+def _shard_by(layers: int) -> dict[str, str]:
+    """Feed-forward nets by hidden units: a device computes its share in fc1 and reads it in fc2."""
+    by_units = {f"block_{i}/fc1": "outputs" for i in range(layers)}
+    return (
+        by_units | {f"block_{i}/fc2": "inputs" for i in range(layers)} | {"head/columns": "inputs"}
+    )

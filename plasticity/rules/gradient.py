@@ -1,10 +1,11 @@
-"""Gradient-based plasticity: the network descends (or climbs) a loss of its own making.
+"""Gradient-based plasticity: fast weights follow the gradient of an internal loss.
 
   L_t = mean((P [y_t, a_t, g_t])^2),   delta_t = d L_t / d w_t = credit_t pre_t^T
   w_{t+1} = (1 - eta_t) w_t + eta_t alpha * delta_t,   b likewise with beta * credit_t
 
-with credit_t = d L_t / d post_t: a layer is used once per step, so its weight gradient has rank
-one. The sign of the step is left to alpha, which is learned (Duan et al. draw it from U(-1, 1)).
+with y the answers, a the auxiliary outputs, g the modulator, and credit_t = d L_t / d post_t: a
+layer is used once per step, so its weight gradient has rank one. The sign of the step is that of
+alpha, which is learned: L may fall or rise (Duan et al. draw alpha from U(-1, 1)).
 
 Source: Duan et al. 2023 (arXiv 2302.03235) as adapted by Chaudhary 2025 (arXiv 2510.21908), where
 P is a learned square matrix. With `projection="elementwise"` it is diagonal, as in Duan et al., who
@@ -17,7 +18,12 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 
-from plasticity.rules.settings import RuleSettings, init_synapses, rate_and_keep
+from plasticity.rules.settings import (
+    RuleSettings,
+    check_one_episode,
+    init_synapses,
+    rate_and_keep,
+)
 from plasticity.types import Activity, Array, Key, LayerShape, Outputs, Plasticity, Rule, Write
 
 
@@ -50,6 +56,7 @@ def gradient(settings: RuleSettings = RuleSettings()) -> Rule:
         theta: Plasticity, modulator: Array, activities: Mapping[str, Activity]
     ) -> dict[str, Write]:
         del theta
+        check_one_episode(modulator, activities)
         deltas = {name: (a.credit, a.pre) for name, a in activities.items()}
         rate, keep = rate_and_keep(deltas, modulator, settings)
         return {name: Write(left, right, rate, keep) for name, (left, right) in deltas.items()}

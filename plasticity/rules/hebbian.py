@@ -10,7 +10,12 @@ truncated.
 
 from collections.abc import Mapping
 
-from plasticity.rules.settings import RuleSettings, init_synapses, rate_and_keep
+from plasticity.rules.settings import (
+    RuleSettings,
+    check_one_episode,
+    init_synapses,
+    rate_and_keep,
+)
 from plasticity.types import Activity, Array, Key, LayerShape, Plasticity, Rule, Write
 
 
@@ -25,6 +30,7 @@ def hebbian(settings: RuleSettings = RuleSettings()) -> Rule:
         theta: Plasticity, modulator: Array, activities: Mapping[str, Activity]
     ) -> dict[str, Write]:
         del theta
+        check_one_episode(modulator, activities)
         deltas = {
             name: (a.post if settings.post == "linear" else a.activation, a.pre)
             for name, a in activities.items()

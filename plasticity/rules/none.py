@@ -4,12 +4,12 @@ from collections.abc import Mapping
 
 import jax.numpy as jnp
 
-from plasticity.rules.settings import RuleSettings
+from plasticity.rules.settings import RuleSettings, check_one_episode
 from plasticity.types import Activity, Array, Key, LayerShape, Plasticity, Rule, Synapse, Write
 
 
 def none(settings: RuleSettings = RuleSettings()) -> Rule:
-    """w_t = 0. No setting has a meaning here, and nothing is learned."""
+    """w_t = 0. The rule uses no setting and has no parameters."""
     del settings
 
     def init(key: Key, shapes: Mapping[str, LayerShape], head: int) -> Plasticity:
@@ -21,6 +21,7 @@ def none(settings: RuleSettings = RuleSettings()) -> Rule:
         theta: Plasticity, modulator: Array, activities: Mapping[str, Activity]
     ) -> dict[str, Write]:
         del theta
+        check_one_episode(modulator, activities)
         nothing, everything = jnp.zeros_like(modulator), jnp.ones_like(modulator)
         return {
             name: Write(jnp.zeros_like(a.post), jnp.zeros_like(a.pre), nothing, everything)

@@ -1,4 +1,4 @@
-"""What the rules have in common: their settings, their coefficients, their rate."""
+"""What the rules share: their settings, coefficients, rate and checks."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from plasticity import synapse
 from plasticity.settings import Settings, setting
-from plasticity.types import Array, Key, LayerShape, Scalar, Synapse
+from plasticity.types import Activity, Array, Key, LayerShape, Scalar, Synapse
 
 DECAYS = ("clipped", "unclipped")
 POSTS = ("linear", "activation")
@@ -65,6 +65,26 @@ def init_synapses(
     }
 
 
+def check_one_episode(modulator: Array, activities: Mapping[str, Activity]) -> None:
+    """Checks the arguments of `Rule.write`.
+
+    Raises:
+      ValueError: they are not those of one step of one episode.
+    """
+    vmap = "a rule takes one step of one episode; jax.vmap adds episodes"
+    if jnp.ndim(modulator):
+        raise ValueError(f"modulator has shape {jnp.shape(modulator)}, it should be (): {vmap}")
+    for layer, activity in activities.items():
+        for field, value in activity._asdict().items():
+            should_be = jnp.shape(activity.pre if field == "pre" else activity.post)
+            if jnp.ndim(value) != 1 or jnp.shape(value) != should_be:
+                size = "inputs" if field == "pre" else "outputs"
+                raise ValueError(
+                    f"{field} of layer {layer!r} has shape {jnp.shape(value)}, it should be a "
+                    f"vector of the layer's {size}: {vmap}"
+                )
+
+
 def rate_and_keep(
     deltas: Mapping[str, tuple[Array, Array]], modulator: Array, settings: RuleSettings
 ) -> tuple[Array, Array]:
@@ -73,23 +93,52 @@ def rate_and_keep(
       eta_t = eta0 * sigmoid(g_t) * min(1, max_norm / ||delta_t||)        (Chaudhary 2025)
       keep_t = 1 - decay_ratio * eta_t, eta_t with the clip or without
 
-    Duan et al. 2023 write p 2 sigmoid(g), which is eta0 = 2 p, and decay without the clip.
+    Duan et al. 2023 write p 2 sigmoid(g), which is eta0 = 2 p, and decay without the clip. Both
+    results have at least the precision of float32: 1 - eta is 1 in bfloat16 for eta = 0.001.
 
     Args:
       deltas: {layer: (left [O], right [I])}; ||left right^T|| = ||left|| ||right||.
       modulator: g_t, [].
       settings: eta0, max_norm, norm_biases, norm_epsilon, decay, decay_ratio, modulated.
     """
-    count_biases = settings.norm_biases and settings.plastic_biases
-    extra = 1.0 if count_biases else 0.0  # a bias is a weight from an input that is 1
-    squares = [(left @ left) * (right @ right + extra) for left, right in deltas.values()]
-    total = sum(squares) + settings.norm_epsilon
-    # No write, no epsilon: the root has no derivative there, and nothing is to be clipped.
-    norm = jnp.sqrt(jnp.where(total > 0, total, 1.0)) + settings.norm_epsilon
-    norm = jnp.where(total > 0, norm, 0.0)
+    norm = _global_norm(deltas, settings)
     gate = jax.nn.sigmoid(modulator if settings.modulated else jnp.zeros_like(modulator))
-    unclipped = settings.eta0 * gate
+    unclipped = settings.eta0 * gate.astype(jnp.promote_types(gate.dtype, jnp.float32))
     most = jnp.where(settings.max_norm > 0, settings.max_norm, 1.0)
     clip = jnp.where(settings.max_norm > 0, most / jnp.maximum(most, norm), 1.0)
     rate = unclipped * clip
     return rate, 1.0 - settings.decay_ratio * (rate if settings.decay == "clipped" else unclipped)
+
+
+def _global_norm(deltas: Mapping[str, tuple[Array, Array]], settings: RuleSettings) -> Array:
+    """||delta|| over all layers, [], with the epsilons; NaN where no float32 holds it.
+
+    Squares overflow long before the norm does: 1e20 squared is no float32. Each vector is therefore
+    divided by its largest magnitude first, and the sum of squares by the largest of their products:
+
+      left (3e20, 4e20), right (1): scale 4e20, squares (9/16 + 1) * 1, norm 4e20 * 5/4 = 5e20
+    """
+    count_biases = settings.norm_biases and settings.plastic_biases
+    extra = 1.0 if count_biases else 0.0  # a bias is a weight from an input that is 1
+    scales, squares = [], []
+    for left, right in deltas.values():
+        left, left_scale = _scaled(left)
+        right, right_scale = _scaled(right, extra)
+        scales.append(left_scale * right_scale)
+        squares.append((left @ left) * (right @ right + (extra / right_scale) ** 2))
+    # Below the root of epsilon nothing is lost to rounding.
+    scale = jnp.stack([*scales, jnp.full_like(scales[0], settings.norm_epsilon**0.5)]).max()
+    scale = jnp.where(scale == 0, 1.0, scale)
+    total = sum(q * (s / scale) ** 2 for q, s in zip(squares, scales, strict=True))
+    total += settings.norm_epsilon / scale / scale
+    # No write, no epsilon: the root has no derivative there, and nothing is to be clipped.
+    norm = scale * jnp.sqrt(jnp.where(total == 0, 1.0, total)) + settings.norm_epsilon
+    return jnp.where(total == 0, 0.0, norm)
+
+
+def _scaled(vector: Array, least: float = 0.0) -> tuple[Array, Array]:
+    """The vector over its largest magnitude, and that, a constant under differentiation."""
+    vector = vector.astype(jnp.promote_types(vector.dtype, jnp.float32))
+    scale = jnp.maximum(jax.lax.stop_gradient(jnp.abs(vector).max(initial=0.0)), least)
+    scale = jnp.where(scale == 0, 1.0, scale)
+    return vector / scale, scale

@@ -1,7 +1,7 @@
-"""What few-shot episodes are drawn from: the classes of a split, as images or as features."""
+"""The examples that few-shot episodes are drawn from: classes of a split, as images or features."""
 
+import pathlib
 import zipfile
-import zlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -13,30 +13,19 @@ from plasticity.data import DataError, Dataset, load
 from plasticity.data.store import ROTATIONS, Split, splits
 from plasticity.types import Array, Key
 
-# What numpy raises for other files, arrays without a name, damaged, cut off and empty ones.
-UNREADABLE = (
-    OSError,
-    ValueError,
-    KeyError,
-    TypeError,
-    EOFError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
-
 
 class Pool(NamedTuple):
-    """What a split draws from."""
+    """The examples of a split."""
 
     # uint8 [classes, per class, H, W, channels], or features [classes, 4 or 1, per class, F]
     examples: Array
-    classes: Array  # [P] int32, class * 4 + rotation; filled up beyond `size`
+    classes: Array  # [P] int32, class * 4 + rotation; repeated beyond `size`
     size: Array  # [] int32
-    training: Array | None  # there in the split that is augmented
+    training: Array | None  # only in the split whose images are augmented
 
 
 def pools(described: Dataset, split: str, features: str) -> tuple[dict[str, Pool], str]:
-    """What each split draws from, and the checksum of the images.
+    """Returns the pool of each split, and the checksum of the images.
 
     Args:
       described: the data set, which has to be prepared.
@@ -44,7 +33,7 @@ def pools(described: Dataset, split: str, features: str) -> tuple[dict[str, Pool
       features: file of `experiments.encode`; empty: images.
 
     Raises:
-      DataError: the images are not there, or the features are not theirs or lack rotations.
+      DataError: the images are not prepared, or the features cannot be used with them.
     """
     images = load(described)
     parts = splits(described, split, images.classes)
@@ -52,13 +41,16 @@ def pools(described: Dataset, split: str, features: str) -> tuple[dict[str, Pool
     examples: Any = images.images
     if features:
         encoded = features_of(features, described, images.checksum)
-        if encoded.shape[1] < ROTATIONS and any(one.rotations for one in parts.values()):
+        turns = ROTATIONS if any(one.rotations for one in parts.values()) else encoded.shape[1]
+        expected = (len(images.classes), turns, images.images.shape[1])
+        if encoded.shape[:3] != expected:
             raise DataError(
-                f"task.features={features!r} holds {encoded.shape[1]} of {ROTATIONS} rotations, "
-                f"but in task.split={split!r} each is a class of its own: encode the images with "
-                "an encoder whose own task.split has rotations"
+                f"task.features={features!r}: the array 'features' has {encoded.shape[:3]} "
+                f"(classes, rotations, images per class), but {described.name} with "
+                f"task.split={split!r} needs {expected}. Rotations are encoded if the task.split "
+                "of the encoder itself has them"
             )
-        examples = centred(encoded, chosen["train"])
+        examples = centred(encoded, chosen["train"]).astype(np.float32)
     most = max(map(len, chosen.values()))  # of one length, so that splits share their programs
     made = {
         part: Pool(
@@ -73,7 +65,7 @@ def pools(described: Dataset, split: str, features: str) -> tuple[dict[str, Pool
 
 
 def draw(key: Key, pool: Pool, ways: int, examples: int) -> tuple[Array, Array]:
-    """Different classes [N], and different examples of each [N, K]."""
+    """Draws N = `ways` different classes [N], and K different examples of each [N, K]."""
     class_key, example_key = jax.random.split(key)
     places = jnp.arange(len(pool.classes))
     noise = jnp.where(places < pool.size, jax.random.uniform(class_key, places.shape), -1.0)
@@ -84,7 +76,7 @@ def draw(key: Key, pool: Pool, ways: int, examples: int) -> tuple[Array, Array]:
 
 
 def check_ways(ways: int, made: Mapping[str, Pool], described: Dataset) -> None:
-    """Raises ValueError if a split has fewer classes than an episode needs."""
+    """Raises ValueError if a split has fewer than `ways` classes."""
     for part, pool in made.items():
         if ways > int(pool.size):
             raise ValueError(
@@ -101,31 +93,81 @@ def _numbers(split: Split, names: list[str]) -> np.ndarray:
 
 
 def centred(features: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """Features whose mean is 0 and whose mean square is 1 in the training classes.
+    """Centres and scales features by the training classes: mean 0 and mean square 1 there.
 
-    One factor for all directions: ratios of distances stay as they are. What all images have in
-    common would otherwise be most of what a rule writes.
+    One factor scales all directions, so ratios of distances are unchanged. Without centring, the
+    mean over all images would be most of what a rule writes.
+
+    Args:
+      features: [classes, rotations, per class, F], float32 or float64.
+      classes: [P], class * 4 + rotation of the training classes.
+
+    Raises:
+      DataError: the features of all training images are the same.
     """
-    known = features[classes // ROTATIONS, classes % ROTATIONS]
-    moved = features - known.mean((0, 1))
-    return moved / np.sqrt(np.square(known - known.mean((0, 1))).mean())
+    # In float64: squares of float32 overflow from 1.8e19 on, and a large mean takes their digits.
+    training = features[classes // ROTATIONS, classes % ROTATIONS].astype(np.float64)
+    if not np.ptp(training, axis=(0, 1)).any():
+        raise DataError("task.features are the same for all images of the training classes")
+    mean = training.mean((0, 1))
+    scale = np.sqrt(np.square(training - mean).mean())
+    return ((features - mean) / scale).astype(features.dtype)
 
 
 def features_of(path: str, described: Dataset, checksum: str) -> np.ndarray:
-    """Features [classes, 4 or 1 rotations, per class, F] from a file of `experiments.encode`."""
-    try:
-        # Opened here, since numpy leaves a file open that is cut off.
-        with open(path, "rb") as opened, np.load(opened) as file:
-            found = {name: file[name] for name in ("features", "dataset", "checksum")}
-    except UNREADABLE as error:
+    """Reads features [classes, 4 or 1 rotations, per class, F] that `experiments.encode` wrote.
+
+    Returns:
+      float64 if the file holds float64, else float32.
+
+    Raises:
+      DataError: the file is no such file, belongs to other images, or holds other than finite
+        numbers.
+    """
+    found = _arrays(path)
+    source = (str(found["dataset"]), str(found["checksum"]))
+    if source != (described.name, checksum):
         raise DataError(
-            f"task.features={path!r} is not a file of features ({error}); to make one: "
+            f"task.features={path!r} was made from {' '.join(source)}, but the prepared images are "
+            f"{described.name} {checksum}"
+        )
+    raw = found["features"]
+    if raw.ndim != 4 or raw.shape[1] not in (1, ROTATIONS) or raw.size == 0:
+        raise DataError(
+            f"task.features={path!r}: the array 'features' has the shape {raw.shape}, not "
+            f"[classes, {ROTATIONS} or 1 rotations, images per class, F]"
+        )
+    if raw.dtype.kind not in "fiub":
+        raise DataError(
+            f"task.features={path!r}: the array 'features' is of type {raw.dtype}, not float32"
+        )
+    features = raw.astype(np.float64 if raw.dtype.itemsize >= 8 else np.float32)
+    with np.errstate(over="ignore"):
+        wrong = np.argwhere(~np.isfinite(features.astype(np.float32)))
+    if len(wrong):
+        raise DataError(
+            f"task.features={path!r}: the array 'features' is {features[tuple(wrong[0])]} at "
+            f"{wrong[0].tolist()}; {len(wrong)} of its {features.size} numbers are not finite in "
+            "float32"
+        )
+    return features
+
+
+def _arrays(path: str) -> dict[str, np.ndarray]:
+    """The arrays of a file of features."""
+    try:
+        # Opened here, since numpy leaves a truncated file open.
+        with pathlib.Path(path).expanduser().open("rb") as opened:
+            if not zipfile.is_zipfile(opened):
+                raise ValueError("it is no .npz file, or is truncated")
+            opened.seek(0)
+            with np.load(opened) as file:
+                missing = {"features", "dataset", "checksum"} - set(file.files)
+                if missing:
+                    raise ValueError(f"it holds no array {min(missing)!r}")
+                return {n: np.asarray(file[n]) for n in ("features", "dataset", "checksum")}
+    except Exception as error:  # numpy and zipfile raise a dozen kinds for damaged files
+        raise DataError(
+            f"task.features={path!r} is not a file of features ({error}). To make one: "
             "python -m experiments.encode --workdir=ENCODER"
         ) from error
-    made_from = (str(found["dataset"]), str(found["checksum"]))
-    if made_from != (described.name, checksum):
-        raise DataError(
-            f"task.features={path!r} was made from {made_from[0]} {made_from[1]}, but the images "
-            f"that are prepared are {described.name} {checksum}"
-        )
-    return found["features"]

@@ -5,7 +5,7 @@ import json
 import jax
 import jax.numpy as jnp
 
-from experiments.benchmark import count_products
+from experiments.lowered import count_products
 
 FIELDS = {
     "engine",

@@ -6,6 +6,8 @@ import pytest
 from plasticity.memory import ENGINES
 from plasticity.rules import RULES
 from tests.conftest import GOLDEN
+from tests.experiments.wrong_uses.traces import CASES as WRONG_USES
+from tests.experiments.wrong_uses.traces import changed
 
 TRACES = sorted(GOLDEN.glob("*.npz"))
 # By default every trace by the definition, and one of either format by each fast engine.
@@ -30,12 +32,16 @@ def test_every_recorded_quantity_in_float64(path, engine, x64):
     assert max(errors.values()) <= 1e-10, errors
     results = ("trace/", "fast/", "grad/", "loss_")
     assert errors.keys() == {name for name in trace.arrays if name.startswith(results)}
-    assert sum(name.startswith("grad/") for name in errors) == len(trace.named("param"))
+    assert sum(name.startswith("grad/") for name in errors) == len(trace.weights())
 
 
 def test_there_are_traces_of_every_rule():
     assert len(TRACES) == 12
-    assert {rule for p in TRACES for rule in p.stem.split("_") if rule in RULES} == set(RULES)
+    assert {rule for p in TRACES for rule in p.stem.split("_") if rule in RULES} == {
+        "none",
+        "hebbian",
+        "gradient",
+    }
 
 
 def test_the_program_in_float32(program):
@@ -50,29 +56,29 @@ TRANSFORMER, RNN = "chaudhary2025_gradient_regression.npz", "duan2023_rnn_gradie
 
 
 @pytest.mark.parametrize(
-    ("file", "name"),
+    ("file", "names"),
     [
-        (TRANSFORMER, "trace/eta"),
-        (TRANSFORMER, "fast/blocks.0.fc2.b"),
-        (TRANSFORMER, "grad/internal_proj.weight"),
-        (RNN, "trace/state"),
-        (RNN, "grad/out_fc.0.w.lr"),
+        (TRANSFORMER, ["trace/eta", "fast/blocks.0.fc2.b", "grad/internal_proj.weight"]),
+        (RNN, ["trace/state", "grad/out_fc.0.w.lr"]),
     ],
 )
-def test_a_wrong_quantity_is_found(file, name, tmp_path, x64):
-    """The comparison can fail: one recorded value is changed by one part in ten thousand."""
+def test_wrong_quantities_are_found(file, names, tmp_path, x64):
+    """The comparison can fail: one value of each quantity is changed by 1e-4 of itself."""
     import jax.numpy as jnp
 
     from experiments.check_numerics import FORMATS, compare
     from experiments.traces.recorded import load
 
     arrays = dict(np.load(GOLDEN / file))
-    changed = arrays[name].copy()
-    largest = np.unravel_index(np.abs(changed).argmax(), changed.shape)
-    changed[largest] = changed[largest] * (1 + 1e-4) + (0.0 if changed.any() else 1e-4)
-    np.savez(tmp_path / "wrong.npz", **(arrays | {name: changed}))
+    for name in names:
+        changed = arrays[name].copy()
+        largest = np.unravel_index(np.abs(changed).argmax(), changed.shape)
+        changed[largest] = changed[largest] * (1 + 1e-4) + (0.0 if changed.any() else 1e-4)
+        arrays[name] = changed
+    np.savez(tmp_path / "wrong.npz", **arrays)
     errors = compare(load(str(tmp_path / "wrong.npz"), FORMATS), jnp.float64, "dense")
-    assert errors.pop(name) > 0.9e-4
+    for name in names:
+        assert errors.pop(name) > 0.9e-4
     assert max(errors.values()) <= 1e-10
 
 
@@ -84,19 +90,69 @@ def test_past_the_tolerance_the_program_exits_with_1(program):
     assert "FAILED" in out
 
 
-def test_what_is_no_trace_is_refused(program, tmp_path):
+@pytest.mark.parametrize("case", WRONG_USES, ids=lambda case: f"{case.says} {case.args}")
+def test_what_is_no_trace_is_refused(case, tmp_path):
+    """In process; `tests/experiments/test_wrong_uses.py` runs the program."""
     from experiments.check_numerics import FORMATS
     from experiments.traces.recorded import load
     from experiments.validate import ConfigError
 
-    code, _, err = program("check_numerics", f"--trace={tmp_path / 'none.npz'}")
-    assert code == 2
-    assert "cannot be read" in err
-    assert "Traceback" not in err
-    broken = tmp_path / "broken.npz"
-    broken.write_bytes(TRACES[0].read_bytes()[:5000])
-    with pytest.raises(ConfigError, match="cannot be read"):
-        load(str(broken), FORMATS)
-    np.savez(tmp_path / "other.npz", input=np.zeros(3), target=np.zeros(3))
-    with pytest.raises(ConfigError, match=r"other.npz is of no known format: .*duan2023_.*p_lr"):
-        load(str(tmp_path / "other.npz"), FORMATS)
+    if len(case.args) != 1:
+        return  # of flags alone
+    if case.setup:
+        case.setup(tmp_path)
+    path = case.args[0].removeprefix("--trace=").format(tmp=tmp_path)
+    with pytest.raises(ConfigError, match=case.says):
+        load(path, FORMATS).network("dense", 1)
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "message"),
+    [
+        (TRANSFORMER, lambda a: {"trace/eta": None}, "trace/eta is missing, it should be"),
+        (TRANSFORMER, lambda a: {"grad/head.bias": None}, "grad/head.bias is missing"),
+        (TRANSFORMER, lambda a: {"param/head.bias": None}, "lacks the array 'head.bias'"),
+        (TRANSFORMER, lambda a: {"trace/logits": None}, "lacks the array 'trace/logits'"),
+        (
+            TRANSFORMER,
+            lambda a: {"trace/eta": a["trace/eta"][1:]},
+            r"trace/eta is \(8,\), .* \(9,\)",
+        ),
+        (TRANSFORMER, lambda a: {"trace/more": np.ones(3)}, r"trace/more is \(3,\), .* absent"),
+        (TRANSFORMER, lambda a: {"task": np.array("sorting")}, "task='sorting' is unknown"),
+        (TRANSFORMER, lambda a: {"num_heads": np.array(3)}, "do not fit together: .*heads=3"),
+        (TRANSFORMER, lambda a: {"input": a["input"][:, 1:]}, "do not fit together: .*"),
+        (TRANSFORMER, lambda a: {"eta0": np.array(-1.0)}, "rule.eta0=-1.0 should be"),
+        (RNN, lambda a: {"grad/out_weight": None}, "grad/out_weight is missing"),
+        (RNN, lambda a: {"loss_mean": None}, "loss_mean is missing"),
+        (RNN, lambda a: {"cell": np.array("GRU")}, "do not fit together: .*gru"),
+        (RNN, lambda a: {"param/out_fc.0.w.param": None}, "lacks the weights of head"),
+        (RNN, lambda a: {"param/in_fc.0.b.lr": None}, "lacks the array 'in_fc.0.b.lr'"),
+        (RNN, lambda a: {"param/rnn.h_fc.w.lr": np.ones((10, 9))}, "do not fit together"),
+    ],
+)
+def test_a_trace_that_lacks_something_is_refused(file, change, message, tmp_path):
+    import jax.numpy as jnp
+
+    from experiments import check_numerics
+    from experiments.traces.recorded import load
+    from experiments.validate import ConfigError
+
+    changed(GOLDEN / file, change)(tmp_path)
+
+    def check():
+        trace = load(str(tmp_path / "t.npz"), check_numerics.FORMATS)
+        check_numerics.compare(trace, jnp.float32, "dense")
+
+    with pytest.raises(ConfigError, match=message):
+        check()
+
+
+def test_the_name_of_the_file_does_not_matter(tmp_path, monkeypatch):
+    from experiments.check_numerics import FORMATS
+    from experiments.traces.recorded import load
+    from experiments.traces.recurrent import RecurrentTrace
+
+    changed(GOLDEN / RNN, lambda a: {})(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert isinstance(load("~/t.npz", FORMATS), RecurrentTrace)

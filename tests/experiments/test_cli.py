@@ -1,20 +1,24 @@
 """Flags, help and errors, as all programs share them."""
 
+import os
 import pathlib
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import jax
 import numpy as np
 import pytest
 
-from experiments import usage
+from experiments import commandline
 from experiments.cli import new_path
 from experiments.configfile import load_config, set_field
 from experiments.run import footprint, processor
 from experiments.run.footprint import check_footprint, estimate
+from experiments.run.storage import WorkdirError
 from experiments.validate import ConfigError, validate
+from plasticity.rules import RULES
 from tests.conftest import ROOT
 from tests.launching import TINY, arguments
 
@@ -33,13 +37,14 @@ def test_help_shows_flags_and_settings_with_defaults_and_an_example(program, nam
         assert known in out
     if name in PROGRAMS:
         assert "--config: config file" in out
-        assert re.search(r"train: .*learning_rate=0.001", out, re.DOTALL)
+        assert "train.learning_rate=0.001: learning rate of AdamW (a number, greater than 0)" in out
+        assert "=?" not in out
 
 
 def test_list_names_what_a_config_can_choose(program):
     code, out, _ = program("launch", "--list")
     assert code == 0
-    assert out.strip() == usage.listing()
+    assert out.strip() == commandline.listing()
 
 
 def test_help_of_a_config_shows_its_own_settings(program):
@@ -61,7 +66,7 @@ def test_a_value_may_follow_its_flag_and_a_truth_value_may_be_left_out(program, 
     code, out, err = program("launch", *command)
     assert code == 0, err
     shown = out.partition("Settings as")[2]
-    for setting in ("steps=7", "modulated=False", "tensorboard=True"):
+    for setting in ("train.steps=7", "rule.modulated=False", "log.tensorboard=True"):
         assert setting in shown
 
 
@@ -96,6 +101,35 @@ def test_a_platform_that_is_not_there(tmp_path, monkeypatch):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("variable", ["JAX_ENABLE_X64", "JAX_NUM_CPU_DEVICES"])
+def test_a_wrong_variable_of_jax_is_one_message(variable):
+    command = [sys.executable, "-m", "experiments.launch", "--list"]
+    environment = dict(os.environ, **{variable: "maybe"})
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert re.fullmatch(rf"error: .*maybe.*{variable}.*\n", done.stderr, re.IGNORECASE)
+
+
+def test_a_config_of_a_user_lies_anywhere_and_may_register_a_rule(tmp_path, monkeypatch):
+    """By a path with blanks and a colon, from another folder; the rule is chosen by its name."""
+    monkeypatch.setitem(RULES, "mine", RULES["hebbian"])
+    folder = tmp_path / "runs 12:30"
+    folder.mkdir()
+    (folder / "mine.py").write_bytes(
+        b"\xef\xbb\xbffrom configs import copying\r\nfrom plasticity.rules import RULES\r\n"
+        b"RULES['mine'] = RULES['hebbian']\r\n"
+        b"def get_config(rule='mine'):\r\n    return copying.get_config(rule)\r\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    for file in ("runs 12:30/mine.py", f"{folder}/mine.py"):
+        for argument in ("", ":mine", ":rnn/mine"):
+            holder = SimpleNamespace(value=[f"{file}{argument}"])
+            given = commandline.given_config(holder)
+            assert (given.file, given.argument) == (file, argument[1:])
+            assert given.config.rule.name == "mine"
+            validate(given.config)
+
+
 def test_a_cache_that_cannot_be_written_is_left_alone(program, tmp_path, monkeypatch):
     file = tmp_path / "file"
     file.write_text("mine")
@@ -120,11 +154,11 @@ def test_the_folder_of_an_output_is_made_or_refused_before_the_work(tmp_path, mo
         f"{tmp_path}/link": "exists, and nothing is overwritten",
         f"{tmp_path}/there/x.json": "cannot be written",
         f"{tmp_path}/new/": "is a folder",
-        f"{tmp_path}/{'x' * 300}": "cannot be written",
-        "a\0b": "cannot be written",
+        f"{tmp_path}/{'x' * 300}": "File name too long",
+        "~nobody-of-that-name/x": "~nobody-of-that-name is no user",
         "s3://a/b.json": "must be a local path",
     }.items():
-        with pytest.raises(ConfigError, match=message):
+        with pytest.raises((ConfigError, WorkdirError), match=message):
             new_path("out", value)
     assert (tmp_path / "there").read_text() == "mine"
 
@@ -134,7 +168,7 @@ def test_numpy_numbers_and_locked_configs_are_configs(tmp_path):
     file.write_text(
         "import numpy as np\nfrom configs import copying\n\n"
         "def get_config():\n    config = copying.get_config()\n    with config.ignore_type():\n"
-        "        config.train.steps = np.int64(3)\n        config.rule.eta0 = np.float32(0.5)\n"
+        "        config.train.steps = np.int64(300)\n        config.rule.eta0 = np.float32(0.5)\n"
         "        config.rule.modulated = np.bool_(True)\n    return config.lock()\n"
     )
     config = load_config(str(file))
@@ -189,7 +223,9 @@ def test_a_config_larger_than_the_machine_is_refused(monkeypatch):
     config = load_config(COPYING, "hebbian")
     check_footprint(config)
     monkeypatch.setattr(footprint, "_memory_there", lambda: 1e3)
-    with pytest.raises(ConfigError, match=r"this machine has 1 kB.*train.steps|task.delay"):
+    with pytest.raises(
+        ConfigError, match=r"this machine has 1.00kB.*train.batch=64.*task.delay=20"
+    ):
         check_footprint(config)
 
 

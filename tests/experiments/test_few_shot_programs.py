@@ -5,11 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from plasticity.data import OMNIGLOT
 from tests import pools
 
-ALPHABETS = {"Armenian": 3, "Futurama": 4, "Tengwar": 3}  # validation, training, test
-ROOT_OF = {"Tengwar": "images_evaluation"}
 SMALL = [
     "--config.task.ways=3",
     "--config.task.shots=1",
@@ -32,19 +29,8 @@ RULE = [
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """A data directory with ten classes in place of Omniglot's."""
-    directory = tmp_path_factory.mktemp("data")
-    folder = directory / "omniglot" / "small"
-    folder.mkdir(parents=True)
-    classes = [
-        f"{ROOT_OF.get(alphabet, 'images_background')}/{alphabet}/character{i:02}"
-        for alphabet, count in ALPHABETS.items()
-        for i in range(count)
-    ]
-    np.save(folder / "images.npy", pools.marked_images())
-    manifest = {"preprocessing": OMNIGLOT.preprocessing, "classes": classes}
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-    return directory
+    """A data directory with ten classes as Omniglot."""
+    return pools.write_omniglot(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture
@@ -84,25 +70,6 @@ def test_end_to_end_from_pixels(launch, tmp_path):
     code, _, err = launch("launch", *config, f"--workdir={tmp_path / 'run'}", *SMALL, *RULE)
     assert code == 0, err
     assert (tmp_path / "run" / "result.json").exists()
-
-
-def test_missing_data_come_before_anything_else(program, monkeypatch, tmp_path):
-    monkeypatch.setenv("PLASTICITY_DATA_DIR", str(tmp_path / "nothing"))
-    workdir = tmp_path / "run"
-    code, _, err = program("launch", "--config=configs/cifar_fs.py:none", f"--workdir={workdir}")
-    assert code == 2
-    assert "python -m experiments.prepare_data --dataset=cifar_fs" in err
-    assert not workdir.exists()
-
-
-def test_prepare_data_tells_what_is_wrong(program, monkeypatch, tmp_path):
-    monkeypatch.setenv("PLASTICITY_DATA_DIR", str(tmp_path / "data"))
-    code, _, err = program("prepare_data", "--dataset=omniglot", f"--archives={tmp_path}")
-    assert code == 2
-    assert "images_background.zip is not there" in err
-    code, _, err = program("prepare_data")
-    assert code == 2
-    assert "--dataset is missing" in err
 
 
 def test_a_prototypical_net_has_no_rule(launch, tmp_path):

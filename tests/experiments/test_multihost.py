@@ -2,19 +2,17 @@
 
 import itertools
 import json
-import os
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
 
 from plasticity.memory import ENGINES
-from tests.conftest import QUICK, ROOT
+from tests import programs
+from tests.conftest import QUICK
 from tests.launching import TINY, final_state
 
 RUN = [
@@ -33,17 +31,9 @@ ENDLESS = ["--config.train.steps=100000", "--config.checkpoint.every=100"]
 
 def start(workdir, devices, *flags):
     """One process with so many CPU devices."""
-    environment = dict(os.environ)
-    environment["XLA_FLAGS"] = f"{QUICK} --xla_force_host_platform_device_count={devices}"
-    command = [sys.executable, "-m", "experiments.launch", *RUN, f"--workdir={workdir}", *flags]
-    return subprocess.Popen(
-        command,
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    flags = [*RUN, f"--workdir={workdir}", *flags]
+    env = {"XLA_FLAGS": f"{QUICK} --xla_force_host_platform_device_count={devices}"}
+    return programs.start("launch", *flags, env=env)
 
 
 def start_two(workdir, *flags):

@@ -5,15 +5,14 @@ import json
 import pytest
 
 from configs import copying
-from experiments.lowered.cost import CHIPS, Chip, Cost, compiled_cost, meshes, seconds
-from experiments.lowered.hlo import Work
+from experiments.scaling import CHIPS, Chip, compiled_cost, meshes, seconds
 from experiments.validate import ConfigError
 
 
 def test_times_are_those_of_the_data_sheet():
     chip = Chip(peak=100.0, memory=1.0, bandwidth=2.0, near=10.0, far=1.0)
     sent = {("all-reduce", 4, 4): 40.0, ("all-gather", 4, 4): 40.0, ("all-reduce", 2, 5): 6.0}
-    times = seconds(Cost(0.0, 0.0, Work(50.0, 3.0, sent)), chip, model=4)
+    times = seconds({"products": 50.0, "moved_bytes": 3.0} | sent, chip, model=4)
     near, far = (2 + 1) * 40 * 3 / 4 / 10, 2 * 6 / 2 / 1
     assert times == {"products": 0.5, "memory": 1.5, "near": near, "far": far}
 
@@ -48,9 +47,9 @@ def test_the_formula_for_memory(engine, chunk):
         matrices = 2 * batch * steps / chunk * width * feed_forward if chunk else 0
         return layers * (18 * batch * steps * (width + feed_forward) + matrices)
 
-    small = compiled_cost(config(32, 16)).temporary
+    small = compiled_cost(config(32, 16))["temporary_bytes"]
     for steps, batch in ((64, 16), (32, 32)):
-        added = compiled_cost(config(steps, batch)).temporary - small
+        added = compiled_cost(config(steps, batch))["temporary_bytes"] - small
         expected = 4 * (numbers(steps, batch) - numbers(32, 16))
         assert 2 / 3 < added / expected < 4 / 3
 

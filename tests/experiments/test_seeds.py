@@ -1,4 +1,4 @@
-"""Several seeds in one program are the seeds one by one."""
+"""Several seeds trained in one program equal the seeds trained one by one."""
 
 import json
 import shutil
@@ -28,10 +28,10 @@ def test_one_seed_is_not_mapped():
 
 @pytest.mark.parametrize("in_turn", [False, True])
 def test_each_seed_trains_as_it_does_alone(in_turn):
-    """Within 1e-5: sums of mapped products are taken in another order.
+    """Within 1e-5, because mapped products are summed in another order.
 
-    Told by loss and gradient norm, for Adam makes full steps of a gradient that is zero but for
-    rounding, such as that of the keys' biases.
+    Compared are loss and gradient norms. Weights may differ: Adam makes full steps of a gradient
+    that is zero up to rounding, such as that of the keys' biases.
     """
     config = small_config()
     config.seed, config.train.num_seeds = 5, 3
@@ -72,7 +72,11 @@ def test_a_run_of_several_seeds_reports_each(program, tmp_path):
 
 
 def rewind(workdir, poisoned):
-    """To step 4, with heads so large that their gradients overflow."""
+    """Takes a run back to step 4, with heads so large that their gradients overflow.
+
+    Args:
+      poisoned: positions of the seeds whose heads are changed.
+    """
     (workdir / "result.json").unlink()
     shutil.rmtree(workdir / "checkpoints" / "6")
     there = Workdir(str(workdir))

@@ -258,13 +258,14 @@ def test_a_missing_field_is_named():
 
 
 def test_every_setting_is_described():
-    """Each field of every config is listed once per backbone or task that has it."""
-    described = list(base.describe_settings())
-    names = {field for field, _, _ in described}
-    for config in (c for module in SYNTHETIC.values() for c in (module.get_config(),)):
-        assert set(dict(flattened(config))) <= names
-    assert len({(field, text) for field, _, text in described}) == len(described)
-    texts = {field: text for field, _, text in described}
+    for config in combinations():
+        names = {section: config[section].name for section in base.alternatives()}
+        kinds = [kind for kinds in base.sections(names).values() for kind in kinds]
+        described = [pair for kind in kinds for pair in kind.describe()]
+        assert [field for field, _ in described] == sorted(
+            dict(flattened(config)), key=[field for field, _ in described].index
+        )
+    texts = dict(described)
     assert texts["train.steps"] == "updates of the slow weights (an integer, greater than 0)"
 
 

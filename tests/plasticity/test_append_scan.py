@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
+from jax.experimental import checkify, io_callback
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from plasticity.append_scan import append_scan
@@ -55,7 +56,7 @@ many = jax.vmap(step, in_axes=(None, 0, 0, 0, None))
 
 
 def loss(scan, params, carry, history, xs):
-    """Hears the carry, the history and the outputs."""
+    """Depends on the carry, the history and the outputs."""
     carry, history, (ys, _) = scan(many, params, carry, history, xs, axis=1)
     return (ys**2).sum() + (carry**3).sum() + (history["value"] * jnp.cos(history["key"])).sum()
 
@@ -158,6 +159,25 @@ def check_sharded():
         )
         close(spread, gradient(params, carry, blank, xs))
 
+        # jax.shard_map, jitted and eager, the gradient taken inside and outside.
+        spec = PartitionSpec("episodes")
+
+        def shared(function):
+            return jax.shard_map(
+                function, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False
+            )
+
+        def value(c, h, x):
+            out = append_scan(many, params, c, h, jnp.swapaxes(x, 0, 1), axis=1)
+            return (out[2][0] ** 2).sum((0, 2))
+
+        args = carry, blank, jnp.swapaxes(xs, 0, 1)
+        slope = jax.grad(lambda c, h, x: value(c, h, x).sum())
+        close(shared(value)(*args), value(*args))
+        close(shared(slope)(*args), slope(*args))
+        close(jax.jit(shared(slope))(*args), slope(*args))
+        close(jax.grad(lambda c, h, x: shared(value)(c, h, x).sum())(*args), slope(*args))
+
 
 def temporary_bytes(scan, steps, width=32):
     def gradient(params, xs):
@@ -196,7 +216,8 @@ def joint_of(batch):
         [jnp.zeros((batch, 8))],
         jnp.int32(0),
     ]
-    return Joint(step, avals)
+    inputs = [[True, True], [], [True], [True]]
+    return Joint(step, avals, inputs, [[], [True], [True]])
 
 
 def test_a_product_waits_for_the_end_where_its_factors_are_smaller_than_itself():
@@ -226,3 +247,201 @@ def test_what_does_not_fit_is_named(change, message):
 
     with pytest.raises(ValueError, match=message):
         append_scan(safe, *args, axis=1)
+
+
+# What lax.scan does, on one small step: the sum of p x over four steps.
+XS, HISTORY = jnp.arange(1.0, 5.0), jnp.zeros(4)
+
+
+def summing(extra=lambda p, c, x, t: 0.0):
+    def step(p, c, h, x, t):
+        return c + p * x + extra(p, c, x, t), x, p * x
+
+    return step
+
+
+def final(scan, step, p, carry=0.0):
+    return scan(step, p, carry, HISTORY, XS)[0]
+
+
+def recording(seen, how):
+    def call(p, c, x, t):
+        how(lambda t: seen.append(int(t)), t)
+        return 0.0
+
+    return summing(call)
+
+
+def io_call(function, t):
+    io_callback(function, None, t, ordered=True)
+
+
+EFFECTS = {
+    "callback": jax.debug.callback,
+    "ordered callback": lambda f, t: jax.debug.callback(f, t, ordered=True),
+    "io_callback": io_call,
+    "in a jitted function": jax.jit(jax.debug.callback, static_argnums=0),
+}
+
+
+@pytest.mark.parametrize("kind", EFFECTS)
+@pytest.mark.parametrize(
+    "transform",
+    [lambda f: f, jax.jit, lambda f: jax.jit(jax.grad(f)), jax.grad],
+    ids=["eager", "jit", "jit grad", "grad"],
+)
+def test_an_effect_runs_once_a_step(kind, transform):
+    seen = []
+    step = recording(seen, EFFECTS[kind])
+    out = transform(lambda p: final(append_scan, step, p))(jnp.float32(2))
+    jax.block_until_ready(out)
+    jax.effects_barrier()
+    assert sorted(seen) == [0, 1, 2, 3]
+
+
+def test_an_effect_runs_for_every_episode_and_where_it_needs_no_value():
+    seen = []
+    step = summing(
+        lambda p, c, x, t: jax.debug.callback(lambda t, p: seen.append(int(t)), t, p) or 0.0
+    )
+    jax.block_until_ready(jax.vmap(lambda p: final(append_scan, step, p))(jnp.ones(3)))
+    jax.effects_barrier()
+    assert sorted(seen) == sorted([0, 1, 2, 3] * 3)
+    seen.clear()
+    step = summing(lambda *_: jax.debug.callback(lambda: seen.append(0)) or 0.0)
+    jax.block_until_ready(jax.grad(lambda p: final(append_scan, step, p))(1.0))
+    jax.effects_barrier()
+    assert len(seen) == 4
+
+
+def test_a_callback_with_a_result_runs_once_a_step_under_a_gradient():
+    """The walk back reads the recorded results; it does not repeat the callback."""
+    seen = []
+
+    def answer(t):
+        seen.append(int(t))
+        return np.float32(len(seen))
+
+    def step(p, c, h, x, t):
+        gain = io_callback(answer, jax.ShapeDtypeStruct((), jnp.float32), t, ordered=True)
+        return c + jnp.sin(p * gain), x, ()
+
+    slope = jax.jit(jax.grad(lambda p: final(append_scan, step, p)))(0.5)
+    gains = np.arange(1, 5)
+    np.testing.assert_allclose(slope, (gains * np.cos(0.5 * gains)).sum(), rtol=1e-6)
+    assert seen == [0, 1, 2, 3]
+
+
+def test_an_effect_of_the_adjoint_runs_on_the_way_back():
+    seen = []
+
+    @jax.custom_vjp
+    def watched(x):
+        return x
+
+    def backward(_, bar):
+        jax.debug.callback(lambda bar: seen.append(float(bar)), bar)
+        return (bar,)
+
+    watched.defvjp(lambda x: (x, None), backward)
+    step = summing(lambda p, c, x, t: watched(p * x))
+    jax.block_until_ready(jax.jit(jax.grad(lambda p: 3.0 * final(append_scan, step, p)))(1.0))
+    jax.effects_barrier()
+    assert seen == [3.0] * 4
+
+
+@pytest.mark.parametrize("grad", [False, True])
+def test_checkify_finds_what_is_wrong_within_a_step(grad):
+    def check(p, c, x, t):
+        checkify.check(x < 3, "x is {x}", x=x)
+        return 0.0
+
+    def run(step, errors):
+        function = lambda p: final(append_scan, step, p)  # noqa: E731
+        checked = checkify.checkify(jax.grad(function) if grad else function, errors=errors)
+        return jax.jit(checked)(2.0)[0].get() or ""
+
+    assert "x is 3.0" in run(summing(check), checkify.user_checks)
+    log = summing(lambda p, c, x, t: jnp.log(x - 5) * p)
+    assert "nan generated" in run(log, checkify.float_checks)
+    assert not run(summing(), checkify.float_checks)
+
+
+def halve(x):
+    return lax.while_loop(lambda s: s > 1.0, lambda s: s * 0.5, x)
+
+
+def test_a_step_without_a_reverse_mode_runs_where_it_needs_none():
+    of_x = summing(lambda p, c, x, t: halve(x))
+    for transform in (lambda f: f, jax.jit, jax.vmap, jax.grad):
+        args = jnp.ones(2) if transform is jax.vmap else 2.0
+        both = [
+            transform(lambda p, s=s: final(s, of_x, p))(args) for s in (append_scan, plain_scan)
+        ]
+        close(*both, rtol=1e-6)
+    of_p = summing(lambda p, c, x, t: halve(p * x))
+    close(*(final(s, of_p, 2.0) for s in (append_scan, plain_scan)), rtol=1e-6)
+    with pytest.raises(ValueError, match="Reverse-mode differentiation does not work"):
+        jax.grad(lambda p: final(append_scan, of_p, p))(2.0)
+
+
+@pytest.mark.parametrize(
+    ("step", "carry"),
+    [
+        (summing(), 0),
+        (summing(), 0.5),
+        (lambda p, c, h, x, t: ((c[0] + 1, c[1] + p * x), x, c[0]), (0, 0)),
+        (lambda p, c, h, x, t: (c ^ (x > 2), x, jnp.where(c, p, x)), False),
+        (lambda p, c, h, x, t: (1.0, 1.0, p * c), jnp.zeros(())),
+        (lambda p, c, h, x, t: ((c[0] + p * x, c[1]), x, p), (0.0, jnp.zeros((0, 3)))),
+    ],
+)
+def test_python_numbers_and_empty_leaves_are_a_carry(step, carry):
+    def run(scan, p):
+        return scan(step, p, carry, HISTORY, XS)
+
+    def loss(scan, p):
+        return sum(jnp.sum(a * 1.0) for a in jax.tree.leaves(run(scan, p)))
+
+    for values in zip(
+        *(jax.tree.leaves(run(s, 2.0)) for s in (append_scan, plain_scan)), strict=True
+    ):
+        assert values[0].dtype == values[1].dtype
+        close(*values, rtol=1e-6)
+    close(*(jax.grad(loss, argnums=1)(s, 2.0) for s in (append_scan, plain_scan)), rtol=1e-6)
+
+
+def test_python_numbers_are_cotangents():
+    _, pull = jax.vjp(lambda p: append_scan(summing(), p, 0.0, HISTORY, XS)[::2], 2.0)
+    assert pull((1.0, np.ones(4, np.float32))) == (20.0,)
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        jax.numpy_rank_promotion("raise"),
+        jax.disable_jit(),
+        jax.debug_nans(True),
+        jax.checking_leaks(),
+        jax.enable_checks(True),
+    ],
+    ids=["rank promotion", "disable_jit", "debug_nans", "leaks", "checks"],
+)
+def test_under_options_of_jax(option):
+    def slope(p):
+        closing = summing(lambda _, c, x, t: p * x)  # closes over a tracer
+        return jax.checkpoint(lambda q: final(append_scan, closing, q))(p)
+
+    with option:
+        assert jax.jit(jax.grad(slope))(2.0) == 20.0
+
+
+def test_a_history_may_grow_along_its_last_axis():
+    def step(p, c, h, x, t):
+        return c + p * h.sum() * x, x * jnp.ones(2), ()
+
+    for axis, shape in ((-1, (2, 4)), (1, (2, 4)), (0, (4, 2))):
+        out = append_scan(step, 1.0, 0.0, jnp.zeros(shape), XS, axis=axis)
+        assert out[0] == 2 * (2 * 1 + 3 * 3 + 4 * 6)
+    with pytest.raises(ValueError, match=r"history has 0 rows, fewer than the 4 steps"):
+        append_scan(step, 1.0, 0.0, jnp.zeros(4), XS, axis=1)

@@ -1,4 +1,4 @@
-"""What may depend on what: steps on earlier ones, never an episode on another."""
+"""Causality: an answer depends on earlier steps of its own episode only."""
 
 import jax
 import jax.numpy as jnp
@@ -14,44 +14,45 @@ FAST = [name for name in ENGINES if name != "dense"]
 
 
 def influence_of_inputs(network):
-    """|d answer at t / d input at s|, [T answers, T inputs]."""
-    params = make_params(network)
-    run = jax.jit(jax.jacrev(lambda x: run_episode(network, params, x).outputs.task))
-    return jnp.abs(run(make_inputs())).sum((1, 3))
+    """How far the answer at t moves when input s is changed: [T answers, T inputs].
+
+    The same compiled program runs every time, so that what does not depend is equal bit for bit.
+    """
+    params, inputs = make_params(network), make_inputs()
+    run = jax.jit(lambda x: run_episode(network, params, x).outputs.task)
+    changed = [run(inputs.at[step].add(1.0)) for step in range(len(inputs))]
+    return np.abs(np.stack(changed, 1) - run(inputs)[:, None]).sum(2)
 
 
 @pytest.mark.parametrize(
-    ("rule", "engine"),
-    [
-        *((rule, "dense") for rule in RULES),
-        ("gradient", "factored"),
-        pytest.param("gradient", "chunked", marks=pytest.mark.slow),
-    ],
+    ("rule", "engine"), [*((rule, "dense") for rule in RULES), *(("gradient", e) for e in FAST)]
 )
 def test_no_answer_depends_on_later_inputs(rule, engine):
-    """Causality, by the gradient: attention and fast weights together."""
+    """Through attention and fast weights together."""
     network = make_network(rule, engine=engine, model={"layers": 2})
     influence = influence_of_inputs(network)
-    np.testing.assert_array_equal(jnp.triu(influence, 1), 0)
-    assert jnp.all(jnp.diagonal(influence) > 0)
+    np.testing.assert_array_equal(np.triu(influence, 1), 0)
+    assert np.all(np.diagonal(influence) > 0)
 
 
 @pytest.mark.parametrize(
     ("rule", "reaches"), [("none", False), ("hebbian", True), ("gradient", True)]
 )
-def test_beyond_the_attention_window_only_fast_weights_reach(rule, reaches):
-    """With window 2, step 6 sees steps 4 to 6; what it knows of step 0 was written."""
+def test_only_fast_weights_reach_beyond_the_attention_window(rule, reaches):
+    """With window 2, step 6 attends to steps 4 to 6; only fast weights carry step 0 to it."""
     network = make_network(rule, model={"attention_window": 2})
     influence = influence_of_inputs(network)
     assert (float(influence[6, 0]) > 0) == reaches
     assert float(influence[6, 4]) > 0
 
 
-def test_what_is_written_at_a_step_is_first_read_at_the_next():
+def test_a_write_is_first_read_at_the_next_step():
     network = make_network()
     params, inputs = make_params(network), make_inputs()
-    on = run_episode(network, params, inputs).outputs.task
-    off = run_episode(network._replace(rule=none()), params, inputs).outputs.task
+    on, off = (
+        jax.jit(lambda p, net=net: run_episode(net, p, inputs).outputs.task)(params)
+        for net in (network, network._replace(rule=none()))
+    )
     np.testing.assert_allclose(on[0], off[0], rtol=1e-5)
     assert float(jnp.abs(on[1] - off[1]).max()) > 1e-4
 
@@ -59,7 +60,7 @@ def test_what_is_written_at_a_step_is_first_read_at_the_next():
 @pytest.mark.parametrize(
     ("rule", "engine"), [*((r, "dense") for r in RULES), *(("gradient", e) for e in FAST)]
 )
-def test_episodes_of_a_batch_do_not_touch_each_other(rule, engine):
+def test_episodes_of_a_batch_are_independent(rule, engine):
     network = make_network(rule, engine=engine)
     params = make_params(network)
     batch = jnp.stack([make_inputs(seed=s) for s in range(3)])

@@ -1,18 +1,17 @@
-"""Few-shot episodes: what is shown, what is asked, what is changed."""
+"""Few-shot episodes: support, queries, rotations, augmentation, centring."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from plasticity.data import OMNIGLOT, DataError, Images
 from plasticity.data.store import ROTATIONS
 from plasticity.model import BACKBONES, EncoderSettings
 from plasticity.model.conv4 import ImageEmbedding
 from plasticity.model.prototypical import PrototypicalSettings, prototypical
 from plasticity.tasks.augment import Augmentation, augment, rotate
 from plasticity.tasks.few_shot import TYPICAL, few_shot
-from plasticity.tasks.pools import centred, features_of
+from plasticity.tasks.pools import centred
 from plasticity.types import Observation
 from tests import pools
 
@@ -193,63 +192,3 @@ def test_features_are_centred_by_what_training_may_see():
     np.testing.assert_allclose(np.square(known).mean(), 1)
     stretch = np.ptp(moved, axis=(0, 1, 2)) / np.ptp(features, axis=(0, 1, 2))
     np.testing.assert_allclose(stretch[0], stretch[1])  # one factor for all directions
-
-
-def test_features_have_to_be_of_the_prepared_images(tmp_path):
-    with pytest.raises(DataError, match=r"not a file of features.*experiments.encode"):
-        features_of(str(tmp_path / "features.npz"), OMNIGLOT, "abc")
-    path = tmp_path / "features.npz"
-    np.savez(path, features=np.zeros((1, 1, 1, 1)), dataset="omniglot", checksum="old")
-    with pytest.raises(DataError, match=r"made from omniglot old, but .* are omniglot abc"):
-        features_of(str(path), OMNIGLOT, "abc")
-
-
-def test_rotations_that_are_classes_need_features_of_their_own(monkeypatch, tmp_path):
-    """Else four classes would look the same; splits without rotations take either file."""
-    classes = [
-        f"images_{root}/{alphabet}/character{i:02}"
-        for root, alphabet in (
-            ("background", "Futurama"),
-            ("background", "Armenian"),
-            ("evaluation", "Tengwar"),
-        )
-        for i in range(2)
-    ]
-    images = Images(np.zeros((6, 20, *OMNIGLOT.shape), np.uint8), classes, "abc")
-    monkeypatch.setattr("plasticity.tasks.pools.load", lambda described: images)
-    rng, made = np.random.default_rng(0), {}
-    for turns in (1, 4):
-        made[turns] = str(tmp_path / f"{turns}.npz")
-        features = rng.normal(size=(6, turns, 20, 3))
-        np.savez(made[turns], features=features, dataset="omniglot", checksum="abc")
-    told = r"1 of 4 rotations, but in task.split='vinyals' .* encoder whose own task.split has"
-    with pytest.raises(DataError, match=told):
-        few_shot(ways=2, features=made[1])
-    assert int(few_shot(ways=2, features=made[4]).data["train"].size) == 8
-    for file in made.values():
-        task = few_shot(ways=2, split="alphabets", features=file)
-        assert int(task.data["train"].size) == 2
-
-
-def cut_off(path):
-    np.savez(path, features=np.zeros((9, 1, 9, 9)), dataset="omniglot", checksum="abc")
-    path.write_bytes(path.read_bytes()[:-99])
-
-
-def without_names(path):
-    with path.open("wb") as file:
-        np.save(file, np.zeros(3))
-
-
-def damaged(path):
-    np.savez_compressed(path, features=np.zeros((9, 1, 9, 9)), dataset="omniglot", checksum="abc")
-    whole = bytearray(path.read_bytes())
-    whole[60:80] = bytes(range(20))
-    path.write_bytes(whole)
-
-
-@pytest.mark.parametrize("write", [cut_off, without_names, damaged, lambda path: path.touch()])
-def test_a_file_that_holds_no_features_is_told(write, tmp_path):
-    write(tmp_path / "features.npz")
-    with pytest.raises(DataError, match=r"not a file of features.*experiments.encode"):
-        features_of(str(tmp_path / "features.npz"), OMNIGLOT, "abc")

@@ -1,4 +1,7 @@
-"""Interventions change what is written, and nothing else."""
+"""Interventions change rates and keeps of the selected writes, and nothing else."""
+
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -6,49 +9,68 @@ import numpy as np
 import pytest
 
 from plasticity.interventions import hold, silence
+from plasticity.network import EpisodeTrace, Network, Parameters
 from plasticity.rules import none
 from plasticity.telemetry import modulation, written
+from plasticity.types import Write
 from plasticity.unroll import run_episodes
 from tests.networks import STEPS, make_inputs, make_network, make_params
 
 ENGINES = ["dense", "factored", "chunked"]
 
 
-def run(network, params, intervention=None):
-    inputs = jnp.stack([make_inputs(seed=1), make_inputs(seed=2)])
-    changed = network._replace(intervention=intervention)
-    return jax.jit(lambda params: run_episodes(changed, params, inputs))(params)
+INPUTS = jnp.stack([make_inputs(seed=1), make_inputs(seed=2)])
 
 
-@pytest.fixture(params=ENGINES)
+class Case(NamedTuple):
+    """A net, and its episodes as they are, without plasticity, and with silent writes."""
+
+    network: Network
+    params: Parameters
+    plain: EpisodeTrace
+    off: EpisodeTrace
+    silenced: Callable
+
+
+@pytest.fixture(params=ENGINES, scope="module")
 def case(request):
     network = make_network("gradient", engine=request.param)
-    return network, make_params(network)
+    params = make_params(network)
+
+    def run(network):
+        return jax.jit(lambda p: run_episodes(network, p, INPUTS))(params)
+
+    @jax.jit
+    def silenced(masks):
+        changed = network._replace(intervention=silence(masks))
+        return run_episodes(changed, params, INPUTS)
+
+    return Case(network, params, run(network), run(network._replace(rule=none())), silenced)
 
 
-def test_a_silent_net_is_not_plastic(case):
-    network, params = case
-    always = dict.fromkeys(network.backbone.shapes, jnp.ones(STEPS, bool))
-    off = run(network._replace(rule=none()), params)
-    found = run(network, params, silence(always)).outputs.task
-    np.testing.assert_allclose(found, off.outputs.task, atol=1e-6)
-    assert np.abs(found - run(network, params).outputs.task).max() > 1e-3
+def masks(network, mask):
+    """The same steps in every layer."""
+    return dict.fromkeys(network.backbone.shapes, mask)
 
 
-def test_silence_begins_when_it_says(case):
-    network, params = case
-    late = dict.fromkeys(network.backbone.shapes, jnp.arange(STEPS) >= 4)
-    plain, changed = run(network, params), run(network, params, silence(late))
-    np.testing.assert_allclose(
-        changed.outputs.task[:, :5], plain.outputs.task[:, :5], atol=1e-6
-    )  # what is written at 4 is read at 5
-    assert np.abs(changed.outputs.task[:, 5:] - plain.outputs.task[:, 5:]).max() > 1e-4
+def test_silence_everywhere_equals_no_plasticity(case):
+    found = case.silenced(masks(case.network, jnp.ones(STEPS, bool))).outputs.task
+    np.testing.assert_allclose(found, case.off.outputs.task, atol=1e-6)
+    assert np.abs(found - case.plain.outputs.task).max() > 1e-3
+
+
+def test_silence_from_a_step_on_leaves_earlier_steps(case):
+    changed = case.silenced(masks(case.network, jnp.arange(STEPS) >= 4)).outputs.task
+    plain = case.plain.outputs.task
+    # The write of step 4 is first read at step 5.
+    np.testing.assert_allclose(changed[:, :5], plain[:, :5], atol=1e-6)
+    assert np.abs(changed[:, 5:] - plain[:, 5:]).max() > 1e-4
 
 
 def test_silence_of_a_layer_leaves_the_others(case):
-    network, params = case
+    network, params = case.network, case.params
     first, *others = network.backbone.shapes
-    trace = run(network, params, silence({first: jnp.ones(STEPS, bool)}))
+    trace = case.silenced(masks(network, jnp.zeros(STEPS, bool)) | {first: jnp.ones(STEPS, bool)})
     weight = network.memory.weights(
         jax.tree.map(lambda a: a[0], trace.fast[first]), params.plasticity.synapses[first]
     ).weight
@@ -58,29 +80,38 @@ def test_silence_of_a_layer_leaves_the_others(case):
     assert all(np.asarray(rates[other]).all() for other in others)
 
 
-def test_held_rates_are_held(case):
-    network, params = case
-    values = {name: jnp.asarray(0.3) for name in network.backbone.shapes}
-    trace = run(network, params, hold(values, {n: 1 - v for n, v in values.items()}))
-    for write in trace.writes.values():
+def test_layers_that_are_not_named_write_as_before():
+    one = jnp.ones(())
+    writes = {name: Write(jnp.ones(2), jnp.ones(3), one, 0.5 * one) for name in "ab"}
+    changed = silence({"a": jnp.array([False, True])})(writes, 1)
+    assert changed["a"].rate == 0
+    assert changed["a"].keep == 1
+    assert changed["b"] is writes["b"]
+
+
+def test_held_rates_and_keeps_are_constant(case):
+    values = {name: jnp.asarray(0.3) for name in case.network.backbone.shapes}
+    intervention = hold(values, {n: 1 - v for n, v in values.items()})
+    network = case.network._replace(intervention=intervention)
+    writes = jax.jit(lambda p: run_episodes(network, p, INPUTS).writes)(case.params)
+    for write in writes.values():
         np.testing.assert_allclose(write.rate, 0.3)
         np.testing.assert_allclose(write.keep, 0.7)
 
 
 @pytest.mark.parametrize("rule", ["hebbian", "gradient"])
 @pytest.mark.parametrize("alpha", ["per_synapse", "per_neuron"])
-def test_what_was_written_is_what_the_memory_holds(rule, alpha):
+def test_written_equals_the_weights_of_the_memory(rule, alpha):
     network = make_network(rule, engine="factored", rule_settings={"alpha": alpha})
     params = make_params(network)
-    trace = run(network, params)
+    trace = jax.jit(lambda p: run_episodes(network, p, INPUTS))(params)
+    after = jax.jit(written)
     for name, base in trace.fast.items():
         synapse = params.plasticity.synapses[name]
         for episode in range(2):
-            write, own = jax.tree.map(lambda a, e=episode: a[e], (trace.writes[name], base))
-            held = network.memory.weights(own, synapse).weight
-            np.testing.assert_allclose(written(synapse, write, STEPS), held, atol=1e-6)
-            assert not np.asarray(written(synapse, write, 0)).any()
+            write, last = jax.tree.map(lambda a, e=episode: a[e], (trace.writes[name], base))
+            held = network.memory.weights(last, synapse).weight
+            np.testing.assert_allclose(after(synapse, write, STEPS), held, atol=1e-6)
+            assert not np.asarray(after(synapse, write, 0)).any()
             two = jax.tree.map(lambda a: a[:2], write)
-            np.testing.assert_allclose(
-                jax.jit(written)(synapse, write, 2), written(synapse, two, 2), atol=1e-6
-            )
+            np.testing.assert_allclose(after(synapse, write, 2), after(synapse, two, 2), atol=1e-6)

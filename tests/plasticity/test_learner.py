@@ -1,6 +1,7 @@
 """The outer loop: pure streams of randomness, what decays, what a bad step leaves behind."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,7 @@ import pytest
 from configs import copying
 from experiments import build
 from plasticity.checks import PlasticityError, check_meta_gradient, first_nonfinite
-from plasticity.learner import RandomStream
+from plasticity.learner import RandomStream, evaluate_episodes
 
 SEED = jnp.zeros((), jnp.int32)
 
@@ -44,26 +45,26 @@ def leaves_equal(a, b):
 
 
 def test_episodes_are_a_function_of_seed_stream_step_and_index():
-    learner, _, _ = make()
-    episode = learner.episodes(SEED, RandomStream.TRAIN, jnp.int32(3), jnp.arange(40)).inputs
-    alone = learner.episodes(SEED, RandomStream.TRAIN, jnp.int32(3), jnp.array([7])).inputs
+    draw = jax.jit(make()[0].episodes)
+    episode = draw(SEED, RandomStream.TRAIN, 3, jnp.arange(40)).inputs
+    alone = draw(SEED, RandomStream.TRAIN, 3, jnp.array([7])).inputs
     np.testing.assert_array_equal(episode[7], alone[0])
     for other in (
-        learner.episodes(SEED + 1, RandomStream.TRAIN, jnp.int32(3), jnp.arange(40)),
-        learner.episodes(SEED, RandomStream.TEST, jnp.int32(3), jnp.arange(40)),
-        learner.episodes(SEED, RandomStream.TRAIN, jnp.int32(4), jnp.arange(40)),
+        draw(SEED + 1, RandomStream.TRAIN, 3, jnp.arange(40)),
+        draw(SEED, RandomStream.TEST, 3, jnp.arange(40)),
+        draw(SEED, RandomStream.TRAIN, 4, jnp.arange(40)),
     ):
         assert bool((episode != other.inputs).any())
 
 
 def test_initial_slow_weights_are_paired_across_rules():
-    """Episodes are paired too: their key knows seed, stream, step and index, and no rule."""
-    learners = [make(rule)[0] for rule in ("none", "hebbian", "gradient")]
-    states = [jax.jit(m.init)(SEED, make()[1]) for m in learners]
-    assert leaves_equal(states[0].params.slow, states[1].params.slow)
-    assert leaves_equal(states[0].params.slow, states[2].params.slow)
-    other = jax.jit(learners[0].init)(SEED + 1, make()[1])
-    assert not leaves_equal(states[0].params.slow, other.params.slow)
+    """Episodes are paired too: their key depends on seed, stream, step and index alone."""
+    hyper = make()[1]
+    init, *others = (jax.jit(make(rule)[0].init) for rule in ("none", "hebbian", "gradient"))
+    slow = init(SEED, hyper).params.slow
+    for other in others:
+        assert leaves_equal(slow, other(SEED, hyper).params.slow)
+    assert not leaves_equal(slow, init(SEED + 1, hyper).params.slow)
 
 
 def test_training_is_deterministic_and_learns_an_easy_task():
@@ -128,6 +129,35 @@ def test_the_learning_rate_follows_its_schedule(schedule, expected):
     np.testing.assert_allclose([size_at(c) for c in (0, 4, 54, 104)], expected, atol=1e-6)
 
 
+def test_targets_of_weight_zero_may_be_nan():
+    """They mark what has no target; neither loss nor metrics nor the gradient becomes NaN."""
+    learner, hyper, state = make("none")
+    episodes = learner.episodes(SEED, RandomStream.TRAIN, 0, jnp.arange(2))
+    used = jnp.broadcast_to(jnp.arange(learner.task.steps) % 2, episodes.weights.shape) == 1
+
+    def squares(answers, episode):
+        return ((answers - episode.targets) ** 2).mean(-1)
+
+    def error(answers, episode):
+        return {"error": (squares(answers, episode) * episode.weights).sum()}
+
+    task = learner.task._replace(loss=squares, metrics=error)
+
+    @jax.jit
+    @functools.partial(jax.value_and_grad, has_aux=True)
+    def loss(params, weights, unused):
+        targets = jnp.where(used, 0.5, unused)[..., None] * jnp.ones(task.outputs)
+        marked = episodes._replace(targets=targets, weights=weights)
+        metrics, _ = evaluate_episodes(learner.make_network(hyper), task, params, marked, None)
+        return metrics["loss"].sum(), metrics
+
+    marked, plain = (loss(state.params, used * 1.0, unused) for unused in (jnp.nan, 0.0))
+    assert leaves_equal(marked, plain)
+    assert bool(jnp.isfinite(marked[0][0]))
+    (hidden, _), _ = loss(state.params, jnp.ones_like(used, float), jnp.nan)
+    assert bool(jnp.isnan(hidden)), "a target that counts may not be NaN unseen"
+
+
 @pytest.mark.parametrize("on", [True, False])
 def test_evaluation_does_not_depend_on_how_it_is_batched(on):
     learner, hyper, state = make()
@@ -152,7 +182,7 @@ def test_telemetry_equals_norms_of_written_matrices():
 
     network = make_network(rule_settings={"alpha": "per_neuron"})
     params, inputs = make_params(network), make_inputs()
-    trace = run_episodes(network, params, inputs[None])
+    trace = jax.jit(lambda p: run_episodes(network, p, inputs[None]))(params)
     seen = telemetry(network, params, trace)
     written, last = np.zeros(len(inputs)), 0.0
     for name, writes in trace.writes.items():
@@ -177,13 +207,13 @@ def test_a_step_that_is_not_finite_leaves_the_state_as_it_was():
 
 def test_the_first_quantity_that_is_not_finite_is_named():
     learner, hyper, state = make(rule={"eta0": 1e30, "max_norm": 0.0})
-    told = first_nonfinite(learner, state, SEED, hyper)
-    assert told == "output task at step 1 of the episode"  # what step 0 wrote is read there
+    found = first_nonfinite(learner, state, SEED, hyper)
+    assert found == "output task at step 1 of the episode"  # what step 0 wrote is read there
     kernel = state.params.slow["params"]["embed"]["kernel"]
     state.params.slow["params"]["embed"]["kernel"] = kernel.at[0, 0].set(jnp.nan)
-    told = first_nonfinite(learner, state, SEED, hyper)
-    assert told.startswith("parameter")
-    assert "embed" in told
+    found = first_nonfinite(learner, state, SEED, hyper)
+    assert found.startswith("parameter")
+    assert "embed" in found
 
 
 @pytest.mark.parametrize(
@@ -201,7 +231,7 @@ def test_plasticity_gets_a_gradient_when_it_is_learned_and_only_then(rule, meta_
             check_meta_gradient(metrics, modulator=True)
 
 
-@pytest.mark.parametrize("case", ["alpha starts at 0", "the modulator is not heard"])
+@pytest.mark.parametrize("case", ["alpha starts at 0", "the rule ignores the modulator"])
 def test_alpha_can_be_learned_where_the_modulator_gets_no_gradient(case):
     later = case == "alpha starts at 0"  # the modulator learns from the second step on
     learner, hyper, state = make(rule={"modulated": later, "alpha": "per_synapse"})
@@ -216,7 +246,7 @@ def test_alpha_can_be_learned_where_the_modulator_gets_no_gradient(case):
     assert (metrics["grad_modulator"] > 0) == later
 
 
-def test_the_check_tells_zero_from_not_finite():
+def test_the_check_distinguishes_zero_from_not_finite():
     with pytest.raises(PlasticityError, match=r"the modulator is exactly zero.*rule.eta0 so small"):
         check_meta_gradient({"grad_alpha": 1.0, "grad_modulator": 0.0}, modulator=True)
     with pytest.raises(PlasticityError, match=r"alpha is exactly zero"):

@@ -141,3 +141,101 @@ def test_rates_per_output_must_be_announced(engine):
     memory = ENGINES[engine](SHAPE.outputs)
     with pytest.raises(ValueError, match=r"[Cc]annot broadcast"):
         run(memory, draw_writes(5, 3, True), SHAPE.outputs, jnp.float32, per_output=False)
+
+
+def rank_one(left=3, right=4, rate=0.5, keep=0.5):
+    return Write(jnp.ones(left), jnp.ones(right), jnp.asarray(rate), jnp.asarray(keep))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("slot", [-1, 2, 10**6])
+def test_a_write_without_a_slot_is_an_error_or_shows(engine, slot):
+    """Where the slot is traced nothing can be raised: what is read is NaN, never a lost write."""
+    memory, synapse = ENGINES[engine](2), draw_synapse("per_synapse")
+    state = memory.open(memory.init(SHAPE, jnp.float32), SHAPE, 2, False)
+    for number in range(2):
+        state = advance(memory, state, rank_one(), number)
+    for same in (slot, np.int32(slot), jnp.int32(slot)):
+        with pytest.raises(ValueError, match=rf"slot {slot} is not one of the 2 .*open another"):
+            advance(memory, state, rank_one(), same)
+    after = jax.jit(lambda slot: advance(memory, state, rank_one(), slot))(slot)
+    assert np.isnan(memory.read(after, synapse, jnp.ones(SHAPE.inputs))).all()
+    inside = jax.jit(lambda slot: advance(memory, state, rank_one(), slot))(1)
+    assert np.isfinite(memory.read(inside, synapse, jnp.ones(SHAPE.inputs))).all()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
+@pytest.mark.parametrize("spread", [False, True])
+def test_a_state_keeps_its_type_whatever_the_type_of_theta(engine, dtype, spread):
+    """Coefficients and writes are float32. The oracle allows for the rounding of the state."""
+    memory, synapse = ENGINES[engine](2), draw_synapse("per_synapse")
+    writes = draw_writes(4, 4, spread)
+    weight, bias = memory_oracle(SHAPE, *alpha_matrix(synapse, SHAPE), writes)
+
+    def body(state, scanned):
+        return advance(memory, state, *scanned), memory.read(state, synapse, jnp.ones(4))
+
+    with jax.enable_x64(dtype == "float64"):
+        state = memory.open(memory.init(SHAPE, dtype), SHAPE, 4, spread)
+        stacked = Write(*(jnp.asarray(np.stack(w), jnp.float32) for w in zip(*writes, strict=True)))
+        state, _ = jax.lax.scan(body, state, (stacked, jnp.arange(4)))
+        assert {a.dtype for a in jax.tree.leaves(state)} == {jnp.dtype(dtype)}
+        read = memory.read(state, synapse, jnp.ones(4, jnp.float32))
+        np.testing.assert_allclose(read, weight.sum(1) + bias, rtol=0.03, atol=0.03)
+        with pytest.raises(ValueError, match="should be a floating type"):
+            memory.init(SHAPE, jnp.int32)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("mode", synapses.MODES)
+@pytest.mark.parametrize("spread", [False, True])
+def test_no_rank_is_promoted(engine, mode, spread):
+    """Host programs may set jax_numpy_rank_promotion to "raise"."""
+    memory, synapse = ENGINES[engine](2), draw_synapse(mode)
+    writes = draw_writes(1, 3, spread)
+    with jax.numpy_rank_promotion("raise"):
+        state = run(memory, writes, 2, jnp.float32, spread)
+        memory.read(state, synapse, jnp.ones(SHAPE.inputs))
+        memory.weights(memory.close(state), synapse)
+        jax.grad(lambda w: run(memory, [w], 2, jnp.float32, spread).carry[1].sum())(
+            jax.tree.map(jnp.asarray, Write(*writes[0]))
+        )
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (
+            rank_one()._replace(left=jnp.ones((1, 3))),
+            r"left has shape \(1, 3\), it should be \(3,\)",
+        ),
+        (rank_one(right=3), r"right has shape \(3,\), it should be \(4,\)"),
+        (rank_one(rate=[0.5]), r"rate has shape \(1,\), it should be \(3,\)"),
+        (rank_one(keep=np.ones((2, 3))), "keep has shape .*jax.vmap adds episodes"),
+    ],
+)
+def test_a_batch_is_refused_where_one_episode_is_meant(engine, write, message):
+    memory, synapse = ENGINES[engine](2), draw_synapse("per_synapse")
+    state = memory.open(memory.init(SHAPE, jnp.float32), SHAPE, 2, True)
+    with pytest.raises(ValueError, match=message):
+        advance(memory, state, write, 0)
+    with pytest.raises(ValueError, match=r"x has shape \(4, 4\), it should be \(4,\)"):
+        memory.read(state, synapse, jnp.ones((4, 4)))
+    jax.vmap(memory.read, (None, None, 0))(state, synapse, jnp.ones((4, 4)))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("chunk", [-1, -7, 1.5, 2.0, True, None, "2"])
+def test_a_chunk_is_a_whole_number_of_steps(engine, chunk):
+    with pytest.raises(
+        ValueError, match=rf"chunk={chunk} of the {engine} engine should be a whole"
+    ):
+        ENGINES[engine](chunk)
+
+
+def test_a_chunk_of_no_steps_is_none_of_the_chunked_engine():
+    with pytest.raises(ValueError, match=r"chunk=0 of the chunked engine .* at least 1"):
+        ENGINES["chunked"](0)
+    assert ENGINES["dense"](0).chunk == ENGINES["factored"](np.int64(0)).chunk == 0

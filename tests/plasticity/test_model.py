@@ -1,4 +1,4 @@
-"""The Transformer on its own."""
+"""Backbones without a rule: settings, plastic layers, attention, initial weights."""
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +26,7 @@ def test_settings_are_checked():
 
 @pytest.mark.parametrize("name", ["rnn", "lstm", "transformer"])
 def test_any_part_may_be_plastic(name):
-    """The names that a rule sees follow the setting, and everything else stays slow."""
+    """`model.plastic` decides which layers have activities; all others are slow only."""
     make, settings = BACKBONES[name]
     parts = {
         "rnn": {"input": ["input"], "recurrent": ["hidden", "drive"], "head": ["head/columns"]},
@@ -64,23 +64,26 @@ def test_plastic_layers_are_the_feed_forward_layers():
 
 @pytest.mark.parametrize("name", BACKBONES)
 def test_backbones_keep_the_contract(name):
-    """Shapes of activities and entries; names that are the same everywhere; a pure init."""
+    """Shapes of activities and entries, equal names of layers, a pure `init`."""
     make, settings = BACKBONES[name]
     backbone = make(settings(**SMALL.get(name, {})), EncoderSettings(), TaskShape(4, 2, 5))
-    slow = backbone.init(jax.random.key(0))
-    again = backbone.init(jax.random.key(0))
+    slow, again = (jax.jit(lambda k: backbone.init(k))(jax.random.key(0)) for _ in range(2))
     assert all(jax.tree.leaves(jax.tree.map(lambda a, b: bool((a == b).all()), slow, again)))
     past = [backbone.blank(5, jnp.float32), backbone.blank(2, jnp.float32)]
-    asked = {}
+    read = {}
 
     def fast(layer, pre):
-        asked[layer] = LayerShape(backbone.shapes[layer].outputs, pre.shape[-1])
+        read[layer] = LayerShape(backbone.shapes[layer].outputs, pre.shape[-1])
         return jnp.zeros((pre.shape[0], backbone.shapes[layer].outputs))
 
-    position = jnp.zeros((1,), jnp.int32)
-    prepared, _ = backbone.prepare(slow, jnp.ones((1, 4)), None, None)
-    out = backbone.forward(slow, past, prepared, position, fast, None, False)
-    assert asked == backbone.shapes
+    @jax.jit
+    def forward(slow, past):
+        prepared, _ = backbone.prepare(slow, jnp.ones((1, 4)), None, None)
+        position = jnp.zeros((1,), jnp.int32)
+        return backbone.forward(slow, past, prepared, position, fast, None, False)
+
+    out = forward(slow, past)
+    assert read == backbone.shapes
     assert out.activities.keys() == backbone.shapes.keys()
     for layer, shape in backbone.shapes.items():
         assert out.activities[layer].pre.shape == (1, shape.inputs)
@@ -89,9 +92,9 @@ def test_backbones_keep_the_contract(name):
     one = backbone.blank(1, jnp.float32)  # an entry is a segment of one step
     assert jax.tree.map(jnp.shape, out.entry) == jax.tree.map(jnp.shape, one)
     assert jax.tree.map(lambda a: a.dtype, out.entry) == jax.tree.map(lambda a: a.dtype, one)
-    empty = backbone.forward(slow, (), prepared, position, fast, None, False)
+    empty = forward(slow, ())
     for a, b in zip(jax.tree.leaves(out.outputs), jax.tree.leaves(empty.outputs), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-5)  # blanks are not seen
+        np.testing.assert_allclose(a, b, rtol=1e-5)  # blank entries are masked
 
 
 def test_recall_enters_the_linear_output_of_its_own_layer():
@@ -100,8 +103,9 @@ def test_recall_enters_the_linear_output_of_its_own_layer():
         EncoderSettings(),
         TaskShape(3, 2, 1),
     )
-    slow = backbone.init(jax.random.key(0))
+    slow = jax.jit(backbone.init)(jax.random.key(0))
 
+    @jax.jit
     def post(extra):
         def fast(layer, pre):
             return jnp.full(
@@ -113,10 +117,11 @@ def test_recall_enters_the_linear_output_of_its_own_layer():
         out = backbone.forward(slow, (), prepared, position, fast, None, False)
         return out.activities["block_0/fc1"]
 
-    np.testing.assert_allclose(post(0.5).post - post(0.0).post, 0.5, rtol=1e-5)
-    np.testing.assert_array_equal(post(0.5).recall, 0.5)
+    without, with_recall = post(0.0), post(0.5)
+    np.testing.assert_allclose(with_recall.post - without.post, 0.5, rtol=1e-5)
+    np.testing.assert_array_equal(with_recall.recall, 0.5)
     np.testing.assert_allclose(
-        post(0.5).activation, jax.nn.gelu(post(0.5).post, approximate=False), rtol=1e-6
+        with_recall.activation, jax.nn.gelu(with_recall.post, approximate=False), rtol=1e-6
     )
 
 
@@ -129,10 +134,10 @@ def test_visibility(window, present):
         for key in range(6):
             recent = query - key <= window if window else True
             assert mask[query, key] == ((key < query or (present and key == query)) and recent)
-        assert not mask[query, 6]  # an empty slot
+        assert not mask[query, 6]  # a blank entry
 
 
-def test_queries_see_themselves_and_the_past_but_not_each_other():
+def test_independent_queries_attend_to_the_past_and_themselves():
     query, past = jnp.full((3,), 5), jnp.arange(5)
     np.testing.assert_array_equal(visible(query, query, 0, True, True), np.eye(3, dtype=bool))
     np.testing.assert_array_equal(visible(query, past, 2, False, True), [[0, 0, 0, 1, 1]] * 3)
@@ -154,7 +159,8 @@ def test_rotary_scores_depend_on_distance_only():
 def test_initial_weights_are_those_of_the_paper():
     """U(-1/sqrt(I), 1/sqrt(I)), biases too; attention's input maps are Xavier-uniform, unbiased."""
     shape = TaskShape(10, 10, 3)
-    slow = transformer(TransformerSettings(), EncoderSettings(), shape).init(jax.random.key(0))
+    backbone = transformer(TransformerSettings(), EncoderSettings(), shape)
+    slow = jax.jit(backbone.init)(jax.random.key(0))
     block = slow["params"]["block_0"]
     for layer, fan_in in ((block["fc1"], 128), (block["fc2"], 256)):
         for values in (layer["kernel"], layer["bias"]):

@@ -1,4 +1,4 @@
-"""Queries are answered as if each were the next step of the episode, and the only one."""
+"""Each query is answered as if it were the only one, at the step after the episode."""
 
 import jax
 import jax.numpy as jnp
@@ -12,20 +12,20 @@ from tests.plasticity.test_episode import assert_trees_close
 
 
 def assert_queries_are_next_steps(network, params, inputs, queries):
-    """Each as if it were asked alone, after the episode."""
-    asked = jax.jit(lambda p: run_episode(network, p, inputs, None, queries).outputs)(params)
+    """Compares each answer with that of an episode that has the query as its last step."""
+    answers = jax.jit(lambda p: run_episode(network, p, inputs, None, queries).outputs)(params)
     longer = jax.jit(lambda p, inputs: scan_episode(network, p, inputs).outputs)
     for i, query in enumerate(queries):
         alone = longer(params, jnp.concatenate([inputs, query[None]]))
         assert_trees_close(
-            jax.tree.map(lambda a, i=i: a[len(inputs) + i], asked),
+            jax.tree.map(lambda a, i=i: a[len(inputs) + i], answers),
             jax.tree.map(lambda a: a[len(inputs)], alone),
             1e-10,
         )
 
 
 @pytest.mark.parametrize("backbone", ["rnn", "lstm"])
-def test_a_recurrent_query_is_answered_as_the_next_step_would_be(backbone, x64):
+def test_a_recurrent_query_equals_the_next_step(backbone, x64):
     network = make_network("gradient", engine="factored", chunk=2, backbone=backbone)
     static = network._replace(rule=RULES["none"]())
     params = make_params(network)
@@ -37,8 +37,7 @@ def test_a_recurrent_query_is_answered_as_the_next_step_would_be(backbone, x64):
 
 @pytest.mark.parametrize("window", [-1, 0, 2])
 @pytest.mark.parametrize(("rule", "engine"), [("none", "dense"), ("gradient", "factored")])
-def test_a_query_is_answered_as_the_next_step_would_be(rule, engine, window, x64):
-    """Each one as if it were alone: whatever else is asked changes nothing."""
+def test_a_query_equals_the_next_step(rule, engine, window, x64):
     steps = 5
     model = {"layers": 2, "attention_window": window, "position": "learned"}
     network = make_network(rule, engine=engine, chunk=2, steps=steps + 1, model=model)

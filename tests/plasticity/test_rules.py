@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plasticity.rules import RULES, RuleSettings
+from plasticity.rules.settings import rate_and_keep
 from plasticity.types import Activity, LayerShape, Outputs, Write
 
 SHAPES = {"a": LayerShape(3, 4), "b": LayerShape(2, 3)}
@@ -34,6 +35,15 @@ def write(name, modulator=0.3, seed=0, scale=1.0, **options):
     rule = RULES[name](RuleSettings(**options))
     theta = rule.init(jax.random.key(0), SHAPES, HEAD)
     return rule.write(theta, jnp.asarray(modulator), draw_activities(seed, scale))
+
+
+def written_norm(writes, biases=False):
+    """||rate left right^T|| over all layers, in float64."""
+    squares = 0.0
+    for w in writes.values():
+        left, right = np.float64(w.rate) * np.float64(w.left), np.float64(w.right)
+        squares += (left**2).sum() * ((right**2).sum() + biases)
+    return np.sqrt(squares)
 
 
 @pytest.mark.parametrize("name", RULES)
@@ -75,23 +85,21 @@ def test_rate_and_decay_stay_in_bounds(name, modulator, scale, max_norm, biases,
     writes = write(
         name, modulator, scale=scale, eta0=0.7, max_norm=max_norm, norm_biases=biases, decay=decay
     )
-    rate = float(writes["a"].rate)
-    assert 0 <= rate <= 0.7 + 1e-6
-    norm = np.sqrt(
-        sum(
-            float((w.left**2).sum()) * (float((w.right**2).sum()) + biases) for w in writes.values()
-        )
-    )
-    assert rate * norm <= 0.7 * max_norm * (1 + 1e-5)
-    unclipped = 0.7 / (1 + np.exp(-modulator))
-    expected = 1 - (rate if decay == "clipped" else unclipped)
-    assert float(writes["a"].keep) == pytest.approx(expected, abs=1e-6)
+    for w in writes.values():
+        assert np.all((w.rate >= 0) & (w.rate <= 0.7 + 1e-6))
+        if RULES[name]().per_output:
+            continue
+        unclipped = 0.7 / (1 + np.exp(-modulator))
+        expected = 1 - (float(w.rate) if decay == "clipped" else unclipped)
+        assert float(w.keep) == pytest.approx(expected, abs=1e-6)
+    assert written_norm(writes, biases) <= 0.7 * max_norm * (1 + 1e-5)
 
 
 @pytest.mark.parametrize("name", PLASTIC)
 def test_no_clip_means_the_full_rate_however_large_the_activity(name):
     writes = write(name, modulator=0.0, scale=100.0, eta0=0.4, max_norm=0.0)
-    assert float(writes["a"].rate) == pytest.approx(0.2)
+    rate = writes["a"].rate
+    assert np.all(rate <= 0.2 + 1e-6) if RULES[name]().per_output else rate == pytest.approx(0.2)
 
 
 @pytest.mark.parametrize("name", PLASTIC)
@@ -102,7 +110,7 @@ def test_silence_has_finite_gradients(name):
 
     def total(activities):
         return sum(
-            w.rate * w.left.sum() for w in rule.write(theta, jnp.zeros(()), activities).values()
+            (w.rate * w.left).sum() for w in rule.write(theta, jnp.zeros(()), activities).values()
         )
 
     silent = jax.tree.map(jnp.zeros_like, draw_activities())
@@ -162,3 +170,135 @@ def test_none_writes_nothing_and_has_nothing_to_learn():
 def test_unknown_variants_are_refused_with_the_nearest(option, value, nearest):
     with pytest.raises(ValueError, match=rf"rule.{option}='{value}' .*did you mean '{nearest}'"):
         RuleSettings(**{option: value})
+
+
+def per_output(settings=RuleSettings()):
+    """The Hebbian rule, each output with a rate and a keep of its own."""
+    rule = RULES["hebbian"](settings)
+
+    def write(theta, modulator, activities):
+        def spread(w):
+            gain = jax.nn.sigmoid(w.left)
+            return w._replace(rate=w.rate * gain, keep=w.keep * gain)
+
+        writes = rule.write(theta, modulator, activities)
+        return {name: spread(w) for name, w in writes.items()}
+
+    return rule._replace(write=write, per_output=True)
+
+
+def test_a_rule_with_rates_per_output_passes_the_tests_of_the_registry(monkeypatch):
+    monkeypatch.setitem(RULES, "per output", per_output)
+    test_writes_have_the_shapes_of_the_contract("per output")
+    test_rules_work_under_jit_and_vmap("per output")
+    test_rate_and_decay_stay_in_bounds(name="per output")
+    test_no_clip_means_the_full_rate_however_large_the_activity("per output")
+    test_silence_has_finite_gradients("per output")
+
+
+def scaled_write(name, left, right, dtype, **options):
+    rule = RULES[name](RuleSettings(eta0=0.2, **options))
+    theta = rule.init(jax.random.key(0), SHAPES, HEAD)
+    activities = {
+        layer: Activity(
+            jnp.full(s.inputs, right, dtype),
+            *(jnp.full(s.outputs, left, dtype) for _ in ("post", "activation", "credit", "recall")),
+        )
+        for layer, s in SHAPES.items()
+    }
+    return rule.write(theta, jnp.zeros((), dtype), activities)
+
+
+@pytest.mark.parametrize("name", PLASTIC)
+@pytest.mark.parametrize(
+    ("dtype", "left", "right"),
+    [
+        *(("float16", *sides) for sides in ((11, 8), (6e4, 6e4), (200, 0.01))),
+        *(("bfloat16", *sides) for sides in ((11, 8), (1e15, 1e15))),
+        *(("float32", *sides) for sides in ((1e5, 1e5), (1e10, 1e10), (1e20, 1e3), (1e30, 1e-20))),
+    ],
+)
+@pytest.mark.parametrize("biases", [False, True])
+def test_the_clip_holds_where_squares_overflow(name, dtype, left, right, biases):
+    writes = scaled_write(name, left, right, dtype, norm_biases=biases)
+    assert written_norm(writes, biases) == pytest.approx(0.1, rel=1e-2)
+
+
+@pytest.mark.parametrize("name", PLASTIC)
+def test_a_clip_below_what_squares_underflow_to_still_clips(name):
+    writes = scaled_write(name, 1e-15, 1e-15, "float32", max_norm=1e-31, norm_epsilon=0.0)
+    assert written_norm(writes) == pytest.approx(1e-32, rel=1e-4)
+
+
+@pytest.mark.parametrize("name", PLASTIC)
+def test_a_norm_that_no_float32_holds_makes_no_silent_zero(name):
+    assert np.isnan(scaled_write(name, 1e25, 1e25, "float32")["a"].rate)
+
+
+@pytest.mark.parametrize("epsilon", [0.0, 1e-8])
+@pytest.mark.parametrize("biases", [False, True])
+def test_scaling_changes_neither_the_clip_nor_its_gradient(epsilon, biases, x64):
+    """Against the formula as it is written."""
+    options = RuleSettings(norm_epsilon=epsilon, norm_biases=biases, max_norm=0.5)
+    deltas = {
+        n: (jnp.asarray(a.post, float), jnp.asarray(a.pre, float))
+        for n, a in draw_activities().items()
+    }
+
+    def naive(deltas):
+        squares = sum((a @ a) * (b @ b + biases) for a, b in deltas.values())
+        norm = jnp.sqrt(squares + epsilon) + epsilon
+        return 0.2 * jax.nn.sigmoid(0.3) * jnp.minimum(1, 0.5 / norm)
+
+    ours, plain = (
+        jax.value_and_grad(f)(deltas)
+        for f in (lambda d: rate_and_keep(d, jnp.asarray(0.3, float), options)[0], naive)
+    )
+    for a, b in zip(*map(jax.tree.leaves, (ours, plain)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        *(("eta0", v) for v in (-1, -0.1, float("nan"), float("inf"), "0.1", None, True)),
+        *(("eta0", v) for v in (np.float32(-1), jnp.float32(np.nan))),
+        *(("max_norm", v) for v in (-1.0, float("nan"), float("inf"))),
+        *((n, float("nan")) for n in ("alpha_scale", "norm_epsilon", "decay_ratio")),
+        *(("norm_epsilon", -1e-8), ("internal_scale", float("inf"))),
+    ],
+)
+def test_numbers_without_meaning_are_refused(option, value):
+    with pytest.raises(ValueError, match=rf"rule.{option}=.* must be"):
+        RuleSettings(**{option: value})
+
+
+def test_settings_may_be_traced():
+    def rate(eta0, max_norm):
+        return write("hebbian", eta0=eta0, max_norm=max_norm)["a"].rate
+
+    np.testing.assert_allclose(jax.jit(rate)(0.4, 1.0), rate(0.4, 1.0), rtol=1e-6)
+    assert jax.grad(rate)(0.4, 1.0) > 0
+    assert RuleSettings(eta0=0, max_norm=np.float32(2), alpha_scale=-0.5).eta0 == 0
+
+
+@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize(
+    ("change", "modulator", "message"),
+    [
+        (lambda a: a, jnp.zeros(1), r"modulator has shape \(1,\), it should be \(\)"),
+        (
+            lambda a: a._replace(pre=a.pre[None]),
+            jnp.zeros(()),
+            r"pre of layer 'a' has shape \(1, 4\)",
+        ),
+        (lambda a: jax.tree.map(lambda v: v[None], a), jnp.zeros(()), "jax.vmap adds episodes"),
+        (lambda a: a._replace(credit=a.pre), jnp.zeros(()), "credit of layer 'a'"),
+    ],
+)
+def test_a_batch_is_refused_where_one_episode_is_meant(name, change, modulator, message):
+    rule = RULES[name]()
+    theta = rule.init(jax.random.key(0), SHAPES, HEAD)
+    activities = {layer: change(a) for layer, a in draw_activities().items()}
+    with pytest.raises(ValueError, match=message):
+        rule.write(theta, modulator, activities)

@@ -15,9 +15,10 @@ from jax.sharding import PartitionSpec
 from plasticity.sharding import (
     Layout,
     check_all_take_part,
+    largest_divisor,
     mean_over_devices,
     mean_over_parts,
-    placed,
+    replicate,
     shardings,
     split_over_devices,
 )
@@ -41,8 +42,9 @@ def check_two_devices():
     norm = jnp.sqrt(sum((g**2).sum() for g in jax.tree.leaves(grads)))
     np.testing.assert_allclose(metrics["grad_norm"], norm, rtol=1e-5)
     assert int(after.step) == 1
-    tested = learner.evaluate(state.params, SEED, RandomStream.TEST, jnp.arange(6), hyper, True)
-    alone = learner.evaluate(state.params, SEED, RandomStream.TEST, jnp.arange(5), hyper, True)
+    evaluate = jax.jit(learner.evaluate, static_argnums=5)
+    tested = evaluate(state.params, SEED, RandomStream.TEST, jnp.arange(6), hyper, True)
+    alone = evaluate(state.params, SEED, RandomStream.TEST, jnp.arange(5), hyper, True)
     assert Layout().mesh(5).size == 1
     np.testing.assert_allclose(tested["loss"][:5], alone["loss"], rtol=1e-5)
 
@@ -70,14 +72,14 @@ def check_shared_layers():
     model = {"width": 16, "feed_forward": 40, "heads": 2}
     memory = {"engine": engine, "chunk": 2}
     learner, hyper, state = make(rule, model=model, memory=memory)
-    split = learner.make_network(hyper).backbone.split
+    split = learner.make_network(hyper).backbone.shard_by
     found = []
     for layout in (Layout(1, 1), Layout(2, 2), Layout(1, 4)):
         mesh = layout.mesh(learner.batch)
         there = jax.device_put(state, shardings(state, mesh, split))
         step = jax.jit(dataclasses.replace(learner, layout=layout).train_step)
-        compiled = step.lower(there, *placed((SEED, hyper), mesh)).compile()
-        after, metrics = compiled(there, *placed((SEED, hyper), mesh))
+        compiled = step.lower(there, *replicate((SEED, hyper), mesh)).compile()
+        after, metrics = compiled(there, *replicate((SEED, hyper), mesh))
         found.append((metrics, jax.device_get(after.params)))
         kernel = after.params.slow["params"]["block_0"]["fc1"]["kernel"]
         assert kernel.sharding.shard_shape(kernel.shape) == (16, 40 // layout.model)
@@ -167,6 +169,23 @@ def test_parts_of_a_batch_average_to_the_whole():
 
         assert mean_over_parts(mean, most)(index, 2.0)["m"] == 11.0
         assert set(sizes) == {12 // parts}
+
+
+@pytest.mark.parametrize("most", [10**9, 2**63, 4])
+def test_a_part_may_be_larger_than_the_batch(most):
+    """At once: the divisors of B are searched, not the numbers up to `most`."""
+    assert mean_over_parts(lambda i: i.sum(), most)(jnp.arange(4)) == 6
+
+
+def test_the_largest_divisor_up_to_a_number():
+    for number in range(1, 60):
+        for most in range(1, 70):
+            expected = max(n for n in range(1, number + 1) if number % n == 0 and n <= most)
+            assert largest_divisor(number, most) == expected
+    assert largest_divisor(10**12, 10**12 - 1) == 5 * 10**11
+    for number, most in ((0, 1), (4, -1)):
+        with pytest.raises(ValueError, match=f"{number} has no divisor from 1 to {most}"):
+            largest_divisor(number, most)
 
 
 def test_microbatches_give_the_gradient_of_the_batch():

@@ -29,6 +29,25 @@ FILES = {
         r"no section `task`"
     ),
 }
+CONFIG = f"{COPY}def get_config():\n    config = copying.get_config()\n"
+END = "    return config\n"
+FILES |= {
+    "x = 1\0\n": r"SyntaxError: source code .*cannot contain null bytes",
+    "def get_config():\n\tif 1:\n        return 1\n": r"line 3: TabError",
+    "get_config = dict\n": r"get_config needs FILE.py:ARGUMENT \(no signature",
+    "def get_config():\n    yield 1\n": r"returned a generator; it must return a ConfigDict",
+    "class Mine(BaseException):\n    pass\nraise Mine\n": r"line 3: Mine",
+    f"{CONFIG}    config.train.me = config\n{END}": r"RecursionError",
+    f"{CONFIG}    config.train[3] = 5\n{END}": r"TypeError",
+    f"{CONFIG}    config.train.steps = 'many'\n{END}": r"line 4: TypeError: .*'steps'",
+    f"{CONFIG}    config.train.setps = 5\n{END}": r"train.setps is not a setting: .*'steps'",
+    f"{CONFIG}    del config.train\n{END}": r"train is missing from the config",
+    f"{CONFIG}    config.mine = dict(a=1)\n{END}": r"mine is not a setting: .*train",
+    f"{CONFIG}    del config.train\n    config.train = 5\n{END}": r"train=5 must be a section",
+    "from absl import flags\nflags.DEFINE_string('workdir', None, '')\n": (
+        r"line 2: DuplicateFlagError: .*'workdir'"
+    ),
+}
 # --config and what follows it.
 CHOICES = {
     ("--config=README.md",): r"README.md is not a Python file",
@@ -40,8 +59,11 @@ CHOICES = {
     ("--config=configs/copying.py:hebian",): r"did you mean 'hebbian'",
     ("--config=configs/copying.py:rn/hebbian",): r"did you mean 'rnn'",
     ("--config=configs/base.py:rnn",): r"no section `task`",
+    ("--config=configs/copying:hebbian",): r"[Dd]id you mean configs/copying.py",
+    ("--config=gs://a/b.py",): r"gs://a/b.py does not exist",
+    (f"--config={'x' * 300}.py",): r"does not exist",
     ("--config=",): r"--config is missing.*--config=configs/copying.py:hebbian",
-    ("--config", "--workdir={tmp}/x"): r"--config has no file, but is followed by --workdir",
+    ("--config", "--workdir={tmp}/x"): r"--config has no value, but is followed by --workdir",
     (COPYING, "--config=configs/copying.py:none"): r"--config is given twice",
 }
 # --config.FIELD=VALUE, of configs/copying.py.
@@ -52,23 +74,23 @@ SETTINGS = {
     "dropout=.1": r"did you mean config.model.dropout",
     "trian.steps=3": r"did you mean config.train.steps",
     "model.hidden=8": r"model.name='rnn'",
-    "seed.x=8": r"config.seed.x is not a field, but config.seed is one",
+    "seed.x=8": r"config.seed.x is not a field of this config: valid: .*seed",
     "task=3": r"config.task is a section: set one of its fields, .*task.delay",
-    "train.steps=1e4": r"train.steps='1e4' must be an integer, for example 10000",
-    "model.width=64.0": r"model.width='64.0' must be an integer, for example 64",
+    "train.steps=1e4": r"train.steps='1e4' must be an integer: 10000",
+    "model.width=64.0": r"model.width='64.0' must be an integer: 64",
     "model.width=abc": r"model.width='abc' must be an integer",
     "model.width=": r"model.width='' must be an integer",
     "model.width=None": r"model.width='None' must be an integer",
     "model.width=8=9": r"model.width='8=9' must be an integer",
     "task.delay=1,2,3": r"task.delay='1,2,3' must be an integer",
-    "train.learning_rate=": r"train.learning_rate='' must be a number, for example 0.001",
-    "train.learning_rate=1e400": r"train.learning_rate='1e400' must be a number",
-    "rule.plastic_biases=maybe": r"rule.plastic_biases='maybe' must be true or false",
-    "model.name=rnn": r"choose the model by --config=FILE.py:MODEL/RULE",
-    "task.name=regression": r"every task has its own file in configs/",
+    "train.learning_rate=": r"train.learning_rate='' must be a number",
+    "train.learning_rate=1e400": r"train.learning_rate=inf must be finite",
+    "rule.plastic_biases=maybe": r"rule.plastic_biases='maybe' must be True or False",
+    "model.name=rnn": r"'transformer': the name is chosen behind the colon of --config",
+    "task.name=regression": r"'copying': the name is chosen by the config file",
     "train.steps": r"config.train.steps has no value",
     "model.width=1000000": r"training needs about .*TB.*this machine has.*model.width=1000000",
-    "task.delay=100000000": r"training needs about .*task.delay=100000000",
+    "task.delay=1000000": r"training needs about .*task.delay=1000000",
 }
 MULTIHOST = (COPYING, "--workdir={tmp}/x", "--multihost")
 PLACE = ("--process_count=2", "--process_index=1")
@@ -81,6 +103,15 @@ OTHERS = [
     Case("launch", (COPYING, "x"), r"unexpected argument 'x'"),
     Case("launch", (COPYING, "--mode=trian"), r"must be one of train, evaluate: did you mean 'tra"),
     Case("launch", (COPYING, "--multihost=maybe"), r"--multihost=maybe must be true or false"),
+    Case("launch", (COPYING, "--noconfig.rule.modulated=true"), r"has a value: write --noconfig"),
+    Case("launch", (COPYING, "--flagfile=/nowhere"), r"Unable to open flagfile.*'/nowhere'"),
+    Case(
+        "launch",
+        ("--flagfile={tmp}/mine.py",),
+        r"a --flagfile is not UTF-8",
+        setup=lambda tmp: (tmp / "mine.py").write_bytes(b"\xff\xfe"),
+    ),
+    Case("prepare_data", ("--dataset=omniglot", "--archives=gs://a/b"), r"must be a local path"),
     Case("analysis", ("--ran=x",), r"unknown flag --ran: did you mean --run"),
     Case("analysis", (), r"--run is missing: workdir of a trained"),
     Case("report", ("--workdir=x",), r"unknown flag --workdir: flags: --runs, --out"),
@@ -94,6 +125,13 @@ OTHERS = [
     Case(
         "launch", (*MULTIHOST, *PLACE, "--coordinator=nohost.invalid:1234"), r"nohost.* is unknow"
     ),
+    Case("launch", (*MULTIHOST, *PLACE, "--coordinator=a..b:80"), r"the host a..b is unknown"),
+    Case(
+        "launch",
+        (*MULTIHOST, "--process_count=2", "--process_index=2", "--coordinator=localhost:80"),
+        r"--process_index=2 must be less than --process_count=2",
+    ),
+    Case("launch", (*MULTIHOST, "--connect_timeout_seconds=999999999999"), r"in the range \[1, "),
     Case("launch", (*MULTIHOST, "--process_index=1"), r"are given together"),
     Case("launch", MULTIHOST, r"finds no other processes here.*give --coordinator=HOST:PORT"),
     Case("launch", (COPYING, "--workdir={tmp}/x", *PLACE), r"--process_count=2 needs --multihost"),
@@ -113,6 +151,7 @@ OUTPUTS = [
     Case("benchmark", (*BENCHMARK, "--meta_gradients=half"), r"rule.meta_gradient='half' is unk"),
     Case("benchmark", (*BENCHMARK, "--microbatches=1.5"), r"train.microbatch='1.5' must be an int"),
     Case("benchmark", (COPYING,), r"--out is missing: JSON file"),
+    Case("benchmark", (COPYING, "--out", "--repeats=1"), r"--out has no value, but is followed by"),
     Case(
         "benchmark", (COPYING, "--out=README.md"), r"README.md exists, and nothing is overwritten"
     ),
@@ -120,6 +159,12 @@ OUTPUTS = [
     Case("benchmark", (COPYING, "--out=README.md/x.json"), r"README.md/x.json cannot be written"),
     Case("benchmark", (COPYING, "--out=/proc/x/y.json"), r"--out=/proc/x/y.json cannot be written"),
     Case("benchmark", (COPYING, "--out=gs://a/b.json"), r"must be a local path"),
+    Case("benchmark", (COPYING, "--out=~nobody-there/x"), r"~nobody-there is no user"),
+    Case(
+        "scaling",
+        ("--config=configs/copying.py:rnn/none", "--out={tmp}/s.json"),
+        r"model.name='rnn' must be a model with layers",
+    ),
     Case("scaling", (LARGE, "--out={tmp}/s.json", "--meshes="), r"must be DATAxMODEL, for example"),
     Case("scaling", (LARGE, "--out={tmp}/s.json", "--meshes=axb"), r"--meshes=axb must be DATAxMO"),
     Case("scaling", (LARGE, "--out={tmp}/s.json", "--meshes=0x8"), r"--meshes=0x8 must be DATAxMO"),

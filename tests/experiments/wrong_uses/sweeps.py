@@ -96,7 +96,7 @@ CASES = [
     _over("task.delay=None", "task.delay='None' must be an integer"),
     _over("train.learning_rate=.001,nan", "point train.learning_rate=nan: .*learning_rate=nan"),
     _over("train.learning_rate=.001,-1", "point train.learning_rate=-1.0: .*greater than 0"),
-    _over("rule.modulated=true,maybe", "rule.modulated='maybe' must be true or false"),
+    _over("rule.modulated=true,maybe", "rule.modulated='maybe' must be True or False"),
     _over("rule.name=hebbian,hebian", "point rule.name=hebian: .*did you mean 'hebbian'"),
     _over("model.plastic=feed_forward,attention,head", "semicolons separate its values"),
     _over("model=rnn", "config.model is a section"),
