@@ -80,11 +80,11 @@ class Checkpoints:
           WorkdirError: the stored arrays are not those of `like`; the message names the first.
           CheckpointError: none is whole, or the storage failed. Nothing was moved.
         """
-        target = jax.tree.map(
-            lambda leaf, there: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=there),
-            like,
-            shardings,
-        )
+
+        def placed(leaf: Any, there: Any) -> Any:
+            return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=there)
+
+        target = jax.tree.map(placed, like, shardings)
         damaged: dict[int, str] = {}
         for step in sorted(self._manager.all_steps(), reverse=True):
             if damaged and step == 0:

@@ -142,10 +142,8 @@ def _report(config: ConfigDict, workdir: Workdir) -> tuple[dict[str, Any], str, 
             )
     program = program_for(config)
     if _shapes(build.make_learner(trained), trained) != _shapes(program.learner, config):
-        raise ConfigError(
-            "the parameters of this config have other shapes than the trained ones: "
-            + "; ".join(f"{f}: trained {a!r}, here {b!r}" for f, a, b in changed)
-        )
+        fields = "; ".join(f"{f}: trained {a!r}, here {b!r}" for f, a, b in changed)
+        raise ConfigError(f"the trained parameters have other shapes than this config's: {fields}")
     step, params = trained_parameters(trained, workdir)
     summaries = evaluate_parameters(program, config, params, RandomStream.TEST)
     assert summaries is not None  # nothing stops it

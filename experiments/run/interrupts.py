@@ -39,8 +39,7 @@ class Interrupts:
         assert self.signal is not None
         return 128 + self.signal
 
-    def _remember(self, number: int, frame: FrameType | None) -> None:
-        del frame
+    def _remember(self, number: int, _: FrameType | None) -> None:
         now = time.monotonic()
         if self.signal is None:
             self.signal, self._first = number, now

@@ -9,17 +9,11 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from experiments import build
+from experiments.run import hosts
 from experiments.run.checkpoint import Checkpoints
 from experiments.run.clock import Clock
 from experiments.run.evaluate import Summary, contrast, evaluate_parameters
 from experiments.run.footprint import check_footprint, estimate, in_words
-from experiments.run.hosts import (
-    SharedInterrupts,
-    agreed,
-    decided_by_primary,
-    primary,
-    wait_for_all,
-)
 from experiments.run.manifest import write_manifest
 from experiments.run.metrics import MetricsLog, Progress, across_seeds, check_tensorboard
 from experiments.run.outcome import CURES, check_plasticity_learns, post_mortem, result_of
@@ -48,9 +42,9 @@ def train(config: ConfigDict, path: str) -> int:
     check_open_files()
     workdir = Workdir(path)
     with contextlib.ExitStack() as held:
-        if not decided_by_primary(lambda: _begin(held, workdir, config)):
+        if not hosts.decided_by_primary(lambda: _begin(held, workdir, config)):
             return 0
-        with SharedInterrupts() as interrupts:
+        with hosts.SharedInterrupts() as interrupts:
             return _Run(config, workdir, interrupts).run()
 
 
@@ -71,7 +65,7 @@ def _begin(held: contextlib.ExitStack, workdir: Workdir, config: ConfigDict) -> 
 class _Run:
     """The state of a run, and the loop."""
 
-    def __init__(self, config: ConfigDict, workdir: Workdir, interrupts: SharedInterrupts):
+    def __init__(self, config: ConfigDict, workdir: Workdir, interrupts: hosts.SharedInterrupts):
         self.config, self.workdir, self.interrupts = config, workdir, interrupts
         self.steps = config.train.steps
         self.program = program_for(config)
@@ -86,11 +80,11 @@ class _Run:
         # Updates so far. The count in the state of a seed that diverged stands still.
         self.step = int(np.max(self.state.step))
         self.diverged = set(self._behind())
-        metrics = workdir.metrics if primary() else None
+        metrics = workdir.metrics if hosts.primary() else None
         self.log = MetricsLog(metrics, self.step, self.seeds.numbers, config.log.tensorboard)
         batch, metric = config.train.batch * config.train.num_seeds, self.learner.task.main_metric
         self.progress = Progress(
-            self.steps, self.step, batch, metric, config.log.every, quiet=not primary()
+            self.steps, self.step, batch, metric, config.log.every, quiet=not hosts.primary()
         )
 
     def run(self) -> int:
@@ -107,7 +101,7 @@ class _Run:
         if summaries is None:
             self.progress.say(f"saved at step {self.step}; the same command resumes there")
             return self.interrupts.exit_code
-        if primary():
+        if hosts.primary():
             self._write_result(summaries)
         return 0
 
@@ -145,13 +139,13 @@ class _Run:
         self.progress.say(f"compiling the training step, which needs about {needed}")
         with self.clock.running("compile_seconds"):
             step = self.program.compiled_step(self.state, self.seed, self.hyper)
-            wait_for_all("compiled")  # or the first step would be charged with it
+            hosts.wait_for_all("compiled")  # or the first step would be charged with it
             return step
 
     def _loop(self, train_step: Any) -> None:
         """Trains until all steps are done, or a signal comes."""
         pending: tuple[int, dict[str, jax.Array]] | None = None
-        if self.step > 0 and not agreed(self.log.has_validation):
+        if self.step > 0 and not hosts.agreed(self.log.has_validation):
             # A kill came between the save and the validation, or the run was extended.
             self._validate_if_due()
         with self.clock.running("train_seconds"):

@@ -84,6 +84,7 @@ class Workdir:
         if is_there(self.manifest):
             read(self.manifest, MANIFEST)
         rows = read_lines(self.metrics, ROW) if is_there(self.metrics) else []
+        logged = max((row["step"] for row in rows), default=0)
         saved, done = self.saved_steps(), self.result_steps()
         changed = differences(stored, wanted)
         if any(field != "train.steps" for field, _, _ in changed):
@@ -93,7 +94,6 @@ class Workdir:
                 + "\nChoose another workdir, or drop these overrides to resume that run."
             )
         check_extension(self.path, stored["train"], wanted["train"], max([*saved, done]))
-        logged = max((row["step"] for row in rows), default=0)
         if not any(saved) and config.train.steps != done:
             self._check_nothing_lost(saved, logged, 2 * config.checkpoint.every)
         missing = max(saved, default=0) // config.log.every * config.log.every
@@ -137,10 +137,9 @@ class Workdir:
             raise WorkdirError(f"{self.checkpoints} is a file, but must be a folder of checkpoints")
         for folder, folders, files in os.walk(self.checkpoints):
             for path in (pathlib.Path(folder, name) for name in (*folders, *files)):
+                usual = path.is_file() or path.is_dir() or not is_there(path)
                 if path.parent == self.checkpoints and path.name.isdigit():
                     usual = path.is_dir() and not path.is_symlink() and path.name.isascii()
-                else:
-                    usual = path.is_file() or path.is_dir() or not is_there(path)
                 if not usual:
                     raise WorkdirError(f"{path} is no part of a checkpoint: move it away")
         steps = ocp.utils.checkpoint_steps(self.checkpoints)
@@ -170,8 +169,7 @@ class Workdir:
         with contextlib.ExitStack() as held:
             try:
                 self.path.mkdir(parents=True, exist_ok=True)
-                # Not to wait for the other end of a named pipe.
-                flags = os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK
+                flags = os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK  # no waiting for a named pipe
                 handle = os.open(self.path / LOCK, flags, 0o666)
                 held.callback(os.close, handle)
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
