@@ -74,6 +74,11 @@ SETTINGS = {
     "dropout=.1": r"did you mean config.model.dropout",
     "trian.steps=3": r"did you mean config.train.steps",
     "model.hidden=8": r"model.name='rnn'",
+    f"seed={'9' * 5000}": r"seed=.* must be an integer",
+    "train.learning_rate=1,5": r"train.learning_rate='1,5' must be a number",
+    "model..width=3": r"did you mean config.model.width",
+    ".=3": r"config.. is not a field of this config",
+    "model.=3": r"config.model. is not a field of this config: valid: model.attention_window",
     "seed.x=8": r"config.seed.x is not a field of this config: valid: .*seed",
     "task=3": r"config.task is a section: set one of its fields, .*task.delay",
     "train.steps=1e4": r"train.steps='1e4' must be an integer: 10000",
@@ -168,6 +173,8 @@ OUTPUTS = [
     Case("scaling", (LARGE, "--out={tmp}/s.json", "--meshes="), r"must be DATAxMODEL, for example"),
     Case("scaling", (LARGE, "--out={tmp}/s.json", "--meshes=axb"), r"--meshes=axb must be DATAxMO"),
     Case("scaling", (LARGE, "--out={tmp}/s.json", "--meshes=0x8"), r"--meshes=0x8 must be DATAxMO"),
+    Case("scaling", (LARGE, "--out={tmp}/s.json", f"--meshes=1x{'9' * 5000}"), r"must be DATAxMO"),
+    Case("scaling", (LARGE, "--out={tmp}/s.json", "--share=1000000000"), r"train.batch=.* at most"),
     Case("scaling", (LARGE, "--out={tmp}/s.json", "--meshes=8x9999"), r"at most 4096 devices"),
 ]
 RUN = (COPYING, "--workdir={tmp}/x")
