@@ -122,7 +122,7 @@ def test_what_is_no_trace_is_refused(case, tmp_path):
         (TRANSFORMER, lambda a: {"task": np.array("sorting")}, "task='sorting' is unknown"),
         (TRANSFORMER, lambda a: {"num_heads": np.array(3)}, "do not fit together: .*heads=3"),
         (TRANSFORMER, lambda a: {"input": a["input"][:, 1:]}, "do not fit together: .*"),
-        (TRANSFORMER, lambda a: {"eta0": np.array(-1.0)}, "rule.eta0=-1.0 should be"),
+        (TRANSFORMER, lambda a: {"eta0": np.array(-1.0)}, "rule.eta0=-1.0 must be"),
         (RNN, lambda a: {"grad/out_weight": None}, "grad/out_weight is missing"),
         (RNN, lambda a: {"loss_mean": None}, "loss_mean is missing"),
         (RNN, lambda a: {"cell": np.array("GRU")}, "do not fit together: .*gru"),

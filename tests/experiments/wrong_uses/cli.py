@@ -118,7 +118,7 @@ OTHERS = [
     ),
     Case("prepare_data", ("--dataset=omniglot", "--archives=gs://a/b"), r"must be a local path"),
     Case("analysis", ("--ran=x",), r"unknown flag --ran: did you mean --run"),
-    Case("analysis", (), r"--run is missing: workdir of a trained"),
+    Case("analysis", (), r"--run is missing: workdir of a finished run"),
     Case("report", ("--workdir=x",), r"unknown flag --workdir: flags: --runs, --out"),
     Case("reproduce", ("--config.train.steps=3",), r"unknown flag --config.train.steps: flags: "),
     Case("encode", ("--config=x",), r"unknown flag --config: flags: --workdir, --out"),
