@@ -506,9 +506,10 @@ JUNK = (b"", b"\0" * 50, b"null", b"[]", b"3", b'{"step": 1}', b"\xff\xfe\xfd", 
 
 
 def damage_at_random(folder, rng):
-    """One of the files, or one of the folders, of a run."""
+    """Damages a file or a folder of a run: in three of five cases one directly in its folder."""
     paths = sorted(path for path in folder.rglob("*") if path.name != ".lock")
-    path = rng.choice([p for p in paths if p.parent == folder or p.is_file()])
+    top = [path for path in paths if path.parent == folder]
+    path = rng.choice(top if rng.random() < 0.6 else [p for p in paths if p.is_file()] or top)
     if path.is_dir() or rng.random() < 0.1:
         remove(path.relative_to(folder))(folder)
         return
