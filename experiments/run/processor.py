@@ -1,6 +1,7 @@
 """Settings of a process, and of JAX and its libraries; for before JAX looks for devices."""
 
 import ctypes
+import inspect
 import os
 import pathlib
 import sys
@@ -36,9 +37,12 @@ def prepare(keep_memory: bool) -> None:
         lambda record: not (record.exc_info and "orbax" in record.pathname)
     )
     getLogger("asyncio").setLevel(CRITICAL)
-    # Writes of a failed save end after its event loop, and TensorStore reports that.
+    # After a failed read or write, others end when their event loop is closed: in a coroutine of
+    # Orbax, or a callback of TensorStore. The program prints the error that was raised.
     sys.unraisablehook = lambda error: (
-        None if str(error.exc_value) == "Event loop is closed" else sys.__unraisablehook__(error)
+        None
+        if inspect.iscoroutine(error.object) or str(error.exc_value) == "Event loop is closed"
+        else sys.__unraisablehook__(error)
     )
     if not jax.config.jax_compilation_cache_dir:
         _use_cache()
