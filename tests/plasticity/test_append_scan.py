@@ -422,7 +422,12 @@ def test_python_numbers_are_cotangents():
         jax.numpy_rank_promotion("raise"),
         jax.disable_jit(),
         jax.debug_nans(True),
-        jax.checking_leaks(),
+        pytest.param(
+            jax.checking_leaks(),
+            # The program of the step keeps the tracer that the step closes over. JAX 0.12 keeps
+            # the program, as part of the reverse pass, in that of the caller.
+            marks=pytest.mark.xfail(jax.__version_info__ >= (0, 12), reason="see the comment"),
+        ),
         jax.enable_checks(True),
     ],
     ids=["rank promotion", "disable_jit", "debug_nans", "leaks", "checks"],
