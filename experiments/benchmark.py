@@ -66,7 +66,7 @@ COLUMNS = {  # of the table: title, and what it shows of a record
     "forward eps/s": "{forward_episodes_per_second:.1f}",
     "drawing": "{draw_fraction:.1%}",
     "compile s": "{compile_seconds:.1f}",
-    "temp bytes": "{temp_bytes:.2g}",
+    "temp MB": "{temp_megabytes:.0f}",
     "of floor": "{floor_fraction:.0%}",
 }
 
@@ -180,7 +180,8 @@ def combinations(config: ConfigDict) -> list[ConfigDict]:
 
 def table(records: list[dict[str, Any]]) -> str:
     """The records as a table of text."""
-    rows = [[form.format_map(record) for form in COLUMNS.values()] for record in records]
+    shown = [record | {"temp_megabytes": record["temp_bytes"] / 1e6} for record in records]
+    rows = [[form.format_map(record) for form in COLUMNS.values()] for record in shown]
     widths = [max(map(len, column)) for column in zip(COLUMNS, *rows, strict=True)]
     return "\n".join("  ".join(map(str.rjust, row, widths)) for row in [COLUMNS, *rows])
 

@@ -25,6 +25,7 @@ from experiments.run.storage import DamagedFileError, WorkdirError
 from experiments.run.train import train
 from experiments.run.workdir import Workdir
 from experiments.validate import ConfigError
+from tests.experiments.wrong_uses.runs import write
 from tests.launching import assert_same_state, contents, read, rows, tiny_config
 
 # Orbax's other reads of a damaged checkpoint end later. The programs do not show them either.
@@ -55,20 +56,6 @@ def edit(path, change):
     value = json.loads(path.read_text())
     change(value)
     path.write_text(json.dumps(value))
-
-
-def write(name, content):
-    """The file `name` holds `content`; None: there is a folder in its place."""
-
-    def damage(folder):
-        path = folder / name
-        path.unlink(missing_ok=True)
-        if content is None:
-            path.mkdir()
-        else:
-            path.write_bytes(content if isinstance(content, bytes) else content.encode())
-
-    return damage
 
 
 def append(name, text):
