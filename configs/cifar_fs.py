@@ -12,7 +12,7 @@ three seeds takes 24 minutes on two CPU cores.
 
 from ml_collections import config_dict
 
-from configs import few_shot
+from plasticity.configs import few_shot
 
 
 def get_config(which: str = "hebbian") -> config_dict.ConfigDict:

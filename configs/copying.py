@@ -13,7 +13,7 @@ on two CPU cores.
 
 from ml_collections import config_dict
 
-from configs import base
+from plasticity.configs import base
 
 
 def get_config(which: str = "hebbian") -> config_dict.ConfigDict:

@@ -18,7 +18,7 @@ the optimum is 0.
 
 from ml_collections import config_dict
 
-from configs import base
+from plasticity.configs import base
 
 
 def get_config(which: str = "hebbian") -> config_dict.ConfigDict:

@@ -16,9 +16,9 @@ from typing import Any
 
 from ml_collections import config_dict
 
-from configs import copying, cue_reward, regression
-from configs.algebra import Overrides, over, product
-from configs.sweeps import rules
+from plasticity.configs import copying, cue_reward, regression
+from plasticity.configs.algebra import Overrides, over, product
+from plasticity.configs.sweeps import rules
 from plasticity.registry import lookup
 
 RULE = {

@@ -13,8 +13,8 @@ Expected accuracy with 5 ways: see the files evaluation-*.json in experiments/re
 
 from ml_collections import config_dict
 
-from configs import base
-from configs.few_shot import SPLITS
+from plasticity.configs import base
+from plasticity.configs.few_shot import SPLITS
 from plasticity.registry import lookup
 
 

@@ -6,7 +6,7 @@ independent here, as in Vinyals et al. 2016.
 
 from ml_collections import config_dict
 
-from configs import base
+from plasticity.configs import base
 
 SPLITS = {"omniglot": "vinyals", "cifar_fs": "bertinetto"}  # {data set: its split}
 

@@ -7,7 +7,7 @@
 
 from ml_collections import config_dict
 
-from configs import copying
+from plasticity.configs import copying
 
 
 def get_config(which: str = "hebbian") -> config_dict.ConfigDict:

@@ -17,7 +17,7 @@ from typing import Any
 
 from ml_collections import config_dict
 
-from configs import cifar_fs, copying, cue_reward, omniglot, regression
+from plasticity.configs import cifar_fs, copying, cue_reward, omniglot, regression
 from plasticity.registry import lookup
 
 ALL = {

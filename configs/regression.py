@@ -17,7 +17,7 @@ single outer product 1.254; the optimum is 0.
 
 from ml_collections import config_dict
 
-from configs import base
+from plasticity.configs import base
 
 
 def get_config(which: str = "hebbian") -> config_dict.ConfigDict:

@@ -7,9 +7,9 @@ learned writes, longer training, paired seeds, and plasticity switched off in th
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from configs import paper
-from configs.algebra import Overrides, over, product
-from configs.sweeps import attention, rules
+from plasticity.configs import paper
+from plasticity.configs.algebra import Overrides, over, product
+from plasticity.configs.sweeps import attention, rules
 
 PLASTIC = over("rule.name", ["hebbian", "gradient"])
 CLOSED = {"model.attention_window": -1}

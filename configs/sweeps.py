@@ -7,7 +7,7 @@ A config file may define such functions of its own.
 
 from collections.abc import Callable
 
-from configs.algebra import Overrides, chain, over, product, zip_
+from plasticity.configs.algebra import Overrides, chain, over, product, zip_
 from plasticity.rules import RULES
 
 

@@ -9,12 +9,12 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from experiments import build
-from experiments.run.checkpoint import CheckpointError
-from experiments.run.evaluate import trained_parameters
-from experiments.run.seeds import Seeds
-from experiments.run.workdir import Workdir, WorkdirError
-from experiments.validate import ConfigError, validate
+from plasticity.experiments import build
+from plasticity.experiments.run.checkpoint import CheckpointError
+from plasticity.experiments.run.evaluate import trained_parameters
+from plasticity.experiments.run.seeds import Seeds
+from plasticity.experiments.run.workdir import Workdir, WorkdirError
+from plasticity.experiments.validate import ConfigError, validate
 from plasticity.learner import RandomStream
 from plasticity.rules import RULES
 from plasticity.unroll import run_episode

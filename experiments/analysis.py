@@ -22,11 +22,11 @@ import json
 
 from absl import flags
 
-from experiments import cli
-from experiments.probing.analysis import ANALYSIS, analysis_of
-from experiments.run.storage import is_there, path_of
-from experiments.run.workdir import Workdir
-from experiments.validate import ConfigError
+from plasticity.experiments import cli
+from plasticity.experiments.probing.analysis import ANALYSIS, analysis_of
+from plasticity.experiments.run.storage import is_there, path_of
+from plasticity.experiments.run.workdir import Workdir
+from plasticity.experiments.validate import ConfigError
 
 RUN = flags.DEFINE_string("run", None, "workdir of a finished run of a plastic network")
 

@@ -28,12 +28,12 @@ from absl import flags
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from experiments import build, cli
-from experiments.configfile import set_field
-from experiments.lowered import count_products
-from experiments.run.footprint import check_footprint
-from experiments.run.manifest import device_name
-from experiments.validate import ConfigError, validate
+from plasticity.experiments import build, cli
+from plasticity.experiments.configfile import set_field
+from plasticity.experiments.lowered import count_products
+from plasticity.experiments.run.footprint import check_footprint
+from plasticity.experiments.run.manifest import device_name
+from plasticity.experiments.validate import ConfigError, validate
 from plasticity.learner import Learner, RandomStream
 from plasticity.memory import ENGINES
 from plasticity.sharding import DATA, Layout, replicate, split_over_devices

@@ -15,11 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
-from experiments import cli
-from experiments.traces.recorded import GoldenTrace, load
-from experiments.traces.recurrent import RecurrentTrace
-from experiments.traces.transformer import TransformerTrace
-from experiments.validate import ConfigError
+from plasticity.experiments import cli
+from plasticity.experiments.traces.recorded import GoldenTrace, load
+from plasticity.experiments.traces.recurrent import RecurrentTrace
+from plasticity.experiments.traces.transformer import TransformerTrace
+from plasticity.experiments.validate import ConfigError
 from plasticity.memory import ENGINES
 from plasticity.network import Parameters
 

@@ -13,17 +13,17 @@ from collections.abc import Callable
 import jax
 from absl import flags
 
-from experiments.commandline import define_config as define_config
-from experiments.commandline import flag_message, parse
-from experiments.commandline import given_config as given_config
-from experiments.commandline import require as require
-from experiments.run import processor
-from experiments.run.checkpoint import CheckpointError
-from experiments.run.hosts import PeerError
-from experiments.run.storage import WorkdirError, check_folder, path_of
-from experiments.validate import ConfigError
 from plasticity.checks import PlasticityError
 from plasticity.data import DataError
+from plasticity.experiments.commandline import define_config as define_config
+from plasticity.experiments.commandline import flag_message, parse
+from plasticity.experiments.commandline import given_config as given_config
+from plasticity.experiments.commandline import require as require
+from plasticity.experiments.run import processor
+from plasticity.experiments.run.checkpoint import CheckpointError
+from plasticity.experiments.run.hosts import PeerError
+from plasticity.experiments.run.storage import WorkdirError, check_folder, path_of
+from plasticity.experiments.validate import ConfigError
 
 USAGE_ERROR = 2  # the command or the config is wrong: nothing was started
 RUN_ERROR = 1  # the run itself failed

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 from absl import flags
 from ml_collections import ConfigDict
 
-from configs import base
-from experiments.configfile import EXAMPLE, fields_of, load_config, set_field, suggestion
-from experiments.validate import ConfigError
+from plasticity.configs import base
+from plasticity.experiments.configfile import EXAMPLE, fields_of, load_config, set_field, suggestion
+from plasticity.experiments.validate import ConfigError
 from plasticity.model import BACKBONES
 from plasticity.rules import RULES
 from plasticity.tasks import TASKS

@@ -18,8 +18,8 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict, FrozenConfigDict
 
-from configs import base
-from experiments.validate import ConfigError
+from plasticity.configs import base
+from plasticity.experiments.validate import ConfigError
 from plasticity.registry import shown
 from plasticity.settings import KINDS, literal
 

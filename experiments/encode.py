@@ -13,13 +13,13 @@ import numpy as np
 from absl import flags
 from ml_collections import ConfigDict
 
-from experiments import cli
-from experiments.run.evaluate import trained_parameters
-from experiments.run.storage import TEMPORARY
-from experiments.run.workdir import Workdir
-from experiments.validate import ConfigError, validate
 from plasticity.data import DATASETS, load
 from plasticity.data.store import ROTATIONS, splits
+from plasticity.experiments import cli
+from plasticity.experiments.run.evaluate import trained_parameters
+from plasticity.experiments.run.storage import TEMPORARY
+from plasticity.experiments.run.workdir import Workdir
+from plasticity.experiments.validate import ConfigError, validate
 from plasticity.model import EncoderSettings
 from plasticity.model.conv4 import Conv4
 from plasticity.sharding import Layout, replicate, split_over_devices

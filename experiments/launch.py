@@ -13,12 +13,12 @@ import pathlib
 
 from absl import flags
 
-from experiments import cli
-from experiments.run import hosts
-from experiments.run.evaluate import evaluate
-from experiments.run.train import train
-from experiments.sweeps.tables import report_hint
-from experiments.validate import ConfigError, validate
+from plasticity.experiments import cli
+from plasticity.experiments.run import hosts
+from plasticity.experiments.run.evaluate import evaluate
+from plasticity.experiments.run.train import train
+from plasticity.experiments.sweeps.tables import report_hint
+from plasticity.experiments.validate import ConfigError, validate
 
 CONFIG = cli.define_config()
 WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run; made if it is not there")

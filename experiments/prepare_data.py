@@ -10,9 +10,9 @@ user's cache directory), and a second call reuses them.
 
 from absl import flags
 
-from experiments import cli
 from plasticity.data import DATASETS
 from plasticity.data.prepare import counts, prepare
+from plasticity.experiments import cli
 
 DATASET = flags.DEFINE_enum("dataset", None, list(DATASETS), "data set to prepare")
 ARCHIVES = flags.DEFINE_string(

@@ -13,10 +13,10 @@ import sys
 
 from absl import flags
 
-from experiments import cli
-from experiments.reports.collect import collect
-from experiments.run.storage import in_bucket, path_of
-from experiments.validate import ConfigError
+from plasticity.experiments import cli
+from plasticity.experiments.reports.collect import collect
+from plasticity.experiments.run.storage import in_bucket, path_of
+from plasticity.experiments.validate import ConfigError
 
 RUNS = flags.DEFINE_string("runs", None, "folder with finished runs, at any depth")
 OUT = flags.DEFINE_string("out", None, "the page; never overwritten")
@@ -26,7 +26,7 @@ def main() -> int:
     """Collects, draws, writes."""
     cli.require(runs=RUNS.value, out=OUT.value)
     try:
-        from experiments.reports.sections import write_report
+        from plasticity.experiments.reports.sections import write_report
     except ImportError as error:
         needs = f"a report needs the extra `plots`: pip install '.[plots]' ({error})"
         raise ConfigError(needs) from error

@@ -20,18 +20,31 @@ from collections.abc import Mapping, Sequence
 
 from absl import flags
 
-from configs.claims import CLAIMS
-from configs.studies import BUDGETS, PRESETS, Study
-from experiments import cli
-from experiments.reports.compare import decide_claims, published_table, within
-from experiments.run.storage import DamagedFileError, check_folder, logs_of, path_of
-from experiments.sweeps.campaign import Campaign, Outcome, Runner, points_of, stored_results
-from experiments.sweeps.executors import make_executor
-from experiments.sweeps.points import Point, check, run_all, say_failed, select, worker_code
-from experiments.sweeps.schedule import Schedule, worker_command
-from experiments.sweeps.tables import report_hint, write_csv, write_value
-from experiments.validate import ConfigError
+from plasticity.configs.claims import CLAIMS
+from plasticity.configs.studies import BUDGETS, PRESETS, Study
 from plasticity.data import DATASETS, DataError, load
+from plasticity.experiments import cli
+from plasticity.experiments.reports.compare import decide_claims, published_table, within
+from plasticity.experiments.run.storage import DamagedFileError, check_folder, logs_of, path_of
+from plasticity.experiments.sweeps.campaign import (
+    Campaign,
+    Outcome,
+    Runner,
+    points_of,
+    stored_results,
+)
+from plasticity.experiments.sweeps.executors import make_executor
+from plasticity.experiments.sweeps.points import (
+    Point,
+    check,
+    run_all,
+    say_failed,
+    select,
+    worker_code,
+)
+from plasticity.experiments.sweeps.schedule import Schedule, worker_command
+from plasticity.experiments.sweeps.tables import report_hint, write_csv, write_value
+from plasticity.experiments.validate import ConfigError
 from plasticity.registry import nearest
 
 PRESET = flags.DEFINE_enum("preset", None, list(PRESETS), "as published, or in full")

@@ -21,10 +21,10 @@ import jax.numpy as jnp
 from absl import flags
 from ml_collections import ConfigDict
 
-from experiments import build, cli
-from experiments.lowered import Work, total, work_of
-from experiments.run.program import Program
-from experiments.validate import ConfigError, validate
+from plasticity.experiments import build, cli
+from plasticity.experiments.lowered import Work, total, work_of
+from plasticity.experiments.run.program import Program
+from plasticity.experiments.validate import ConfigError, validate
 
 CONFIG = cli.define_config()
 MESHES = flags.DEFINE_list("meshes", ["1x8", "8x8", "64x8"], "meshes of devices, each DATAxMODEL")

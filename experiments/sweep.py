@@ -18,11 +18,11 @@ from collections.abc import Mapping, Sequence
 
 from absl import flags
 
-from experiments import cli
-from experiments.run.storage import DamagedFileError, check_folder, logs_of, path_of
-from experiments.sweeps.executors import EXECUTORS, make_executor
-from experiments.sweeps.overrides import FORMS, check_seeds, points_of_sweep
-from experiments.sweeps.points import (
+from plasticity.experiments import cli
+from plasticity.experiments.run.storage import DamagedFileError, check_folder, logs_of, path_of
+from plasticity.experiments.sweeps.executors import EXECUTORS, make_executor
+from plasticity.experiments.sweeps.overrides import FORMS, check_seeds, points_of_sweep
+from plasticity.experiments.sweeps.points import (
     Point,
     by_state,
     check,
@@ -31,9 +31,15 @@ from experiments.sweeps.points import (
     select,
     worker_code,
 )
-from experiments.sweeps.schedule import Schedule, worker_command
-from experiments.sweeps.tables import mean_row, report_hint, seed_rows, summary, write_csv
-from experiments.validate import ConfigError
+from plasticity.experiments.sweeps.schedule import Schedule, worker_command
+from plasticity.experiments.sweeps.tables import (
+    mean_row,
+    report_hint,
+    seed_rows,
+    summary,
+    write_csv,
+)
+from plasticity.experiments.validate import ConfigError
 
 CONFIG = cli.define_config()
 SWEEP = flags.DEFINE_string("sweep", "", "a function of the config file or of configs/sweeps.py")

@@ -6,8 +6,8 @@ from dataclasses import fields
 from ml_collections import ConfigDict
 from ml_collections.config_dict import RequiredValueError
 
-from configs import base
-from experiments import build
+from plasticity.configs import base
+from plasticity.experiments import build
 from plasticity.registry import nearest, shown
 from plasticity.settings import LARGEST_INT, Settings, dotted
 from plasticity.sharding import Layout

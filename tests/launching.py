@@ -6,9 +6,9 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from configs import copying
-from experiments.run.evaluate import trained_state
-from experiments.run.workdir import Workdir
+from plasticity.configs import copying
+from plasticity.experiments.run.evaluate import trained_state
+from plasticity.experiments.run.workdir import Workdir
 from tests import programs
 
 TINY = [

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from configs import base
-from experiments import build
+from plasticity.configs import base
+from plasticity.experiments import build
 from tests.conftest import ROOT
 
 # A module may import from its own layer and those above it in this list.
@@ -22,16 +22,21 @@ LAYERS = [
     ["plasticity.unroll"],
     ["plasticity.learner"],
     ["plasticity.checks"],
-    ["configs"],
-    ["experiments.build"],
-    ["experiments.validate"],
-    ["experiments.configfile"],
-    ["experiments.commandline"],
-    ["experiments.run"],
-    ["experiments.cli", "experiments.probing", "experiments.lowered", "experiments.traces"],
-    ["experiments.sweeps"],
-    ["experiments.reports"],
-    ["experiments"],
+    ["plasticity.configs"],
+    ["plasticity.experiments.build"],
+    ["plasticity.experiments.validate"],
+    ["plasticity.experiments.configfile"],
+    ["plasticity.experiments.commandline"],
+    ["plasticity.experiments.run"],
+    [
+        "plasticity.experiments.cli",
+        "plasticity.experiments.probing",
+        "plasticity.experiments.lowered",
+        "plasticity.experiments.traces",
+    ],
+    ["plasticity.experiments.sweeps"],
+    ["plasticity.experiments.reports"],
+    ["plasticity.experiments"],
 ]
 SOURCES = sorted(
     path for top in ("plasticity", "experiments", "configs") for path in (ROOT / top).rglob("*.py")
@@ -58,7 +63,10 @@ def imports(path):
 
 
 def module_name(path):
-    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    """The one name by which a module is imported: `experiments` is in the package by a link."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    inside = parts if parts[0] == "plasticity" else ("plasticity", *parts)
+    return ".".join(inside).removesuffix(".__init__")
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=module_name)
@@ -75,6 +83,20 @@ def test_imports_point_one_way(path):
         allowed = LAYERS[0]
         assert there[0] <= here[0], f"{path} imports {imported}, of a later layer"
         assert not sideways or there[1] in allowed, f"{path} imports {imported}, of a sibling"
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted(
+        p
+        for top in ("plasticity", "experiments", "configs", "tests", "examples")
+        for p in (ROOT / top).rglob("*.py")
+    ),
+    ids=str,
+)
+def test_one_module_has_one_name(path):
+    """`experiments.run` and `plasticity.experiments.run` would be two modules of one file."""
+    assert not {name.split(".")[0] for name in imports(path)} & {"experiments", "configs"}
 
 
 def test_rules_and_memories_need_nothing_but_jax():
@@ -94,7 +116,7 @@ def test_files_and_functions_stay_readable(path):
 
 def test_the_library_reads_no_config_and_no_flags():
     for path in (ROOT / "plasticity").rglob("*.py"):
-        assert not {n.split(".")[0] for n in imports(path)} & {"absl", "ml_collections", "configs"}
+        assert not {n.split(".")[0] for n in imports(path)} & {"absl", "ml_collections"}
 
 
 def all_settings():

@@ -10,20 +10,20 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments import build
-from experiments.probing.probe import Probe
-from experiments.run.checked import is_number, read
-from experiments.run.evaluate import trained_parameters
-from experiments.run.result import read_result
-from experiments.run.storage import (
+from plasticity.experiments import build
+from plasticity.experiments.probing.probe import Probe
+from plasticity.experiments.run.checked import is_number, read
+from plasticity.experiments.run.evaluate import trained_parameters
+from plasticity.experiments.run.result import read_result
+from plasticity.experiments.run.storage import (
     DamagedFileError,
     WorkdirError,
     check_folder,
     is_there,
     write_json,
 )
-from experiments.run.workdir import Workdir
-from experiments.validate import ConfigError
+from plasticity.experiments.run.workdir import Workdir
+from plasticity.experiments.validate import ConfigError
 from plasticity.rules import RULES
 from plasticity.types import PyTree
 

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments import build
-from experiments.probing.decoding import decoded
-from experiments.run.seeds import Seeds
+from plasticity.experiments import build
+from plasticity.experiments.probing.decoding import decoded
+from plasticity.experiments.run.seeds import Seeds
 from plasticity.interventions import hold, silence
 from plasticity.learner import RandomStream, evaluate_episodes
 from plasticity.network import Parameters

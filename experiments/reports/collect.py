@@ -6,10 +6,10 @@ import os
 import pathlib
 from collections.abc import Iterator
 
-from experiments.reports.labels import command, varied_within_rules
-from experiments.reports.runs import MANIFEST, Problems, Run, optional, read_run
-from experiments.run.checked import read
-from experiments.validate import ConfigError
+from plasticity.experiments.reports.labels import command, varied_within_rules
+from plasticity.experiments.reports.runs import MANIFEST, Problems, Run, optional, read_run
+from plasticity.experiments.run.checked import read
+from plasticity.experiments.validate import ConfigError
 from plasticity.rules import RULES
 
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from configs.claims import Claim, Comparison, Side
-from configs.published import CORRECTED, ETA_MEAN, TABLES
-from experiments.reports.labels import setting
-from experiments.reports.statistics import Contrast, combine, holm, paired, verdict
-from experiments.run.checked import is_number
-from experiments.sweeps.tables import Row
+from plasticity.configs.claims import Claim, Comparison, Side
+from plasticity.configs.published import CORRECTED, ETA_MEAN, TABLES
+from plasticity.experiments.reports.labels import setting
+from plasticity.experiments.reports.statistics import Contrast, combine, holm, paired, verdict
+from plasticity.experiments.run.checked import is_number
+from plasticity.experiments.sweeps.tables import Row
 
 NO_EVIDENCE = "no evidence"  # runs are missing
 

@@ -15,10 +15,15 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from experiments.reports.labels import drawable, metric_label, variant, varied_within_rules
-from experiments.reports.runs import Run
-from experiments.run.checked import is_number
-from experiments.run.intervals import mean_interval
+from plasticity.experiments.reports.labels import (
+    drawable,
+    metric_label,
+    variant,
+    varied_within_rules,
+)
+from plasticity.experiments.reports.runs import Run
+from plasticity.experiments.run.checked import is_number
+from plasticity.experiments.run.intervals import mean_interval
 
 STYLES = {  # rule: (colour, marker)
     "none": ("#555555", "s"),

@@ -7,8 +7,8 @@ import shlex
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from experiments.reports.runs import Run
-from experiments.run.checked import is_number
+from plasticity.experiments.reports.runs import Run
+from plasticity.experiments.run.checked import is_number
 
 WINDOWS = {0: "full attention", -1: "attention closed"}
 # Runs that differ in these alone are not different experiments.

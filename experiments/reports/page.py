@@ -7,10 +7,10 @@ from typing import Any
 
 import jinja2
 
-from experiments.reports.labels import varied
-from experiments.reports.runs import Run
-from experiments.run.intervals import mean_interval
-from experiments.sweeps.tables import Row, columns
+from plasticity.experiments.reports.labels import varied
+from plasticity.experiments.reports.runs import Run
+from plasticity.experiments.run.intervals import mean_interval
+from plasticity.experiments.sweeps.tables import Row, columns
 
 SPECIAL = str.maketrans(
     {c: f"\\{c}" for c in "&%$#_{}"}

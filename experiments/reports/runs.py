@@ -6,11 +6,11 @@ import pathlib
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
-from experiments.probing.analysis import ANALYSIS, read_analysis
-from experiments.run.checked import check, is_number, read, read_lines
-from experiments.run.intervals import mean_interval
-from experiments.run.result import PARTS, read_result, seeds_of
-from experiments.run.storage import DamagedFileError
+from plasticity.experiments.probing.analysis import ANALYSIS, read_analysis
+from plasticity.experiments.run.checked import check, is_number, read, read_lines
+from plasticity.experiments.run.intervals import mean_interval
+from plasticity.experiments.run.result import PARTS, read_result, seeds_of
+from plasticity.experiments.run.storage import DamagedFileError
 from plasticity.rules import RULES
 
 Problems = list[str]  # messages on files that cannot be read; each names its file

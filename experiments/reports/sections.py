@@ -13,13 +13,18 @@ from typing import Any
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from experiments.reports import figures
-from experiments.reports.labels import command, metric_label, variant, varied_within_rules
-from experiments.reports.page import analysis_table, latex, page, results_table
-from experiments.reports.runs import Problems, Run, optional
-from experiments.reports.trace_figures import interventions, modulation
-from experiments.run.checked import check, is_number, read
-from experiments.sweeps.tables import Row, write_csv
+from plasticity.experiments.reports import figures
+from plasticity.experiments.reports.labels import (
+    command,
+    metric_label,
+    variant,
+    varied_within_rules,
+)
+from plasticity.experiments.reports.page import analysis_table, latex, page, results_table
+from plasticity.experiments.reports.runs import Problems, Run, optional
+from plasticity.experiments.reports.trace_figures import interventions, modulation
+from plasticity.experiments.run.checked import check, is_number, read
+from plasticity.experiments.sweeps.tables import Row, write_csv
 
 LONGEST = 100  # characters of a group's name in the names of its files
 VERDICT = ("verdict", "claim", "source", "p_adjusted")  # columns

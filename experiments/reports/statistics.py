@@ -13,7 +13,7 @@ import numpy as np
 import scipy.special
 import scipy.stats
 
-from experiments.run.intervals import LEVEL, mean_interval
+from plasticity.experiments.run.intervals import LEVEL, mean_interval
 
 SUPPORTED, NOT_SUPPORTED, OPPOSITE = "supported", "not supported", "opposite"
 

@@ -7,10 +7,10 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.reports.figures import WIDTH, bound, integer_steps, style
-from experiments.reports.labels import drawable, metric_label
-from experiments.reports.runs import Run
-from experiments.run.intervals import mean_interval
+from plasticity.experiments.reports.figures import WIDTH, bound, integer_steps, style
+from plasticity.experiments.reports.labels import drawable, metric_label
+from plasticity.experiments.reports.runs import Run
+from plasticity.experiments.run.intervals import mean_interval
 
 LAYERS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7"]
 EVENTS = ["#56B4E9", "#EEEEEE", "#F0E442", "#CC79A7"]

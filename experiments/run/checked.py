@@ -5,7 +5,7 @@ import pathlib
 import reprlib
 from typing import Any
 
-from experiments.run.storage import DamagedFileError
+from plasticity.experiments.run.storage import DamagedFileError
 
 LARGEST = 1e100  # of a number: its square, too, is finite
 NAMES = {float: "number", int: "integer", bool: "bool", str: "string", list: "list", dict: "object"}

@@ -15,8 +15,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
-from experiments.run.checked import check, is_number
-from experiments.run.storage import DamagedFileError, WorkdirError
+from plasticity.experiments.run.checked import check, is_number
+from plasticity.experiments.run.storage import DamagedFileError, WorkdirError
 
 # What TensorStore reports of files that are missing, too short or do not decode. Other errors, such
 # as PERMISSION_DENIED and UNAVAILABLE, may pass: they prove no damage.

@@ -11,17 +11,22 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments import build
-from experiments.run.checked import read
-from experiments.run.checkpoint import Checkpoints
-from experiments.run.metrics import across_seeds, summarise
-from experiments.run.program import Program, program_for
-from experiments.run.result import PARTS, SUMMARY
-from experiments.run.seeds import Seeds
-from experiments.run.storage import DamagedFileError, WorkdirError, check_folder, write_json
-from experiments.run.stored_config import differences
-from experiments.run.workdir import Workdir, free_name
-from experiments.validate import ConfigError, validate
+from plasticity.experiments import build
+from plasticity.experiments.run.checked import read
+from plasticity.experiments.run.checkpoint import Checkpoints
+from plasticity.experiments.run.metrics import across_seeds, summarise
+from plasticity.experiments.run.program import Program, program_for
+from plasticity.experiments.run.result import PARTS, SUMMARY
+from plasticity.experiments.run.seeds import Seeds
+from plasticity.experiments.run.storage import (
+    DamagedFileError,
+    WorkdirError,
+    check_folder,
+    write_json,
+)
+from plasticity.experiments.run.stored_config import differences
+from plasticity.experiments.run.workdir import Workdir, free_name
+from plasticity.experiments.validate import ConfigError, validate
 from plasticity.learner import Learner, RandomStream, TrainState
 from plasticity.network import Parameters
 from plasticity.rules import RULES

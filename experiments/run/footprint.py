@@ -9,10 +9,10 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from experiments import build
-from experiments.configfile import fields_of
-from experiments.run.program import program_for
-from experiments.validate import ConfigError
+from plasticity.experiments import build
+from plasticity.experiments.configfile import fields_of
+from plasticity.experiments.run.program import program_for
+from plasticity.experiments.validate import ConfigError
 
 FLOAT_BYTES = 4
 # Numbers that the backward pass keeps, per episode, step and plastic layer [O, I]: so many times

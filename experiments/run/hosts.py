@@ -15,8 +15,8 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from experiments.run.interrupts import Interrupts
-from experiments.validate import ConfigError
+from plasticity.experiments.run.interrupts import Interrupts
+from plasticity.experiments.validate import ConfigError
 
 
 class Place(NamedTuple):

@@ -12,9 +12,9 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from experiments.run.checked import read
-from experiments.run.storage import is_there, write_json
-from experiments.run.workdir import MANIFEST, Workdir
+from plasticity.experiments.run.checked import read
+from plasticity.experiments.run.storage import is_there, write_json
+from plasticity.experiments.run.workdir import MANIFEST, Workdir
 
 PACKAGES = (
     "plasticity", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "ml_collections",

@@ -10,11 +10,11 @@ from typing import Any
 
 from tqdm import tqdm
 
-from experiments.run.checked import read_lines
-from experiments.run.intervals import mean_interval
-from experiments.run.storage import GrowingFile
-from experiments.run.workdir import ROW
-from experiments.validate import ConfigError
+from plasticity.experiments.run.checked import read_lines
+from plasticity.experiments.run.intervals import mean_interval
+from plasticity.experiments.run.storage import GrowingFile
+from plasticity.experiments.run.workdir import ROW
+from plasticity.experiments.validate import ConfigError
 
 
 def summarise(values: Mapping[str, Any]) -> dict[str, dict[str, float]]:

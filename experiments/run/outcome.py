@@ -5,10 +5,10 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from experiments.run.evaluate import Summary, averaged
-from experiments.run.manifest import device_name
-from experiments.run.seeds import Seeds
 from plasticity.checks import check_meta_gradient, first_nonfinite
+from plasticity.experiments.run.evaluate import Summary, averaged
+from plasticity.experiments.run.manifest import device_name
+from plasticity.experiments.run.seeds import Seeds
 from plasticity.learner import Learner, TrainState
 from plasticity.rules import RULES
 from plasticity.types import Array, PyTree, Task

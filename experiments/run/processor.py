@@ -14,7 +14,7 @@ import jax
 from absl import logging
 from jaxlib import xla_client
 
-from experiments.validate import ConfigError
+from plasticity.experiments.validate import ConfigError
 
 # Parameters of glibc's mallopt(3).
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4

@@ -13,8 +13,8 @@ import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
-from experiments import build
-from experiments.run.seeds import Seeds
+from plasticity.experiments import build
+from plasticity.experiments.run.seeds import Seeds
 from plasticity.learner import Hyperparameters, Learner, TrainState
 from plasticity.sharding import shardings
 from plasticity.types import Array

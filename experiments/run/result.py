@@ -3,8 +3,8 @@
 import pathlib
 from typing import Any
 
-from experiments.run.checked import check, read
-from experiments.run.storage import DamagedFileError
+from plasticity.experiments.run.checked import check, read
+from plasticity.experiments.run.storage import DamagedFileError
 
 PARTS = {"": "metrics", "_off": "metrics_plasticity_off"}  # {suffix of a column: field of a result}
 SUMMARY = {"mean": float, "ci95": float, "n": int}  # nan: there is none

@@ -16,7 +16,7 @@ from typing import Any
 
 from etils import epath
 
-from experiments.validate import ConfigError
+from plasticity.experiments.validate import ConfigError
 
 BUCKET = "gs://"
 TEMPORARY = ".tmp-"  # prefix of unfinished files; a kill may leave one behind

@@ -6,9 +6,9 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from configs import base
-from experiments.run.checked import read
-from experiments.run.storage import DamagedFileError, WorkdirError
+from plasticity.configs import base
+from plasticity.experiments.run.checked import read
+from plasticity.experiments.run.storage import DamagedFileError, WorkdirError
 from plasticity.learner import SCHEDULES
 from plasticity.registry import lookup
 from plasticity.tasks import TASKS

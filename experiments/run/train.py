@@ -8,20 +8,25 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments import build
-from experiments.run import hosts
-from experiments.run.checkpoint import Checkpoints
-from experiments.run.clock import Clock
-from experiments.run.evaluate import Summary, contrast, evaluate_parameters
-from experiments.run.footprint import check_footprint, estimate, in_words
-from experiments.run.manifest import write_manifest
-from experiments.run.metrics import MetricsLog, Progress, across_seeds, check_tensorboard
-from experiments.run.outcome import CURES, check_plasticity_learns, post_mortem, result_of
-from experiments.run.program import program_for
-from experiments.run.seeds import Seeds
-from experiments.run.storage import WorkdirError, check_open_files, write_json
-from experiments.run.workdir import Workdir
 from plasticity.checks import PlasticityError
+from plasticity.experiments import build
+from plasticity.experiments.run import hosts
+from plasticity.experiments.run.checkpoint import Checkpoints
+from plasticity.experiments.run.clock import Clock
+from plasticity.experiments.run.evaluate import Summary, contrast, evaluate_parameters
+from plasticity.experiments.run.footprint import check_footprint, estimate, in_words
+from plasticity.experiments.run.manifest import write_manifest
+from plasticity.experiments.run.metrics import MetricsLog, Progress, across_seeds, check_tensorboard
+from plasticity.experiments.run.outcome import (
+    CURES,
+    check_plasticity_learns,
+    post_mortem,
+    result_of,
+)
+from plasticity.experiments.run.program import program_for
+from plasticity.experiments.run.seeds import Seeds
+from plasticity.experiments.run.storage import WorkdirError, check_open_files, write_json
+from plasticity.experiments.run.workdir import Workdir
 from plasticity.learner import RandomStream, TrainState
 from plasticity.sharding import replicate
 

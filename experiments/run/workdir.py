@@ -20,9 +20,9 @@ from typing import Any
 import orbax.checkpoint as ocp
 from ml_collections import ConfigDict
 
-from experiments.run.checked import read, read_lines
-from experiments.run.result import read_result
-from experiments.run.storage import (
+from plasticity.experiments.run.checked import read, read_lines
+from plasticity.experiments.run.result import read_result
+from plasticity.experiments.run.storage import (
     TEMPORARY,
     DamagedFileError,
     WorkdirError,
@@ -33,8 +33,8 @@ from experiments.run.storage import (
     write_json,
     write_text,
 )
-from experiments.run.stored_config import check_extension, differences, read_config
-from experiments.validate import validate
+from plasticity.experiments.run.stored_config import check_extension, differences, read_config
+from plasticity.experiments.validate import validate
 from plasticity.registry import shown
 
 LOCK = ".lock"

@@ -6,16 +6,16 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from configs.studies import Study
-from experiments.probing.analysis import ANALYSIS, analysis_of
-from experiments.run.checked import check, read
-from experiments.run.evaluate import evaluated_elsewhere
-from experiments.run.manifest import describe_launch
-from experiments.run.result import seeds_of
-from experiments.run.storage import DamagedFileError, write_json
-from experiments.run.workdir import Workdir
-from experiments.sweeps.points import Failure, Point, by_state, failure
-from experiments.sweeps.tables import Row, seed_rows, set_aside
+from plasticity.configs.studies import Study
+from plasticity.experiments.probing.analysis import ANALYSIS, analysis_of
+from plasticity.experiments.run.checked import check, read
+from plasticity.experiments.run.evaluate import evaluated_elsewhere
+from plasticity.experiments.run.manifest import describe_launch
+from plasticity.experiments.run.result import seeds_of
+from plasticity.experiments.run.storage import DamagedFileError, write_json
+from plasticity.experiments.run.workdir import Workdir
+from plasticity.experiments.sweeps.points import Failure, Point, by_state, failure
+from plasticity.experiments.sweeps.tables import Row, seed_rows, set_aside
 
 RESULTS = "results.json"
 # (points, function to call with each that is complete) -> failures

@@ -13,7 +13,7 @@ import subprocess
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
-from experiments.validate import ConfigError
+from plasticity.experiments.validate import ConfigError
 
 LOST = -1  # exit code of a worker that something else ended
 

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from configs.algebra import Overrides, over, product
-from configs.sweeps import SWEEPS
-from experiments.commandline import GivenConfig
-from experiments.configfile import config_module, parse_value, section_of
-from experiments.sweeps.points import Point
-from experiments.validate import ConfigError
+from plasticity.configs.algebra import Overrides, over, product
+from plasticity.configs.sweeps import SWEEPS
+from plasticity.experiments.commandline import GivenConfig
+from plasticity.experiments.configfile import config_module, parse_value, section_of
+from plasticity.experiments.sweeps.points import Point
+from plasticity.experiments.validate import ConfigError
 from plasticity.registry import nearest
 
 FORMS = "config.FIELD=VALUE,VALUE,... or config.FIELD=FIRST:END[:STEP], integers"

@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from experiments.cli import RUN_ERROR, RUN_ERRORS, USAGE_ERROR, USER_ERRORS
-from experiments.configfile import config_module, load_config, section_of
-from experiments.run.result import read_result
-from experiments.run.storage import DamagedFileError, is_there
-from experiments.run.train import train
-from experiments.validate import ConfigError, validate
 from plasticity.checks import PlasticityError
+from plasticity.experiments.cli import RUN_ERROR, RUN_ERRORS, USAGE_ERROR, USER_ERRORS
+from plasticity.experiments.configfile import config_module, load_config, section_of
+from plasticity.experiments.run.result import read_result
+from plasticity.experiments.run.storage import DamagedFileError, is_there
+from plasticity.experiments.run.train import train
+from plasticity.experiments.validate import ConfigError, validate
 from plasticity.model import BACKBONES
 from plasticity.rules import RULES
 

@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from experiments.cli import RUN_ERROR, USAGE_ERROR
-from experiments.run.interrupts import Interrupts
-from experiments.run.program import shape_of
-from experiments.sweeps.executors import Executor, Job
-from experiments.sweeps.points import Failure, Point, by_state
+from plasticity.experiments.cli import RUN_ERROR, USAGE_ERROR
+from plasticity.experiments.run.interrupts import Interrupts
+from plasticity.experiments.run.program import shape_of
+from plasticity.experiments.sweeps.executors import Executor, Job
+from plasticity.experiments.sweeps.points import Failure, Point, by_state
 
 POLL_SECONDS = 0.2
 

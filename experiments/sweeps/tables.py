@@ -10,9 +10,9 @@ import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments import cli
-from experiments.run.result import PARTS
-from experiments.run.storage import write_json, write_text
+from plasticity.experiments import cli
+from plasticity.experiments.run.result import PARTS
+from plasticity.experiments.run.storage import write_json, write_text
 
 Row = dict[str, Any]
 MOST_LINES = 60

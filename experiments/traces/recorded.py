@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.validate import ConfigError
+from plasticity.experiments.validate import ConfigError
 from plasticity.network import Network, Parameters
 from plasticity.rules import RULES
 

@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from experiments.traces.recorded import GoldenTrace
-from experiments.validate import ConfigError
 from plasticity.episode import step
+from plasticity.experiments.traces.recorded import GoldenTrace
+from plasticity.experiments.validate import ConfigError
 from plasticity.memory import ENGINES, advance
 from plasticity.model import BACKBONES, EncoderSettings, RecurrentSettings
 from plasticity.network import EpisodeState, Network, Parameters

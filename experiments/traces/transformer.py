@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from experiments.traces.recorded import GoldenTrace
+from plasticity.experiments.traces.recorded import GoldenTrace
 from plasticity.memory import ENGINES, replay
 from plasticity.model import EncoderSettings, TransformerSettings, transformer
 from plasticity.network import EpisodeTrace, Network, Parameters

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 
-from configs import copying
+from plasticity.configs import copying
 
 EVENTS = ["presentation"] * 2 + ["delay"] * 3 + ["recall"] * 2
 STEPS = 60

@@ -8,12 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import build
-from experiments.probing import analysis
-from experiments.probing.analysis import _plain, analyse, read_analysis
-from experiments.probing.decoding import decoded
-from experiments.probing.probe import EPISODES, Probe, gating_index
-from experiments.run.storage import DamagedFileError
+from plasticity.experiments import build
+from plasticity.experiments.probing import analysis
+from plasticity.experiments.probing.analysis import _plain, analyse, read_analysis
+from plasticity.experiments.probing.decoding import decoded
+from plasticity.experiments.probing.probe import EPISODES, Probe, gating_index
+from plasticity.experiments.run.storage import DamagedFileError
 from plasticity.interventions import silence
 from plasticity.learner import RandomStream
 from tests.experiments.test_compare import ANALYSIS

@@ -5,7 +5,7 @@ import json
 import jax
 import jax.numpy as jnp
 
-from experiments.lowered import count_products
+from plasticity.experiments.lowered import count_products
 
 FIELDS = {
     "engine",

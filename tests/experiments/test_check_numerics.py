@@ -24,8 +24,8 @@ CASES = [
 def test_every_recorded_quantity_in_float64(path, engine, x64):
     import jax.numpy as jnp
 
-    from experiments.check_numerics import FORMATS, compare
-    from experiments.traces.recorded import load
+    from plasticity.experiments.check_numerics import FORMATS, compare
+    from plasticity.experiments.traces.recorded import load
 
     trace = load(str(path), FORMATS)
     errors = compare(trace, jnp.float64, engine)
@@ -66,8 +66,8 @@ def test_wrong_quantities_are_found(file, names, tmp_path, x64):
     """The comparison can fail: one value of each quantity is changed by 1e-4 of itself."""
     import jax.numpy as jnp
 
-    from experiments.check_numerics import FORMATS, compare
-    from experiments.traces.recorded import load
+    from plasticity.experiments.check_numerics import FORMATS, compare
+    from plasticity.experiments.traces.recorded import load
 
     arrays = dict(np.load(GOLDEN / file))
     for name in names:
@@ -93,9 +93,9 @@ def test_past_the_tolerance_the_program_exits_with_1(program):
 @pytest.mark.parametrize("case", WRONG_USES, ids=lambda case: f"{case.says} {case.args}")
 def test_what_is_no_trace_is_refused(case, tmp_path):
     """In process; `tests/experiments/test_wrong_uses.py` runs the program."""
-    from experiments.check_numerics import FORMATS
-    from experiments.traces.recorded import load
-    from experiments.validate import ConfigError
+    from plasticity.experiments.check_numerics import FORMATS
+    from plasticity.experiments.traces.recorded import load
+    from plasticity.experiments.validate import ConfigError
 
     if len(case.args) != 1:
         return  # of flags alone
@@ -134,9 +134,9 @@ def test_what_is_no_trace_is_refused(case, tmp_path):
 def test_a_trace_that_lacks_something_is_refused(file, change, message, tmp_path):
     import jax.numpy as jnp
 
-    from experiments import check_numerics
-    from experiments.traces.recorded import load
-    from experiments.validate import ConfigError
+    from plasticity.experiments import check_numerics
+    from plasticity.experiments.traces.recorded import load
+    from plasticity.experiments.validate import ConfigError
 
     changed(GOLDEN / file, change)(tmp_path)
 
@@ -149,9 +149,9 @@ def test_a_trace_that_lacks_something_is_refused(file, change, message, tmp_path
 
 
 def test_the_name_of_the_file_does_not_matter(tmp_path, monkeypatch):
-    from experiments.check_numerics import FORMATS
-    from experiments.traces.recorded import load
-    from experiments.traces.recurrent import RecurrentTrace
+    from plasticity.experiments.check_numerics import FORMATS
+    from plasticity.experiments.traces.recorded import load
+    from plasticity.experiments.traces.recurrent import RecurrentTrace
 
     changed(GOLDEN / RNN, lambda a: {})(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))

@@ -11,13 +11,13 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import commandline
-from experiments.cli import new_path
-from experiments.configfile import load_config, set_field
-from experiments.run import footprint, processor
-from experiments.run.footprint import check_footprint, estimate
-from experiments.run.storage import WorkdirError
-from experiments.validate import ConfigError, validate
+from plasticity.experiments import commandline
+from plasticity.experiments.cli import new_path
+from plasticity.experiments.configfile import load_config, set_field
+from plasticity.experiments.run import footprint, processor
+from plasticity.experiments.run.footprint import check_footprint, estimate
+from plasticity.experiments.run.storage import WorkdirError
+from plasticity.experiments.validate import ConfigError, validate
 from plasticity.rules import RULES
 from tests.conftest import ROOT
 from tests.launching import TINY, arguments

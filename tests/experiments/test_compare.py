@@ -3,12 +3,17 @@
 import numpy as np
 import pytest
 
-from configs.claims import CLAIMS, Claim, Comparison, Side
-from configs.published import TABLES
-from configs.studies import PRESETS
-from experiments.reports.compare import NO_EVIDENCE, decide_claims, published_table, within
-from experiments.sweeps.campaign import config_field, points_of
-from experiments.sweeps.points import Point
+from plasticity.configs.claims import CLAIMS, Claim, Comparison, Side
+from plasticity.configs.published import TABLES
+from plasticity.configs.studies import PRESETS
+from plasticity.experiments.reports.compare import (
+    NO_EVIDENCE,
+    decide_claims,
+    published_table,
+    within,
+)
+from plasticity.experiments.sweeps.campaign import config_field, points_of
+from plasticity.experiments.sweeps.points import Point
 
 METRICS = {
     "copying": {"recall_accuracy"},

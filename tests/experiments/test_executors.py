@@ -11,8 +11,8 @@ from typing import ClassVar
 
 import pytest
 
-from experiments.sweeps.executors import LOST, accelerators, make_executor
-from experiments.validate import ConfigError
+from plasticity.experiments.sweeps.executors import LOST, accelerators, make_executor
+from plasticity.experiments.validate import ConfigError
 from tests.conftest import ROOT
 from tests.experiments.test_sweep import TINY, read
 

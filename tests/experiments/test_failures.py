@@ -19,12 +19,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.run.checkpoint import CheckpointError, Checkpoints
-from experiments.run.evaluate import evaluate, evaluated_elsewhere
-from experiments.run.storage import DamagedFileError, WorkdirError
-from experiments.run.train import train
-from experiments.run.workdir import Workdir
-from experiments.validate import ConfigError
+from plasticity.experiments.run.checkpoint import CheckpointError, Checkpoints
+from plasticity.experiments.run.evaluate import evaluate, evaluated_elsewhere
+from plasticity.experiments.run.storage import DamagedFileError, WorkdirError
+from plasticity.experiments.run.train import train
+from plasticity.experiments.run.workdir import Workdir
+from plasticity.experiments.validate import ConfigError
 from tests.experiments.wrong_uses.runs import write
 from tests.launching import assert_same_state, contents, read, rows, tiny_config
 

@@ -45,7 +45,7 @@ def test_a_process_whose_checkpoints_fail_ends(fault, tmp_path):
     """No thread of Orbax waits for files that were never opened."""
     code = f"""
 import os, pathlib, resource, jax.numpy as jnp
-from experiments.run.checkpoint import Checkpoints
+from plasticity.experiments.run.checkpoint import Checkpoints
 
 def limit(more):
     open_now = len(os.listdir('/proc/self/fd'))

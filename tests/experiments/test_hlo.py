@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from experiments.lowered import total, work_of
+from plasticity.experiments.lowered import total, work_of
 
 
 def compiled(function, *arguments):

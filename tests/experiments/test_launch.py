@@ -8,9 +8,9 @@ import shutil
 import numpy as np
 import pytest
 
-from experiments.run.train import train
-from experiments.run.workdir import Workdir, WorkdirError
 from plasticity.checks import PlasticityError
+from plasticity.experiments.run.train import train
+from plasticity.experiments.run.workdir import Workdir, WorkdirError
 from tests.conftest import ROOT
 from tests.launching import arguments, final_state, read, start, tiny_config
 

@@ -6,9 +6,9 @@ import json
 import numpy as np
 import pytest
 
-from experiments.run import metrics as module
-from experiments.run.evaluate import contrast
-from experiments.run.metrics import MetricsLog, Progress, across_seeds, summarise
+from plasticity.experiments.run import metrics as module
+from plasticity.experiments.run.evaluate import contrast
+from plasticity.experiments.run.metrics import MetricsLog, Progress, across_seeds, summarise
 
 
 def test_intervals_are_students_and_95_percent():

@@ -8,13 +8,13 @@ import subprocess
 
 import pytest
 
-from experiments.reports import sections
-from experiments.reports.collect import collect
-from experiments.reports.figures import learning_curves, performance
-from experiments.reports.labels import command, drawable, varied, varied_within_rules
-from experiments.reports.page import latex, page, results_table
-from experiments.reports.sections import Files, evidence_row, group_section, write_report
-from experiments.validate import ConfigError
+from plasticity.experiments.reports import sections
+from plasticity.experiments.reports.collect import collect
+from plasticity.experiments.reports.figures import learning_curves, performance
+from plasticity.experiments.reports.labels import command, drawable, varied, varied_within_rules
+from plasticity.experiments.reports.page import latex, page, results_table
+from plasticity.experiments.reports.sections import Files, evidence_row, group_section, write_report
+from plasticity.experiments.validate import ConfigError
 from tests.experiments.run_folders import edit, make_run, summary
 
 RULES = {"none": 0.13, "hebbian": 0.97, "gradient": 0.9}

@@ -4,13 +4,13 @@ import json
 
 import pytest
 
-from configs.algebra import over
-from configs.studies import PRESETS, Study
-from experiments import reproduce
-from experiments.sweeps import campaign
-from experiments.sweeps.campaign import Campaign, points_of, stored_results
-from experiments.sweeps.points import run_all
-from experiments.validate import ConfigError
+from plasticity.configs.algebra import over
+from plasticity.configs.studies import PRESETS, Study
+from plasticity.experiments import reproduce
+from plasticity.experiments.sweeps import campaign
+from plasticity.experiments.sweeps.campaign import Campaign, points_of, stored_results
+from plasticity.experiments.sweeps.points import run_all
+from plasticity.experiments.validate import ConfigError
 
 TINY = {
     "model.width": 8,

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from configs import copying
-from experiments.scaling import CHIPS, Chip, compiled_cost, meshes, seconds
-from experiments.validate import ConfigError
+from plasticity.configs import copying
+from plasticity.experiments.scaling import CHIPS, Chip, compiled_cost, meshes, seconds
+from plasticity.experiments.validate import ConfigError
 
 
 def test_times_are_those_of_the_data_sheet():

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from experiments import build
-from experiments.run.checkpoint import Checkpoints
-from experiments.run.clock import Clock
-from experiments.run.evaluate import trained_state
-from experiments.run.seeds import Seeds
-from experiments.run.workdir import Workdir
+from plasticity.experiments import build
+from plasticity.experiments.run.checkpoint import Checkpoints
+from plasticity.experiments.run.clock import Clock
+from plasticity.experiments.run.evaluate import trained_state
+from plasticity.experiments.run.seeds import Seeds
+from plasticity.experiments.run.workdir import Workdir
 from tests.launching import arguments
 from tests.plasticity.test_learner import small_config
 

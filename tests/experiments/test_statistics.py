@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from experiments.reports.statistics import (
+from plasticity.experiments.reports.statistics import (
     NOT_SUPPORTED,
     OPPOSITE,
     SUPPORTED,

@@ -15,16 +15,16 @@ import time
 import jax
 import pytest
 
-from configs import copying
-from configs.algebra import chain, over, product, seeds, zip_
-from configs.sweeps import architectures
-from experiments.commandline import GivenConfig
-from experiments.configfile import load_config
-from experiments.sweeps import points as points_module
-from experiments.sweeps.overrides import points_of_sweep, values_of
-from experiments.sweeps.points import Point, check, run_all, worker_code
-from experiments.sweeps.schedule import Schedule, in_batches
 from plasticity.checks import PlasticityError
+from plasticity.configs import copying
+from plasticity.configs.algebra import chain, over, product, seeds, zip_
+from plasticity.configs.sweeps import architectures
+from plasticity.experiments.commandline import GivenConfig
+from plasticity.experiments.configfile import load_config
+from plasticity.experiments.sweeps import points as points_module
+from plasticity.experiments.sweeps.overrides import points_of_sweep, values_of
+from plasticity.experiments.sweeps.points import Point, check, run_all, worker_code
+from plasticity.experiments.sweeps.schedule import Schedule, in_batches
 from tests.conftest import ROOT
 
 TINY = [

@@ -7,11 +7,21 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict, config_dict
 
-from configs import base, cifar_fs, copying, cue_reward, duan, encoder, omniglot, paper, regression
-from configs.sweeps import SWEEPS
-from experiments import build
-from experiments.sweeps.points import Point
-from experiments.validate import ConfigError, validate
+from plasticity.configs import (
+    base,
+    cifar_fs,
+    copying,
+    cue_reward,
+    duan,
+    encoder,
+    omniglot,
+    paper,
+    regression,
+)
+from plasticity.configs.sweeps import SWEEPS
+from plasticity.experiments import build
+from plasticity.experiments.sweeps.points import Point
+from plasticity.experiments.validate import ConfigError, validate
 from plasticity.model import BACKBONES
 from plasticity.registry import shown
 from plasticity.rules import RULES

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import copying
-from experiments import build
 from plasticity.checks import PlasticityError, check_meta_gradient, first_nonfinite
+from plasticity.configs import copying
+from plasticity.experiments import build
 from plasticity.learner import RandomStream, evaluate_episodes
 
 SEED = jnp.zeros((), jnp.int32)

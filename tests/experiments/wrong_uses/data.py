@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 from ml_collections import ConfigDict
 
-from configs import copying, encoder
+from plasticity.configs import copying, encoder
 from tests import archives, pools
 from tests.experiments.wrong_uses.case import Case
 

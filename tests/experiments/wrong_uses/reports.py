@@ -5,7 +5,7 @@ import os
 import pathlib
 from collections.abc import Callable
 
-from experiments.run.result import PARTS
+from plasticity.experiments.run.result import PARTS
 from tests.experiments.run_folders import edit, make_run
 from tests.experiments.wrong_uses.case import Case
 

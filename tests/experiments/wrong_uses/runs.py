@@ -5,7 +5,7 @@ import os
 import pathlib
 from collections.abc import Callable
 
-from experiments.run.workdir import Workdir
+from plasticity.experiments.run.workdir import Workdir
 from tests.experiments.wrong_uses.case import Case
 from tests.launching import arguments, tiny_config
 

@@ -3,12 +3,12 @@
 import os
 import pathlib
 
-from experiments.sweeps.points import Point
+from plasticity.experiments.sweeps.points import Point
 from tests.experiments.wrong_uses.case import Case
 
 CONFIG = """
-from configs.algebra import over, product, zip_
-from configs.copying import get_config
+from plasticity.configs.algebra import over, product, zip_
+from plasticity.configs.copying import get_config
 
 def strings(): return ["rule.eta0"]
 def mapping(): return {"seed": [1, 2]}
