@@ -197,8 +197,7 @@ def scan_episode(
         return EpisodeState(fast, (past,)), (outputs, record.writes)
 
     fast = {
-        name: memory.open(memory.init(shape, dtype), shape, steps, network.rule.per_output)
-        for name, shape in shapes.items()
+        name: memory.open(memory.init(shape, dtype), shape, steps) for name, shape in shapes.items()
     }
     state = EpisodeState(fast, (network.backbone.blank(slots, dtype),))
     x, prepared_queries = prepare(network, params, inputs, queries, key)
