@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from plasticity.memory.contract import check_chunk, check_dtype, check_input, check_write
+from plasticity.registry import exportable
 from plasticity.synapse import scaled_bias, scaled_matrix, scaled_matvec
 from plasticity.types import (
     Array,
@@ -29,6 +30,9 @@ class TraceMatrix(NamedTuple):
 
     weight: Array  # [O, I]
     bias: Array  # [O]
+
+
+exportable(TraceMatrix)
 
 
 def init(shape: LayerShape, dtype: DType) -> TraceMatrix:

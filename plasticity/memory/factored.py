@@ -26,6 +26,7 @@ import jax.numpy as jnp
 
 from plasticity.memory.contract import check_chunk, check_dtype, check_input, check_write
 from plasticity.memory.dense import TraceMatrix
+from plasticity.registry import exportable
 from plasticity.synapse import WrittenRows, scaled_bias, scaled_matrix, scaled_mix
 from plasticity.types import (
     Array,
@@ -52,6 +53,9 @@ class Decay(NamedTuple):
     coefficient: Array  # [C] or [C, O], of the rows of this chunk
     since: Array  # [] or [O], product of keeps since the chunk was opened
     bias: Array  # [O], trace of the bias
+
+
+exportable(Base, Decay)
 
 
 def blank_rows(shape: LayerShape, slots: int, dtype: DType) -> WrittenRows:
