@@ -43,7 +43,7 @@ def main(folder):
 
     fast = {
         layer: network.memory.weights(base, params.plasticity.synapses[layer])
-        for layer, base in traces["on"].fast.items()
+        for layer, base in traces["on"].state.fast.items()
     }
     for layer, (weight, _) in fast.items():
         print(f"{layer}: fast weights {weight.shape}, norm {jnp.linalg.norm(weight):.3f}")

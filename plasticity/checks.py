@@ -21,7 +21,8 @@ def check_meta_gradient(metrics: Mapping[str, float], modulator: bool) -> None:
     """Checks that plasticity receives a gradient, after the first step with the full meta-gradient.
 
     Args:
-      metrics: of that step, with "grad_alpha" and "grad_modulator".
+      metrics: of that step, with "grad_alpha" and, unless the backbone names no weights of the
+        modulator, "grad_modulator".
       modulator: whether the modulator has to receive a gradient. It receives none if the rule does
         not use it, nor at the first step if alpha starts at 0: no read then depends on a write.
 
@@ -30,7 +31,7 @@ def check_meta_gradient(metrics: Mapping[str, float], modulator: bool) -> None:
     """
     learned = (("grad_alpha", "alpha", True), ("grad_modulator", "the modulator", modulator))
     for key, name, needed in learned:
-        norm = metrics[key]
+        norm = metrics.get(key, 1.0)
         if not math.isfinite(norm):
             raise PlasticityError(
                 f"the gradient of the loss with respect to {name} is {norm}: the inner loop "

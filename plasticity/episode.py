@@ -10,10 +10,12 @@ step t is first read at step t + 1. Example, T = 3 steps and Q = 2 queries:
 
 `scan_episode` is this definition; `plasticity.unroll` computes the same faster. `parallel_episode`
 is the special case of a rule that never writes.
+
+An episode may be run in pieces of any lengths: each takes the `NetworkState` that the one before it
+left, and together they equal one run over all steps, in values and gradients.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -23,12 +25,21 @@ from plasticity.network import (
     EpisodeState,
     EpisodeTrace,
     Network,
+    NetworkState,
     Parameters,
     StepRecord,
     float_type,
 )
+from plasticity.pieces import (
+    extended,
+    initial_state,
+    prepare,
+    step_key,
+    visible_steps,
+    with_blanks,
+)
 from plasticity.steps import join, length, no_fast_weights
-from plasticity.types import Activity, Array, Forward, Key, Outputs, PyTree
+from plasticity.types import Activity, Array, Forward, Key, Outputs, PyTree, Write
 
 
 def _observe(
@@ -141,35 +152,13 @@ def _truncated(
     return params, state._replace(fast=jax.lax.stop_gradient(state.fast))
 
 
-def prepare(
-    network: Network, params: Parameters, inputs: PyTree, queries: PyTree | None, key: Key | None
-) -> tuple[PyTree, PyTree | None]:
-    """Casts inputs [T, ...] and queries [Q, ...] to `float_type` and calls `Backbone.prepare`."""
-    dtype = float_type(params)
-
-    def cast(a: Array) -> Array:
-        return a.astype(dtype) if jnp.issubdtype(a.dtype, jnp.floating) else a
-
-    inputs, queries = jax.tree.map(cast, (inputs, queries))
-    return network.backbone.prepare(params.slow, inputs, queries, key)
-
-
-def step_key(key: Key | None, t: Array) -> Key | None:
-    """Returns the dropout key of step t."""
-    return None if key is None else jax.random.fold_in(key, t)
-
-
-def visible_steps(network: Network, steps: int) -> int:
-    """Returns the largest number of past steps that a step reads in an episode of T `steps`."""
-    return max(min(network.backbone.window or steps, steps), 0)
-
-
 def scan_episode(
     network: Network,
     params: Parameters,
     inputs: PyTree,
     key: Key | None = None,
     queries: PyTree | None = None,
+    state: NetworkState | None = None,
 ) -> EpisodeTrace:
     """Runs an episode step by step: the definition that `plasticity.unroll` has to equal.
 
@@ -183,34 +172,43 @@ def scan_episode(
       inputs: [T, I], an array or an `Observation`.
       key: seeds dropout; None: no dropout.
       queries: [Q, I], answered after the last step; None: there are none.
+      state: the state before the first of these steps; None: they begin the episode.
     """
     steps, memory, shapes = length(inputs), network.memory, network.backbone.shapes
-    slots, dtype = visible_steps(network, steps), float_type(params)
+    if state is None:
+        state = initial_state(network, params, slots=0)
+    slots, first = visible_steps(network, state.past, steps), state.position
 
-    def body(state: EpisodeState, scanned: tuple[PyTree, Array]) -> tuple[EpisodeState, Any]:
-        x, t = scanned
-        record, outputs = step(network, params, state, x, t, step_key(key, t))
-        fast = {name: advance(memory, state.fast[name], w, t) for name, w in record.writes.items()}
+    def body(
+        episode: EpisodeState, scanned: tuple[PyTree, Array]
+    ) -> tuple[EpisodeState, tuple[Outputs, dict[str, Write]]]:
+        x, slot = scanned
+        t = first + slot
+        record, outputs = step(network, params, episode, x, t, step_key(key, t))
+        fast = {n: advance(memory, episode.fast[n], w, slot) for n, w in record.writes.items()}
         # A ring buffer: with slots = 2, step 5 overwrites the entry of step 3, which no later step
         # reads. Entries carry their positions, so their order does not matter.
-        past = append(state.past[0], record.past, t % slots) if slots else state.past[0]
+        past = append(episode.past[0], record.past, slot % slots) if slots else episode.past[0]
         return EpisodeState(fast, (past,)), (outputs, record.writes)
 
+    x, prepared_queries, ahead = prepare(network, params, state, inputs, queries, key)
+    # Under a static rule, memories stay empty, and no state holds them.
+    empty = {name: memory.init(shape, float_type(params)) for name, shape in shapes.items()}
     fast = {
-        name: memory.open(memory.init(shape, dtype), shape, steps) for name, shape in shapes.items()
+        name: memory.open((state.fast or empty)[name], shape, steps)
+        for name, shape in shapes.items()
     }
-    state = EpisodeState(fast, (network.backbone.blank(slots, dtype),))
-    x, prepared_queries = prepare(network, params, inputs, queries, key)
+    episode = EpisodeState(fast, (with_blanks(network, params, state.past, slots),))
     scanned = (x, jnp.arange(steps, dtype=jnp.int32))
     chunk = 0 if memory.append_only else memory.chunk
-    state, (outputs, writes) = _chunked_scan(body, state, scanned, steps, chunk)
-    answers = None
+    episode, (outputs, writes) = _chunked_scan(body, episode, scanned, steps, chunk)
+    answers, end = None, first + steps
     if queries is not None:
-        end = jnp.asarray(steps, jnp.int32)
         query_key = step_key(key, end)
-        answers = answer_queries(network, params, state, prepared_queries, end, query_key)
-    closed = {name: memory.close(s) for name, s in state.fast.items()}
-    return EpisodeTrace(join(outputs, answers), writes, closed)
+        answers = answer_queries(network, params, episode, prepared_queries, end, query_key)
+    closed = {name: memory.close(episode.fast[name]) for name in state.fast}
+    in_order = jax.tree.map(lambda a: jnp.roll(a, -steps, axis=0), episode.past[0])
+    return EpisodeTrace(join(outputs, answers), writes, NetworkState(closed, in_order, ahead, end))
 
 
 def _chunked_scan(
@@ -240,18 +238,23 @@ def parallel_episode(
     inputs: PyTree,
     key: Key | None = None,
     queries: PyTree | None = None,
+    state: NetworkState | None = None,
 ) -> EpisodeTrace:
     """Runs an episode without fast weights, all steps at once; arguments as for `scan_episode`."""
     steps, backbone, slow = length(inputs), network.backbone, params.slow
-    x, prepared_queries = prepare(network, params, inputs, queries, key)
-    dropout_key = step_key(key, jnp.zeros((), jnp.int32))
-    position = jnp.arange(steps, dtype=jnp.int32)
-    out = backbone.forward(slow, (), x, position, no_fast_weights, dropout_key, False)
+    if state is None:
+        state = initial_state(network, params, slots=0)
+    x, prepared_queries, ahead = prepare(network, params, state, inputs, queries, key)
+    dropout_key = step_key(key, state.position)
+    position = state.position + jnp.arange(steps, dtype=jnp.int32)
+    out = backbone.forward(slow, (state.past,), x, position, no_fast_weights, dropout_key, False)
+    past = extended(state.past, out.entry, visible_steps(network, state.past, steps))
+    after = NetworkState({}, past, ahead, state.position + steps)
     if queries is None:
-        return EpisodeTrace(out.outputs, {}, {})
-    end = jnp.asarray(steps, jnp.int32)
-    position, dropout_key = jnp.full((length(queries),), end), step_key(key, end)
+        return EpisodeTrace(out.outputs, {}, after)
+    position = jnp.full((length(queries),), after.position)
+    segments, dropout_key = (state.past, out.entry), step_key(key, after.position)
     answers = backbone.forward(
-        slow, (out.entry,), prepared_queries, position, no_fast_weights, dropout_key, True
+        slow, segments, prepared_queries, position, no_fast_weights, dropout_key, True
     )
-    return EpisodeTrace(join(out.outputs, answers.outputs), {}, {})
+    return EpisodeTrace(join(out.outputs, answers.outputs), {}, after)

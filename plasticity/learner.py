@@ -128,7 +128,7 @@ class Learner:
         metrics, grads = self.gradient(state.params, seed, state.step, hyper)
         grads = constrain_to_layout(grads, self.layout.mesh(self.batch), network.backbone.shard_by)
         metrics["grad_norm"] = optax.tree.norm(grads)
-        metrics |= plasticity_gradients(network, grads, self.task.outputs)
+        metrics |= plasticity_gradients(network, grads)
         updates, optimizer = self._optimizer(hyper).update(grads, state.optimizer, state.params)
         updated = TrainState(state.step + 1, optax.apply_updates(state.params, updates), optimizer)
         good = jnp.isfinite(metrics["loss"]) & jnp.isfinite(metrics["grad_norm"])

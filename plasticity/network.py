@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax
 
+from plasticity.registry import exportable
 from plasticity.types import (
     Array,
     Backbone,
@@ -66,12 +67,30 @@ class StepRecord(NamedTuple):
     past: PyTree  # an entry of the past
 
 
+class NetworkState(NamedTuple):
+    """What an episode leaves between two pieces, in which its steps are run one piece at a time.
+
+    Of B episodes, all leaves but `position` are [B, ...]. Entries are ordered, blank ones first.
+    """
+
+    fast: dict[str, PyTree]  # {layer: base of its memory}; empty under a static rule
+    past: PyTree  # a segment of the last `Backbone.window` entries, or of all
+    ahead: PyTree  # likewise of the entries of `Backbone.prepare`
+    position: Array  # [] int32, of the next step; all episodes share it
+
+
+EPISODES = NetworkState._make((0, 0, 0, None))  # the axis B, for `jax.vmap`
+
+
 class EpisodeTrace(NamedTuple):
-    """Result of an episode."""
+    """Result of an episode, or of a piece of it with T steps."""
 
     outputs: Outputs  # [T + Q, ...], queries last
     writes: dict[str, Write]  # {layer: [T, ...]}; empty under a static rule
-    fast: dict[str, PyTree]  # {layer: base of the memory after the last write}; empty if static
+    state: NetworkState  # after the last step
+
+
+exportable(Parameters, NetworkState, EpisodeTrace)
 
 
 def init_parameters(network: Network, key: Key) -> Parameters:

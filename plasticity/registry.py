@@ -1,8 +1,10 @@
-"""Look-up by name, with an error that helps."""
+"""Look-up by name, with an error that helps; names of records in exported programs."""
 
 import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
+
+from jax import export
 
 T = TypeVar("T")
 
@@ -34,3 +36,10 @@ def lookup(registry: Mapping[str, T], name: str, field: str) -> T:
         text = name if isinstance(name, str) else shown(name)
         raise ValueError(f"{field}={shown(name)} is unknown: {nearest(text, registry)}")
     return registry[name]
+
+
+def exportable(*records: type) -> None:
+    """Names NamedTuples for `jax.export`, so that exported programs may take and return them."""
+    for record in records:
+        name = f"{record.__module__}.{record.__qualname__}"
+        export.register_namedtuple_serialization(record, serialized_name=name)

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from plasticity.registry import lookup
+from plasticity.registry import exportable, lookup
 from plasticity.types import Array, Key, LayerShape, Synapse
 
 Initializer = Callable[[Key, tuple[int, ...]], Array]
@@ -85,6 +85,9 @@ class WrittenRows(NamedTuple):
 
     left: Array  # [P, O]
     right: Array  # [P, I]
+
+
+exportable(WrittenRows)
 
 
 def scaled_mix(synapse: Synapse, parts: Sequence[tuple[WrittenRows, Array]], x: Array) -> Array:

@@ -7,30 +7,28 @@ import jax.numpy as jnp
 import optax
 
 from plasticity.memory import trace_after
-from plasticity.model.head import modulator_column
 from plasticity.network import EpisodeTrace, Network, Parameters
 from plasticity.synapse import scaled_matrix, write_norm_squared
 from plasticity.types import Array, Form, LayerShape, Synapse, Write
 
 
-def plasticity_gradients(network: Network, grads: Parameters, outputs: int) -> dict[str, Array]:
+def plasticity_gradients(network: Network, grads: Parameters) -> dict[str, Array]:
     """Returns the norms [] of the gradients of alpha and of the modulator's slow weights.
 
     Args:
       network: the parts.
       grads: gradient of the outer loss.
-      outputs: O of the task, which locates the modulator among the columns of the head.
 
     Returns:
-      {"grad_alpha", "grad_modulator"}; zeros under a static rule.
+      {"grad_alpha", "grad_modulator"}; zeros under a static rule. The latter is absent if the
+      backbone has no `modulator_weights`.
     """
-    if network.rule.static:
-        return dict.fromkeys(("grad_alpha", "grad_modulator"), jnp.zeros(()))
     alpha = [synapse._replace(beta=None) for synapse in grads.plasticity.synapses.values()]
-    return {
-        "grad_alpha": optax.tree.norm(alpha),
-        "grad_modulator": jnp.linalg.norm(modulator_column(grads.slow, outputs)),
-    }
+    norms = {"grad_alpha": optax.tree.norm(alpha)}
+    if network.backbone.modulator_weights is not None:
+        weights = network.backbone.modulator_weights(grads.slow)
+        norms["grad_modulator"] = jnp.linalg.norm(weights)
+    return dict.fromkeys(norms, jnp.zeros(())) if network.rule.static else norms
 
 
 class Modulation(NamedTuple):
@@ -91,7 +89,7 @@ def fast_norm(network: Network, params: Parameters, trace: EpisodeTrace) -> Arra
     It forms the matrices w [O, I], which training does not need.
     """
     squares = [jnp.zeros(len(trace.outputs.task))]
-    for name, base in trace.fast.items():
+    for name, base in trace.state.fast.items():
         synapse = params.plasticity.synapses[name]
         squares.append(
             jax.vmap(lambda b, s=synapse: (network.memory.weights(b, s).weight ** 2).sum())(base)

@@ -21,11 +21,13 @@ Axis letters, used in all docstrings; exceptions are stated where they occur:
 [] is a scalar array. Floating-point arrays are float32, or float64 if the parameters are.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
+
+from plasticity.registry import exportable
 
 Array = jax.Array
 Key = jax.Array
@@ -248,27 +250,31 @@ class Backbone(NamedTuple):
 
     init: (key) -> slow parameters.
     shapes: of the plastic layers. head: O + A + 1, the width of the head.
-    prepare: (slow, inputs [S, ...], queries [Q, ...] or None, key) -> ([S, ...], [Q, ...] or
-      None): all that does not depend on fast weights. Steps are at positions 0 to S - 1, all
-      queries at S; a query depends on the steps, not on other queries.
+    prepare: (slow, ahead, inputs [S, ...], queries [Q, ...] or None, position [], key) ->
+      ([S, ...], [Q, ...] or None, entries [S, ...]): all that does not depend on fast weights.
+      Steps start at `position`, queries are one after the last; a query depends on the steps, not
+      on other queries. `ahead` are the entries of earlier steps, at least the last `window`. Its
+      dropout masks are of all S steps at once: they depend on how an episode is cut in pieces.
     forward: (slow, past, prepared [S, ...], position [S], fast, key, independent) -> Forward.
       A step depends on entries of the past with earlier positions and, unless `independent`, on
       the earlier ones of the S steps. `key` seeds dropout; None: no dropout.
     blank: (P, dtype) -> a segment of P entries that hold nothing.
     window: number of past steps that `forward` reads; 0: all; -1: none.
     shard_by: {layer: "outputs" or "inputs"} of wide layers that devices may share.
+    blank_ahead: (P, dtype) -> P entries of `prepare` that hold nothing.
+    modulator_weights: (slow) -> those of the modulator, for a metric of their gradient; or None.
     """
 
     init: Callable[[Key], PyTree]
     shapes: dict[str, LayerShape]
     head: int
-    prepare: Callable[[PyTree, PyTree, PyTree | None, Key | None], tuple[PyTree, PyTree | None]]
-    forward: Callable[
-        [PyTree, Sequence[PyTree], PyTree, Array, FastRead, Key | None, bool], Forward
-    ]
+    prepare: Callable[..., tuple[PyTree, PyTree | None, PyTree]]
+    forward: Callable[..., Forward]
     blank: Callable[[int, DType], PyTree]
     window: int
     shard_by: Mapping[str, str] = MappingProxyType({})
+    blank_ahead: Callable[[int, DType], PyTree] = lambda slots, dtype: ()
+    modulator_weights: Callable[[PyTree], Array] | None = None
 
 
 class Observation(NamedTuple):
@@ -289,6 +295,10 @@ class Episode(NamedTuple):
     targets: PyTree  # leading axis T + Q
     weights: Array  # [T + Q], weight of each answer in the outer loss, not all zero
     queries: Array | Observation | None = None  # [Q, I]
+
+
+exportable(Activity, Write, Synapse, Plasticity, Outputs, FastState, FastWeights)
+exportable(Observation, Episode)
 
 
 class TaskShape(NamedTuple):

@@ -3,7 +3,7 @@
 With an append-only memory, time is cut in chunks of C = `Memory.chunk` steps. Example, T = 5 and
 C = 2, chunks (0, 1), (2, 3) and (4):
 
-  chunk (2, 3) receives a `ChunkState`: w_2, the base of each memory, and entries 0, 1 of the past.
+  chunk (2, 3) receives a `NetworkState`: w_2, the base of each memory, and the past, entries 0, 1.
   Step 2 reads w_2 and entries 0, 1; it appends row 2 (its write) and entry 2.
   Step 3 reads w_2, row 2 and entries 0, 1, 2; it appends row 3 and entry 3.
   At its end the chunk adds its rows to the base, which gives w_4, and its entries to the past.
@@ -26,16 +26,25 @@ import jax
 import jax.numpy as jnp
 
 from plasticity.append_scan import append_scan
-from plasticity.episode import (
-    answer_queries,
-    parallel_episode,
+from plasticity.episode import answer_queries, parallel_episode, scan_episode, step
+from plasticity.network import (
+    EPISODES,
+    EpisodeState,
+    EpisodeTrace,
+    Network,
+    NetworkState,
+    Parameters,
+    float_type,
+)
+from plasticity.pieces import (
+    differentiated,
+    extended,
+    initial_state,
     prepare,
-    scan_episode,
-    step,
     step_key,
     visible_steps,
+    with_blanks,
 )
-from plasticity.network import EpisodeState, EpisodeTrace, Network, Parameters, float_type
 from plasticity.registry import lookup
 from plasticity.steps import join
 from plasticity.types import Array, FastState, Key, Outputs, PyTree, Write
@@ -47,13 +56,6 @@ MATMUL_PRECISIONS = {
     "float32": "float32",
     "bfloat16": "BF16_BF16_F32",
 }
-
-
-class ChunkState(NamedTuple):
-    """State between two chunks; all leaves [B, ...]."""
-
-    fast: dict[str, PyTree]  # {layer: base of its memory}
-    past: PyTree  # one segment
 
 
 class ChunkRows(NamedTuple):
@@ -69,8 +71,11 @@ def run_episodes(
     inputs: PyTree,
     keys: Key | None = None,
     queries: PyTree | None = None,
+    state: NetworkState | None = None,
 ) -> EpisodeTrace:
     """Runs B episodes: in parallel over time, by `append_scan` or step by step, as the parts allow.
+
+    An episode may be run in pieces: the `EpisodeTrace.state` of one is the `state` of the next.
 
     Args:
       network: the parts.
@@ -78,9 +83,10 @@ def run_episodes(
       inputs: [B, T, I], an array or an `Observation`.
       keys: [B], seed dropout; None: no dropout.
       queries: [B, Q, I], answered after the last step; None: there are none.
+      state: the state before the first of these steps; None: they begin the episode.
 
     Returns:
-      The trace, all leaves [B, ...].
+      The trace, all leaves but `state.position` [B, ...].
 
     Raises:
       ValueError: `network.matmul_precision` is not a name in `MATMUL_PRECISIONS`.
@@ -88,11 +94,14 @@ def run_episodes(
     precision = lookup(MATMUL_PRECISIONS, network.matmul_precision, "model.matmul_precision")
     with jax.default_matmul_precision(precision) if precision else contextlib.nullcontext():
         if network.memory.append_only and not network.rule.static:
-            return append_episodes(network, params, inputs, keys, queries)
+            return append_episodes(network, params, inputs, keys, queries, state)
         run = parallel_episode if network.rule.static else scan_episode
-        return jax.vmap(lambda x, key, query: run(network, params, x, key, query))(
-            inputs, keys, queries
+        run_all = jax.vmap(
+            lambda x, key, query, state: run(network, params, x, key, query, state),
+            in_axes=(0, 0, 0, None if state is None else EPISODES),
+            out_axes=EpisodeTrace._make((0, 0, EPISODES)),
         )
+        return run_all(inputs, keys, queries, state)
 
 
 def run_episode(
@@ -101,10 +110,14 @@ def run_episode(
     inputs: PyTree,
     key: Key | None = None,
     queries: PyTree | None = None,
+    state: NetworkState | None = None,
 ) -> EpisodeTrace:
     """Runs one episode, inputs [T, I], queries [Q, I]: `run_episodes` without the axis B."""
-    batched = jax.tree.map(lambda a: a[None], (inputs, key, queries))
-    return jax.tree.map(lambda a: a[0], run_episodes(network, params, *batched))
+    inputs, key, queries, one = jax.tree.map(lambda a: a[None], (inputs, key, queries, state))
+    if state is not None:
+        one = one._replace(position=state.position)
+    trace = run_episodes(network, params, inputs, key, queries, one)
+    return jax.tree.map(lambda a: a[0] if jnp.ndim(a) else a, trace)  # all but `position`
 
 
 def append_episodes(
@@ -112,62 +125,65 @@ def append_episodes(
     params: Parameters,
     inputs: PyTree,
     keys: Key | None,
-    queries: PyTree | None = None,
+    queries: PyTree | None,
+    state: NetworkState | None,
 ) -> EpisodeTrace:
     """Runs B episodes with an append-only memory. Arguments as for `run_episodes`."""
     episodes, steps = jax.tree.leaves(inputs)[0].shape[:2]
-    memory, shapes, dtype = network.memory, network.backbone.shapes, float_type(params)
-    prepared, prepared_queries = jax.vmap(
-        lambda x, query, key: prepare(network, params, x, query, key)
-    )(inputs, queries, keys)
+    if state is None:
+        state = initial_state(network, params, episodes, slots=0)
+    else:
+        fast, past = differentiated((state.fast, state.past), (params, inputs))
+        state = state._replace(fast=fast, past=past)
+    prepared, prepared_queries, ahead = jax.vmap(
+        lambda state, x, query, key: prepare(network, params, state, x, query, key),
+        in_axes=(EPISODES, 0, 0, 0),
+    )(state, inputs, queries, keys)
     prepared = jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), prepared)  # [T, B, ...]
 
-    fast = {name: memory.init(shape, dtype) for name, shape in shapes.items()}
-    window = visible_steps(network, steps)
-    past = network.backbone.blank(0 if memory.grows else window, dtype)
-    state = jax.tree.map(
-        lambda a: jnp.broadcast_to(a, (episodes, *a.shape)), ChunkState(fast, past)
-    )
+    memory, first = network.memory, state.position
+    slots = visible_steps(network, state.past, steps, axis=1)
+    past = state.past
+    if not memory.grows:
+        past = with_blanks(network, params, past, slots, axis=1)
 
-    def run(state: ChunkState, scanned: tuple[PyTree, Array]) -> tuple[ChunkState, Any]:
-        x, positions = scanned
-        return _chunk(network, params, state, x, positions, keys, window)
+    def run(state: NetworkState, xs: PyTree) -> tuple[NetworkState, Any]:
+        return _chunk(network, params, state, xs, keys, slots)
 
-    scanned = (prepared, jnp.arange(steps, dtype=jnp.int32))
+    state = NetworkState(state.fast, past, (), jnp.asarray(first))
     chunk = min(memory.chunk or steps, steps)
-    state, (outputs, writes) = _over_chunks(run, state, scanned, steps, chunk, memory.grows)
+    state, (outputs, writes) = _over_chunks(run, state, prepared, steps, chunk, memory.grows)
+    state = state._replace(ahead=ahead, position=first + steps)
     answers = None
     if queries is not None:
-        answers = _answers(network, params, state, prepared_queries, steps, keys)
-    return EpisodeTrace(jax.vmap(join)(outputs, answers), writes, state.fast)
+        answers = _answers(network, params, state, prepared_queries, keys)
+    return EpisodeTrace(jax.vmap(join)(outputs, answers), writes, state)
 
 
 def _answers(
     network: Network,
     params: Parameters,
-    state: ChunkState,
+    state: NetworkState,
     queries: PyTree,
-    steps: int,
     keys: Key | None,
 ) -> Outputs:
     """Answers [B, Q, ...] to prepared queries [B, Q, ...], after the last chunk."""
-    end = jnp.asarray(steps, jnp.int32)
 
-    def answer(state: ChunkState, queries: PyTree, key: Key | None) -> Outputs:
+    def answer(state: NetworkState, queries: PyTree, key: Key | None) -> Outputs:
         # Queries write nothing, so they are a chunk with no slots.
         fast = {
             name: network.memory.open(state.fast[name], shape, 0)
             for name, shape in network.backbone.shapes.items()
         }
-        episode = EpisodeState(fast, (state.past,))
+        episode, end = EpisodeState(fast, (state.past,)), state.position
         return answer_queries(network, params, episode, queries, end, step_key(key, end))
 
-    return jax.vmap(answer)(state, queries, keys)
+    return jax.vmap(answer, in_axes=(EPISODES, 0, 0))(state, queries, keys)
 
 
 def _over_chunks(
-    run: Any, state: ChunkState, scanned: PyTree, steps: int, chunk: int, grows: bool
-) -> tuple[ChunkState, Any]:
+    run: Any, state: NetworkState, xs: PyTree, steps: int, chunk: int, grows: bool
+) -> tuple[NetworkState, Any]:
     """Runs chunk after chunk and joins their outputs to [B, T, ...].
 
     Chunks of full length share one program, by `lax.scan`, unless their state grows; the last,
@@ -178,14 +194,14 @@ def _over_chunks(
     start = 0
     if not grows and whole > 1:
         start = whole * chunk
-        cut = jax.tree.map(lambda a: a[:start].reshape(whole, chunk, *a.shape[1:]), scanned)
+        cut = jax.tree.map(lambda a: a[:start].reshape(whole, chunk, *a.shape[1:]), xs)
         state, out = jax.lax.scan(run, state, cut)
         # [chunks, B, C, ...] -> [B, T, ...]
         out = jax.tree.map(lambda a: jnp.moveaxis(a, 0, 1), out)
         outs.append(jax.tree.map(lambda a: a.reshape(a.shape[0], start, *a.shape[3:]), out))
     for first in range(start, steps, chunk):
         stop = min(first + chunk, steps)
-        state, out = run(state, jax.tree.map(lambda a: a[first:stop], scanned))  # noqa: B023
+        state, out = run(state, jax.tree.map(lambda a: a[first:stop], xs))  # noqa: B023
         outs.append(out)
     return state, jax.tree.map(lambda *parts: jnp.concatenate(parts, axis=1), *outs)
 
@@ -193,20 +209,21 @@ def _over_chunks(
 def _chunk(
     network: Network,
     params: Parameters,
-    state: ChunkState,
+    state: NetworkState,
     xs: PyTree,
-    positions: Array,
     keys: Key | None,
-    window: int,
-) -> tuple[ChunkState, tuple[Outputs, dict[str, Write]]]:
-    """Runs one chunk of steps, xs [C, B, ...] at positions [C]; its results are [B, C, ...]."""
-    memory, steps = network.memory, len(positions)
+    slots: int,
+) -> tuple[NetworkState, tuple[Outputs, dict[str, Write]]]:
+    """Runs one chunk of steps, xs [C, B, ...]; its results are [B, C, ...].
+
+    The state after it has the last `slots` entries of the past.
+    """
+    memory, (steps, episodes) = network.memory, jax.tree.leaves(xs)[0].shape[:2]
     shapes = network.backbone.shapes
     opened = {
         name: jax.vmap(lambda base, s=shape: memory.open(base, s, steps))(state.fast[name])
         for name, shape in shapes.items()
     }
-    episodes = jax.tree.leaves(xs)[0].shape[1]
     blank_past = jax.tree.map(
         lambda a: jnp.broadcast_to(a, (episodes, *a.shape)),
         network.backbone.blank(steps, float_type(params)),
@@ -226,7 +243,7 @@ def _chunk(
         return carry, row, (outputs, factors)
 
     # Constant during the chunk: parameters, which all episodes share, and the state before it.
-    fixed = ((params, positions[0]), ({n: s.base for n, s in opened.items()}, state.past, keys))
+    fixed = ((params, state.position), ({n: s.base for n, s in opened.items()}, state.past, keys))
     step_of_all = jax.vmap(step_of_one, in_axes=((None, 0), 0, 0, 0, None))
     carry = {n: s.carry for n, s in opened.items()}
     blank = ChunkRows({n: s.history for n, s in opened.items()}, blank_past)
@@ -238,13 +255,5 @@ def _chunk(
         n: jax.vmap(memory.close)(FastState(s.base, carry[n], rows.fast[n]))
         for n, s in opened.items()
     }
-    # At most the last `window` entries; a past of fixed length starts with blanks.
-    past = jax.tree.map(
-        lambda old, new: _last(jnp.concatenate([old, new], axis=1), window), state.past, rows.past
-    )
-    return ChunkState(fast, past), (outputs, writes)
-
-
-def _last(rows: Array, count: int) -> Array:
-    """The last `count` rows, or all if there are fewer, of [B, P, ...]."""
-    return rows[:, max(rows.shape[1] - count, 0) :]
+    past = extended(state.past, rows.past, slots, axis=1)
+    return NetworkState(fast, past, state.ahead, state.position + steps), (outputs, writes)

@@ -137,7 +137,9 @@ class TransformerTrace(GoldenTrace):
             "loss_sum": loss,
         }
         for name, layer in self._plastic().items():
-            fast = network.memory.weights(episode.fast[layer], params.plasticity.synapses[layer])
+            fast = network.memory.weights(
+                episode.state.fast[layer], params.plasticity.synapses[layer]
+            )
             short = name.replace(".feed_forward", "")
             quantities |= {f"fast/{short}.w": fast.weight, f"fast/{short}.b": fast.bias}
         return loss, quantities

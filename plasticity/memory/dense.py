@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from plasticity.memory.contract import check_chunk, check_dtype, check_input, check_write
+from plasticity.registry import exportable
 from plasticity.synapse import scaled_bias, scaled_matrix, scaled_matvec
 from plasticity.types import (
     Array,
@@ -33,6 +34,9 @@ class TraceMatrix(NamedTuple):
     weight: Array  # [O, I]
     bias: Array  # [O]
     momentum: tuple[Array, Array] | None = None  # the sums s of weight and bias; None: no momentum
+
+
+exportable(TraceMatrix)
 
 
 def init(form: Form, shape: LayerShape, dtype: DType) -> TraceMatrix:

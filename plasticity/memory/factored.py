@@ -37,6 +37,7 @@ from plasticity.memory.contract import (
     check_write,
 )
 from plasticity.memory.dense import TraceMatrix
+from plasticity.registry import exportable
 from plasticity.synapse import WrittenRows, scaled_bias, scaled_matrix, scaled_mix
 from plasticity.types import (
     Array,
@@ -75,6 +76,9 @@ class Decay(NamedTuple):
     since: Array  # [], [O] or [I], product of keeps since the chunk was opened
     bias: Array  # [O], trace of the bias
     momentum: Speed | None = None
+
+
+exportable(Base, Speed, Decay)
 
 
 def blank_rows(shape: LayerShape, slots: int, dtype: DType, terms: int = 1) -> WrittenRows:

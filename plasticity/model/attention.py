@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from plasticity.model.plastic_dense import PlasticDense
+from plasticity.registry import exportable
 from plasticity.steps import EMPTY
 from plasticity.types import Activity, Array, DType, FastRead
 
@@ -22,6 +23,9 @@ class KeyValue(NamedTuple):
     key: Array  # [P, H, D / H], rotated if positions are rotary
     value: Array  # [P, H, D / H]
     position: Array  # [P] int32, EMPTY for a blank entry
+
+
+exportable(KeyValue)
 
 
 def blank(slots: int, heads: int, head_width: int, dtype: DType) -> KeyValue:
@@ -115,11 +119,13 @@ def _mix_one(weights: Array, value: Array) -> Array:
     return (mixed.reshape(heads, heads, width) * diagonal).sum(0)[None]
 
 
-def band(query: Array, present: KeyValue, window: int) -> tuple[Array, KeyValue, KeyValue]:
+def band(
+    query: Array, past: KeyValue, present: KeyValue, window: int
+) -> tuple[Array, KeyValue, KeyValue]:
     """Cuts S steps into blocks of `window` steps, each with the previous block as its past.
 
     That takes S * 2 window scores instead of S * S. Example, S = 5 and window = 2: the blocks
-    (0, 1), (2, 3), (4, blank) with the pasts (blank, blank), (0, 1), (2, 3).
+    (0, 1), (2, 3), (4, blank) with the pasts `past`, which has `window` entries, (0, 1), (2, 3).
 
     Returns:
       Queries, keys and values of the previous block, keys and values of the block itself; all
@@ -133,9 +139,8 @@ def band(query: Array, present: KeyValue, window: int) -> tuple[Array, KeyValue,
         return jnp.concatenate([a, spare]).reshape(blocks, window, *a.shape[1:])
 
     block = KeyValue(cut(present.key, 0), cut(present.value, 0), cut(present.position, EMPTY))
-    previous = jax.tree.map(lambda a: jnp.roll(a, 1, axis=0), block)
-    # No block precedes the first. No row of scores is fully masked: a query attends to itself.
-    previous = previous._replace(position=previous.position.at[0].set(EMPTY))
+    # No row of scores is fully masked: a query attends to itself.
+    previous = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b[:-1]]), past, block)
     return cut(query, 0), previous, block
 
 
@@ -188,11 +193,15 @@ class Attention(nn.Module):
             query, key = rotate(query, position), rotate(key, position)
         present = KeyValue(key, value, position)
         drop = nn.Dropout(self.dropout, deterministic=deterministic)
+        segments = [segment for segment in past if len(segment.position)]
+        lengths = [len(segment.position) for segment in segments]
 
         if self.window < 0:  # a step attends to itself only: the softmax of one score is 1
             mixed = drop(jnp.ones((steps, self.heads, 1), value.dtype)) * value
-        elif self.window > 0 and steps > 2 * self.window and not past:
-            queries, previous, block = band(query, present, self.window)
+        elif 0 < 2 * self.window < steps and not independent and lengths in ([], [self.window]):
+            nothing = blank(self.window, self.heads, width // self.heads, value.dtype)
+            before = segments[0] if segments else nothing
+            queries, previous, block = band(query, before, present, self.window)
 
             def block_scores(query: Array, previous: KeyValue, block: KeyValue) -> Array:
                 return score(query, block.position, Context([previous], block), self.window)
@@ -202,7 +211,6 @@ class Attention(nn.Module):
             mixed = jax.vmap(lambda w, p, b: mix(w, Context([p], b)))(weights, previous, block)
             mixed = mixed.reshape(-1, self.heads, width // self.heads)[:steps]
         else:
-            segments = [segment for segment in past if len(segment.position)]
             context = Context(segments, present, independent)
             scores = score(query, position, context, self.window)
             mixed = mix(drop(jax.nn.softmax(scores)), context)

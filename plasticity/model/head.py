@@ -36,5 +36,5 @@ class Head(nn.Module):
 
 
 def modulator_column(slow: PyTree, outputs: int) -> Array:
-    """Returns the slow weights [D] of the modulator; plastic backbones name their head "head"."""
+    """Returns the slow weights [D] of the modulator, for a module whose head is named "head"."""
     return slow["params"]["head"]["columns"]["kernel"][:, outputs]

@@ -17,6 +17,7 @@ from flax import linen as nn
 
 from plasticity.model.conv4 import Conv4, EncoderSettings
 from plasticity.model.parts import first_inputs
+from plasticity.registry import exportable
 from plasticity.settings import Settings, setting
 from plasticity.steps import join, length
 from plasticity.types import (
@@ -48,6 +49,9 @@ class Example(NamedTuple):
     label: Array  # [S, N], one-hot; zeros for a query
 
 
+exportable(Example)
+
+
 class Embedding(nn.Module):
     """Maps inputs to embeddings and labels: images by Conv-4, features unchanged."""
 
@@ -72,12 +76,18 @@ def prototypical(
     features = encoder.features(task.image) if task.image else task.inputs - task.outputs - 1
 
     def prepare(
-        slow: PyTree, inputs: PyTree, queries: PyTree | None, key: Key | None
-    ) -> tuple[Example, Example | None]:
-        del key  # no dropout
+        slow: PyTree,
+        ahead: tuple[()],
+        inputs: PyTree,
+        queries: PyTree | None,
+        position: Array,
+        key: Key | None,
+    ) -> tuple[Example, Example | None, tuple[()]]:
+        del ahead, position, key  # no dropout
         examples, steps = module.apply(slow, join(inputs, queries)), length(inputs)
         support = jax.tree.map(lambda a: a[:steps], examples)
-        return support, None if queries is None else jax.tree.map(lambda a: a[steps:], examples)
+        asked = None if queries is None else jax.tree.map(lambda a: a[steps:], examples)
+        return support, asked, ()
 
     def forward(
         slow: PyTree,
@@ -88,9 +98,9 @@ def prototypical(
         key: Key | None,
         independent: bool = False,
     ) -> Forward:
-        del slow, position, fast, key, independent
+        del slow, position, fast, key
         answers = jnp.zeros((len(x.label), task.outputs), x.embedding.dtype)
-        if past:
+        if independent:  # a query; a step is only shown
             count = sum(part.label.sum(0) for part in past)
             total = sum(part.label.T @ part.embedding for part in past)
             means = total / jnp.maximum(count, 1)[:, None]

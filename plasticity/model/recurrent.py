@@ -21,10 +21,11 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from plasticity.model.conv4 import EncoderSettings, ImageEmbedding
-from plasticity.model.head import Head
+from plasticity.model.head import Head, modulator_column
 from plasticity.model.linear import uniform
 from plasticity.model.parts import first_inputs, initialized, plastic_parts
 from plasticity.model.plastic_dense import PlasticDense, activated
+from plasticity.registry import exportable
 from plasticity.settings import Settings, setting, size
 from plasticity.steps import EMPTY, join, length, no_fast_weights
 from plasticity.types import (
@@ -98,6 +99,9 @@ class State(NamedTuple):
     position: Array  # [P] int32, EMPTY for a blank entry
 
 
+exportable(State)
+
+
 class Recurrent(nn.Module):
     """One step, for S independent states."""
 
@@ -155,12 +159,17 @@ def recurrent(
         return State(jnp.zeros((slots, width), dtype), jnp.full((slots,), EMPTY, jnp.int32))
 
     def prepare(
-        slow: PyTree, inputs: PyTree, queries: PyTree | None, key: Key | None
-    ) -> tuple[Array, Array | None]:
-        del key  # no dropout
+        slow: PyTree,
+        ahead: tuple[()],
+        inputs: PyTree,
+        queries: PyTree | None,
+        position: Array,
+        key: Key | None,
+    ) -> tuple[Array, Array | None, tuple[()]]:
+        del ahead, position, key  # no dropout
         x = apply(slow, join(inputs, queries), task.reference_images, method="prepare")
         steps = length(inputs)
-        return x[:steps], None if queries is None else x[steps:]
+        return x[:steps], None if queries is None else x[steps:], ()
 
     def forward(
         slow: PyTree,
@@ -192,7 +201,9 @@ def recurrent(
 
     init, shapes = initialized(module, first_step)
     head = task.outputs + 1 + settings.auxiliary
-    return Backbone(init, shapes, head, prepare, forward, blank, window=1)
+    modulator_weights = partial(modulator_column, outputs=task.outputs)
+    parts = (init, shapes, head, prepare, forward, blank)
+    return Backbone(*parts, window=1, modulator_weights=modulator_weights)
 
 
 def _state_at(past: Sequence[State], position: Array, width: int, dtype: DType) -> Array:

@@ -6,6 +6,7 @@ not change.
 """
 
 import dataclasses
+import operator
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -16,7 +17,7 @@ from flax import linen as nn
 from plasticity.model import attention
 from plasticity.model.attention import Attention, KeyValue
 from plasticity.model.conv4 import EncoderSettings, ImageEmbedding
-from plasticity.model.head import Head
+from plasticity.model.head import Head, modulator_column
 from plasticity.model.linear import linear
 from plasticity.model.parts import first_inputs, initialized, plastic_parts
 from plasticity.model.plastic_dense import PlasticDense, activated
@@ -115,7 +116,8 @@ class Transformer(nn.Module):
     """Embedding, blocks, final norm and head, in the two parts `prepare` and `__call__`.
 
     Unless attention is plastic, the attention of the first block depends on the inputs only, not on
-    fast weights. `prepare` computes it for all steps at once, and the block needs no past.
+    fast weights. `prepare` computes it for all steps of a piece at once: the entries of this block
+    are those of `prepare`, not of the past.
     """
 
     settings: TransformerSettings
@@ -142,27 +144,47 @@ class Transformer(nn.Module):
 
     def prepare(
         self,
+        ahead: Sequence[KeyValue],
         inputs: Array | Observation,
         queries: Array | Observation | None,
+        first: Array,
         reference_images: Array | None,
         deterministic: bool,
-    ) -> tuple[Array, Array | None]:
-        """Maps inputs [S, I], queries [Q, I] to [S, D], [Q, D]; see `Backbone.prepare`."""
+    ) -> tuple[Array, Array | None, list[KeyValue]]:
+        """Maps inputs [S, I], queries [Q, I] to [S, D], [Q, D]; see `Backbone.prepare`.
+
+        Raises:
+          ValueError: a step has no learned position. If `first` is traced, its x is NaN instead.
+        """
         joined, steps = join(inputs, queries), length(inputs)
         if isinstance(joined, Observation):
             joined = self.see(joined, reference_images)
         x = self.embed(joined)
-        position = jnp.minimum(jnp.arange(len(x), dtype=jnp.int32), steps)
+        position = first + jnp.minimum(jnp.arange(len(x), dtype=jnp.int32), steps)
         if self.settings.position == "learned":
-            x = x + self.position[position]
+            x = x + self._learned(position, first, steps if queries is not None else steps - 1)
         x_steps, x_queries = x[:steps], None if queries is None else x[steps:]
         if not attends_ahead(self.settings):
-            return x_steps, x_queries
+            return x_steps, x_queries, []
         attend = partial(self.blocks[0].attend, fast=no_fast_weights, deterministic=deterministic)
-        x_steps, entry, _ = attend(x_steps, (), position[:steps], independent=False)
+        x_steps, entry, _ = attend(x_steps, ahead, position[:steps], independent=False)
         if x_queries is not None:
-            x_queries, *_ = attend(x_queries, (entry,), position[steps:], independent=True)
-        return x_steps, x_queries
+            x_queries, *_ = attend(x_queries, (*ahead, entry), position[steps:], independent=True)
+        return x_steps, x_queries, [] if self.settings.attention_window < 0 else [entry]
+
+    def _learned(self, position: Array, first: Array, further: int) -> Array:
+        """Embeddings [S, D] of positions [S], the last of which is `first` + `further`."""
+        found = self.position[position]
+        try:
+            last = operator.index(first) + further
+        except TypeError:  # traced
+            return jnp.where(position[:, None] <= self.steps, found, jnp.nan)
+        if last > self.steps:
+            raise ValueError(
+                f"position {last} should be at most {self.steps}, the last in the table of "
+                "model.position='learned'; 'none' and 'rotary' have no last position"
+            )
+        return found
 
     def __call__(
         self,
@@ -201,20 +223,24 @@ def transformer(
     """Builds the backbone for a task; `encoder` embeds inputs that are images."""
     inputs, outputs = task.inputs, task.outputs
     module = Transformer(settings, encoder, inputs, outputs, task.steps, task.image)
-    head_width = settings.width // settings.heads
+    head_width, ahead = settings.width // settings.heads, int(attends_ahead(settings))
 
-    def blank(slots: int, dtype: DType) -> list[KeyValue]:
+    def blank(slots: int, dtype: DType, blocks: int = settings.layers - ahead) -> list[KeyValue]:
         segment = attention.blank(slots, settings.heads, head_width, dtype)
-        no_past = settings.attention_window < 0
-        return [] if no_past else [segment] * (settings.layers - attends_ahead(settings))
+        return [] if settings.attention_window < 0 else [segment] * blocks
 
     def rngs(key: Key | None) -> dict[str, Key] | None:
         return None if key is None else {"dropout": key}
 
     def prepare(
-        slow: PyTree, inputs: PyTree, queries: PyTree | None, key: Key | None
-    ) -> tuple[Array, Array | None]:
-        arguments = (inputs, queries, task.reference_images, key is None)
+        slow: PyTree,
+        ahead: Sequence[KeyValue],
+        inputs: PyTree,
+        queries: PyTree | None,
+        position: Array,
+        key: Key | None,
+    ) -> tuple[Array, Array | None, list[KeyValue]]:
+        arguments = (ahead, inputs, queries, position, task.reference_images, key is None)
         prepared: Any = module.apply(slow, *arguments, rngs=rngs(key), method="prepare")
         return prepared
 
@@ -232,8 +258,11 @@ def transformer(
 
     def first_step(module: Transformer) -> dict[str, Activity]:
         """One step without fast weights."""
-        x, _ = module.prepare(first_inputs(task), None, task.reference_images, True)
-        return module(x, (), jnp.zeros((1,), jnp.int32), no_fast_weights, False, True)[1]
+        position = jnp.zeros((1,), jnp.int32)
+        x, *_ = module.prepare(
+            (), first_inputs(task), None, position[0], task.reference_images, True
+        )
+        return module(x, (), position, no_fast_weights, False, True)[1]
 
     init, shapes = initialized(module, first_step)
     return Backbone(
@@ -245,6 +274,8 @@ def transformer(
         blank,
         settings.attention_window,
         _shard_by(settings.layers),
+        partial(blank, blocks=ahead),
+        partial(modulator_column, outputs=outputs),
     )
 
 

@@ -90,7 +90,7 @@ def test_values_and_gradients_equal_the_plain_loop(engine, rule, variant, trunca
     (_, (answers, fast)), expected = jax.value_and_grad(plain, has_aux=True)(params)
     assert_trees_close(trace.outputs.task, answers, 1e-10)
     for name, (weight, bias) in fast.items():
-        shown = network.memory.weights(trace.fast[name], params.plasticity.synapses[name])
+        shown = network.memory.weights(trace.state.fast[name], params.plasticity.synapses[name])
         assert_trees_close([shown.weight, shown.bias], [weight, bias], 1e-10)
     assert_trees_close(grads, expected, 1e-9)
 

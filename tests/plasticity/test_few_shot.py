@@ -102,7 +102,7 @@ def test_prototypes_of_well_parted_features_know_all(monkeypatch):
     net = prototypical(PrototypicalSettings(), EncoderSettings(), task.shape)
     episode = sample(task)
     slow = net.init(jax.random.key(0))
-    shown, asked = net.prepare(slow, episode.inputs, episode.queries, None)
+    shown, asked, _ = net.prepare(slow, (), episode.inputs, episode.queries, 0, None)
     answers = net.forward(slow, (shown,), asked, None, None, None, True).outputs.task
     np.testing.assert_array_equal(answers.argmax(-1), episode.targets[15:])
     features = np.asarray(episode.inputs[:, :8])

@@ -72,7 +72,7 @@ def test_silence_of_a_layer_leaves_the_others(case):
     first, *others = network.backbone.shapes
     trace = case.silenced(masks(network, jnp.zeros(STEPS, bool)) | {first: jnp.ones(STEPS, bool)})
     weight = network.memory.weights(
-        jax.tree.map(lambda a: a[0], trace.fast[first]), params.plasticity.synapses[first]
+        jax.tree.map(lambda a: a[0], trace.state.fast[first]), params.plasticity.synapses[first]
     ).weight
     assert not np.asarray(weight).any()
     rates = modulation(network, params, trace).rates
@@ -106,7 +106,7 @@ def test_written_equals_the_weights_of_the_memory(rule, alpha):
     params = make_params(network)
     trace = jax.jit(lambda p: run_episodes(network, p, INPUTS))(params)
     after = jax.jit(written)
-    for name, base in trace.fast.items():
+    for name, base in trace.state.fast.items():
         synapse = params.plasticity.synapses[name]
         for episode in range(2):
             write, last = jax.tree.map(lambda a, e=episode: a[e], (trace.writes[name], base))

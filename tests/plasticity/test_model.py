@@ -78,7 +78,8 @@ def test_backbones_keep_the_contract(name):
 
     @jax.jit
     def forward(slow, past):
-        prepared, _ = backbone.prepare(slow, jnp.ones((1, 4)), None, None)
+        ahead = backbone.blank_ahead(2, jnp.float32)
+        prepared, *_ = backbone.prepare(slow, ahead, jnp.ones((1, 4)), None, 0, None)
         position = jnp.zeros((1,), jnp.int32)
         return backbone.forward(slow, past, prepared, position, fast, None, False)
 
@@ -113,7 +114,7 @@ def test_recall_enters_the_linear_output_of_its_own_layer():
             )
 
         position = jnp.zeros((1,), jnp.int32)
-        prepared, _ = backbone.prepare(slow, jnp.ones((1, 3)), None, None)
+        prepared, *_ = backbone.prepare(slow, (), jnp.ones((1, 3)), None, 0, None)
         out = backbone.forward(slow, (), prepared, position, fast, None, False)
         return out.activities["block_0/fc1"]
 

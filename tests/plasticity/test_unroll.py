@@ -13,7 +13,7 @@ from plasticity.episode import scan_episode
 from plasticity.memory import ENGINES
 from plasticity.rules import RULES
 from plasticity.types import Form, Rule, Write
-from plasticity.unroll import run_episodes
+from plasticity.unroll import run_episode, run_episodes
 from tests.networks import INPUTS, STEPS, make_network, make_params
 from tests.plasticity.test_episode import assert_trees_close
 from tests.rounding import as_rounded
@@ -67,7 +67,7 @@ def answers(
         else:
             trace = run_episodes(network, params, inputs, None, queries)
         shown = {
-            name: jax.vmap(lambda b, s=s: network.memory.weights(b, s))(trace.fast[name])
+            name: jax.vmap(lambda b, s=s: network.memory.weights(b, s))(trace.state.fast[name])
             for name, s in params.plasticity.synapses.items()
         }
         out = trace.outputs
@@ -170,7 +170,7 @@ def test_attention_in_bands_equals_attention_with_a_mask(steps, x64):
         return jax.jit(jax.value_and_grad(lambda p: (unroll(p).outputs.task ** 2).sum()))(params)
 
     by_step = run(lambda p: scan_episode(network, p, inputs))
-    at_once = run(lambda p: jax.tree.map(lambda a: a[0], run_episodes(network, p, inputs[None])))
+    at_once = run(lambda p: run_episode(network, p, inputs))
     assert_trees_close(at_once, by_step, 1e-10)
 
 

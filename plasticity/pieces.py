@@ -1,0 +1,136 @@
+"""What one piece of an episode takes over from the one before it: a `NetworkState`.
+
+Example: a window of 2, and pieces of 3 steps and 1 step. The first leaves w_3 and the entries of
+steps 1 and 2; step 3 reads them and leaves w_4 and the entries of steps 2 and 3.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from plasticity.network import Network, NetworkState, Parameters, float_type
+from plasticity.program import is_float
+from plasticity.steps import length
+from plasticity.types import Array, Key, PyTree
+
+
+def initial_state(
+    network: Network, params: Parameters, episodes: int | None = None, slots: int | None = None
+) -> NetworkState:
+    """Returns the state before step 0.
+
+    Args:
+      network, params: the parts, and parameters that give the dtype.
+      episodes: B; None: one episode, without this axis.
+      slots: blank entries of the past. None: as many as the window, so that a memory that does not
+        grow has a state of constant size, and a program for pieces of one length compiles once. If
+        the window is 0, the past grows by the steps of every piece.
+    """
+    backbone, dtype = network.backbone, float_type(params)
+    slots = max(backbone.window, 0) if slots is None else slots
+    shapes = {} if network.rule.static else backbone.shapes
+    fast = {name: network.memory.init(shape, dtype) for name, shape in shapes.items()}
+    parts = (fast, backbone.blank(slots, dtype), backbone.blank_ahead(slots, dtype))
+    if episodes is not None:
+        parts = jax.tree.map(lambda a: jnp.broadcast_to(a, (episodes, *a.shape)), parts)
+    # An array of NumPy is a number while JAX traces, too: `Backbone.prepare` can check it.
+    start: Any = np.zeros((), np.int32)
+    return NetworkState(*parts, start)
+
+
+def prepare(
+    network: Network,
+    params: Parameters,
+    state: NetworkState,
+    inputs: PyTree,
+    queries: PyTree | None,
+    key: Key | None,
+) -> tuple[PyTree, PyTree | None, PyTree]:
+    """Casts inputs [T, ...] and queries [Q, ...] to `float_type` and calls `Backbone.prepare`.
+
+    Returns:
+      Prepared inputs and queries, and `NetworkState.ahead` after the T steps.
+
+    Raises:
+      ValueError: `state` is not of this network.
+    """
+    dtype, backbone, position = float_type(params), network.backbone, state.position
+    layers = [] if network.rule.static else sorted(backbone.shapes)
+    if sorted(state.fast) != layers:
+        raise ValueError(f"state.fast has the layers {sorted(state.fast)}, it should have {layers}")
+
+    def cast(a: Array) -> Array:
+        return a.astype(dtype) if jnp.issubdtype(a.dtype, jnp.floating) else a
+
+    inputs, queries = jax.tree.map(cast, (inputs, queries))
+    if key is not None:
+        # Each piece has its own masks. No step has a negative number, so no step has the same.
+        key = jnp.where(position == 0, key, jax.random.fold_in(key, -position))
+    x, asked, new = backbone.prepare(params.slow, state.ahead, inputs, queries, position, key)
+    slots = visible_steps(network, state.ahead, length(inputs))
+    return x, asked, extended(state.ahead, new, slots)
+
+
+def step_key(key: Key | None, t: Array) -> Key | None:
+    """Returns the dropout key of step t."""
+    return None if key is None else jax.random.fold_in(key, t)
+
+
+def visible_steps(network: Network, past: PyTree, steps: int, axis: int = 0) -> int:
+    """Returns how many entries of a past, which stand along `axis`, remain after T more `steps`."""
+    most = steps + entries(past, axis)
+    return max(min(network.backbone.window or most, most), 0)
+
+
+def entries(past: PyTree, axis: int = 0) -> int:
+    """Returns the number of entries of a segment; 0 if entries have no content."""
+    return max((a.shape[axis] for a in jax.tree.leaves(past)), default=0)
+
+
+def extended(past: PyTree, new: PyTree, slots: int, axis: int = 0) -> PyTree:
+    """The last `slots` entries of a past and `new` ones behind it, or all if there are fewer."""
+
+    def last(old: Array, new: Array) -> Array:
+        both = jnp.concatenate([old, new], axis)
+        stop = both.shape[axis]
+        return jax.lax.slice_in_dim(both, max(stop - slots, 0), stop, axis=axis)
+
+    return jax.tree.map(last, past, new)
+
+
+def with_blanks(
+    network: Network, params: Parameters, past: PyTree, slots: int, axis: int = 0
+) -> PyTree:
+    """The segment with blank entries in front of it, so that it has `slots`."""
+
+    def fill(blank: Array, rows: Array) -> Array:
+        blank = jnp.broadcast_to(blank, (*rows.shape[:axis], *blank.shape))
+        return jnp.concatenate([blank, rows], axis)
+
+    missing = max(slots - entries(past, axis), 0)
+    return jax.tree.map(fill, network.backbone.blank(missing, float_type(params)), past)
+
+
+@jax.custom_jvp
+def differentiated(state: PyTree, others: PyTree) -> PyTree:
+    """Returns the state, which counts as differentiated wherever one of the `others` is.
+
+    If a jitted piece is called twice under one gradient, its program is differentiated twice, with
+    the first state of an episode as a constant and later ones not. `append_scan` keeps different
+    values for the way back in the two cases, but a custom derivative has one structure of them.
+    """
+    del others
+    return state
+
+
+@differentiated.defjvp
+def _(primals: tuple[PyTree, PyTree], tangents: tuple[PyTree, PyTree]) -> tuple[PyTree, PyTree]:
+    moved, others = tangents
+    nothing = sum(0 * a.ravel()[0] for a in jax.tree.leaves(others) if is_float(a))
+
+    def depending(tangent: Array) -> Array:
+        return tangent + nothing.astype(tangent.dtype) if is_float(tangent) else tangent
+
+    return primals[0], jax.tree.map(depending, moved)
