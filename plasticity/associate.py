@@ -14,6 +14,7 @@ from jax import lax
 from plasticity.memory.dense import TraceMatrix, dense
 from plasticity.memory.history import advance
 from plasticity.parallel import run_chunk
+from plasticity.synapse import PLAIN
 from plasticity.types import (
     Array,
     FastState,
@@ -23,11 +24,9 @@ from plasticity.types import (
     Rule,
     Scalar,
     Site,
-    Synapse,
     Token,
+    Write,
 )
-
-PLAIN = Synapse(alpha=None, alpha_out=None, alpha_in=None, beta=None)  # w = h
 
 
 def associate(
@@ -67,9 +66,14 @@ def associate(
 
 def initial_state(rule: Rule, tokens: Token) -> TraceMatrix:
     """The empty memory for such tokens [T, ...]."""
-    first = jax.eval_shape(lambda t: _site(rule).prepare(jax.tree.map(lambda a: a[0], t)), tokens)
-    shape = LayerShape(len(first.value), len(first.key))
+    shape = site_shape(rule, jax.tree.map(lambda a: a[0], tokens))
     return dense(form=rule.form).init(shape, tokens.value.dtype)
+
+
+def site_shape(rule: Rule, token: Token) -> LayerShape:
+    """The shape of the memory for such tokens, without the axis T."""
+    prepared = jax.eval_shape(_site(rule).prepare, token)
+    return LayerShape(len(prepared.value), len(prepared.key))
 
 
 def associate_step(
@@ -85,12 +89,22 @@ def associate_step(
     Returns:
       The answer [O] and the state after the step.
     """
+    after = advance(memory, fast, site_write(rule, memory, fast, token), slot)
+    read_from = after if _site(rule).order == "read_after_write" else fast
+    return site_answer(rule, memory, read_from, token), after
+
+
+def site_write(rule: Rule, memory: Memory, fast: FastState, token: Token) -> Write:
+    """The write of a token. Arguments as for `associate_step`."""
+    site = _site(rule)
+    return site.write(site.prepare(token), lambda x: memory.read(fast, PLAIN, x))
+
+
+def site_answer(rule: Rule, memory: Memory, fast: FastState, token: Token) -> Array:
+    """The answer [O] to a token's query; nothing is written. Arguments as for `associate_step`."""
     site = _site(rule)
     token = site.prepare(token)
-    write = site.write(token, lambda x: memory.read(fast, PLAIN, x))
-    after = advance(memory, fast, write, slot)
-    read_from = after if site.order == "read_after_write" else fast
-    return site.answer(memory.read(read_from, PLAIN, token.query), token), after
+    return site.answer(memory.read(fast, PLAIN, token.query), token)
 
 
 def _by_steps(rule: Rule, tokens: Token, state: TraceMatrix) -> tuple[Array, TraceMatrix]:

@@ -15,11 +15,14 @@ An episode may be run in pieces of any lengths: each takes the `NetworkState` th
 left, and together they equal one run over all steps, in values and gradients.
 """
 
+import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from plasticity.associate import associate_step, site_answer, site_write
 from plasticity.memory import advance, append
 from plasticity.network import (
     EpisodeState,
@@ -39,26 +42,33 @@ from plasticity.pieces import (
     with_blanks,
 )
 from plasticity.steps import join, length, no_fast_weights
-from plasticity.types import Activity, Array, Forward, Key, Outputs, PyTree, Write
+from plasticity.types import Array, FastRead, Forward, Key, Outputs, PyTree, Token, Write
 
 
 def _observe(
     network: Network, params: Parameters, state: EpisodeState, x: PyTree, t: Array, key: Key | None
-) -> tuple[Outputs, dict[str, Activity], PyTree]:
+) -> tuple[Outputs, dict[str, Any], PyTree]:
     """Runs the backbone on prepared x at step t, with credit if the rule has an internal loss.
 
     Credit is the gradient of the internal loss with respect to a zero `probe` [O] that is added to
     post. It costs vectors only, whereas the gradient with respect to the fast weights would form a
     matrix [O, I] per layer and step.
     """
-    internal_loss = network.rule.internal_loss
+    internal_loss, memory = network.rule.internal_loss, network.memory
 
     def forward(probe: dict[str, Array]) -> tuple[Array, Forward]:
-        def fast(name: str, pre: Array) -> Array:
+        def read(name: str, pre: Array) -> Array:
             synapse = params.plasticity.synapses[name]
-            recall = network.memory.read(state.fast[name], synapse, pre[0])
+            recall = memory.read(state.fast[name], synapse, pre[0])
             return (recall + probe.get(name, 0))[None]
 
+        def write_and_answer(name: str, tokens: Token) -> Array:
+            token = jax.tree.map(lambda a: a[0], tokens)
+            assert state.slot is not None  # a step writes
+            site_state = state.fast[name]
+            return associate_step(network.rule, memory, site_state, token, state.slot)[0][None]
+
+        fast = FastRead(read, write_and_answer)
         stacked = jax.tree.map(lambda a: a[None], x)  # a backbone takes S steps; here S = 1
         out = network.backbone.forward(params.slow, state.past, stacked, t[None], fast, key, False)
         out = jax.tree.map(lambda a: a[0], out)
@@ -75,7 +85,9 @@ def _observe(
     dtype = float_type(params)
     probe = {n: jnp.zeros((s.outputs,), dtype) for n, s in network.backbone.shapes.items()}
     credit, out = jax.grad(forward, has_aux=True)(probe)
-    activities = {name: a._replace(credit=credit[name]) for name, a in out.activities.items()}
+    activities = out.activities | {
+        name: out.activities[name]._replace(credit=c) for name, c in credit.items()
+    }
     return out.outputs, activities, out.entry
 
 
@@ -98,12 +110,29 @@ def step(
     """
     params, state = _truncated(network, params, state)
     outputs, activities, past = _observe(network, params, state, x, t, key)
-    writes = network.rule.write(params.plasticity, outputs.modulator, activities)
+    writes = _writes(network, params, state, outputs, activities)
     if network.intervention is not None:
         writes = network.intervention(writes, t)
     if network.meta_gradient == "truncated":
         writes = jax.lax.stop_gradient(writes)
     return StepRecord(writes, past), outputs
+
+
+def _writes(
+    network: Network,
+    params: Parameters,
+    state: EpisodeState,
+    outputs: Outputs,
+    activities: dict[str, Any],
+) -> dict[str, Write]:
+    """The writes of all layers, and of all memory sites."""
+    rule, sites = network.rule, network.backbone.sites
+    layers = {name: a for name, a in activities.items() if name not in sites}
+    writes = rule.write(params.plasticity, outputs.modulator, layers) if layers else {}
+    for name in sites:
+        # The same as in `_observe`: a compiled program computes it once.
+        writes[name] = site_write(rule, network.memory, state.fast[name], activities[name])
+    return writes
 
 
 def answer_queries(
@@ -128,7 +157,7 @@ def answer_queries(
     params, state = _truncated(network, params, state)
     memory = network.memory
 
-    def fast(name: str, pre: Array) -> Array:
+    def read(name: str, pre: Array) -> Array:
         synapse = params.plasticity.synapses[name]
         if synapse.alpha is not None:
             # alpha [O, I] costs as much to read as the weights: form w once, for all queries.
@@ -136,6 +165,11 @@ def answer_queries(
             return pre @ weights.weight.T + weights.bias
         return jax.vmap(lambda x: memory.read(state.fast[name], synapse, x))(pre)
 
+    def answer(name: str, tokens: Token) -> Array:
+        ask = functools.partial(site_answer, network.rule, memory, state.fast[name])
+        return jax.vmap(ask)(tokens)
+
+    fast = FastRead(read, answer)
     position = jnp.full((length(queries),), t)
     forward = network.backbone.forward
     return forward(params.slow, state.past, queries, position, fast, key, True).outputs
@@ -174,7 +208,7 @@ def scan_episode(
       queries: [Q, I], answered after the last step; None: there are none.
       state: the state before the first of these steps; None: they begin the episode.
     """
-    steps, memory, shapes = length(inputs), network.memory, network.backbone.shapes
+    steps, memory, shapes = length(inputs), network.memory, network.backbone.memories
     if state is None:
         state = initial_state(network, params, slots=0)
     slots, first = visible_steps(network, state.past, steps), state.position
@@ -184,12 +218,12 @@ def scan_episode(
     ) -> tuple[EpisodeState, tuple[Outputs, dict[str, Write]]]:
         x, slot = scanned
         t = first + slot
-        record, outputs = step(network, params, episode, x, t, step_key(key, t))
+        record, outputs = step(network, params, episode._replace(slot=slot), x, t, step_key(key, t))
         fast = {n: advance(memory, episode.fast[n], w, slot) for n, w in record.writes.items()}
         # A ring buffer: with slots = 2, step 5 overwrites the entry of step 3, which no later step
         # reads. Entries carry their positions, so their order does not matter.
         past = append(episode.past[0], record.past, slot % slots) if slots else episode.past[0]
-        return EpisodeState(fast, (past,)), (outputs, record.writes)
+        return EpisodeState(fast, (past,), slot), (outputs, record.writes)
 
     x, prepared_queries, ahead = prepare(network, params, state, inputs, queries, key)
     # Under a static rule, memories stay empty, and no state holds them.
@@ -198,7 +232,8 @@ def scan_episode(
         name: memory.open((state.fast or empty)[name], shape, steps)
         for name, shape in shapes.items()
     }
-    episode = EpisodeState(fast, (with_blanks(network, params, state.past, slots),))
+    past = with_blanks(network, params, state.past, slots)
+    episode = EpisodeState(fast, (past,), jnp.zeros((), jnp.int32))
     scanned = (x, jnp.arange(steps, dtype=jnp.int32))
     chunk = 0 if memory.append_only else memory.chunk
     episode, (outputs, writes) = _chunked_scan(body, episode, scanned, steps, chunk)

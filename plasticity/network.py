@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from plasticity.registry import exportable
 from plasticity.types import (
@@ -58,6 +59,7 @@ class EpisodeState(NamedTuple):
 
     fast: dict[str, FastState]
     past: Sequence[PyTree]  # segments, see `Backbone`
+    slot: Array | None = None  # [], of the step's writes; None: nothing is written
 
 
 class StepRecord(NamedTuple):
@@ -103,5 +105,6 @@ def init_parameters(network: Network, key: Key) -> Parameters:
 
 
 def float_type(params: Parameters) -> DType:
-    """Returns the dtype of the slow weights, in which a network computes."""
-    return jax.tree.leaves(params.slow)[0].dtype
+    """Returns the dtype of the slow weights, in which a network computes; that of JAX if none."""
+    dtypes = [leaf.dtype for leaf in jax.tree.leaves(params.slow)]
+    return next((d for d in dtypes if jnp.issubdtype(d, jnp.floating)), jnp.result_type(float))

@@ -30,7 +30,7 @@ def initial_state(
     """
     backbone, dtype = network.backbone, float_type(params)
     slots = max(backbone.window, 0) if slots is None else slots
-    shapes = {} if network.rule.static else backbone.shapes
+    shapes = {} if network.rule.static else backbone.memories
     fast = {name: network.memory.init(shape, dtype) for name, shape in shapes.items()}
     parts = (fast, backbone.blank(slots, dtype), backbone.blank_ahead(slots, dtype))
     if episodes is not None:
@@ -57,7 +57,7 @@ def prepare(
       ValueError: `state` is not of this network.
     """
     dtype, backbone, position = float_type(params), network.backbone, state.position
-    layers = [] if network.rule.static else sorted(backbone.shapes)
+    layers = [] if network.rule.static else sorted(backbone.memories)
     if sorted(state.fast) != layers:
         raise ValueError(f"state.fast has the layers {sorted(state.fast)}, it should have {layers}")
 

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from plasticity.types import Array, PyTree
+from plasticity.types import FastRead, PyTree
 
 EMPTY = -1  # position of a blank entry of the past
 
@@ -20,7 +20,8 @@ def join(first: PyTree, second: PyTree | None) -> PyTree:
     return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), first, second)
 
 
-def no_fast_weights(name: str, pre: Array) -> Array:
-    """A `FastRead` of fast weights that are zero."""
-    del name
-    return jnp.zeros((), pre.dtype)
+# A `FastRead` of fast weights that are zero.
+no_fast_weights = FastRead(
+    read=lambda layer, pre: jnp.zeros((), pre.dtype),
+    associate=lambda site, tokens: jnp.zeros_like(tokens.value),
+)

@@ -80,6 +80,10 @@ def scaled_matvec(synapse: Synapse, trace: Array, x: Array) -> Array:
     return _times(synapse.alpha_out, _times(synapse.alpha, trace) @ _times(synapse.alpha_in, x))
 
 
+# Of a memory whose trace is its weights, w = h, and which has no bias.
+PLAIN = Synapse(alpha=None, alpha_out=None, alpha_in=None, beta=None)
+
+
 class WrittenRows(NamedTuple):
     """The outer products left_p right_p^T of a trace, by their factors."""
 

@@ -8,7 +8,7 @@ import optax
 
 from plasticity.memory import trace_after
 from plasticity.network import EpisodeTrace, Network, Parameters
-from plasticity.synapse import scaled_matrix, write_norm_squared
+from plasticity.synapse import PLAIN, scaled_matrix, write_norm_squared
 from plasticity.types import Array, Form, LayerShape, Synapse, Write
 
 
@@ -45,7 +45,7 @@ def modulation(network: Network, params: Parameters, trace: EpisodeTrace) -> Mod
     for name, write in trace.writes.items():
         rates[name] = write.rate.reshape(*write.rate.shape[:2], -1).mean(-1)
         rate = write.rate.reshape(*write.rate.shape[:2], *[1] * (write.left.ndim - 3), -1)
-        synapse = params.plasticity.synapses[name]
+        synapse = params.plasticity.synapses.get(name, PLAIN)
         sizes[name] = jnp.sqrt(norm(synapse, rate * write.left, write.right))
     return Modulation(rates, sizes)
 
@@ -90,7 +90,7 @@ def fast_norm(network: Network, params: Parameters, trace: EpisodeTrace) -> Arra
     """
     squares = [jnp.zeros(len(trace.outputs.task))]
     for name, base in trace.state.fast.items():
-        synapse = params.plasticity.synapses[name]
+        synapse = params.plasticity.synapses.get(name, PLAIN)
         squares.append(
             jax.vmap(lambda b, s=synapse: (network.memory.weights(b, s).weight ** 2).sum())(base)
         )

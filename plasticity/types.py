@@ -66,7 +66,7 @@ class Token(NamedTuple):
     value: Array  # [O]
     rate: Array = 1.0  # type: ignore[assignment]  # [], or [O] if the rule's form says so
     keep: Array = 1.0  # type: ignore[assignment]  # [], or [O] or [I] if the rule's form says so
-    gates: Mapping[str, Array] = MappingProxyType({})  # further inputs, which some rules read
+    gates: dict[str, Array] = {}  # noqa: RUF012  # further inputs, which some rules read
 
 
 class Form(NamedTuple):
@@ -148,7 +148,7 @@ class FastWeights(NamedTuple):
     bias: Array  # [O], zeros if the bias is not plastic
 
 
-# (x [I]) -> w x, [O]: what a memory holds before a write.
+# (x [I]) -> w x, [O]: what a memory says at x before a write.
 Read = Callable[[Array], Array]
 
 
@@ -229,15 +229,26 @@ class Memory(NamedTuple):
     grows: bool = False
 
 
-# (name of the layer, its inputs [S, I]) -> its fast part [S, O], or a zero [] if there is none.
-FastRead = Callable[[str, Array], Array]
+class FastRead(NamedTuple):
+    """How a backbone reads its fast weights, `fast(layer, pre)` and `fast.associate(site, tokens)`.
+
+    read: (layer, its inputs [S, I]) -> its fast part [S, O], or a zero [] if there is none.
+    associate: (memory site, tokens [S, ...]) -> the answers [S, O] to their queries.
+    """
+
+    read: Callable[[str, Array], Array]
+    associate: Callable[[str, Token], Array]
+
+    def __call__(self, layer: str, pre: Array) -> Array:
+        """As `read`."""
+        return self.read(layer, pre)
 
 
 class Forward(NamedTuple):
     """Result of `Backbone.forward` for S steps."""
 
     outputs: Outputs  # [S, ...]
-    activities: dict[str, Activity]  # {layer: [S, ...]}; credit is zero here
+    activities: dict[str, Any]  # {layer: Activity, memory site: Token}, [S, ...]; credit is zero
     entry: PyTree  # [S, ...], what these steps add to the past (keys and values, for example)
 
 
@@ -263,6 +274,7 @@ class Backbone(NamedTuple):
     shard_by: {layer: "outputs" or "inputs"} of wide layers that devices may share.
     blank_ahead: (P, dtype) -> P entries of `prepare` that hold nothing.
     modulator_weights: (slow) -> those of the modulator, for a metric of their gradient; or None.
+    sites: {memory site: shape of its memory}.
     """
 
     init: Callable[[Key], PyTree]
@@ -275,6 +287,12 @@ class Backbone(NamedTuple):
     shard_by: Mapping[str, str] = MappingProxyType({})
     blank_ahead: Callable[[int, DType], PyTree] = lambda slots, dtype: ()
     modulator_weights: Callable[[PyTree], Array] | None = None
+    sites: Mapping[str, LayerShape] = MappingProxyType({})
+
+    @property
+    def memories(self) -> dict[str, LayerShape]:
+        """The shapes of all memories, at feed-forward sites and memory sites."""
+        return {**self.shapes, **self.sites}
 
 
 class Observation(NamedTuple):

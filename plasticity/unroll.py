@@ -173,7 +173,7 @@ def _answers(
         # Queries write nothing, so they are a chunk with no slots.
         fast = {
             name: network.memory.open(state.fast[name], shape, 0)
-            for name, shape in network.backbone.shapes.items()
+            for name, shape in network.backbone.memories.items()
         }
         episode, end = EpisodeState(fast, (state.past,)), state.position
         return answer_queries(network, params, episode, queries, end, step_key(key, end))
@@ -219,7 +219,7 @@ def _chunk(
     The state after it has the last `slots` entries of the past.
     """
     memory, (steps, episodes) = network.memory, jax.tree.leaves(xs)[0].shape[:2]
-    shapes = network.backbone.shapes
+    shapes = network.backbone.memories
     opened = {
         name: jax.vmap(lambda base, s=shape: memory.open(base, s, steps))(state.fast[name])
         for name, shape in shapes.items()
@@ -234,7 +234,7 @@ def _chunk(
         (params, first), (bases, earlier, key) = fixed
         fast = {n: FastState(bases[n], carry[n], rows.fast[n]) for n in shapes}
         t = first + slot
-        episode = EpisodeState(fast, (earlier, rows.past))
+        episode = EpisodeState(fast, (earlier, rows.past), slot)
         record, outputs = step(network, params, episode, x, t, step_key(key, t))
         applied = {n: memory.apply(fast[n], w, slot) for n, w in record.writes.items()}
         carry = {n: after for n, (after, _) in applied.items()}

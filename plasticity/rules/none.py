@@ -5,7 +5,8 @@ from collections.abc import Mapping
 import jax.numpy as jnp
 
 from plasticity.rules.settings import RuleSettings, check_one_episode
-from plasticity.types import Activity, Array, Key, LayerShape, Plasticity, Rule, Synapse, Write
+from plasticity.synapse import PLAIN
+from plasticity.types import Activity, Array, Key, LayerShape, Plasticity, Rule, Write
 
 
 def none(settings: RuleSettings = RuleSettings()) -> Rule:
@@ -14,8 +15,7 @@ def none(settings: RuleSettings = RuleSettings()) -> Rule:
 
     def init(key: Key, shapes: Mapping[str, LayerShape], head: int) -> Plasticity:
         del key, head
-        unlearned = Synapse(alpha=None, alpha_out=None, alpha_in=None, beta=None)
-        return Plasticity(dict.fromkeys(shapes, unlearned), projection=None)
+        return Plasticity(dict.fromkeys(shapes, PLAIN), projection=None)
 
     def write(
         theta: Plasticity, modulator: Array, activities: Mapping[str, Activity]

@@ -1,0 +1,266 @@
+"""Plastic layers in a network of one's own, of plain JAX, Linen, NNX, Equinox or anything else.
+
+    pl = plastic(hebbian(eta0=1.0), {"hid": (32, 21), "out": (4, 32)})     # {layer: (O, I)}
+    theta = pl.init(jax.random.key(1))
+
+    def forward(params, carry, x, fast):                     # one step of one episode
+        h = fast("hid", x, params["a"] @ x, jax.nn.relu)     # fast(layer, pre, slow, activation)
+        return carry, (fast("out", h, params["b"] @ h), params["g"] @ h)    # answer, modulator []
+
+    ys, state = run(pl, forward, params, theta, xs)          # xs [B, T, ...] -> ys [B, T, ...]
+    ys, state = run(pl, forward, params, theta, more, state) # goes on, exactly
+    y, state = step(pl, forward, params, theta, x, state)    # x [B, ...]: one step
+
+`run` differentiates with the memory of one history of writes, as `plasticity.append_scan` does;
+a memory written in a `lax.scan` of one's own stores its state at every step.
+"""
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from plasticity.network import Network, NetworkState, Parameters
+from plasticity.plastic_layers import Plastic
+from plasticity.registry import lookup
+from plasticity.steps import EMPTY
+from plasticity.types import (
+    Activity,
+    Array,
+    Backbone,
+    DType,
+    FastRead,
+    Forward,
+    Key,
+    LayerShape,
+    Outputs,
+    Plasticity,
+    PyTree,
+    Token,
+)
+from plasticity.unroll import run_episodes
+
+# forward(params, carry, x, fast) -> (carry, (answer, modulator []))
+StepFunction = Callable[[PyTree, PyTree, PyTree, "Fast"], tuple[PyTree, Any]]
+
+
+class Fast:
+    """The fast weights, as a step of a network reads them."""
+
+    def __init__(self, plastic: Plastic, read: FastRead):
+        self._plastic, self._read = plastic, read
+        self.activities: dict[str, Activity | Token] = {}
+
+    def __call__(
+        self,
+        layer: str,
+        pre: Array,
+        slow: Array,
+        activation: Callable[[Array], Array] | None = None,
+    ) -> Array:
+        """activation(slow + w pre + b), [O].
+
+        Args:
+          layer: its name. Each layer is called once in a step, outside `jax.checkpoint` and others
+            that trace: the writes are computed from what it saw.
+          pre: its input, [I].
+          slow: its slow output, [O].
+          activation: its nonlinearity; None: none.
+        """
+        shape = self._new(self._plastic.layers, layer)
+        check_shape(pre, (shape.inputs,), f"pre of layer {layer!r}")
+        check_shape(slow, (shape.outputs,), f"slow of layer {layer!r}")
+        recall = self._read(layer, pre[None])[0]
+        post = slow + recall
+        out = post if activation is None else activation(post)
+        self.activities[layer] = Activity(pre, post, out, jnp.zeros_like(post), recall)
+        return out
+
+    def associate(self, site: str, token: Token) -> Array:
+        """Writes a token at a memory site and answers its query, [O]; see `Site.order`."""
+        self._new(self._plastic.sites, site)
+        token = jax.tree.map(lambda a: jnp.asarray(a, token.value.dtype), token)
+        self.activities[site] = token
+        return self._read.associate(site, jax.tree.map(lambda a: a[None], token))[0]
+
+    def _new(self, known: Mapping[str, LayerShape], name: str) -> LayerShape:
+        if name in self.activities:
+            raise ValueError(f"layer {name!r} is called twice in a step")
+        return lookup(known, name, "layer")
+
+
+def check_shape(array: Array, shape: tuple[int, ...], name: str) -> None:
+    """Raises ValueError, with the name, unless the array has the shape."""
+    chex.assert_shape(array, shape, custom_message=name, exception_type=ValueError)
+
+
+class _Carried(NamedTuple):
+    """The user's carry after P steps: a segment of the past, or an addition to it."""
+
+    value: PyTree  # [P, ...]
+    position: Array  # [P] int32, EMPTY for a blank entry
+
+
+def network_of(
+    plastic: Plastic,
+    forward: StepFunction,
+    carry: PyTree = (),
+    init: Callable[[Key], PyTree] = lambda key: {},
+) -> Network:
+    """A network for `run_episodes` and `Learner`; its slow parameters are {"params", "carry"}.
+
+    Args:
+      plastic: its plastic layers.
+      forward: (params, carry, x, fast) -> (carry, (answer, modulator [])), one step of one episode.
+        In place of the pair it may return `Outputs`, with auxiliary numbers [A].
+      carry: an example of the carry before the first step; its values do not count.
+      init: (key) -> slow parameters, which `Learner` calls.
+    """
+    shape = jax.eval_shape(lambda: jax.tree.map(jnp.asarray, carry))
+
+    def one(slow: PyTree, carry: PyTree, x: PyTree, read: FastRead) -> tuple:
+        fast = Fast(plastic, read)
+        carry, out = forward(slow["params"], carry, x, fast)
+        carry = jax.tree.map(jnp.asarray, carry)
+        _check_carry(carry, shape)
+        if missing := (plastic.layers | plastic.sites).keys() - fast.activities:
+            raise ValueError(f"forward does not call the layers {sorted(missing)}")
+        if not isinstance(out, Outputs):
+            answer, modulator = out
+            out = Outputs(answer, jnp.asarray(modulator), jnp.zeros((0,), jnp.result_type(float)))
+        check_shape(out.modulator, (), "modulator")
+        return out, fast.activities, carry
+
+    def run(
+        slow: PyTree,
+        past: Sequence[_Carried],
+        x: PyTree,
+        position: Array,
+        read: FastRead,
+        key: Key | None,
+        independent: bool,
+    ) -> Forward:
+        del key  # dropout is the business of `forward`, with keys of its own in x
+        before = _carry_at(past, position[0] - 1, slow["carry"])
+
+        def in_turn(carry: PyTree, x: PyTree) -> tuple[PyTree, tuple]:
+            out = one(slow, carry, x, read)
+            return out[2], out
+
+        if len(position) == 1:
+            only = one(slow, before, jax.tree.map(lambda a: a[0], x), read)
+            out = jax.tree.map(lambda a: a[None], only)
+        elif independent:
+            out = jax.vmap(lambda x: one(slow, before, x, read))(x)
+        else:
+            out = jax.lax.scan(in_turn, before, x)[1]
+        return Forward(out[0], out[1], _Carried(out[2], position))
+
+    def prepare(
+        slow: PyTree, ahead: PyTree, inputs: PyTree, queries: PyTree, position: Array, key: Any
+    ) -> tuple[PyTree, PyTree, PyTree]:
+        del slow, position, key
+        return inputs, queries, ahead
+
+    def blank(slots: int, dtype: DType) -> _Carried:
+        del dtype
+        zeros = jax.tree.map(lambda a: jnp.zeros((slots, *a.shape), a.dtype), shape)
+        return _Carried(zeros, jnp.full((slots,), EMPTY, jnp.int32))
+
+    backbone = Backbone(
+        init=init,
+        shapes=plastic.layers,
+        head=plastic.head,
+        prepare=prepare,
+        forward=run,
+        blank=blank,
+        window=1,
+        sites=plastic.sites,
+    )
+    return Network(backbone, plastic.rule, plastic.memory)
+
+
+def _carry_at(past: Sequence[_Carried], position: Array, start: PyTree) -> PyTree:
+    """The carry after the step at `position`; `start` before the first step."""
+    found = [(s.position == position) & (s.position != EMPTY) for s in past]
+
+    def pick(first: Array, *values: Array) -> Array:
+        rows = [
+            jnp.where(here.reshape(-1, *[1] * (v.ndim - 1)), v, jnp.zeros_like(v)).sum(0)
+            for here, v in zip(found, values, strict=True)
+        ]
+        there = functools.reduce(jnp.logical_or, [here.any() for here in found], jnp.array(False))
+        return jnp.where(there, sum(rows), first).astype(first.dtype)
+
+    return jax.tree.map(pick, start, *[s.value for s in past])
+
+
+def _check_carry(carry: PyTree, shape: PyTree) -> None:
+    chex.assert_trees_all_equal_shapes_and_dtypes(
+        carry,
+        shape,
+        custom_message="the carry that forward returns should be as before the step",
+        exception_type=ValueError,
+    )
+
+
+def run(
+    plastic: Plastic,
+    forward: StepFunction,
+    params: PyTree,
+    theta: Plasticity,
+    xs: PyTree,
+    state: NetworkState | None = None,
+    carry: PyTree = (),
+) -> tuple[PyTree, NetworkState]:
+    """Runs B episodes of T steps, all in one program: differentiable, mapped over episodes.
+
+    Args:
+      plastic: the plastic layers.
+      forward: one step of one episode, see `network_of`.
+      params: slow weights, any pytree; the first floating leaf gives the dtype of fast weights.
+      theta: `Plastic.init`, trained or not.
+      xs: inputs of the steps, leaves [B, T, ...]. Floating ones are cast to the dtype.
+      state: that the piece before returned; None: fast weights start at zero.
+      carry: before the first step of an episode, of one episode; with a `state` it is not read.
+
+    Returns:
+      The answers [B, T, ...] and the state after the last step.
+
+    Raises:
+      ValueError: an argument does not fit; the message names it.
+    """
+    leaves = jax.tree.leaves(xs)
+    if not leaves or any(
+        jnp.ndim(a) < 2 or jnp.shape(a)[:2] != leaves[0].shape[:2] for a in leaves
+    ):
+        shapes = [jnp.shape(a) for a in leaves]
+        raise ValueError(f"xs has leaves of shapes {shapes}, they should share the axes [B, T]")
+    if state is not None:
+        carry = jax.tree.map(lambda a: jnp.zeros(a.shape[2:], a.dtype), state.past.value)
+    made = network_of(plastic, forward, carry)
+    slow = {"params": params, "carry": jax.tree.map(jnp.asarray, carry)}
+    trace = run_episodes(made, Parameters(slow, theta), xs, state=state)
+    return trace.outputs.task, trace.state
+
+
+def step(
+    plastic: Plastic,
+    forward: StepFunction,
+    params: PyTree,
+    theta: Plasticity,
+    x: PyTree,
+    state: NetworkState | None = None,
+    carry: PyTree = (),
+) -> tuple[PyTree, NetworkState]:
+    """One step of B episodes, x [B, ...] -> answers [B, ...], for inference; see `run`.
+
+    With the engines dense and chunked the state has a constant size: under `jax.jit` one program
+    serves all steps but the first, which has no state.
+    """
+    xs = jax.tree.map(lambda a: jnp.asarray(a)[:, None], x)
+    ys, state = run(plastic, forward, params, theta, xs, state, carry)
+    return jax.tree.map(lambda a: a[:, 0], ys), state

@@ -1,0 +1,83 @@
+"""The plastic layers of a network of one's own; `plasticity.own` runs it."""
+
+import dataclasses
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+
+from plasticity.associate import site_shape
+from plasticity.memory import ENGINES
+from plasticity.network import NetworkState
+from plasticity.registry import lookup
+from plasticity.types import FastWeights, Key, LayerShape, Memory, Plasticity, Rule, Token
+
+
+@dataclasses.dataclass(frozen=True)
+class Plastic:
+    """The plastic layers of a network: how they are written, and how they are stored.
+
+    Attributes:
+      rule, memory: see `plasticity.types`.
+      layers: {name: shape} of the feed-forward sites.
+      sites: {name: shape} of the memory sites.
+      head: O + A + 1, the numbers that an internal loss reads; 0 for rules without one.
+    """
+
+    rule: Rule
+    memory: Memory
+    layers: dict[str, LayerShape]
+    sites: dict[str, LayerShape]
+    head: int
+
+    def init(self, key: Key) -> Plasticity:
+        """Initial theta, in float32: the coefficients of plasticity that the outer loop learns."""
+        return self.rule.init(key, self.layers, self.head)
+
+    def weights(self, theta: Plasticity, state: NetworkState) -> dict[str, FastWeights]:
+        """Fast weights in a state of B episodes: {layer: (weight [B, O, I], bias [B, O])}."""
+        weights = jax.vmap(self.memory.weights, (0, None))
+        return {n: weights(state.fast[n], theta.synapses[n]) for n in self.layers}
+
+
+def plastic(
+    rule: Rule,
+    layers: Mapping[str, tuple[int, int]] | None = None,
+    *,
+    sites: Mapping[str, tuple[int, int]] | None = None,
+    memory: str = "chunked",
+    chunk: int = 32,
+    head: int = 0,
+) -> Plastic:
+    """Describes the plastic layers of a network.
+
+    Args:
+      rule: how they are written, for example `hebbian(eta0=1.0)`.
+      layers: {name: (O, I)}, the outputs and inputs of layers that `fast(name, ...)` reads.
+      sites: {name: (O, I)}, the numbers in a value and in a key of `fast.associate(name, ...)`.
+      memory: the engine: "dense", "factored" or "chunked".
+      chunk: steps per chunk of the engine.
+      head: O + A + 1 for a rule with an internal loss, which reads the answer (O numbers), the
+        modulator and A auxiliary numbers.
+
+    Raises:
+      ValueError: the engine is unknown or cannot express the rule's writes, a name stands twice, or
+        an argument that the rule needs is missing.
+    """
+    layers, sites = dict(layers or {}), dict(sites or {})
+    if not layers | sites or layers.keys() & sites.keys():
+        raise ValueError(f"layers={layers} and sites={sites} must name a layer, each name once")
+    if sites and rule.site is None:
+        raise ValueError(f"sites={sites}: this rule has no meaning at a memory site")
+    if rule.internal_loss is not None and head < 2:
+        raise ValueError(f"head={head} must be O + A + 1: the internal loss of this rule reads it")
+    engine = lookup(ENGINES, memory, "memory")
+    shapes = {n: LayerShape(*s) for n, s in layers.items()}
+    inner = {n: _inner_shape(rule, LayerShape(*s)) for n, s in sites.items()}
+    return Plastic(rule, engine(chunk, rule.form), shapes, inner, head)
+
+
+def _inner_shape(rule: Rule, shape: LayerShape) -> LayerShape:
+    """The shape of the memory for keys [I] and values [O]."""
+    key, value = jnp.zeros(shape.inputs), jnp.zeros(shape.outputs)
+    return site_shape(rule, Token(key, key, value))
