@@ -8,19 +8,31 @@ Departures: none in the forward pass; the outer gradient flows through the write
 truncated.
 """
 
+import dataclasses
 from collections.abc import Mapping
 
+from plasticity.factory import Factory
 from plasticity.rules.settings import (
-    RuleSettings,
+    PlasticSettings,
     check_one_episode,
     init_synapses,
     rate_and_keep,
 )
+from plasticity.settings import setting
 from plasticity.types import Activity, Array, Key, LayerShape, Plasticity, Rule, Write
 
 
-def hebbian(settings: RuleSettings = RuleSettings()) -> Rule:
-    """The rule; `settings.post` chooses the linear output or the activation as post."""
+@dataclasses.dataclass(frozen=True)
+class HebbianSettings(PlasticSettings):
+    """Settings of the rule."""
+
+    post: str = setting(
+        "linear", "post before or after the nonlinearity", choices=("linear", "activation")
+    )
+
+
+def make(settings: HebbianSettings) -> Rule:
+    """The rule."""
 
     def init(key: Key, shapes: Mapping[str, LayerShape], head: int) -> Plasticity:
         del head
@@ -39,3 +51,6 @@ def hebbian(settings: RuleSettings = RuleSettings()) -> Rule:
         return {name: Write(left, right, rate, keep) for name, (left, right) in deltas.items()}
 
     return Rule(init, write)
+
+
+hebbian = Factory(HebbianSettings, make)
