@@ -7,18 +7,19 @@ of `rule`, `model`, `encoder`, `mesh` and `task` are those of the library's own 
 
 import dataclasses
 from collections import ChainMap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 from ml_collections import config_dict
 
 from plasticity import memory
+from plasticity.extend import REGISTRIES
 from plasticity.learner import SCHEDULES
 from plasticity.model import BACKBONES, EncoderSettings
 from plasticity.network import META_GRADIENTS
 from plasticity.registry import lookup
-from plasticity.rules import RULES, RuleSettings
+from plasticity.rules import RULES, PlasticSettings
 from plasticity.settings import Settings, setting, size
 from plasticity.sharding import Layout
 from plasticity.tasks import TASKS
@@ -28,6 +29,8 @@ AUTO = "auto"
 ENGINES = ChainMap({AUTO: None}, memory.ENGINES)
 # How the name of a section of `alternatives` is chosen.
 CHOICE = {
+    "rule": "chosen behind the colon of --config, by --config.rule.name, or, in a config file, by "
+    "plasticity.configs.fields.choose_rule",
     "model": "chosen behind the colon of --config, as in --config=FILE.py:rnn/hebbian",
     "task": "chosen by the config file, as in --config=configs/regression.py",
 }
@@ -156,7 +159,7 @@ class LogSettings(Settings):
 
 # All settings but those of `alternatives`; each names its section.
 PARTS: tuple[type[Settings], ...] = (
-    *(RootSettings, RuleChoice, RuleSettings, MemorySettings, ModelChoice, EncoderSettings),
+    *(RootSettings, RuleChoice, MemorySettings, ModelChoice, EncoderSettings),
     *(TrainSettings, Layout, EvaluateSettings, CheckpointSettings, LogSettings, TaskChoice),
 )
 
@@ -164,8 +167,8 @@ PARTS: tuple[type[Settings], ...] = (
 def alternatives() -> dict[str, dict[str, type[Settings]]]:
     """{section: {name: further settings of the section under that name}}."""
     return {
-        "model": {name: settings for name, (_, settings) in BACKBONES.items()},
-        "task": {name: task.settings for name, task in TASKS.items()},
+        section: {name: factory.settings for name, factory in registry.items()}
+        for section, registry in REGISTRIES.items()
     }
 
 
@@ -176,7 +179,7 @@ def sections(names: Mapping[str, str]) -> dict[str, list[type[Settings]]]:
       names: {section: name} of `alternatives`; a section that is not named is left out.
 
     Raises:
-      ValueError: a name is unknown.
+      ValueError: a name is unknown, or two dataclasses of a section declare the same field.
     """
     kinds = alternatives()
     chosen = [lookup(kinds[s], name, f"{s}.name") for s, name in names.items()]
@@ -184,20 +187,35 @@ def sections(names: Mapping[str, str]) -> dict[str, list[type[Settings]]]:
     for part in (*PARTS, *chosen):
         if part.section not in kinds or part.section in names:
             found.setdefault(part.section, []).append(part)
+    for section, parts in found.items():
+        names_of = [field.name for part in parts for field in dataclasses.fields(part)]
+        if twice := {name for name in names_of if names_of.count(name) > 1}:
+            raise ValueError(
+                f"{section}.{min(twice)} is a field of every `{section}`: {parts[-1].__name__} "
+                "cannot declare it again"
+            )
     return found
 
 
-def get_config(model: str = "transformer", task: str = "") -> config_dict.ConfigDict:
+def defaults(parts: Sequence[type[Settings]]) -> dict[str, Any]:
+    """{field: default} of a section."""
+    return {field.name: field.default for part in parts for field in dataclasses.fields(part)}
+
+
+def get_config(
+    model: str = ModelChoice.name, task: str = "", rule: str = RuleChoice.name
+) -> config_dict.ConfigDict:
     """Defaults: the paper's network and rule, with the full meta-gradient.
 
     Args:
       model: the backbone, on which the fields of `config.model` depend.
       task: the task, on which those of `config.task` depend; empty: without that section.
+      rule: the rule, on which those of `config.rule` depend.
     """
     config = config_dict.ConfigDict()
-    names = {"model": model, "task": task} if task else {"model": model}
+    names = {"model": model, "rule": rule} | ({"task": task} if task else {})
     for section, parts in sections(names).items():
-        fields = {f.name: f.default for part in parts for f in dataclasses.fields(part)}
+        fields = defaults(parts)
         config.update({section: fields} if section else fields)
     for section, name in names.items():
         config[section].name = name
@@ -227,9 +245,8 @@ def start(
       sizes: {model: fields of `config.model`}.
     """
     model, _, rule = which.rpartition("/")
-    config = get_config(model or "transformer", task)
+    config = get_config(model or ModelChoice.name, task, rule)
     config.model.update(sizes.get(config.model.name, {}))
-    lookup(RULES, rule, "rule.name")
-    config.rule.update(SIGNED)
-    config.rule.name = rule
+    if issubclass(RULES[rule].settings, PlasticSettings):
+        config.rule.update(SIGNED)
     return config

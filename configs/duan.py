@@ -18,6 +18,7 @@ from ml_collections import config_dict
 
 from plasticity.configs import copying, cue_reward, regression
 from plasticity.configs.algebra import Overrides, over, product
+from plasticity.configs.fields import set_fields
 from plasticity.configs.sweeps import rules
 from plasticity.registry import lookup
 
@@ -96,7 +97,7 @@ def get_config(which: str = "copying/rnn/gradient") -> config_dict.ConfigDict:
     module, special = lookup(TASKS, task, "TASK of configs/duan.py:TASK/CELL/RULE")
     hidden = lookup(HIDDEN, cell, "CELL of configs/duan.py:TASK/CELL/RULE")
     config = module.get_config(f"{cell}/{rule}")
-    config.update_from_flattened_dict(RULE | dict(special))
+    biases = {"rule.plastic_biases": rule == "gradient"}
+    set_fields(config, RULE | biases | dict(special))
     config.model.hidden = hidden if rule != "none" else hidden * 3 // 2
-    config.rule.plastic_biases = rule == "gradient"
     return config

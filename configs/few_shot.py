@@ -7,6 +7,7 @@ independent here, as in Vinyals et al. 2016.
 from ml_collections import config_dict
 
 from plasticity.configs import base
+from plasticity.configs.fields import set_fields
 
 SPLITS = {"omniglot": "vinyals", "cifar_fs": "bertinetto"}  # {data set: its split}
 
@@ -22,6 +23,6 @@ def get_config(which: str, dataset: str) -> config_dict.ConfigDict:
     config.train.schedule = "cosine"
     # Each class is written once. With the paper's 0.2, training stays on a plateau for long; under
     # the gradient rule two of three seeds never leave it.
-    config.rule.eta0 = 1.0
+    set_fields(config, {"rule.eta0": 1.0})
     config.evaluate.every = 500
     return config

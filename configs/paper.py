@@ -18,6 +18,7 @@ from typing import Any
 from ml_collections import config_dict
 
 from plasticity.configs import cifar_fs, copying, cue_reward, omniglot, regression
+from plasticity.configs.fields import set_fields
 from plasticity.registry import lookup
 
 ALL = {
@@ -70,5 +71,5 @@ def get_config(which: str = "copying/hebbian") -> config_dict.ConfigDict:
     task, _, rule = which.partition("/")
     module, published = lookup(TASKS, task, "TASK of configs/paper.py:TASK/RULE")
     config = module.get_config(rule or "hebbian")
-    config.update_from_flattened_dict(ALL | dict(published))
+    set_fields(config, ALL | dict(published))
     return config

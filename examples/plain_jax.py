@@ -10,17 +10,14 @@ import jax
 import jax.numpy as jnp
 
 from plasticity.memory import advance, factored
-from plasticity.rules import RuleSettings, hebbian
+from plasticity.rules import hebbian
 from plasticity.types import Activity, LayerShape
 
 PAIRS, KEY, VALUE = 5, 64, 8
 SHAPES = {"memory": LayerShape(outputs=VALUE, inputs=KEY)}
 
 # A rate of 1/2 with alpha = 2: each write adds value key^T once, and halves what was there.
-settings = RuleSettings(
-    eta0=1.0, max_norm=0.0, alpha="shared", alpha_scale=2.0, plastic_biases=False
-)
-rule = hebbian(settings)
+rule = hebbian(eta0=1.0, max_norm=0.0, alpha="shared", alpha_scale=2.0, plastic_biases=False)
 memory = factored()  # or dense(): the matrix itself
 theta = rule.init(jax.random.key(0), SHAPES, head=0)
 synapse = theta.synapses["memory"]

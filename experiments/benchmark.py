@@ -127,7 +127,7 @@ def benchmark(config: ConfigDict, rates: dict[str, float], repeats: int) -> dict
         "engine": engine,
         "chunk": chunk,
         "rule": config.rule.name,
-        "alpha": config.rule.alpha,
+        "alpha": config.rule.get("alpha"),
         "meta_gradient": config.rule.meta_gradient,
         "batch": learner.batch,
         "microbatch": learner.microbatch,

@@ -11,15 +11,15 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from plasticity.configs.base import AUTO
+from plasticity.factory import Factory
 from plasticity.learner import Hyperparameters, Learner, RandomStream
 from plasticity.memory import ENGINES, choose, chunk_for
 from plasticity.model import BACKBONES, EncoderSettings
 from plasticity.network import Network
-from plasticity.rules import RULES, RuleSettings
+from plasticity.rules import RULES
 from plasticity.settings import Settings
 from plasticity.sharding import Layout
 from plasticity.tasks import TASKS
-from plasticity.tasks.factory import TaskFactory
 from plasticity.types import LayerShape, Task
 
 S = TypeVar("S", bound=Settings)
@@ -43,7 +43,7 @@ def make_task(config: ConfigDict) -> Task:
 
 
 @functools.lru_cache(maxsize=2)
-def _make_task(factory: TaskFactory, settings: Settings, data_folder: str | None) -> Task:
+def _make_task(factory: Factory[Task], settings: Settings, data_folder: str | None) -> Task:
     del data_folder  # a part of the key: the task depends on what lies there
     return factory.make(settings)
 
@@ -55,9 +55,9 @@ def make_hyperparameters(
 
     The data are those of the split that `stream` is named after: train, validation or test.
     """
+    traced = RULES[config.rule.name].settings.traced()
     return Hyperparameters(
-        eta0=np.float32(config.rule.eta0),
-        max_norm=np.float32(config.rule.max_norm),
+        rule={name: np.float32(config.rule[name]) for name in traced},
         learning_rate=np.float32(config.train.learning_rate),
         weight_decay=np.float32(config.train.weight_decay),
         clip=np.float32(config.train.clip),
@@ -69,7 +69,7 @@ def choose_memory(config: ConfigDict, shapes: Iterable[LayerShape], steps: int) 
     """The engine's name and its chunk: from the config, or by the cost model."""
     engine, chunk = config.memory.engine, config.memory.chunk
     if engine == AUTO:
-        per_synapse = config.rule.alpha == "per_synapse"
+        per_synapse = config.rule.get("alpha", "per_synapse") == "per_synapse"
         engine, chunk, _ = choose(
             shapes, steps, per_synapse=per_synapse, platform=jax.default_backend()
         )
@@ -79,20 +79,18 @@ def choose_memory(config: ConfigDict, shapes: Iterable[LayerShape], steps: int) 
 def make_learner(config: ConfigDict) -> Learner:
     """The learner of a validated config."""
     task = make_task(config)
-    make_backbone, settings = BACKBONES[config.model.name]
+    model, rule = BACKBONES[config.model.name], RULES[config.rule.name]
     encoder = read(config, EncoderSettings)
-    backbone = make_backbone(read(config, settings), encoder, task.shape)
-    static_settings = read(config, RuleSettings)
+    backbone = model.make(read(config, model.settings), encoder, task.shape)
+    settings = read(config, rule.settings)
     engine, chunk = choose_memory(config, backbone.shapes.values(), task.steps)
 
     def make_network(hyper: Hyperparameters) -> Network:
-        rule = RULES[config.rule.name](
-            dataclasses.replace(static_settings, eta0=hyper.eta0, max_norm=hyper.max_norm)
-        )
+        made = rule.make(dataclasses.replace(settings, **hyper.rule))
         return Network(
             backbone=backbone,
-            rule=rule,
-            memory=ENGINES[engine](chunk, rule.form),
+            rule=made,
+            memory=ENGINES[engine](chunk, made.form),
             meta_gradient=config.rule.meta_gradient,
             matmul_precision=config.model.matmul_precision,
         )

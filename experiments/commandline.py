@@ -12,13 +12,16 @@ from ml_collections import ConfigDict
 from plasticity.configs import base
 from plasticity.experiments.configfile import EXAMPLE, fields_of, load_config, set_field, suggestion
 from plasticity.experiments.validate import ConfigError
-from plasticity.model import BACKBONES
-from plasticity.rules import RULES
-from plasticity.tasks import TASKS
+from plasticity.extend import REGISTRIES
 
 flags.DEFINE_bool("help", False, "show this text", short_name="h")
 flags.DEFINE_bool("helpfull", False, "show this text, and the flags of all libraries")
 flags.DEFINE_bool("list", False, "list tasks, rules, engines and models")
+TITLES = {
+    "rule": "Rules, behind the colon of --config",
+    "task": "Tasks",
+    "model": "Models, as in --config=FILE.py:MODEL/RULE",
+}
 _overrides: list[tuple[str, str | None]] = []  # (FIELD, VALUE) of every --config.FIELD=VALUE
 
 
@@ -51,7 +54,7 @@ def given_config(holder: flags.FlagHolder) -> GivenConfig:
     # The colon that counts is that behind .py: a folder may have one in its name.
     file, argument = re.findall(r"(.+?\.py(?=:|$)|[^:]*):?(.*)", chosen, re.DOTALL)[0]
     config = load_config(file, argument or None)
-    for field, text in _overrides:
+    for field, text in sorted(_overrides, key=lambda given: given[0] != "rule.name"):
         set_field(config, field, text)
     try:
         config = config.copy_and_resolve_references()
@@ -110,13 +113,15 @@ def parse(doc: str | None) -> bool:
 
 
 def listing() -> str:
-    """Tasks with their settings and defaults, rules, engines and models."""
-    lines = ["Tasks, and their settings as --config.task.NAME:"]
-    for name, task in TASKS.items():
-        defaults = (f"{field.name}={field.default}" for field in dataclasses.fields(task.settings))
-        lines.append(_wrapped(f"{name}: {', '.join(defaults)}"))
-    lines.append(f"Rules, behind the colon of --config: {', '.join(RULES)}")
-    lines.append(f"Models, as --config=FILE.py:MODEL/RULE: {', '.join(BACKBONES)}")
+    """Rules, tasks and models with their settings and defaults, and engines."""
+    _shown_config()  # its file may register some of them
+    lines = []
+    for section, registry in REGISTRIES.items():
+        lines.append(f"{TITLES[section]}, and their settings as --config.{section}.NAME:")
+        for name, factory in registry.items():
+            kind = factory.settings
+            defaults = (f"{field.name}={field.default}" for field in dataclasses.fields(kind))
+            lines.append(_wrapped(f"{name}: {', '.join(defaults) or 'none'}"))
     engines = ", ".join(base.ENGINES)
     lines.append(f"Engines of the fast weights, as --config.memory.engine: {engines}")
     return "\n".join(lines)
@@ -157,7 +162,11 @@ def _wrapped(line: str) -> str:
 def _own_flags() -> list[flags.Flag]:
     """The flags of the program and those that all programs share, without those of libraries."""
     modules = flags.FLAGS.flags_by_module_dict()
-    own = [flag for name in (sys.argv[0], "experiments.cli", __name__) for flag in modules[name]]
+    own = [
+        flag
+        for name in (sys.argv[0], "plasticity.experiments.cli", __name__)
+        for flag in modules[name]
+    ]
     return sorted({flag.name: flag for flag in own}.values(), key=lambda f: f.name != "config")
 
 

@@ -5,20 +5,21 @@ The one place that loads them, and that sets a field from the text of a command 
 
 import contextlib
 import difflib
-import functools
+import importlib
 import importlib.util
 import inspect
 import os
 import pathlib
+import sys
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from types import ModuleType
 from typing import Any
 
 from absl import flags
 from ml_collections import ConfigDict, FrozenConfigDict
 
-from plasticity.configs import base
+from plasticity.configs import fields
 from plasticity.experiments.validate import ConfigError
 from plasticity.registry import shown
 from plasticity.settings import KINDS, literal
@@ -33,9 +34,8 @@ PARSERS: dict[type, flags.ArgumentParser] = {
 }
 
 
-@functools.cache
 def config_module(file: str) -> ModuleType:
-    """The module in a config file.
+    """The module in a config file, which is executed once.
 
     Raises:
       ConfigError: there is no such Python file, or running it raises an error.
@@ -45,12 +45,32 @@ def config_module(file: str) -> ModuleType:
         what = "is not a Python file" if os.path.exists(path) else "does not exist"
         here = "" if os.path.isabs(path) else f" (looked for in {os.getcwd()})"
         raise ConfigError(f"--config={file} {what}{here}. {_example(path)}")
-    spec = importlib.util.spec_from_file_location("config_file", path)
+    return executed(os.path.abspath(path), f"--config={file}")
+
+
+def executed(source: str, given: str) -> ModuleType:
+    """The module in a file, or of a name, executed once; `given` is what says so, for errors.
+
+    Raises:
+      ConfigError: executing it raises an error.
+    """
+    if not source.endswith(".py"):
+        with _errors_of(given, source):
+            return importlib.import_module(source)
+    # A dataclass looks for its own module among those that are imported.
+    name = f"config file {source.replace('.', '_')}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, source)
     assert spec is not None
     assert spec.loader is not None  # a .py file always has one
-    module = importlib.util.module_from_spec(spec)
-    with _errors_of(f"--config={file}", path):
-        spec.loader.exec_module(module)
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    try:
+        with _errors_of(given, source):
+            spec.loader.exec_module(module)
+    except ConfigError:
+        del sys.modules[name]
+        raise
     return module
 
 
@@ -127,11 +147,29 @@ def set_field(config: ConfigDict, field: str, text: str | None) -> None:
     Raises:
       ConfigError: there is no such field, or its type does not admit the text.
     """
-    section, name = section_of(config, field), field.rpartition(".")[2]
-    kind = section.get_type(name)
+    kind = section_of(config, field).get_type(field.rpartition(".")[2])
     if text is None and kind is not bool:
         raise ConfigError(f"config.{field} has no value: write --config.{field}=VALUE")
-    section[name] = parse_value(field, "true" if text is None else text, kind)
+    put_fields(config, {field: parse_value(field, "true" if text is None else text, kind)})
+
+
+def put_fields(config: ConfigDict, values: Mapping[str, Any]) -> None:
+    """Sets {dotted field: value}. Another `rule.name` first exchanges the fields of the rule.
+
+    Raises:
+      ConfigError: there is no such field or rule, or a value is of another type.
+    """
+    for field, value in sorted(values.items(), key=lambda item: item[0] != "rule.name"):
+        section, name = section_of(config, field), field.rpartition(".")[2]
+        try:
+            if field == "rule.name":
+                fields.choose_rule(config, value)
+            section[name] = value
+        except TypeError as error:
+            kind = section.get_type(name).__name__
+            raise ConfigError(f"{field}={value!r} must be of type {kind}") from error
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
 
 
 def parse_value(field: str, text: str, kind: type) -> Any:
@@ -170,12 +208,11 @@ def suggestion(name: str, known: Iterable[str]) -> str:
 
 def _hint(field: str, known: list[str]) -> str:
     """What may have been meant by a field that the config does not have."""
+    if under := fields.where(field):
+        return f"it is {under}"
     if near := suggestion(field, known):
         return f"did you mean config.{near}?"
-    section, _, name = field.rpartition(".")
-    for kind, settings in base.alternatives().get(section, {}).items():
-        if name in settings.__dataclass_fields__:
-            return f"it is one of {section}.name={kind!r}, {base.CHOICE[section]}"
+    section = field.rpartition(".")[0]
     beside = [other for other in known if section and other.rpartition(".")[0] == section]
     return f"valid: {', '.join(beside or dict.fromkeys(k.partition('.')[0] for k in known))}"
 

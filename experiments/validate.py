@@ -7,6 +7,7 @@ from ml_collections import ConfigDict
 from ml_collections.config_dict import RequiredValueError
 
 from plasticity.configs import base
+from plasticity.configs.fields import where
 from plasticity.experiments import build
 from plasticity.registry import nearest, shown
 from plasticity.settings import LARGEST_INT, Settings, dotted
@@ -70,9 +71,9 @@ def _check_section(config: ConfigDict, section: str, parts: Sequence[type[Settin
     valid = known if section else [*known, *sorted({p.section for p in base.PARTS} - {""})]
     for field in given:
         if field not in valid:
-            raise ConfigError(
-                f"{dotted(section, field)} is not a setting: {nearest(str(field), valid)}"
-            )
+            name = dotted(section, str(field))
+            what = where(name) or f"not a setting: {nearest(str(field), valid)}"
+            raise ConfigError(f"{name} is {what}")
     _check_missing(section, given, known)
     for part in parts:
         build.read(config, part)

@@ -8,6 +8,7 @@
   Memories       dense, factored, chunked: the engines, and advance, which applies a write.
   Scans          append_scan: a scan whose state grows, differentiated without a copy per step.
   Training       Learner, Hyperparameters: slow weights and theta of any Network, on any Task.
+  Programs       register_rule, register_task, register_backbone: one's own, for the launcher.
 
 These names are the public interface, with the records of `plasticity.types`. Modules are internal.
 """
@@ -41,7 +42,13 @@ from plasticity.types import (
 )
 
 # Imported on first use, since they need more than JAX.
-_LATER = {"Learner": "plasticity.learner", "Hyperparameters": "plasticity.learner"}
+_LATER = {
+    "Hyperparameters": "plasticity.learner",
+    "Learner": "plasticity.learner",
+    "register_backbone": "plasticity.extend",
+    "register_rule": "plasticity.extend",
+    "register_task": "plasticity.extend",
+}
 
 __all__ = [
     "Activity",
@@ -79,6 +86,9 @@ __all__ = [
     "network_of",
     "none",
     "plastic",
+    "register_backbone",
+    "register_rule",
+    "register_task",
     "run",
     "setting",
     "step",

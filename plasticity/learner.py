@@ -6,7 +6,7 @@ one that never stopped and seeds are paired across rules.
 
 import dataclasses
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
@@ -47,8 +47,7 @@ SCHEDULES: dict[str, Callable[[int], optax.Schedule]] = {
 class Hyperparameters(NamedTuple):
     """Inputs of the compiled programs: a change of their values does not recompile."""
 
-    eta0: Scalar
-    max_norm: Scalar
+    rule: Mapping[str, Scalar]  # the `traced` settings of the rule
     learning_rate: Scalar
     weight_decay: Scalar
     clip: Scalar  # of the outer gradient's global norm

@@ -15,7 +15,7 @@ float32 rounds to 0 or to infinity would change what is computed, silently.
 import dataclasses
 import math
 import operator
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from numbers import Integral, Real
 from typing import Any, ClassVar, NamedTuple
 
@@ -50,26 +50,38 @@ class About(NamedTuple):
     comment: str
     choices: Collection[str]  # a registry may grow; none: any value within the bounds
     bounds: dict[str, float]  # {a key of BOUNDS: limit}
+    traced: bool  # an input of the compiled program
 
 
-def setting(default: Any, comment: str, *, choices: Collection[str] = (), **bounds: float) -> Any:
+def setting(
+    default: Any,
+    comment: str,
+    *,
+    choices: Collection[str] = (),
+    traced: bool = False,
+    **bounds: float,
+) -> Any:
     """A field of a `Settings` dataclass.
 
     Args:
       default: the default value; its type is the type of the setting.
       comment: what the setting means, for a reader of `--help`.
       choices: the names that are valid.
+      traced: of a float of a rule: another value does not compile the program again.
       **bounds: `low` <= value <= `high`, `above` < value < `below`.
     """
+    if traced and type(default) is not float:
+        raise TypeError(f"a traced setting must be a number such as 1.0, not {shown(default)}")
     if type(default) is int:
         bounds = {"high": LARGEST_INT} | bounds
-    return dataclasses.field(default=default, metadata={"about": About(comment, choices, bounds)})
+    about = About(comment, choices, bounds, traced)
+    return dataclasses.field(default=default, metadata={"about": about})
 
 
 def size(default: int, comment: str, **bounds: float) -> Any:
     """A setting that counts entries of an array: from 1, or `low`, to 2**20."""
     limits: dict[str, float] = {"low": 1, "high": LARGEST_SIZE}
-    return setting(default, comment, choices=(), **limits | bounds)
+    return setting(default, comment, choices=(), traced=False, **limits | bounds)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +98,18 @@ class Settings:
         self.check()
 
     def check(self) -> None:
-        """Raises ValueError if values, each of them valid, do not go together."""
+        """Raises ValueError if valid values do not go together; `traced` ones may be unknown."""
+
+    @classmethod
+    def traced(cls) -> dict[str, float]:
+        """{setting: default} of those that are inputs of the compiled program."""
+        fields: Iterable[Any] = dataclasses.fields(cls)
+        return {field.name: field.default for field in fields if field.metadata["about"].traced}
+
+    @classmethod
+    def pick(cls, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Those of the fields that are settings of this class."""
+        return {f.name: fields[f.name] for f in dataclasses.fields(cls) if f.name in fields}
 
     @classmethod
     def describe(cls) -> Iterator[tuple[str, str]]:

@@ -7,7 +7,7 @@ import numpy as np
 from plasticity.memory import ENGINES
 from plasticity.model import BACKBONES, EncoderSettings
 from plasticity.network import Network, Parameters, init_parameters
-from plasticity.rules import RULES, RuleSettings
+from plasticity.rules import RULES
 from plasticity.types import TaskShape
 
 INPUTS, OUTPUTS, STEPS = 3, 2, 7
@@ -16,6 +16,11 @@ SMALL = {
     "rnn": {"hidden": 5},
     "lstm": {"hidden": 4},
 }
+
+
+def make_rule(rule, **settings):
+    """A rule with those of the settings that it has."""
+    return RULES[rule](**RULES[rule].settings.pick(settings))
 
 
 def make_network(
@@ -30,12 +35,12 @@ def make_network(
     backbone="transformer",
 ) -> Network:
     """A small net (one block, width 8) with strong plasticity: eta0 = 1, large signed alpha."""
-    make_backbone, settings = BACKBONES[backbone]
-    model = settings(**(SMALL[backbone] | {"auxiliary": 2} | (model or {})))
+    make = BACKBONES[backbone]
+    model = make.settings(**(SMALL[backbone] | {"auxiliary": 2} | (model or {})))
     options = {"eta0": 1.0, "alpha_init": "uniform", "alpha_scale": 1.0} | (rule_settings or {})
-    made = RULES[rule](RuleSettings(**options))
+    made = make_rule(rule, **options)
     return Network(
-        make_backbone(model, EncoderSettings(), TaskShape(INPUTS, OUTPUTS, steps)),
+        make.make(model, EncoderSettings(), TaskShape(INPUTS, OUTPUTS, steps)),
         made,
         ENGINES[engine](chunk, made.form),
         meta_gradient,

@@ -51,7 +51,7 @@ class Probe:
 
     def __init__(self, config: ConfigDict):
         self.learner, self.seeds = build.make_learner(config), Seeds(config)
-        self.task, self.modulated = self.learner.task, config.rule.modulated
+        self.task, self.modulated = self.learner.task, config.rule.get("modulated", True)
         self.hyper = build.make_hyperparameters(config, self.task, RandomStream.TEST)
         self.layers = list(self.learner.make_network(self.hyper).backbone.shapes)
         self.events = np.array(self.task.events)

@@ -22,10 +22,14 @@ def varied(runs: Iterable[Run]) -> list[str]:
     """The fields, apart from the rule, in which runs of a group differ; the model comes first."""
     runs = list(runs)
     names = list(dict.fromkeys(name for run in runs for name in run.config))
-    differing = [n for n in names if len({json.dumps(run.config.get(n)) for run in runs}) > 1]
+    # Of those that have it: a rule lacks the settings of others.
+    values = {n: {json.dumps(r.config[n]) for r in runs if n in r.config} for n in names}
+    differing = [name for name, found in values.items() if len(found) > 1]
     models = ["model.name"] if "model.name" in differing else []
     if models:  # a field that only one of the models has is implied by the model's name
-        differing = [n for n in differing if all(n in run.config for run in runs)]
+        differing = [
+            n for n in differing if n.startswith("rule.") or all(n in r.config for r in runs)
+        ]
     return models + [name for name in differing if not IGNORED.fullmatch(name)]
 
 
@@ -39,7 +43,7 @@ def varied_within_rules(runs: Iterable[Run]) -> list[str]:
 
 def variant(run: Run, fields: Sequence[str]) -> str:
     """What sets a run apart from others of its group and rule."""
-    return ", ".join(setting(name, run.config.get(name)) for name in fields)
+    return ", ".join(setting(name, run.config[name]) for name in fields if name in run.config)
 
 
 def setting(field: str, value: Any) -> str:

@@ -50,7 +50,7 @@ def results_table(runs: Sequence[Run]) -> list[Row]:
     """A row per run of a group: the fields that vary, and its headline metric on and off."""
     fields, rows = varied(runs), []
     for run in runs:
-        row: Row = {field.rpartition(".")[2]: run.config.get(field) for field in fields}
+        row: Row = {field.rpartition(".")[2]: run.config.get(field, "") for field in fields}
         row |= {"rule": run.rule} | _mean(run.metric, "ci95", *run.interval())
         off = (math.nan, math.nan) if run.static else run.interval(False)
         row |= _mean("off", "ci95 off", *off)

@@ -11,6 +11,7 @@ from plasticity.experiments.run.checked import check, is_number, read, read_line
 from plasticity.experiments.run.intervals import mean_interval
 from plasticity.experiments.run.result import PARTS, read_result, seeds_of
 from plasticity.experiments.run.storage import DamagedFileError
+from plasticity.experiments.run.stored_config import comparable
 from plasticity.rules import RULES
 
 Problems = list[str]  # messages on files that cannot be read; each names its file
@@ -96,7 +97,7 @@ def read_run(folder: pathlib.Path, names: Collection[str], problems: Problems) -
     def part(name: str, reader: Callable, *args: Any) -> Any:
         return optional(problems, reader, folder / name, *args) if name in names else None
 
-    config = flat(read(folder / "config.json", CONFIG))
+    config = flat(comparable(read(folder / "config.json", CONFIG)))
     result = read_result(folder / "result.json", config["train.steps"])
     metric, steps, chance = result["main_metric"], result["steps"], result.get("chance")
     manifest = part("manifest.json", read, MANIFEST)

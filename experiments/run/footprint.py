@@ -42,7 +42,8 @@ def estimate(config: ConfigDict) -> Footprint:
     matrices = {
         "factored": 0.0,
         "chunked": steps / max(chunk, 1),
-        "dense": DENSE[config.rule.alpha] * (steps / chunk + chunk if chunk else steps),
+        "dense": DENSE.get(config.rule.get("alpha"), max(DENSE.values()))
+        * (steps / chunk + chunk if chunk else steps),
     }
     at_once = learner.batch
     if learner.microbatch:

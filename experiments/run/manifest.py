@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 
 from plasticity.experiments.run.checked import read
 from plasticity.experiments.run.storage import is_there, write_json
+from plasticity.experiments.run.stored_config import registered_by
 from plasticity.experiments.run.workdir import MANIFEST, Workdir
 
 PACKAGES = (
@@ -26,7 +27,7 @@ def write_manifest(workdir: Workdir, config: ConfigDict, data_checksum: str | No
 
     `data_checksum`: of the task's images; None: of a task that generates its episodes.
     """
-    launch = describe_launch() | {"steps": config.train.steps}
+    launch = describe_launch() | {"steps": config.train.steps} | registered_by(config)
     if is_there(workdir.manifest):
         manifest = read(workdir.manifest, MANIFEST)
         manifest["resumed"].append(launch)

@@ -10,7 +10,7 @@ from plasticity.experiments.run.evaluate import Summary, averaged
 from plasticity.experiments.run.manifest import device_name
 from plasticity.experiments.run.seeds import Seeds
 from plasticity.learner import Learner, TrainState
-from plasticity.rules import RULES
+from plasticity.rules import RULES, PlasticSettings
 from plasticity.types import Array, PyTree, Task
 
 CURES = "Usual cures: a smaller train.learning_rate or rule.eta0; rule.max_norm > 0."
@@ -55,7 +55,9 @@ def check_plasticity_learns(config: ConfigDict, seeds: Sequence[Mapping[str, flo
       PlasticityError: the gradient of a seed is zero.
     """
     rule = config.rule
-    if not RULES[rule.name]().static and rule.meta_gradient == "full" and rule.eta0 > 0:
+    # What another rule learns is not known here.
+    plastic = issubclass(RULES[rule.name].settings, PlasticSettings)
+    if plastic and rule.meta_gradient == "full" and rule.eta0 > 0:
         for values in seeds:
             check_meta_gradient(values, rule.modulated and rule.alpha_scale != 0)
 

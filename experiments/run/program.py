@@ -16,13 +16,14 @@ from ml_collections import ConfigDict
 from plasticity.experiments import build
 from plasticity.experiments.run.seeds import Seeds
 from plasticity.learner import Hyperparameters, Learner, TrainState
+from plasticity.rules import RULES
 from plasticity.sharding import shardings
 from plasticity.types import Array
 
-# Fields that no compiled function depends on, and their values in the key of the cache.
+# Fields that no compiled function depends on, beside the traced settings of the rule, and their
+# values in the key of the cache.
 INPUTS: dict[str, Any] = {
-    "seed": 0, "rule.eta0": 1.0, "rule.max_norm": 1.0,
-    "train.learning_rate": 1.0, "train.weight_decay": 0.0, "train.clip": 1.0,
+    "seed": 0, "train.learning_rate": 1.0, "train.weight_decay": 0.0, "train.clip": 1.0,
     "evaluate.episodes": 2, "evaluate.every": 0, "checkpoint.every": 1, "checkpoint.keep": 1,
     "log.every": 1, "log.tensorboard": False,
 }  # fmt: skip
@@ -78,6 +79,7 @@ def shape_of(config: ConfigDict) -> str:
     """A key that is equal for configs that share a program."""
     shared = config.copy_and_resolve_references()
     shared.update_from_flattened_dict(INPUTS)
+    shared.rule.update(RULES[config.rule.name].settings.traced())
     return shared.to_json(sort_keys=True)
 
 

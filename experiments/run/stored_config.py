@@ -1,20 +1,25 @@
 """config.json: the settings of a run, which its later launches are compared with."""
 
-import inspect
+import os
 import pathlib
 from typing import Any
 
 import jax.numpy as jnp
+from ml_collections import ConfigDict
 
 from plasticity.configs import base
+from plasticity.configs.fields import foreign
+from plasticity.experiments.configfile import executed
 from plasticity.experiments.run.checked import read
 from plasticity.experiments.run.storage import DamagedFileError, WorkdirError
+from plasticity.experiments.validate import ConfigError
+from plasticity.extend import REGISTRIES
 from plasticity.learner import SCHEDULES
 from plasticity.registry import lookup
-from plasticity.tasks import TASKS
 
 # Renamed fields, {section: {old name: new name}}: a run of the old name still resumes.
 RENAMED = {"model": {"products": "matmul_precision"}}
+SOURCES = "registered_by"  # beside the config in config.json; see the function
 SECTIONS = ("task", "model", "rule")  # that, like train, the config of every run has
 
 
@@ -26,20 +31,57 @@ def read_config(path: pathlib.Path) -> dict[str, Any]:
 
     Raises:
       DamagedFileError: the file holds no config.
+      ConfigError: what registered a rule, task or model of the run cannot be executed.
     """
     stored = read(path, dict.fromkeys(SECTIONS, dict) | {"train": {"steps": int}})
     try:
-        return _with_defaults(stored)
-    except (KeyError, TypeError, ValueError) as error:
+        for section, source in stored.get(SOURCES, {}).items():
+            _open_registered(section, stored[section]["name"], source, str(path))
+        return _with_defaults(comparable(stored))
+    except ConfigError:
+        raise
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise DamagedFileError(f"{path} holds no config of a run: {error}") from error
+
+
+def _open_registered(section: str, name: str, source: str, path: str) -> None:
+    """Executes what registered a rule, task or model of the config in a file, unless it is known.
+
+    Raises:
+      ConfigError: there is no such file or module, it raises an error, or registers it no more.
+    """
+    if name in REGISTRIES[section]:
+        return
+    what = f"{path}: {section}.name={name!r} is registered by {source}"
+    if source.endswith(".py") and not os.path.isfile(source):
+        raise ConfigError(
+            f"{what}, which does not exist: put it back, or write its new place into {path}"
+        )
+    executed(source, what)
+    if name not in REGISTRIES[section]:
+        raise ConfigError(f"{what}, which does not register it when it is executed")
+
+
+def registered_by(config: ConfigDict) -> dict[str, dict[str, str]]:
+    """{SOURCES: {section: the file or module that registered what its `name` chooses}}, or {}."""
+    found = {s: registry[config[s].name].source for s, registry in REGISTRIES.items()}
+    sources = {section: source for section, source in found.items() if source}
+    return {SOURCES: sources} if sources else {}
+
+
+def comparable(stored: dict[str, Any]) -> dict[str, Any]:
+    """The config alone, without fields of other rules, which the config of every run once had."""
+    config = {section: fields for section, fields in stored.items() if section != SOURCES}
+    name = config["rule"]["name"]
+    rule = {k: v for k, v in config["rule"].items() if not foreign(f"rule.{k}", name)}
+    return config | {"rule": rule}
 
 
 def _with_defaults(stored: dict[str, Any]) -> dict[str, Any]:
     for section, names in RENAMED.items():
         stored[section] = {names.get(k, k): v for k, v in stored[section].items()}
-    defaults = base.get_config(stored["model"]["name"]).to_dict()
-    task = inspect.signature(lookup(TASKS, stored["task"]["name"], "task.name")).parameters
-    defaults["task"] = {name: p.default for name, p in task.items() if p.default is not p.empty}
+    names = {section: stored[section]["name"] for section in SECTIONS}
+    defaults = base.get_config(**names).to_dict()
     whole = defaults | stored
     for section, fields in defaults.items():
         if isinstance(fields, dict):
@@ -50,9 +92,11 @@ def _with_defaults(stored: dict[str, Any]) -> dict[str, Any]:
 def differences(a: Any, b: Any, prefix: str = "") -> list[tuple[str, Any, Any]]:
     """Fields in which two nested dicts differ: (dotted name, value in a, value in b)."""
     if isinstance(a, dict) and isinstance(b, dict):
+        # Under another name a section has other fields.
+        same = a.get("name") == b.get("name")
         return [
             change
-            for key in sorted(a.keys() | b.keys())
+            for key in sorted(a.keys() | b.keys() if same else a.keys() & b.keys())
             for change in differences(a.get(key), b.get(key), f"{prefix}.{key}" if prefix else key)
         ]
     return [] if a == b else [(prefix, a, b)]

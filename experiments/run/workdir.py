@@ -33,7 +33,12 @@ from plasticity.experiments.run.storage import (
     write_json,
     write_text,
 )
-from plasticity.experiments.run.stored_config import check_extension, differences, read_config
+from plasticity.experiments.run.stored_config import (
+    check_extension,
+    differences,
+    read_config,
+    registered_by,
+)
 from plasticity.experiments.validate import validate
 from plasticity.registry import shown
 
@@ -117,7 +122,7 @@ class Workdir:
         if is_there(self.result) and self.result_steps() != steps:
             self.result.rename(free_name(self.path, f"result-{self.result_steps()}"))
         if before != steps or not is_there(self.config):
-            write_json(self.config, config.to_dict())
+            write_json(self.config, config.to_dict() | registered_by(config))
 
     def _drop_row(self, step: int) -> None:
         """Drops the row that only the last step of a shorter run has; a divergence has one too."""

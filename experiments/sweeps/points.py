@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from plasticity.checks import PlasticityError
+from plasticity.configs.fields import foreign
 from plasticity.experiments.cli import RUN_ERROR, RUN_ERRORS, USAGE_ERROR, USER_ERRORS
-from plasticity.experiments.configfile import config_module, load_config, section_of
+from plasticity.experiments.configfile import config_module, load_config, put_fields
 from plasticity.experiments.run.result import read_result
 from plasticity.experiments.run.storage import DamagedFileError, is_there
 from plasticity.experiments.run.train import train
@@ -95,9 +96,13 @@ class Point:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The fields that are set in the config that the argument selects."""
-        selected = SELECTED if self._selection else ()
-        return {f: v for f, v in self.chosen.items() if f not in selected} | dict(self.fixed)
+        """The fields that are set in the config that the argument selects.
+
+        If points choose their rules, each takes those of the fixed ones that its rule has.
+        """
+        selected, rule = SELECTED if self._selection else (), self.chosen.get("rule.name", "")
+        chosen = {f: v for f, v in self.chosen.items() if f not in selected}
+        return chosen | {f: v for f, v in self.fixed.items() if not foreign(f, rule)}
 
     def config(self) -> ConfigDict:
         """The config; ConfigError: the file has no such config, or a field is none of it."""
@@ -107,13 +112,7 @@ class Point:
     def _config(self) -> ConfigDict:
         try:
             config = load_config(self.file, self.argument or None)
-            for field, value in self.settings.items():
-                section, name = section_of(config, field), field.rpartition(".")[2]
-                try:
-                    section[name] = value
-                except TypeError as error:
-                    kind = section.get_type(name).__name__
-                    raise ConfigError(f"{field}={value!r} must be of type {kind}") from error
+            put_fields(config, self.settings)
         except ConfigError as error:
             raise ConfigError(f"point {self.name}: {error}") from error
         return config

@@ -19,7 +19,7 @@ from plasticity.experiments.validate import ConfigError
 from plasticity.memory import ENGINES, advance
 from plasticity.model import BACKBONES, EncoderSettings, RecurrentSettings
 from plasticity.network import EpisodeState, Network, Parameters
-from plasticity.rules import RULES, RuleSettings
+from plasticity.rules import RULES
 from plasticity.types import Plasticity, Synapse, TaskShape
 from plasticity.unroll import run_episodes
 
@@ -52,25 +52,27 @@ class RecurrentTrace(GoldenTrace):
         settings = RecurrentSettings(
             hidden=int(self["hidden_size"]), auxiliary=int(self["extra_dim"])
         )
-        make_backbone, _ = BACKBONES[str(self["cell"]).lower()]
-        rule = RuleSettings(
-            eta0=2 * float(self["p_lr"]),
-            decay_ratio=float(self["p_wd"] / self["p_lr"]),
-            max_norm=float(self["inner_grad_clip"]),
-            decay="unclipped",
-            modulated=bool(self["modulation"]),
-            post="activation",
-            plastic_biases=self.rule == "gradient",
-            norm_biases=True,
-            norm_epsilon=0.0,
-            projection="elementwise",
-            internal_scale=1 / episodes,
+        rule = RULES[self.rule]
+        variant = rule.settings.pick(
+            {
+                "eta0": 2 * float(self["p_lr"]),
+                "decay_ratio": float(self["p_wd"] / self["p_lr"]),
+                "max_norm": float(self["inner_grad_clip"]),
+                "decay": "unclipped",
+                "modulated": bool(self["modulation"]),
+                "post": "activation",
+                "plastic_biases": self.rule == "gradient",
+                "norm_biases": True,
+                "norm_epsilon": 0.0,
+                "projection": "elementwise",
+                "internal_scale": 1 / episodes,
+            }
         )
         shape = TaskShape(inputs, self["target"].shape[-1], steps)
         return Network(
-            backbone=make_backbone(settings, EncoderSettings(), shape),
+            backbone=BACKBONES[str(self["cell"]).lower()].make(settings, EncoderSettings(), shape),
             # Static rules too are replayed step by step, as they were recorded.
-            rule=RULES[self.rule](rule)._replace(static=False),
+            rule=rule(**variant)._replace(static=False),
             memory=ENGINES[engine](chunk),
         )
 

@@ -17,7 +17,7 @@ from plasticity.memory import ENGINES, replay
 from plasticity.model import EncoderSettings, TransformerSettings, transformer
 from plasticity.network import EpisodeTrace, Network, Parameters
 from plasticity.registry import lookup
-from plasticity.rules import RULES, RuleSettings
+from plasticity.rules import RULES
 from plasticity.synapse import scaled_matrix
 from plasticity.types import Array, Plasticity, Synapse, TaskShape
 from plasticity.unroll import run_episode
@@ -77,11 +77,12 @@ class TransformerTrace(GoldenTrace):
         )
         steps, inputs = self["input"].shape
         outputs = self["trace/logits"].shape[-1]
-        rule = RuleSettings(eta0=float(self["eta0"]), max_norm=float(self["max_norm"]))
+        rule = RULES[self.rule]
+        rates = {"eta0": float(self["eta0"]), "max_norm": float(self["max_norm"])}
         return Network(
             backbone=transformer(settings, EncoderSettings(), TaskShape(inputs, outputs, steps)),
             # Static rules too are replayed step by step, as they were recorded.
-            rule=RULES[self.rule](rule)._replace(static=False),
+            rule=rule(**rule.settings.pick(rates))._replace(static=False),
             memory=ENGINES[engine](chunk),
             meta_gradient="truncated",
         )

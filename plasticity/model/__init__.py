@@ -1,19 +1,20 @@
 """Backbones. A backbone is one file here and one line in `BACKBONES`.
 
-`BACKBONES`: {model.name: (factory, class of its settings)}, where
-factory(settings, encoder settings, TaskShape) -> Backbone.
+It is made by (settings, encoder settings, TaskShape) -> Backbone.
 """
 
+from plasticity.factory import Factory
 from plasticity.model.conv4 import EncoderSettings
 from plasticity.model.prototypical import PrototypicalSettings, prototypical
 from plasticity.model.recurrent import RecurrentSettings, lstm, rnn
 from plasticity.model.transformer import TransformerSettings, transformer
+from plasticity.types import Backbone
 
-BACKBONES = {
-    "transformer": (transformer, TransformerSettings),
-    "rnn": (rnn, RecurrentSettings),
-    "lstm": (lstm, RecurrentSettings),
-    "prototypical": (prototypical, PrototypicalSettings),
+BACKBONES: dict[str, Factory[Backbone]] = {
+    "transformer": Factory(TransformerSettings, transformer),
+    "rnn": Factory(RecurrentSettings, rnn),
+    "lstm": Factory(RecurrentSettings, lstm),
+    "prototypical": Factory(PrototypicalSettings, prototypical),
 }
 
 __all__ = [

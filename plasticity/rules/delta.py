@@ -16,17 +16,20 @@ Source: Widrow and Hoff 1960; as a memory Schlag et al. 2021 (arXiv 2102.11174),
 site are used as they are; the sources normalise them before.
 """
 
+import dataclasses
 from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
 
+from plasticity.factory import Factory
 from plasticity.rules.settings import (
-    RuleSettings,
+    PlasticSettings,
     check_one_episode,
     init_synapses,
     rate_and_keep,
 )
+from plasticity.settings import setting
 from plasticity.types import (
     Activity,
     Array,
@@ -42,7 +45,16 @@ from plasticity.types import (
 )
 
 
-def delta(settings: RuleSettings = RuleSettings()) -> Rule:
+@dataclasses.dataclass(frozen=True)
+class DeltaSettings(PlasticSettings):
+    """Settings of the rule. A feed-forward site forgets only what it corrects."""
+
+    decay_ratio: float = setting(0.0, "keep = 1 - decay_ratio * eta", low=0)
+    normalise_pre: bool = setting(True, "write pre / ||pre||^2: a rate of 1 corrects exactly")
+    keep_per: str = setting("scalar", "keep of a memory site", choices=("scalar", "input"))
+
+
+def make(settings: DeltaSettings) -> Rule:
     """The rule."""
 
     def init(key: Key, shapes: Mapping[str, LayerShape], head: int) -> Plasticity:
@@ -73,3 +85,6 @@ def _over_square(pre: Array) -> Array:
     largest = jax.lax.stop_gradient(jnp.abs(pre).max(initial=0.0))  # whose square may overflow
     unit = pre / jnp.where(largest > 0, largest, 1)
     return unit / jnp.where(largest > 0, (unit @ unit) * largest, 1)
+
+
+delta = Factory(DeltaSettings, make)

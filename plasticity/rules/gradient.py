@@ -13,22 +13,35 @@ moreover take the mean over a batch of episodes, which makes the loss smaller by
 (`internal_scale`). Departures: none in the forward pass.
 """
 
+import dataclasses
 from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
 
+from plasticity.factory import Factory
 from plasticity.rules.settings import (
-    RuleSettings,
+    PlasticSettings,
     check_one_episode,
     init_synapses,
     rate_and_keep,
 )
+from plasticity.settings import setting
 from plasticity.types import Activity, Array, Key, LayerShape, Outputs, Plasticity, Rule, Write
 
+PROJECTIONS = ("trained", "fixed", "elementwise")
 
-def gradient(settings: RuleSettings = RuleSettings()) -> Rule:
-    """The rule; `settings.projection` chooses what P is."""
+
+@dataclasses.dataclass(frozen=True)
+class GradientSettings(PlasticSettings):
+    """Settings of the rule."""
+
+    projection: str = setting("trained", "P, the matrix of the loss", choices=PROJECTIONS)
+    internal_scale: float = setting(1.0, "factor of the internal loss", above=0)
+
+
+def make(settings: GradientSettings) -> Rule:
+    """The rule."""
 
     def init(key: Key, shapes: Mapping[str, LayerShape], head: int) -> Plasticity:
         synapse_key, projection_key = jax.random.split(key)
@@ -62,3 +75,6 @@ def gradient(settings: RuleSettings = RuleSettings()) -> Rule:
         return {name: Write(left, right, rate, keep) for name, (left, right) in deltas.items()}
 
     return Rule(init, write, internal_loss)
+
+
+gradient = Factory(GradientSettings, make)

@@ -12,16 +12,20 @@ Departures: none in the forward pass; the outer gradient flows through the write
 truncated.
 """
 
+import dataclasses
 from collections.abc import Mapping
 
 import jax.numpy as jnp
 
+from plasticity.factory import Factory
 from plasticity.rules.settings import (
-    RuleSettings,
+    KEEPS,
+    PlasticSettings,
     check_one_episode,
     init_synapses,
     rate_and_keep,
 )
+from plasticity.settings import setting
 from plasticity.types import (
     Activity,
     Array,
@@ -39,8 +43,19 @@ from plasticity.types import (
 SUM_EPSILON = 1e-10
 
 
-def hebbian(settings: RuleSettings = RuleSettings()) -> Rule:
-    """The rule; `settings.post` chooses the linear output or the activation as post."""
+@dataclasses.dataclass(frozen=True)
+class HebbianSettings(PlasticSettings):
+    """Settings of the rule."""
+
+    post: str = setting(
+        "linear", "post before or after the nonlinearity", choices=("linear", "activation")
+    )
+    keep_per: str = setting("scalar", "keep of a memory site", choices=KEEPS)
+    normalised: bool = setting(False, "memory site: answers over query . sum of keys")
+
+
+def make(settings: HebbianSettings) -> Rule:
+    """The rule."""
 
     def init(key: Key, shapes: Mapping[str, LayerShape], head: int) -> Plasticity:
         del head
@@ -58,11 +73,9 @@ def hebbian(settings: RuleSettings = RuleSettings()) -> Rule:
         rate, keep = rate_and_keep(deltas, modulator, settings)
         return {name: Write(left, right, rate, keep) for name, (left, right) in deltas.items()}
 
-    site = (
-        Site(_associate, prepare=_with_one, answer=_over_sum)
-        if settings.normalised
-        else Site(_associate)
-    )
+    site = Site(_associate)
+    if settings.normalised:
+        site = Site(_associate, prepare=_with_one, answer=_over_sum)
     return Rule(init, write, form=Form(settings.keep_per), site=site)
 
 
@@ -79,3 +92,6 @@ def _with_one(token: Token) -> Token:
 def _over_sum(recalled: Array, token: Token) -> Array:
     del token
     return recalled[:-1] / (recalled[-1] + SUM_EPSILON)
+
+
+hebbian = Factory(HebbianSettings, make)

@@ -4,13 +4,15 @@ from collections.abc import Mapping
 
 import jax.numpy as jnp
 
-from plasticity.rules.settings import RuleSettings, check_one_episode
+from plasticity.factory import Factory
+from plasticity.rules.settings import check_one_episode
+from plasticity.settings import Settings
 from plasticity.synapse import PLAIN
 from plasticity.types import Activity, Array, Key, LayerShape, Plasticity, Rule, Write
 
 
-def none(settings: RuleSettings = RuleSettings()) -> Rule:
-    """w_t = 0. The rule uses no setting and has no parameters."""
+def make(settings: Settings) -> Rule:
+    """w_t = 0. The rule has neither settings nor parameters."""
     del settings
 
     def init(key: Key, shapes: Mapping[str, LayerShape], head: int) -> Plasticity:
@@ -29,3 +31,6 @@ def none(settings: RuleSettings = RuleSettings()) -> Rule:
         }
 
     return Rule(init, write, static=True)
+
+
+none = Factory(Settings, make)

@@ -11,21 +11,20 @@ from plasticity.settings import Settings, setting
 from plasticity.types import Activity, Array, Key, LayerShape, Scalar, Synapse
 
 DECAYS = ("clipped", "unclipped")
-KEEPS = ("scalar", "output", "input")
-POSTS = ("linear", "activation")
-PROJECTIONS = ("trained", "fixed", "elementwise")
+KEEPS = ("scalar", "output", "input")  # of `Form`
 
 
 @dataclasses.dataclass(frozen=True)
-class RuleSettings(Settings):
-    """Every variant of the rules, as explicit values. Defaults: Chaudhary 2025.
-
-    eta0 and max_norm may be traced arrays: a sweep over them compiles once.
-    """
+class PlasticSettings(Settings):
+    """What all plastic rules share. Defaults: Chaudhary 2025."""
 
     section = "rule"
-    eta0: Scalar = setting(0.2, "largest learning rate of a write", low=0)  # noqa: RUF009
-    max_norm: Scalar = setting(1.0, "global clip of ||delta||; 0: no clip", low=0)  # noqa: RUF009
+    eta0: Scalar = setting(  # noqa: RUF009
+        0.2, "largest learning rate of a write", traced=True, low=0
+    )
+    max_norm: Scalar = setting(  # noqa: RUF009
+        1.0, "global clip of ||delta||; 0: no clip", traced=True, low=0
+    )
     alpha: str = setting("per_synapse", "shape of alpha", choices=synapse.MODES)
     alpha_init: str = setting(
         "constant", "alpha_scale, or U(-alpha_scale, alpha_scale)", choices=synapse.INITIALIZERS
@@ -39,24 +38,10 @@ class RuleSettings(Settings):
     )
     decay_ratio: float = setting(1.0, "keep = 1 - decay_ratio * eta", low=0)
     modulated: bool = setting(True, "eta0 * sigmoid(g); False: eta0 / 2")
-    post: str = setting(
-        "linear", "rule hebbian: post before or after the nonlinearity", choices=POSTS
-    )
-    projection: str = setting(
-        "trained", "rule gradient: the matrix of the internal loss", choices=PROJECTIONS
-    )
-    keep_per: str = setting("scalar", "keep of a memory site", choices=KEEPS)
-    normalised: bool = setting(
-        False, "rule hebbian at a memory site: divide by query . sum of keys"
-    )
-    normalise_pre: bool = setting(
-        True, "rule delta at a feed-forward site: over ||pre||^2, so that a rate of 1 is exact"
-    )
-    internal_scale: float = setting(1.0, "rule gradient: factor of the internal loss", above=0)
 
 
 def init_synapses(
-    key: Key, shapes: Mapping[str, LayerShape], settings: RuleSettings
+    key: Key, shapes: Mapping[str, LayerShape], settings: PlasticSettings
 ) -> dict[str, Synapse]:
     """Coefficients of all layers."""
     keys = jax.random.split(key, max(len(shapes), 1))
@@ -94,7 +79,7 @@ def check_one_episode(modulator: Array, activities: Mapping[str, Activity]) -> N
 
 
 def rate_and_keep(
-    deltas: Mapping[str, tuple[Array, Array]], modulator: Array, settings: RuleSettings
+    deltas: Mapping[str, tuple[Array, Array]], modulator: Array, settings: PlasticSettings
 ) -> tuple[Array, Array]:
     """The neuromodulated, globally clipped rate eta_t and the decay 1 - eta_t, both [].
 
@@ -118,7 +103,7 @@ def rate_and_keep(
     return rate, 1.0 - settings.decay_ratio * (rate if settings.decay == "clipped" else unclipped)
 
 
-def _global_norm(deltas: Mapping[str, tuple[Array, Array]], settings: RuleSettings) -> Array:
+def _global_norm(deltas: Mapping[str, tuple[Array, Array]], settings: PlasticSettings) -> Array:
     """||delta|| over all layers, [], with the epsilons; NaN where no float32 holds it.
 
     Squares overflow long before the norm does: 1e20 squared is no float32. Each vector is therefore

@@ -27,8 +27,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from plasticity.factory import Factory
 from plasticity.settings import Settings, setting, size
-from plasticity.tasks.factory import TaskFactory
 from plasticity.tasks.squares import squares
 from plasticity.types import Array, Episode, Key, Task
 
@@ -140,4 +140,4 @@ def _copying(s: CopyingSettings) -> Task:
     return CONTENTS[s.content](timeline, counts)
 
 
-copying = TaskFactory(CopyingSettings, _copying)
+copying = Factory(CopyingSettings, _copying)

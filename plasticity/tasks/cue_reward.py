@@ -26,9 +26,9 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
+from plasticity.factory import Factory
 from plasticity.settings import Settings, setting, size
 from plasticity.tasks import orders
-from plasticity.tasks.factory import TaskFactory
 from plasticity.tasks.squares import query_metrics, squares
 from plasticity.types import Array, Episode, Key, Task
 
@@ -119,4 +119,4 @@ def _pick(key: Key, s: CueRewardSettings) -> Array:
     return jnp.concatenate([order, jax.random.permutation(key, order) if s.shuffle else order])
 
 
-cue_reward = TaskFactory(CueRewardSettings, _cue_reward)
+cue_reward = Factory(CueRewardSettings, _cue_reward)

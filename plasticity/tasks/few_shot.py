@@ -24,11 +24,11 @@ import optax
 
 from plasticity.data import DATASETS, Dataset
 from plasticity.data.store import ROTATIONS
+from plasticity.factory import Factory
 from plasticity.registry import lookup
 from plasticity.settings import Settings, setting, size
 from plasticity.tasks import orders
 from plasticity.tasks.augment import Augmentation, augment, rotate, standardise
-from plasticity.tasks.factory import TaskFactory
 from plasticity.tasks.pools import Pool, check_ways, draw, pools
 from plasticity.types import Array, Episode, Key, Observation, Task
 
@@ -173,4 +173,4 @@ def _references(described: Dataset, pool: Pool) -> Array:
     return standardise(images.astype(jnp.float32) / 255, described)
 
 
-few_shot = TaskFactory(FewShotSettings, _few_shot)
+few_shot = Factory(FewShotSettings, _few_shot)

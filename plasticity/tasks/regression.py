@@ -28,9 +28,9 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
+from plasticity.factory import Factory
 from plasticity.settings import Settings, setting, size
 from plasticity.tasks import orders
-from plasticity.tasks.factory import TaskFactory
 from plasticity.tasks.squares import query_metrics, squares
 from plasticity.types import Array, Episode, Key, Task
 
@@ -134,4 +134,4 @@ def _regression(s: RegressionSettings) -> Task:
     )
 
 
-regression = TaskFactory(RegressionSettings, _regression)
+regression = Factory(RegressionSettings, _regression)

@@ -127,6 +127,7 @@ def test_a_run_that_is_older_than_a_setting_has_its_default(tmp_path):
     stored = read(workdir.config)
     del stored["mesh"], stored["rule"]["modulated"], stored["task"]["content"]
     stored["model"]["products"] = stored["model"].pop("matmul_precision")
+    stored["rule"] |= {"projection": "fixed", "internal_scale": 2.0}  # once of every rule
     workdir.config.write_text(json.dumps(stored))
     workdir.check(config)
     assert workdir.trained_config().to_dict() == config.to_dict()

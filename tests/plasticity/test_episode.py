@@ -9,7 +9,7 @@ import pytest
 
 from plasticity.episode import parallel_episode, scan_episode
 from plasticity.memory import ENGINES
-from plasticity.rules import RULES, RuleSettings, none
+from plasticity.rules import RULES, none
 from plasticity.unroll import run_episode
 from tests.networks import OUTPUTS, STEPS, make_inputs, make_network, make_params
 from tests.oracles import plain_episode
@@ -34,7 +34,7 @@ def oracle(network, params, inputs, rule, options, truncated, window=0):
         params.slow,
         params.plasticity,
         inputs,
-        settings=RuleSettings(**(BASE | options)),
+        settings=RULES[rule].settings(**(BASE | options)),
         rule=rule,
         outputs=OUTPUTS,
         heads=2,

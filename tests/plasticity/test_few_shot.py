@@ -169,7 +169,7 @@ def test_what_images_have_in_common_is_taken_away(backbone, monkeypatch):
     pools.install(monkeypatch, jnp.asarray(noise, jnp.uint8))
     task = few_shot(ways=3, shots=1, queries=2)
     assert task.reference_images.shape == (TYPICAL, 28, 28, 1)
-    make, settings = BACKBONES[backbone]
+    make, settings = BACKBONES[backbone].make, BACKBONES[backbone].settings
     encoder = EncoderSettings(filters=8)
     see = make(settings(), encoder, task.shape).init(jax.random.key(0))["params"]["see"]
     inputs = Observation(task.reference_images, jnp.zeros((TYPICAL, 4)))

@@ -11,7 +11,7 @@ from plasticity.learner import Hyperparameters, Learner, RandomStream
 from plasticity.memory import factored
 from plasticity.model import EncoderSettings, TransformerSettings, transformer
 from plasticity.network import Network
-from plasticity.rules import RULES, RuleSettings
+from plasticity.rules import RULES
 from plasticity.tasks import TASKS
 from plasticity.tasks.copying import copying
 from plasticity.tasks.cue_reward import cue_reward
@@ -78,7 +78,7 @@ def after_training(task, blind, rule):
         layers=2, heads=2, width=32, feed_forward=32, dropout=0.0, position="learned"
     )
     backbone = transformer(settings, EncoderSettings(), task.shape)
-    made = RULES[rule](RuleSettings(alpha="per_neuron", alpha_init="uniform", alpha_scale=1.0))
+    made = RULES[rule](alpha="per_neuron", alpha_init="uniform", alpha_scale=1.0)
     network = Network(backbone, made, factored())
     learner = Learner(task._replace(sample=sample), lambda hyper: network, 32, STEPS, 10, "cosine")
     data = task.data or dict.fromkeys(("train", "test"))
@@ -86,7 +86,7 @@ def after_training(task, blind, rule):
     @jax.jit
     def tested(blinded):
         def hyper(split):
-            return Hyperparameters(0.2, 1.0, 1e-2, 0.0, 1.0, (blinded, data[split]))
+            return Hyperparameters({}, 1e-2, 0.0, 1.0, (blinded, data[split]))
 
         def step(state, _):
             return learner.train_step(state, SEED, hyper("train"))[0], None

@@ -27,7 +27,7 @@ def test_settings_are_checked():
 @pytest.mark.parametrize("name", ["rnn", "lstm", "transformer"])
 def test_any_part_may_be_plastic(name):
     """`model.plastic` decides which layers have activities; all others are slow only."""
-    make, settings = BACKBONES[name]
+    make, settings = BACKBONES[name].make, BACKBONES[name].settings
     parts = {
         "rnn": {"input": ["input"], "recurrent": ["hidden", "drive"], "head": ["head/columns"]},
         "transformer": {
@@ -65,7 +65,7 @@ def test_plastic_layers_are_the_feed_forward_layers():
 @pytest.mark.parametrize("name", BACKBONES)
 def test_backbones_keep_the_contract(name):
     """Shapes of activities and entries, equal names of layers, a pure `init`."""
-    make, settings = BACKBONES[name]
+    make, settings = BACKBONES[name].make, BACKBONES[name].settings
     backbone = make(settings(**SMALL.get(name, {})), EncoderSettings(), TaskShape(4, 2, 5))
     slow, again = (jax.jit(lambda k: backbone.init(k))(jax.random.key(0)) for _ in range(2))
     assert all(jax.tree.leaves(jax.tree.map(lambda a, b: bool((a == b).all()), slow, again)))

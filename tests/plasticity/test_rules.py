@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plasticity.rules import RULES, RuleSettings
+from plasticity.factory import Factory
+from plasticity.rules import RULES, PlasticSettings
 from plasticity.rules.settings import rate_and_keep
 from plasticity.types import Activity, Form, LayerShape, Outputs, Write
 
@@ -32,7 +33,7 @@ def draw_activities(seed=0, scale=1.0):
 
 
 def write(name, modulator=0.3, seed=0, scale=1.0, **options):
-    rule = RULES[name](RuleSettings(**options))
+    rule = RULES[name](**options)
     theta = rule.init(jax.random.key(0), SHAPES, HEAD)
     return rule.write(theta, jnp.asarray(modulator), draw_activities(seed, scale))
 
@@ -148,7 +149,7 @@ def test_internal_loss_is_the_mean_square_of_the_projected_head():
 
 @pytest.mark.parametrize(("projection", "learns"), [("trained", True), ("fixed", False)])
 def test_the_projection_learns_only_if_asked_to(projection, learns):
-    rule = RULES["gradient"](RuleSettings(projection=projection))
+    rule = RULES["gradient"](projection=projection)
     theta = rule.init(jax.random.key(0), SHAPES, HEAD)
     outputs = Outputs(jnp.ones(3), jnp.ones(()), jnp.ones(2))
     grad = jax.grad(lambda t: rule.internal_loss(t, outputs))(theta).projection
@@ -174,12 +175,17 @@ def test_none_writes_nothing_and_has_nothing_to_learn():
 )
 def test_unknown_variants_are_refused_with_the_nearest(option, value, nearest):
     with pytest.raises(ValueError, match=rf"rule.{option}='{value}' .*did you mean '{nearest}'"):
-        RuleSettings(**{option: value})
+        settings_with(option)(**{option: value})
 
 
-def per_output(settings=RuleSettings()):
+def settings_with(option):
+    """The settings of a rule that has the option."""
+    return next(f.settings for f in RULES.values() if f.settings.pick({option: None}))
+
+
+def per_output(settings):
     """The Hebbian rule, each output with a rate and a keep of its own."""
-    rule = RULES["hebbian"](settings)
+    rule = RULES["hebbian"].make(settings)
 
     def write(theta, modulator, activities):
         def spread(w):
@@ -193,7 +199,7 @@ def per_output(settings=RuleSettings()):
 
 
 def test_a_rule_with_rates_per_output_passes_the_tests_of_the_registry(monkeypatch):
-    monkeypatch.setitem(RULES, "per output", per_output)
+    monkeypatch.setitem(RULES, "per output", Factory(RULES["hebbian"].settings, per_output))
     test_writes_have_the_shapes_of_the_contract("per output")
     test_rules_work_under_jit_and_vmap("per output")
     test_rate_and_decay_stay_in_bounds(name="per output")
@@ -202,8 +208,8 @@ def test_a_rule_with_rates_per_output_passes_the_tests_of_the_registry(monkeypat
 
 
 def scaled_write(name, left, right, dtype, **options):
-    options = {"eta0": 0.2, "normalise_pre": False} | options
-    rule = RULES[name](RuleSettings(**options))
+    unscaled = {"normalise_pre": False} if name == "delta" else {}
+    rule = RULES[name](eta0=0.2, **unscaled, **options)
     theta = rule.init(jax.random.key(0), SHAPES, HEAD)
     activities = {
         layer: Activity(
@@ -245,7 +251,7 @@ def test_a_norm_that_no_float32_holds_makes_no_silent_zero(name):
 @pytest.mark.parametrize("biases", [False, True])
 def test_scaling_changes_neither_the_clip_nor_its_gradient(epsilon, biases, x64):
     """Against the formula as it is written."""
-    options = RuleSettings(norm_epsilon=epsilon, norm_biases=biases, max_norm=0.5)
+    options = PlasticSettings(norm_epsilon=epsilon, norm_biases=biases, max_norm=0.5)
     deltas = {
         n: (jnp.asarray(a.post, float), jnp.asarray(a.pre, float))
         for n, a in draw_activities().items()
@@ -276,7 +282,7 @@ def test_scaling_changes_neither_the_clip_nor_its_gradient(epsilon, biases, x64)
 )
 def test_numbers_without_meaning_are_refused(option, value):
     with pytest.raises(ValueError, match=rf"rule.{option}=.* must be"):
-        RuleSettings(**{option: value})
+        settings_with(option)(**{option: value})
 
 
 def test_settings_may_be_traced():
@@ -285,7 +291,7 @@ def test_settings_may_be_traced():
 
     np.testing.assert_allclose(jax.jit(rate)(0.4, 1.0), rate(0.4, 1.0), rtol=1e-6)
     assert jax.grad(rate)(0.4, 1.0) > 0
-    assert RuleSettings(eta0=0, max_norm=np.float32(2), alpha_scale=-0.5).eta0 == 0
+    assert PlasticSettings(eta0=0, max_norm=np.float32(2), alpha_scale=-0.5).eta0 == 0
 
 
 @pytest.mark.parametrize("name", RULES)

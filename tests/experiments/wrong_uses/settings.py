@@ -49,6 +49,12 @@ CASES = [
     launch(COPYING, "evaluate.episodes=1 must be at least 2", "evaluate.episodes=1"),
     launch(COPYING, "rule.name='' is unknown: valid: gradient", "rule.name="),
     launch(
+        COPYING, "rule.projection .* a setting of rule.name='gradient',", "rule.projection=fixed"
+    ),
+    launch(f"{COPYING}:none", "rule.eta0 .* of rule.name='hebbian' or 'gradient',", "rule.eta0=1"),
+    # Whichever comes first, the rule is chosen first.
+    launch(COPYING, "rule.eta0 is not a field", "rule.eta0=1", "rule.name=none"),
+    launch(
         "configs/cue_reward.py",
         "task.cue_dim=7 must be at least task.num_pairs=8",
         "task.cue_dim=7",

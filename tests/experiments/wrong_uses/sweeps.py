@@ -109,6 +109,11 @@ CASES = [
     _sweep("--sweep_over=task.delay=1", says="must be config.FIELD=VALUE"),
     _over("train.warmup=1,2", "train.warmup is varied twice", "--sweep_over=config.train.warmup=3"),
     _over("rule.name=none", "rule.name is varied twice", "--sweep=rules"),
+    _over(
+        "rule.name=hebbian,none",
+        "point rule.name=none,rule.eta0=0.1: .*rule.eta0 .* of rule.name='hebbian' or 'gradient'",
+        "--sweep_over=config.rule.eta0=.1",
+    ),
     _over("seed=1,2", "--config.seed is what the sweep varies", "--config.seed=3"),
     _over("seed=0:3", "share seed=1.*config.seed=0:4:2", "--config.train.num_seeds=2"),
     _over("seed=0:2", "--only=abc is the hash of none of the 2 points", "--only=abc"),

@@ -1,0 +1,46 @@
+"""Fields of a config that only some rules, models or tasks have."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ml_collections import config_dict
+
+from plasticity.configs import base
+
+
+def _owners(field: str) -> list[str]:
+    section, _, name = field.rpartition(".")
+    kinds = base.alternatives().get(section, {})
+    return [one for one, settings in kinds.items() if settings.pick({name: None})]
+
+
+def where(field: str) -> str:
+    """Says under which names of its section there is a dotted field; "": under none."""
+    section, names = field.rpartition(".")[0], " or ".join(map(repr, _owners(field)))
+    return f"a setting of {section}.name={names}, {base.CHOICE[section]}" if names else ""
+
+
+def foreign(field: str, rule: str) -> bool:
+    """Whether a dotted field is a setting of other rules, which this rule lacks."""
+    names = _owners(field) if field.startswith("rule.") else []
+    return bool(names) and rule in base.alternatives()["rule"] and rule not in names
+
+
+def set_fields(config: config_dict.ConfigDict, fields: Mapping[str, Any]) -> None:
+    """Sets {dotted field: value}, without the settings that only other rules have."""
+    rule = config.rule.name
+    config.update_from_flattened_dict({f: v for f, v in fields.items() if not foreign(f, rule)})
+
+
+def choose_rule(config: config_dict.ConfigDict, rule: str) -> None:
+    """Exchanges the rule of a config: settings that both rules have stay, others are defaults.
+
+    Raises:
+      ValueError: there is no such rule.
+    """
+    fields, section = base.defaults(base.sections({"rule": rule})["rule"]), config.rule
+    with section.unlocked():
+        for field in set(section) - set(fields):
+            del section[field]
+        section.update({f: default for f, default in fields.items() if f not in section})
+        section.name = rule
