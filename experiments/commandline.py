@@ -106,6 +106,7 @@ def parse(doc: str | None) -> bool:
         _overrides.append((field, "false" if negated else value))
     shown = flags.FLAGS.list or flags.FLAGS.help or flags.FLAGS.helpfull
     if shown:
+        _shown_config()  # its file may register more than the library has
         print(listing() if flags.FLAGS.list else _help(doc), flush=True)
     if flags.FLAGS.helpfull:
         print(flags.FLAGS.get_help(), flush=True)
@@ -114,7 +115,6 @@ def parse(doc: str | None) -> bool:
 
 def listing() -> str:
     """Rules, tasks and models with their settings and defaults, and engines."""
-    _shown_config()  # its file may register some of them
     lines = []
     for section, registry in REGISTRIES.items():
         lines.append(f"{TITLES[section]}, and their settings as --config.{section}.NAME:")

@@ -133,7 +133,7 @@ REFUSED = {
     "config a folder": Refused(write("config.json", None), "config.json cannot be read: Is a dir"),
     "config no UTF-8": Refused(write("config.json", b"\xff\xfe{}"), "config.json is not UTF-8"),
     "config of an unknown rule": Refused(
-        change("config.json", lambda c: c["rule"].update(name="hebian")), "there 'hebian'"
+        change("config.json", lambda c: c["rule"].update(name="hebian")), "name='hebian' is unkn"
     ),
     "config of an unknown model": Refused(
         change("config.json", lambda c: c["model"].update(name="gpt")), "model.name='gpt' is unkn"
@@ -307,7 +307,7 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_starts_again(runs, tm
         raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("experiments.run.train._Run._save", stop)
+        patch.setattr("plasticity.experiments.run.train._Run._save", stop)
         with pytest.raises(KeyboardInterrupt):
             train(config, str(folder))
     assert [path.name for path in (folder / "checkpoints").iterdir()] == ["0"]

@@ -11,13 +11,13 @@ from plasticity.learner import Hyperparameters, Learner, RandomStream
 from plasticity.memory import factored
 from plasticity.model import EncoderSettings, TransformerSettings, transformer
 from plasticity.network import Network
-from plasticity.rules import RULES
 from plasticity.tasks import TASKS
 from plasticity.tasks.copying import copying
 from plasticity.tasks.cue_reward import cue_reward
 from plasticity.tasks.few_shot import few_shot
 from plasticity.tasks.regression import regression
 from tests import pools
+from tests.networks import make_rule
 
 SEED = jnp.zeros((), jnp.int32)
 STEPS, FEATURES, WAYS = 150, 8, 3
@@ -78,7 +78,7 @@ def after_training(task, blind, rule):
         layers=2, heads=2, width=32, feed_forward=32, dropout=0.0, position="learned"
     )
     backbone = transformer(settings, EncoderSettings(), task.shape)
-    made = RULES[rule](alpha="per_neuron", alpha_init="uniform", alpha_scale=1.0)
+    made = make_rule(rule, alpha="per_neuron", alpha_init="uniform", alpha_scale=1.0)
     network = Network(backbone, made, factored())
     learner = Learner(task._replace(sample=sample), lambda hyper: network, 32, STEPS, 10, "cosine")
     data = task.data or dict.fromkeys(("train", "test"))
