@@ -38,7 +38,7 @@ def recall(keys, values):
         return advance(memory, state, writes["memory"], slot), None
 
     shape = SHAPES["memory"]
-    empty = memory.open(memory.init(shape, keys.dtype), shape, PAIRS, rule.per_output)
+    empty = memory.open(memory.init(shape, keys.dtype), shape, PAIRS)
     state, _ = jax.lax.scan(write, empty, (jnp.arange(PAIRS), keys, values))
     return jax.vmap(lambda key: memory.read(state, synapse, key))(keys)
 

@@ -84,7 +84,6 @@ def make_learner(config: ConfigDict) -> Learner:
     backbone = make_backbone(read(config, settings), encoder, task.shape)
     static_settings = read(config, RuleSettings)
     engine, chunk = choose_memory(config, backbone.shapes.values(), task.steps)
-    memory = ENGINES[engine](chunk)
 
     def make_network(hyper: Hyperparameters) -> Network:
         rule = RULES[config.rule.name](
@@ -93,7 +92,7 @@ def make_learner(config: ConfigDict) -> Learner:
         return Network(
             backbone=backbone,
             rule=rule,
-            memory=memory,
+            memory=ENGINES[engine](chunk, rule.form),
             meta_gradient=config.rule.meta_gradient,
             matmul_precision=config.model.matmul_precision,
         )

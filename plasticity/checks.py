@@ -78,7 +78,12 @@ def first_nonfinite(
         by_step = {"output": trace.outputs, "write": trace.writes}
         by_step = jax.tree.map(jax.vmap(_finite), by_step)
         fast = {
-            name: replay(network.backbone.shapes[name], write, lambda w: jax.tree.map(_finite, w))
+            name: replay(
+                network.backbone.shapes[name],
+                write,
+                lambda w: jax.tree.map(_finite, w),
+                network.rule.form,
+            )
             for name, write in trace.writes.items()
         }
         return by_step | {"fast weight": fast}  # every leaf [T]

@@ -195,7 +195,7 @@ def scan_episode(
     # Under a static rule, memories stay empty, and no state holds them.
     empty = {name: memory.init(shape, float_type(params)) for name, shape in shapes.items()}
     fast = {
-        name: memory.open((state.fast or empty)[name], shape, steps, network.rule.per_output)
+        name: memory.open((state.fast or empty)[name], shape, steps)
         for name, shape in shapes.items()
     }
     episode = EpisodeState(fast, (with_blanks(network, params, state.past, slots),))

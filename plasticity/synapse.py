@@ -132,7 +132,9 @@ def scaled_matrix(synapse: Synapse, trace: Array) -> Array:
 
 
 def write_norm_squared(synapse: Synapse, left: Array, right: Array) -> Array:
-    """||alpha * left right^T||^2, [], without building the matrix twice."""
+    """||alpha * left right^T||^2, [], without building the matrix twice; terms [N, ...] add up."""
+    if left.ndim == 2:
+        return (scaled_matrix(synapse, left.T @ right) ** 2).sum()
     left, right = _times(synapse.alpha_out, left) ** 2, _times(synapse.alpha_in, right) ** 2
     if synapse.alpha is None:
         return left.sum() * right.sum()

@@ -9,7 +9,7 @@ import optax
 from plasticity.memory import trace_after
 from plasticity.network import EpisodeTrace, Network, Parameters
 from plasticity.synapse import scaled_matrix, write_norm_squared
-from plasticity.types import Array, LayerShape, Synapse, Write
+from plasticity.types import Array, Form, LayerShape, Synapse, Write
 
 
 def plasticity_gradients(network: Network, grads: Parameters) -> dict[str, Array]:
@@ -43,8 +43,8 @@ def modulation(network: Network, params: Parameters, trace: EpisodeTrace) -> Mod
     rates, sizes = {}, {}
     norm = jax.vmap(jax.vmap(write_norm_squared, (None, 0, 0)), (None, 0, 0))
     for name, write in trace.writes.items():
-        rates[name] = write.rate.mean(-1) if network.rule.per_output else write.rate
-        rate = write.rate if network.rule.per_output else write.rate[..., None]
+        rates[name] = write.rate.reshape(*write.rate.shape[:2], -1).mean(-1)
+        rate = write.rate.reshape(*write.rate.shape[:2], *[1] * (write.left.ndim - 3), -1)
         synapse = params.plasticity.synapses[name]
         sizes[name] = jnp.sqrt(norm(synapse, rate * write.left, write.right))
     return Modulation(rates, sizes)
@@ -67,19 +67,20 @@ def telemetry(network: Network, params: Parameters, trace: EpisodeTrace) -> dict
     }
 
 
-def written(synapse: Synapse, write: Write, steps: int | Array) -> Array:
+def written(synapse: Synapse, write: Write, steps: int | Array, form: Form = Form()) -> Array:
     """Computes a layer's fast weights [O, I] after the first `steps` [] of its writes [T, ...].
 
     It uses the dense engine, whichever the network has. Later writes count with rate 0 and keep 1,
     so that one compiled program serves all values of `steps`.
     """
     early = jnp.arange(len(write.rate)) < steps
-    early = early.reshape(-1, *[1] * (write.rate.ndim - 1))
-    first = write._replace(
-        rate=jnp.where(early, write.rate, 0.0), keep=jnp.where(early, write.keep, 1.0)
-    )
+
+    def until(factor: Array, after: float) -> Array:
+        return jnp.where(early.reshape(-1, *[1] * (factor.ndim - 1)), factor, after)
+
+    first = write._replace(rate=until(write.rate, 0.0), keep=until(write.keep, 1.0))
     shape = LayerShape(write.left.shape[-1], write.right.shape[-1])
-    return scaled_matrix(synapse, trace_after(shape, first).weight)
+    return scaled_matrix(synapse, trace_after(shape, first, form).weight)
 
 
 def fast_norm(network: Network, params: Parameters, trace: EpisodeTrace) -> Array:

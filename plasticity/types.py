@@ -8,6 +8,12 @@ All code is written for *one episode, without a batch axis*; `jax.vmap` adds epi
   4. Each memory applies its write, which gives w_{t+1}. Fast weights start at w_0 = 0.
 Between episodes, the gradient of the outer loss changes slow weights and `Plasticity` (theta).
 
+A memory is written and read at a *site*. The above is the feed-forward site: the key is the layer's
+input, and the head of the network decides how much is written. At a *memory site* key, query, value
+and gates are projections of the stream (`Token`); nothing there depends on the head, so that many
+steps can be computed at once (`plasticity.associate`). One rule serves both: `Rule.write` is for
+feed-forward sites, `Rule.site` for memory sites, and both return a `Write`.
+
 Axis letters, used in all docstrings; exceptions are stated where they occur:
   B episodes   T steps of an episode   Q queries   S steps processed at once   P cached past steps
   C steps of a chunk   I inputs of a layer   O outputs of a layer   D model width   H heads
@@ -46,17 +52,54 @@ class Activity(NamedTuple):
     credit: Array  # [O]  d internal loss / d post; zeros if the rule has no internal loss
     recall: Array  # [O]  the fast part of post: w_t pre + b_t
 
+    @property
+    def value(self) -> Array:
+        """The slow part of post, [O]: what the layer makes of pre without its fast weights."""
+        return self.post - self.recall
 
-class Write(NamedTuple):
-    """A rank-one update of one layer: w <- keep * w + rate * alpha * left right^T.
 
-    A plastic bias uses the same rate and keep: b <- keep * b + rate * beta * left.
+class Token(NamedTuple):
+    """What a memory site offers to a rule at one step."""
+
+    query: Array  # [I]  at which the memory is read
+    key: Array  # [I]
+    value: Array  # [O]
+    rate: Array = 1.0  # type: ignore[assignment]  # [], or [O] if the rule's form says so
+    keep: Array = 1.0  # type: ignore[assignment]  # [], or [O] or [I] if the rule's form says so
+    gates: Mapping[str, Array] = MappingProxyType({})  # further inputs, which some rules read
+
+
+class Form(NamedTuple):
+    """The form of a rule's writes. An engine is made for one form, or refuses it.
+
+    keep: "scalar": rate and keep are []; "output": both [O]; "input": keep is [I], rate [].
+    terms: N outer products per write: left [N, O], right [N, I]; 1: left [O], right [I].
+    momentum: whether writes have a momentum.
+    to_weights: the map from the trace h [O, I] to weights [O, I], before alpha; None: identity.
     """
 
-    left: Array  # [O]
-    right: Array  # [I]
-    rate: Array  # [], or [O] under a rule that is `per_output`
-    keep: Array  # [], or [O] under a rule that is `per_output`
+    keep: str = "scalar"
+    terms: int = 1
+    momentum: bool = False
+    to_weights: Callable[[Array], Array] | None = None
+
+
+class Write(NamedTuple):
+    """An update of one memory, by one outer product or a sum of N of them.
+
+    The trace h, of which the weights are w = alpha * h (or a map of it, see `Form`), becomes
+
+      h <- keep * h + rate * left right^T
+
+    With momentum, s <- momentum * s + rate * left right^T, h <- keep * h + s, s_0 = 0. A plastic
+    bias is written alike, from an input that is 1; a keep per input leaves it as it is.
+    """
+
+    left: Array  # [O] or [N, O]
+    right: Array  # [I] or [N, I]
+    rate: Array  # [] or [O]
+    keep: Array  # [], [O] or [I]
+    momentum: Array | None = None  # []; None: no momentum
 
 
 class Synapse(NamedTuple):
@@ -105,6 +148,40 @@ class FastWeights(NamedTuple):
     bias: Array  # [O], zeros if the bias is not plastic
 
 
+# (x [I]) -> w x, [O]: what a memory holds before a write.
+Read = Callable[[Array], Array]
+
+
+def _token_itself(token: Token) -> Token:
+    return token
+
+
+def _recalled(recalled: Array, token: Token) -> Array:
+    del token
+    return recalled
+
+
+class Site(NamedTuple):
+    """A rule at a memory site.
+
+    write: (token, read) -> Write. `read` is of the state before the write, undecayed. A rule that
+      takes its error at the decayed state says so: keep * read(key), or read(keep * key).
+    order: "read_after_write": the answer to a query contains the token's own write;
+      "read_before_write": it does not.
+    linear: `left` is affine in what `read` returned, output by output, and nothing else depends on
+      it. Many steps are then computed at once. Under a form whose keep is not per output, the
+      factors of what was read are the same for all outputs.
+    prepare: what happens to a token first. It may change the number of outputs.
+    answer: (w query, prepared token) -> [O].
+    """
+
+    write: Callable[[Token, Read], Write]
+    order: str = "read_after_write"
+    linear: bool = True
+    prepare: Callable[[Token], Token] = _token_itself
+    answer: Callable[[Array, Token], Array] = _recalled
+
+
 class Rule(NamedTuple):
     """A plasticity rule, as pure functions.
 
@@ -112,37 +189,41 @@ class Rule(NamedTuple):
     write: (theta, modulator [], {layer: Activity}) -> {layer: Write}; the clip spans all layers.
     internal_loss: (theta, outputs of one step) -> []. None: `Activity.credit` is zero.
     static: the rule never writes, so all steps of an episode can be computed at once.
-    per_output: `rate` and `keep` of its writes are [O] instead of [].
+    form: of its writes.
+    site: the rule at a memory site; None: it has no meaning there.
     """
 
     init: Callable[[Key, Mapping[str, LayerShape], int], Plasticity]
     write: Callable[[Plasticity, Array, Mapping[str, Activity]], dict[str, Write]]
     internal_loss: Callable[[Plasticity, Outputs], Array] | None = None
     static: bool = False
-    per_output: bool = False
+    form: Form = Form()
+    site: Site | None = None
 
 
 class Memory(NamedTuple):
     """A fast-weight memory (an engine) for one layer, as pure functions.
 
     init: (shape, dtype) -> base of an empty memory, w = 0.
-    open: (base, shape, slots, per_output) -> FastState; `slots` is the number of writes to come.
+    open: (base, shape, slots) -> FastState; `slots` is the number of writes to come.
     read: (state, synapse, x [I]) -> w x + b, [O]. A read at step t uses the writes before t.
     apply: (state, write, slot []) -> (carry, row): the carry after write number `slot` of the
       chunk, and the row that it adds to the history (see `plasticity.memory.advance`).
     close: (state) -> base that contains all writes so far.
     weights: (base, synapse) -> FastWeights. It costs O * I; training does not need it.
+    form: of the writes that it takes.
     chunk: writes per chunk; 0: one chunk for the whole episode.
     append_only: the history's rows are `left` and `right` of the writes, and the carry is small.
     grows: each `close` returns a larger base, so chunks cannot share one compiled program.
     """
 
     init: Callable[[LayerShape, DType], PyTree]
-    open: Callable[[PyTree, LayerShape, int, bool], FastState]
+    open: Callable[[PyTree, LayerShape, int], FastState]
     read: Callable[[FastState, Synapse, Array], Array]
     apply: Callable[[FastState, Write, Array], tuple[PyTree, PyTree]]
     close: Callable[[FastState], PyTree]
     weights: Callable[[PyTree, Synapse], FastWeights]
+    form: Form = Form()
     chunk: int = 0
     append_only: bool = False
     grows: bool = False

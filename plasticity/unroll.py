@@ -172,7 +172,7 @@ def _answers(
     def answer(state: NetworkState, queries: PyTree, key: Key | None) -> Outputs:
         # Queries write nothing, so they are a chunk with no slots.
         fast = {
-            name: network.memory.open(state.fast[name], shape, 0, network.rule.per_output)
+            name: network.memory.open(state.fast[name], shape, 0)
             for name, shape in network.backbone.shapes.items()
         }
         episode, end = EpisodeState(fast, (state.past,)), state.position
@@ -219,11 +219,9 @@ def _chunk(
     The state after it has the last `slots` entries of the past.
     """
     memory, (steps, episodes) = network.memory, jax.tree.leaves(xs)[0].shape[:2]
-    shapes, per_output = network.backbone.shapes, network.rule.per_output
+    shapes = network.backbone.shapes
     opened = {
-        name: jax.vmap(lambda base, s=shape: memory.open(base, s, steps, per_output))(
-            state.fast[name]
-        )
+        name: jax.vmap(lambda base, s=shape: memory.open(base, s, steps))(state.fast[name])
         for name, shape in shapes.items()
     }
     blank_past = jax.tree.map(
@@ -241,7 +239,8 @@ def _chunk(
         applied = {n: memory.apply(fast[n], w, slot) for n, w in record.writes.items()}
         carry = {n: after for n, (after, _) in applied.items()}
         row = ChunkRows({n: row for n, (_, row) in applied.items()}, record.past)
-        return carry, row, (outputs, {n: (w.rate, w.keep) for n, w in record.writes.items()})
+        factors = {n: (w.rate, w.keep, w.momentum) for n, w in record.writes.items()}
+        return carry, row, (outputs, factors)
 
     # Constant during the chunk: parameters, which all episodes share, and the state before it.
     fixed = ((params, state.position), ({n: s.base for n, s in opened.items()}, state.past, keys))
@@ -249,9 +248,9 @@ def _chunk(
     carry = {n: s.carry for n, s in opened.items()}
     blank = ChunkRows({n: s.history for n, s in opened.items()}, blank_past)
     carry, rows, out = append_scan(step_of_all, fixed, carry, blank, xs, axis=1)
-    outputs, rates = jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), out)  # [B, C, ...]
+    outputs, factors = jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), out)  # [B, C, ...]
     # `left` and `right` of the writes are the rows themselves.
-    writes = {n: Write(*rows.fast[n], *rates[n]) for n in shapes}
+    writes = {n: Write(*rows.fast[n], *factors[n]) for n in shapes}
     fast = {
         n: jax.vmap(memory.close)(FastState(s.base, carry[n], rows.fast[n]))
         for n, s in opened.items()

@@ -33,10 +33,11 @@ def make_network(
     make_backbone, settings = BACKBONES[backbone]
     model = settings(**(SMALL[backbone] | {"auxiliary": 2} | (model or {})))
     options = {"eta0": 1.0, "alpha_init": "uniform", "alpha_scale": 1.0} | (rule_settings or {})
+    made = RULES[rule](RuleSettings(**options))
     return Network(
         make_backbone(model, EncoderSettings(), TaskShape(INPUTS, OUTPUTS, steps)),
-        RULES[rule](RuleSettings(**options)),
-        ENGINES[engine](chunk),
+        made,
+        ENGINES[engine](chunk, made.form),
         meta_gradient,
     )
 

@@ -12,15 +12,26 @@ from plasticity.types import LayerShape
 
 
 def memory_oracle(shape, alpha, beta, writes):
-    """Applies writes [(left, right, rate, keep)] to a zero matrix, entry by entry, in NumPy."""
+    """Applies writes to a zero matrix, entry by entry, in NumPy.
+
+    A write is (left, right, rate, keep) or (left, right, rate, keep, momentum), with left and right
+    of one term or of several. A keep of as many numbers as there are inputs is per input.
+    """
     weight, bias = np.zeros(shape), np.zeros(shape.outputs)
-    for left, right, rate, keep in writes:
+    speed, bias_speed = np.zeros(shape), np.zeros(shape.outputs)
+    for left, right, rate, keep, *momentum in writes:
         rate = np.broadcast_to(rate, shape.outputs)
-        keep = np.broadcast_to(keep, shape.outputs)
+        per_input = np.shape(keep) == (shape.inputs,)
+        keep = np.broadcast_to(keep if per_input else np.reshape(keep, (-1, 1)), shape)
+        lefts, rights = np.atleast_2d(left), np.atleast_2d(right)
+        slowed = momentum[0] if momentum else 0.0
         for o in range(shape.outputs):
             for i in range(shape.inputs):
-                weight[o, i] = keep[o] * weight[o, i] + rate[o] * alpha[o, i] * left[o] * right[i]
-            bias[o] = keep[o] * bias[o] + rate[o] * beta[o] * left[o]
+                product = sum(lefts[n, o] * rights[n, i] for n in range(len(lefts)))
+                speed[o, i] = slowed * speed[o, i] + rate[o] * alpha[o, i] * product
+                weight[o, i] = keep[o, i] * weight[o, i] + speed[o, i]
+            bias_speed[o] = slowed * bias_speed[o] + rate[o] * beta[o] * lefts[:, o].sum()
+            bias[o] = (1 if per_input else keep[o, 0]) * bias[o] + bias_speed[o]
     return weight, bias
 
 
@@ -102,6 +113,12 @@ def plain_episode(slow, plasticity, inputs, *, settings, rule, outputs, heads, w
                 return jnp.mean((projection @ everything) ** 2)
 
             delta = jax.grad(internal)(fast)
+        elif rule == "delta":
+            delta = {}
+            for n, (pre, post, _) in seen.items():
+                error = post - 2 * (fast[n][0] @ pre + fast[n][1])  # slow part less fast part
+                square = (pre**2).sum() if settings.normalise_pre else 1
+                delta[n] = [jnp.outer(error, pre) / square, error]
         else:
             index = 2 if settings.post == "activation" else 1
             delta = {n: [jnp.outer(a[index], a[0]), a[index]] for n, a in seen.items()}

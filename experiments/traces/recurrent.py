@@ -144,7 +144,7 @@ class RecurrentTrace(GoldenTrace):
         memory, backbone, steps = network.memory, network.backbone, len(inputs)
         plastic = [name for name, weight in self._layers().items() if weight.endswith(".param")]
         fast = {
-            name: memory.open(memory.init(shape, inputs.dtype), shape, steps, False)
+            name: memory.open(memory.init(shape, inputs.dtype), shape, steps)
             for name, shape in backbone.shapes.items()
         }
         state = EpisodeState(fast, (backbone.blank(1, inputs.dtype),))

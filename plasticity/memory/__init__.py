@@ -1,9 +1,10 @@
 """Fast-weight memories. An engine is one file here and one line in `ENGINES`.
 
-`ENGINES`: {name: factory(chunk) -> Memory}; each factory documents its `chunk`. The engines agree
-to rounding, and refuse wrong arguments with the same ValueError. One episode with any of them:
+`ENGINES`: {name: factory(chunk, form) -> Memory}, for writes of a form (`Rule.form`); each factory
+documents its `chunk`. The engines agree to rounding, and refuse wrong arguments, and forms that
+they cannot express, with a ValueError. One episode with any of them:
 
-  state = memory.open(memory.init(shape, jnp.float32), shape, slots, rule.per_output)
+  state = memory.open(memory.init(shape, jnp.float32), shape, slots)
   recalled = memory.read(state, synapse, x)             the fast part of a layer's output, [O]
   state = advance(memory, state, write, slot)           slot 0, 1, ..., slots - 1
   base = memory.close(state)                            to open again for more writes

@@ -6,31 +6,66 @@ Reads cost one matrix and C rows, however long the episode; training keeps one m
 the rows, not one matrix per step. A chunk is closed by one matrix product, left^T right.
 """
 
-from plasticity.memory.contract import check_chunk, check_input
+import functools
+
+from plasticity.memory.contract import check_chunk, check_form, check_input
 from plasticity.memory.dense import TraceMatrix, init, weights
-from plasticity.memory.factored import apply, open_chunk, weighted
+from plasticity.memory.factored import apply, open_chunk, part, scaled_rows
 from plasticity.synapse import scaled_bias, scaled_matvec, scaled_mix
-from plasticity.types import Array, FastState, Memory, Synapse
+from plasticity.types import Array, FastState, Form, Memory, Synapse
 
 
-def read(state: FastState, synapse: Synapse, x: Array) -> Array:
+def _read(form: Form, state: FastState, synapse: Synapse, x: Array) -> Array:
     """w x + b for x [I]: [O]."""
     start, decay = state.base, state.carry
     check_input(x, start.weight.shape[1])
-    # alpha * h is constant during the chunk, so `append_scan` forms it once.
-    at_start = decay.since * scaled_matvec(synapse, start.weight, x)
-    mixed = scaled_mix(synapse, [(state.history, decay.coefficient)], x)
-    return at_start + mixed + scaled_bias(synapse, decay.bias)
+
+    def at_start(weight: Array, factor: Array) -> Array:
+        # alpha * h is constant during the chunk, so `append_scan` forms it once.
+        if form.keep == "input":
+            return scaled_matvec(synapse, weight, factor * x)
+        return factor * scaled_matvec(synapse, weight, x)
+
+    read = at_start(start.weight, decay.since)
+    if decay.momentum is not None:
+        read += at_start(start.momentum[0], decay.momentum.moved)
+    mixed = scaled_mix(synapse, [part(form, state.history, decay.coefficient)], x)
+    return read + mixed + scaled_bias(synapse, decay.bias)
 
 
-def close(state: FastState) -> TraceMatrix:
+def _close(form: Form, state: FastState) -> TraceMatrix:
     """The trace after this chunk."""
-    start, since, rows = state.base, state.carry.since, weighted(state)
-    weight = since.reshape(-1, 1) * start.weight + rows.left.T @ rows.right
-    return TraceMatrix(weight, state.carry.bias)
+    start, decay = state.base, state.carry
+
+    def kept(weight: Array, factor: Array) -> Array:
+        return factor.reshape((1, -1) if form.keep == "input" else (-1, 1)) * weight
+
+    def written(coefficient: Array) -> Array:
+        rows = scaled_rows(form, state.history, coefficient)
+        return rows.left.T @ rows.right
+
+    weight = kept(start.weight, decay.since) + written(decay.coefficient)
+    speed = decay.momentum
+    if speed is None:
+        return TraceMatrix(weight, decay.bias)
+    slower = kept(start.momentum[0], speed.since) + written(speed.coefficient)
+    weight += kept(start.momentum[0], speed.moved)
+    return TraceMatrix(weight, decay.bias, (slower, speed.bias))
 
 
-def chunked(chunk: int) -> Memory:
+def chunked(chunk: int, form: Form = Form()) -> Memory:
     """The engine with `chunk` steps per chunk, at least one; the last chunk may be shorter."""
     chunk = check_chunk("chunked", chunk, 1)
-    return Memory(init, open_chunk, read, apply, close, weights, chunk=chunk, append_only=True)
+    check_form("chunked", form)
+    of = functools.partial
+    return Memory(
+        of(init, form),
+        of(open_chunk, form),
+        of(_read, form),
+        of(apply, form),
+        of(_close, form),
+        of(weights, form),
+        form,
+        chunk,
+        append_only=True,
+    )

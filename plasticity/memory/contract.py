@@ -4,7 +4,7 @@ import operator
 
 import jax.numpy as jnp
 
-from plasticity.types import Array, DType, Write
+from plasticity.types import Array, DType, Form, Write
 
 _VMAP = "a memory holds one episode; jax.vmap adds episodes"
 
@@ -33,13 +33,30 @@ def check_input(x: Array, inputs: int) -> None:
     _check_shape("x", x, (inputs,))
 
 
-def check_write(write: Write, outputs: int, inputs: int) -> None:
-    """Raises ValueError unless left is [O], right [I], and rate and keep are [] or [O]."""
-    _check_shape("left", write.left, (outputs,))
-    _check_shape("right", write.right, (inputs,))
-    for name, factor in (("rate", write.rate), ("keep", write.keep)):
-        if jnp.ndim(factor):
-            _check_shape(name, factor, (outputs,))
+def check_form(engine: str, form: Form) -> None:
+    """Raises ValueError for a form that an engine which stores no matrix cannot express."""
+    if form.to_weights is not None:
+        raise ValueError(
+            f"the {engine} engine cannot compute the weights of this rule, which are a map of the "
+            "whole trace (Form.to_weights): memory.engine='dense' can"
+        )
+
+
+def check_write(form: Form, write: Write, outputs: int, inputs: int) -> None:
+    """Raises ValueError unless the write has the form and the sizes that were announced."""
+    terms = (form.terms,) if form.terms > 1 else ()
+    _check_shape("left", write.left, (*terms, outputs))
+    _check_shape("right", write.right, (*terms, inputs))
+    sizes = {"scalar": ((), ()), "output": ((outputs,), (outputs,)), "input": ((), (inputs,))}
+    for name, size in zip(("rate", "keep"), sizes[form.keep], strict=True):
+        factor = getattr(write, name)
+        if jnp.shape(factor) not in ((), size):
+            _check_shape(name, factor, size)
+    if (write.momentum is not None) != form.momentum:
+        raise ValueError(
+            f"momentum is {write.momentum}, but the memory was made for Form(momentum="
+            f"{form.momentum})"
+        )
 
 
 def _check_shape(name: str, array: Array, should_be: tuple[int, ...]) -> None:

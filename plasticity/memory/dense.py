@@ -2,9 +2,11 @@
 
 State per layer: h [O, I] and a bias trace [O], both zero at the start of an episode;
   h <- keep * h + rate * left right^T,   w = alpha * h   (see `plasticity.synapse`).
-Memory and time O(O * I) a step, whatever the length of the episode. All state is carry.
+Memory and time O(O * I) a step, whatever the length of the episode. All state is carry. This engine
+takes writes of every form.
 """
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -18,6 +20,7 @@ from plasticity.types import (
     DType,
     FastState,
     FastWeights,
+    Form,
     LayerShape,
     Memory,
     Synapse,
@@ -30,54 +33,73 @@ class TraceMatrix(NamedTuple):
 
     weight: Array  # [O, I]
     bias: Array  # [O]
+    momentum: tuple[Array, Array] | None = None  # the sums s of weight and bias; None: no momentum
 
 
 exportable(TraceMatrix)
 
 
-def init(shape: LayerShape, dtype: DType) -> TraceMatrix:
+def init(form: Form, shape: LayerShape, dtype: DType) -> TraceMatrix:
     """An empty trace."""
     check_dtype(dtype)
-    return TraceMatrix(jnp.zeros(shape, dtype), jnp.zeros(shape.outputs, dtype))
+    nothing = jnp.zeros(shape, dtype), jnp.zeros(shape.outputs, dtype)
+    return TraceMatrix(*nothing, nothing if form.momentum else None)
 
 
-def _open(base: TraceMatrix, shape: LayerShape, slots: int, per_output: bool) -> FastState:
-    del shape, per_output
+def _open(base: TraceMatrix, shape: LayerShape, slots: int) -> FastState:
+    del shape
     # Rows of no numbers: they count the slots, as the rows of the other engines do.
     return FastState(base=(), carry=base, history=jnp.zeros((slots, 0), base.weight.dtype))
 
 
-def read(state: FastState, synapse: Synapse, x: Array) -> Array:
+def _read(form: Form, state: FastState, synapse: Synapse, x: Array) -> Array:
     """w x + b for x [I]: [O]."""
     trace = state.carry
     check_input(x, trace.weight.shape[1])
-    return scaled_matvec(synapse, trace.weight, x) + scaled_bias(synapse, trace.bias)
+    weight = trace.weight if form.to_weights is None else form.to_weights(trace.weight)
+    return scaled_matvec(synapse, weight, x) + scaled_bias(synapse, trace.bias)
 
 
-def apply(state: FastState, write: Write, slot: Array) -> tuple[TraceMatrix, Array]:
-    """One write, in the type of the state; rate and keep may be [] or [O]."""
+def _apply(form: Form, state: FastState, write: Write, slot: Array) -> tuple[TraceMatrix, Array]:
+    """One write, in the type of the state."""
     del slot
     trace: TraceMatrix = state.carry
-    check_write(write, *trace.weight.shape)
+    check_write(form, write, *trace.weight.shape)
     left = write.rate * write.left
-    keep = jnp.broadcast_to(write.keep, left.shape)
-    weight = keep[:, None] * trace.weight + jnp.outer(left, write.right)
-    after = TraceMatrix(weight, keep * trace.bias + left)
+    if form.terms == 1:
+        added = jnp.outer(left, write.right), left
+    else:
+        added = left.T @ write.right, left.sum(0)
+    if write.momentum is not None and trace.momentum is not None:
+        added = jax.tree.map(lambda s, new: write.momentum * s + new, trace.momentum, added)
+    if form.keep == "input":
+        kept = (
+            jnp.broadcast_to(write.keep.reshape(1, -1), trace.weight.shape) * trace.weight,
+            trace.bias,
+        )
+    else:
+        keep = jnp.broadcast_to(write.keep, trace.bias.shape)
+        kept = keep[:, None] * trace.weight, keep * trace.bias
+    weight, bias = jax.tree.map(jnp.add, kept, added)
+    after = TraceMatrix(weight, bias, added if form.momentum else None)
     after = jax.tree.map(lambda new, old: new.astype(old.dtype), after, trace)
     return after, jnp.zeros((0,), state.history.dtype)
 
 
-def close(state: FastState) -> TraceMatrix:
+def _close(state: FastState) -> TraceMatrix:
     """The trace."""
     return state.carry
 
 
-def weights(base: TraceMatrix, synapse: Synapse) -> FastWeights:
+def weights(form: Form, base: TraceMatrix, synapse: Synapse) -> FastWeights:
     """The fast weights w [O, I] and b [O]."""
-    return FastWeights(scaled_matrix(synapse, base.weight), scaled_bias(synapse, base.bias))
+    weight = base.weight if form.to_weights is None else form.to_weights(base.weight)
+    return FastWeights(scaled_matrix(synapse, weight), scaled_bias(synapse, base.bias))
 
 
-def dense(chunk: int = 0) -> Memory:
+def dense(chunk: int = 0, form: Form = Form()) -> Memory:
     """The engine. Training keeps the matrices of every step or, with a `chunk`, of every chunk."""
     chunk = check_chunk("dense", chunk, 0)
-    return Memory(init, _open, read, apply, close, weights, chunk=chunk)
+    of = functools.partial
+    read, apply = of(_read, form), of(_apply, form)
+    return Memory(of(init, form), _open, read, apply, _close, of(weights, form), form, chunk)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from plasticity.memory.dense import TraceMatrix, dense
-from plasticity.types import Array, FastState, LayerShape, Memory, PyTree, Write
+from plasticity.types import Array, FastState, Form, LayerShape, Memory, PyTree, Write
 
 
 def append(history: PyTree, row: PyTree, slot: Array) -> PyTree:
@@ -42,26 +42,31 @@ def advance(memory: Memory, state: FastState, write: Write, slot: Array | int) -
     return state._replace(carry=carry, history=append(state.history, row, slot))
 
 
-def replay(shape: LayerShape, writes: Write, record: Callable[[TraceMatrix], PyTree]) -> PyTree:
-    """`record` of a layer's dense trace after each of its writes [T, ...], stacked."""
-    return _scan(shape, writes, record)[1]
+def replay(
+    shape: LayerShape,
+    writes: Write,
+    record: Callable[[TraceMatrix], PyTree],
+    form: Form = Form(),
+) -> PyTree:
+    """`record` of a layer's dense trace after each of its writes [T, ...] of a form, stacked."""
+    return _scan(shape, writes, record, form)[1]
 
 
-def trace_after(shape: LayerShape, writes: Write) -> TraceMatrix:
+def trace_after(shape: LayerShape, writes: Write, form: Form = Form()) -> TraceMatrix:
     """A layer's dense trace after all of its writes [T, ...]."""
-    return _scan(shape, writes, lambda trace: ())[0]
+    return _scan(shape, writes, lambda trace: (), form)[0]
 
 
 def _scan(
-    shape: LayerShape, writes: Write, record: Callable[[TraceMatrix], PyTree]
+    shape: LayerShape, writes: Write, record: Callable[[TraceMatrix], PyTree], form: Form
 ) -> tuple[TraceMatrix, PyTree]:
-    memory = dense()
+    memory = dense(form=form)
 
     def body(state: FastState, write: Write) -> tuple[FastState, PyTree]:
         carry, _ = memory.apply(state, write, jnp.zeros((), jnp.int32))
         state = state._replace(carry=carry)
         return state, record(memory.close(state))
 
-    state = memory.open(memory.init(shape, writes.left.dtype), shape, 0, False)
+    state = memory.open(memory.init(shape, writes.left.dtype), shape, 0)
     state, recorded = lax.scan(body, state, writes)
     return memory.close(state), recorded

@@ -11,6 +11,7 @@ from plasticity.settings import Settings, setting
 from plasticity.types import Activity, Array, Key, LayerShape, Scalar, Synapse
 
 DECAYS = ("clipped", "unclipped")
+KEEPS = ("scalar", "output", "input")
 POSTS = ("linear", "activation")
 PROJECTIONS = ("trained", "fixed", "elementwise")
 
@@ -43,6 +44,13 @@ class RuleSettings(Settings):
     )
     projection: str = setting(
         "trained", "rule gradient: the matrix of the internal loss", choices=PROJECTIONS
+    )
+    keep_per: str = setting("scalar", "keep of a memory site", choices=KEEPS)
+    normalised: bool = setting(
+        False, "rule hebbian at a memory site: divide by query . sum of keys"
+    )
+    normalise_pre: bool = setting(
+        True, "rule delta at a feed-forward site: over ||pre||^2, so that a rate of 1 is exact"
     )
     internal_scale: float = setting(1.0, "rule gradient: factor of the internal loss", above=0)
 

@@ -10,10 +10,18 @@ from jax.test_util import check_grads
 
 from plasticity import synapse as synapses
 from plasticity.memory import ENGINES, advance
-from plasticity.types import LayerShape, Write
+from plasticity.types import Form, LayerShape, Write
 from tests.oracles import alpha_matrix, memory_oracle
 
 SHAPE = LayerShape(outputs=3, inputs=4)
+SCALAR, OUTPUT = Form(), Form("output")
+FORMS = st.builds(
+    Form,
+    st.sampled_from(["scalar", "output", "input"]),
+    st.integers(1, 3),
+    st.booleans(),
+    to_weights=st.none(),
+)
 
 
 def draw_synapse(mode, seed=0, bias=True):
@@ -22,50 +30,55 @@ def draw_synapse(mode, seed=0, bias=True):
     )
 
 
-def draw_writes(seed, steps, per_output):
+def draw_writes(seed, steps, form=SCALAR):
     rng = np.random.default_rng(seed)
-    size = (SHAPE.outputs,) if per_output else ()
+    terms = () if form.terms == 1 else (form.terms,)
+    size = {"scalar": (), "output": (SHAPE.outputs,), "input": (SHAPE.inputs,)}[form.keep]
     return [
         (
-            rng.normal(size=SHAPE.outputs),
-            rng.normal(size=SHAPE.inputs),
+            rng.normal(size=(*terms, SHAPE.outputs)),
+            rng.normal(size=(*terms, SHAPE.inputs)),
+            rng.uniform(size=size if form.keep == "output" else ()),
             rng.uniform(size=size),
-            rng.uniform(size=size),
+            *([rng.uniform()] if form.momentum else []),
         )
         for _ in range(steps)
     ]
 
 
-def run(memory, writes, chunk=2, dtype=jnp.float64, per_output=True):
+def run(memory, writes, chunk=2, dtype=jnp.float64):
     """All writes, closing and opening again after every `chunk` of them."""
     base = memory.init(SHAPE, dtype)
-    state = memory.open(base, SHAPE, chunk, per_output)
+    state = memory.open(base, SHAPE, chunk)
     for i, write in enumerate(writes):
         if i and i % chunk == 0:
-            state = memory.open(memory.close(state), SHAPE, chunk, per_output)
+            state = memory.open(memory.close(state), SHAPE, chunk)
         state = advance(
-            memory, state, Write(*(jnp.asarray(w, dtype) for w in write)), jnp.int32(i % chunk)
+            memory,
+            state,
+            jax.tree.map(lambda w: jnp.asarray(w, dtype), Write(*write)),
+            jnp.int32(i % chunk),
         )
     return state
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     mode=st.sampled_from(sorted(synapses.MODES)),
     steps=st.integers(0, 6),
-    per_output=st.booleans(),
+    form=FORMS,
     bias=st.booleans(),
     chunk=st.integers(1, 7),
     seed=st.integers(0, 99),
 )
-def test_reads_and_weights_equal_the_oracle(engine, mode, steps, per_output, bias, chunk, seed):
-    memory = ENGINES[engine](chunk)
+def test_reads_and_weights_equal_the_oracle(engine, mode, steps, form, bias, chunk, seed):
+    memory = ENGINES[engine](chunk, form)
     with jax.enable_x64(True):
         synapse = draw_synapse(mode, seed, bias)
-        writes = draw_writes(seed, steps, per_output)
+        writes = draw_writes(seed, steps, form)
         weight, fast_bias = memory_oracle(SHAPE, *alpha_matrix(synapse, SHAPE), writes)
-        state = run(memory, writes, chunk, per_output=per_output)
+        state = run(memory, writes, chunk)
         x = np.random.default_rng(seed + 1).normal(size=SHAPE.inputs)
         read = memory.read(state, synapse, jnp.asarray(x))
         np.testing.assert_allclose(read, weight @ x + fast_bias, rtol=1e-10, atol=1e-12)
@@ -76,11 +89,13 @@ def test_reads_and_weights_equal_the_oracle(engine, mode, steps, per_output, bia
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("mode", synapses.MODES)
-@pytest.mark.parametrize("chunk", [1, 2])
-def test_gradients_reach_every_part_of_a_write(engine, mode, chunk, x64):
+@pytest.mark.parametrize(
+    ("chunk", "form"), [(1, OUTPUT), (2, OUTPUT), (2, Form("input", 2, momentum=True))]
+)
+def test_gradients_reach_every_part_of_a_write(engine, mode, chunk, form, x64):
     """Against finite differences, through two writes, a read and the coefficients."""
-    memory = ENGINES[engine](1)
-    writes = jax.tree.map(jnp.asarray, [Write(*w) for w in draw_writes(3, 2, per_output=True)])
+    memory = ENGINES[engine](1, form)
+    writes = [jax.tree.map(jnp.asarray, Write(*w)) for w in draw_writes(3, 2, form)]
     synapse = jax.tree.map(lambda a: jnp.asarray(a, jnp.float64), draw_synapse(mode))
     x = jnp.arange(1.0, 5.0)
 
@@ -91,7 +106,8 @@ def test_gradients_reach_every_part_of_a_write(engine, mode, chunk, x64):
 
     check_grads(loss, ((writes, synapse, x),), order=1, modes=["rev"], rtol=1e-6)
     (first, *rest), *others = jax.grad(loss)((writes, synapse, x))
-    reached = [first._replace(keep=first.rate), rest, others]  # at first nothing is there to keep
+    # At first nothing is there to keep or to go on with.
+    reached = [first._replace(keep=first.rate, momentum=None), rest, others]
     assert all(jnp.any(g != 0) for g in jax.tree.leaves(reached))
 
 
@@ -106,11 +122,11 @@ def test_an_empty_memory_recalls_nothing(engine):
 @pytest.mark.parametrize("engine", ENGINES)
 def test_keep_one_rate_zero_changes_nothing(engine):
     memory, synapse = ENGINES[engine](2), draw_synapse("per_synapse")
-    writes = draw_writes(5, 3, per_output=False)
+    writes = draw_writes(5, 3)
     nothing = (np.ones(SHAPE.outputs), np.ones(SHAPE.inputs), 0.0, 1.0)
     x = jnp.ones(SHAPE.inputs)
     a, b = (
-        memory.read(run(memory, w, dtype=jnp.float32, per_output=False), synapse, x)
+        memory.read(run(memory, w, dtype=jnp.float32), synapse, x)
         for w in (writes, [*writes, nothing])
     )
     np.testing.assert_array_equal(a, b)
@@ -121,13 +137,13 @@ def test_keep_one_rate_zero_changes_nothing(engine):
 def test_keep_may_be_zero_negative_or_vanish(engine, keep, x64):
     """Rates of one and more, long products: no quotient, no logarithm, no NaN, no lost row."""
     memory, synapse = ENGINES[engine](4), draw_synapse("per_neuron")
-    writes = [(left, right, 1.0, keep) for left, right, _, _ in draw_writes(7, 9, False)]
+    writes = [(left, right, 1.0, keep) for left, right, _, _ in draw_writes(7, 9)]
     weight, bias = memory_oracle(SHAPE, *alpha_matrix(synapse, SHAPE), writes)
     x = jnp.ones(SHAPE.inputs)
 
     def recall(keep):
         scaled = [(left, right, rate, keep) for left, right, rate, _ in writes]
-        return memory.read(run(memory, scaled, 4, per_output=False), synapse, x)
+        return memory.read(run(memory, scaled, 4), synapse, x)
 
     np.testing.assert_allclose(recall(keep), weight @ np.ones(4) + bias, rtol=1e-10)
     slope = jax.jacrev(recall)(jnp.asarray(keep))
@@ -135,12 +151,34 @@ def test_keep_may_be_zero_negative_or_vanish(engine, keep, x64):
     np.testing.assert_allclose(slope, near, rtol=1e-6, atol=1e-9)
 
 
-@pytest.mark.parametrize("engine", [name for name in ENGINES if name != "dense"])
-def test_rates_per_output_must_be_announced(engine):
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        (OUTPUT, r"rate has shape \(3,\), it should be \(\)"),
+        (Form("input"), r"keep has shape \(4,\), it should be \(\)"),
+        (Form(terms=2), r"left has shape \(2, 3\), it should be \(3,\)"),
+        (Form(momentum=True), r"momentum is .*, but the memory was made for Form\(momentum=False"),
+    ],
+)
+def test_the_form_of_writes_must_be_announced(engine, written, message):
     """As many slots as outputs: the shapes alone would go together."""
-    memory = ENGINES[engine](SHAPE.outputs)
-    with pytest.raises(ValueError, match=r"[Cc]annot broadcast"):
-        run(memory, draw_writes(5, 3, True), SHAPE.outputs, jnp.float32, per_output=False)
+    with pytest.raises(ValueError, match=message):
+        run(ENGINES[engine](3), draw_writes(5, 3, written), SHAPE.outputs, jnp.float32)
+
+
+def test_a_map_from_trace_to_weights_needs_the_matrix(x64):
+    """The dense engine applies it; the others say that it can."""
+    form = Form(to_weights=lambda h: h / jnp.linalg.norm(h))
+    memory, synapse, x = ENGINES["dense"](0, form), draw_synapse("per_synapse"), jnp.ones(4)
+    state, plain = (run(m, draw_writes(1, 3), 3) for m in (memory, ENGINES["dense"](0)))
+    weight = np.asarray(synapse.alpha) * plain.carry.weight / np.linalg.norm(plain.carry.weight)
+    bias = synapse.beta * plain.carry.bias
+    np.testing.assert_allclose(memory.read(state, synapse, x), weight.sum(1) + bias, rtol=1e-12)
+    np.testing.assert_allclose(memory.weights(memory.close(state), synapse).weight, weight)
+    for engine in set(ENGINES) - {"dense"}:
+        with pytest.raises(ValueError, match=f"{engine} engine cannot .*engine='dense' can"):
+            ENGINES[engine](2, form)
 
 
 def rank_one(left=3, right=4, rate=0.5, keep=0.5):
@@ -152,7 +190,7 @@ def rank_one(left=3, right=4, rate=0.5, keep=0.5):
 def test_a_write_without_a_slot_is_an_error_or_shows(engine, slot):
     """Where the slot is traced nothing can be raised: what is read is NaN, never a lost write."""
     memory, synapse = ENGINES[engine](2), draw_synapse("per_synapse")
-    state = memory.open(memory.init(SHAPE, jnp.float32), SHAPE, 2, False)
+    state = memory.open(memory.init(SHAPE, jnp.float32), SHAPE, 2)
     for number in range(2):
         state = advance(memory, state, rank_one(), number)
     for same in (slot, np.int32(slot), jnp.int32(slot)):
@@ -166,39 +204,39 @@ def test_a_write_without_a_slot_is_an_error_or_shows(engine, slot):
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
-@pytest.mark.parametrize("spread", [False, True])
-def test_a_state_keeps_its_type_whatever_the_type_of_theta(engine, dtype, spread):
+@pytest.mark.parametrize("form", [SCALAR, OUTPUT, Form("input", 2, momentum=True)])
+def test_a_state_keeps_its_type_whatever_the_type_of_theta(engine, dtype, form):
     """Coefficients and writes are float32. The oracle allows for the rounding of the state."""
-    memory, synapse = ENGINES[engine](2), draw_synapse("per_synapse")
-    writes = draw_writes(4, 4, spread)
+    memory, synapse = ENGINES[engine](2, form), draw_synapse("per_synapse")
+    writes = draw_writes(4, 4, form)
     weight, bias = memory_oracle(SHAPE, *alpha_matrix(synapse, SHAPE), writes)
 
     def body(state, scanned):
         return advance(memory, state, *scanned), memory.read(state, synapse, jnp.ones(4))
 
     with jax.enable_x64(dtype == "float64"):
-        state = memory.open(memory.init(SHAPE, dtype), SHAPE, 4, spread)
+        state = memory.open(memory.init(SHAPE, dtype), SHAPE, 4)
         stacked = Write(*(jnp.asarray(np.stack(w), jnp.float32) for w in zip(*writes, strict=True)))
         state, _ = jax.lax.scan(body, state, (stacked, jnp.arange(4)))
         assert {a.dtype for a in jax.tree.leaves(state)} == {jnp.dtype(dtype)}
         read = memory.read(state, synapse, jnp.ones(4, jnp.float32))
-        np.testing.assert_allclose(read, weight.sum(1) + bias, rtol=0.03, atol=0.03)
+        np.testing.assert_allclose(read, weight.sum(1) + bias, rtol=0.05, atol=0.05)
         with pytest.raises(ValueError, match="should be a floating type"):
             memory.init(SHAPE, jnp.int32)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("mode", synapses.MODES)
-@pytest.mark.parametrize("spread", [False, True])
-def test_no_rank_is_promoted(engine, mode, spread):
+@pytest.mark.parametrize("form", [SCALAR, OUTPUT, Form("input", 2, momentum=True)])
+def test_no_rank_is_promoted(engine, mode, form):
     """Host programs may set jax_numpy_rank_promotion to "raise"."""
-    memory, synapse = ENGINES[engine](2), draw_synapse(mode)
-    writes = draw_writes(1, 3, spread)
+    memory, synapse = ENGINES[engine](2, form), draw_synapse(mode)
+    writes = draw_writes(1, 3, form)
     with jax.numpy_rank_promotion("raise"):
-        state = run(memory, writes, 2, jnp.float32, spread)
+        state = run(memory, writes, 2, jnp.float32)
         memory.read(state, synapse, jnp.ones(SHAPE.inputs))
         memory.weights(memory.close(state), synapse)
-        jax.grad(lambda w: run(memory, [w], 2, jnp.float32, spread).carry[1].sum())(
+        jax.grad(lambda w: run(memory, [w], 2, jnp.float32).carry[1].sum())(
             jax.tree.map(jnp.asarray, Write(*writes[0]))
         )
 
@@ -217,8 +255,8 @@ def test_no_rank_is_promoted(engine, mode, spread):
     ],
 )
 def test_a_batch_is_refused_where_one_episode_is_meant(engine, write, message):
-    memory, synapse = ENGINES[engine](2), draw_synapse("per_synapse")
-    state = memory.open(memory.init(SHAPE, jnp.float32), SHAPE, 2, True)
+    memory, synapse = ENGINES[engine](2, OUTPUT), draw_synapse("per_synapse")
+    state = memory.open(memory.init(SHAPE, jnp.float32), SHAPE, 2)
     with pytest.raises(ValueError, match=message):
         advance(memory, state, write, 0)
     with pytest.raises(ValueError, match=r"x has shape \(4, 4\), it should be \(4,\)"):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from plasticity.rules import RULES, RuleSettings
 from plasticity.rules.settings import rate_and_keep
-from plasticity.types import Activity, LayerShape, Outputs, Write
+from plasticity.types import Activity, Form, LayerShape, Outputs, Write
 
 SHAPES = {"a": LayerShape(3, 4), "b": LayerShape(2, 3)}
 HEAD = 6
@@ -55,7 +55,7 @@ def test_writes_have_the_shapes_of_the_contract(name):
         assert isinstance(w, Write)
         assert w.left.shape == (shape.outputs,)
         assert w.right.shape == (shape.inputs,)
-        spread = (shape.outputs,) if RULES[name]().per_output else ()
+        spread = (shape.outputs,) if RULES[name]().form.keep == "output" else ()
         assert w.rate.shape == w.keep.shape == spread
 
 
@@ -67,7 +67,8 @@ def test_rules_work_under_jit_and_vmap(name):
     together = jax.jit(jax.vmap(rule.write, (None, 0, 0)))(theta, jnp.array([0.1, 0.2]), batch)
     alone = rule.write(theta, jnp.array(0.2), draw_activities(2))
     for layer in SHAPES:
-        for a, b in zip(together[layer], alone[layer], strict=True):
+        both = (jax.tree.leaves(writes[layer]) for writes in (together, alone))
+        for a, b in zip(*both, strict=True):
             np.testing.assert_allclose(a[1], b, rtol=1e-6)
 
 
@@ -87,7 +88,7 @@ def test_rate_and_decay_stay_in_bounds(name, modulator, scale, max_norm, biases,
     )
     for w in writes.values():
         assert np.all((w.rate >= 0) & (w.rate <= 0.7 + 1e-6))
-        if RULES[name]().per_output:
+        if RULES[name]().form.keep == "output":
             continue
         unclipped = 0.7 / (1 + np.exp(-modulator))
         expected = 1 - (float(w.rate) if decay == "clipped" else unclipped)
@@ -99,7 +100,11 @@ def test_rate_and_decay_stay_in_bounds(name, modulator, scale, max_norm, biases,
 def test_no_clip_means_the_full_rate_however_large_the_activity(name):
     writes = write(name, modulator=0.0, scale=100.0, eta0=0.4, max_norm=0.0)
     rate = writes["a"].rate
-    assert np.all(rate <= 0.2 + 1e-6) if RULES[name]().per_output else rate == pytest.approx(0.2)
+    assert (
+        np.all(rate <= 0.2 + 1e-6)
+        if RULES[name]().form.keep == "output"
+        else rate == pytest.approx(0.2)
+    )
 
 
 @pytest.mark.parametrize("name", PLASTIC)
@@ -184,7 +189,7 @@ def per_output(settings=RuleSettings()):
         writes = rule.write(theta, modulator, activities)
         return {name: spread(w) for name, w in writes.items()}
 
-    return rule._replace(write=write, per_output=True)
+    return rule._replace(write=write, form=Form("output"))
 
 
 def test_a_rule_with_rates_per_output_passes_the_tests_of_the_registry(monkeypatch):
@@ -197,7 +202,8 @@ def test_a_rule_with_rates_per_output_passes_the_tests_of_the_registry(monkeypat
 
 
 def scaled_write(name, left, right, dtype, **options):
-    rule = RULES[name](RuleSettings(eta0=0.2, **options))
+    options = {"eta0": 0.2, "normalise_pre": False} | options
+    rule = RULES[name](RuleSettings(**options))
     theta = rule.init(jax.random.key(0), SHAPES, HEAD)
     activities = {
         layer: Activity(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from plasticity.episode import scan_episode
 from plasticity.memory import ENGINES
 from plasticity.rules import RULES
-from plasticity.types import Rule, Write
+from plasticity.types import Form, Rule, Write
 from plasticity.unroll import run_episode, run_episodes
 from tests.networks import INPUTS, STEPS, make_network, make_params
 from tests.plasticity.test_episode import assert_trees_close
@@ -34,7 +34,7 @@ def per_output(rule: Rule) -> Rule:
             name: spread(name, w) for name, w in rule.write(theta, modulator, activities).items()
         }
 
-    return rule._replace(write=write, per_output=True)
+    return rule._replace(write=write, form=Form("output"))
 
 
 def answers(
@@ -52,7 +52,8 @@ def answers(
         backbone=backbone,
     )
     if wide:
-        network = network._replace(rule=per_output(network.rule))
+        wide_rule = per_output(network.rule)
+        network = network._replace(rule=wide_rule, memory=ENGINES[engine](chunk, wide_rule.form))
     params = make_params(network)
     shape = (2, steps + asked, INPUTS)
     both = jax.random.normal(jax.random.key(4), shape, jnp.result_type(float))
