@@ -18,6 +18,7 @@ LAYERS = [
     ["plasticity.append_scan", "plasticity.data"],
     ["plasticity.rules", "plasticity.memory", "plasticity.model", "plasticity.tasks"],
     ["plasticity.network", "plasticity.parallel"],
+    ["plasticity.pieces"],
     [
         "plasticity.episode",
         "plasticity.telemetry",

@@ -6,9 +6,10 @@ import itertools
 import jax
 import jax.numpy as jnp
 import pytest
+from jax import export
 
 from plasticity.pieces import initial_state
-from plasticity.unroll import run_episodes
+from plasticity.unroll import run_episode, run_episodes
 from tests.networks import INPUTS, make_network, make_params
 from tests.plasticity.test_episode import assert_trees_close
 
