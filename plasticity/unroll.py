@@ -81,7 +81,8 @@ def run_episodes(
       network: the parts.
       params: slow weights and theta.
       inputs: [B, T, I], an array or an `Observation`.
-      keys: [B], seed dropout; None: no dropout.
+      keys: [B], seed dropout; None: no dropout. Masks go by position, but those of attention,
+        and all under a static rule, also depend on how an episode is cut in pieces.
       queries: [B, Q, I], answered after the last step; None: there are none.
       state: the state before the first of these steps; None: they begin the episode.
 

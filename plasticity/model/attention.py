@@ -1,6 +1,6 @@
 """Causal attention over segments of past steps and the present ones, with an optional window.
 
-Source: Vaswani et al. 2017 (arXiv 1706.03762); rotary positions: Su et al. 2021 (arXiv 2104.09864).
+Source: Vaswani et al. 2017 (arXiv 1706.03762).
 """
 
 from collections.abc import Sequence
@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from plasticity.model.plastic_dense import PlasticDense
+from plasticity.model.positions import rotate
 from plasticity.registry import exportable
 from plasticity.steps import EMPTY
 from plasticity.types import Activity, Array, DType, FastRead
@@ -32,16 +33,6 @@ def blank(slots: int, heads: int, head_width: int, dtype: DType) -> KeyValue:
     """Returns a segment of `slots` blank entries."""
     nothing = jnp.zeros((slots, heads, head_width), dtype)
     return KeyValue(nothing, nothing, jnp.full((slots,), EMPTY, jnp.int32))
-
-
-def rotate(x: Array, position: Array) -> Array:
-    """Rotates x [S, H, W], W even, by its position [S] (Su et al. 2021)."""
-    half = x.shape[-1] // 2
-    frequency = 10_000.0 ** (-jnp.arange(half, dtype=x.dtype) / half)
-    angle = position[:, None, None].astype(x.dtype) * frequency
-    first, second = x[..., :half], x[..., half:]
-    cos, sin = jnp.cos(angle), jnp.sin(angle)
-    return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
 
 
 def visible(query: Array, key: Array, window: int, present: bool, independent: bool) -> Array:

@@ -9,7 +9,7 @@ support steps are zeros.
 
 import dataclasses
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -76,18 +76,12 @@ def prototypical(
     features = encoder.features(task.image) if task.image else task.inputs - task.outputs - 1
 
     def prepare(
-        slow: PyTree,
-        ahead: tuple[()],
-        inputs: PyTree,
-        queries: PyTree | None,
-        position: Array,
-        key: Key | None,
+        slow: PyTree, ahead: tuple[()], inputs: PyTree, queries: PyTree | None, *_: Any
     ) -> tuple[Example, Example | None, tuple[()]]:
-        del ahead, position, key  # no dropout
         examples, steps = module.apply(slow, join(inputs, queries)), length(inputs)
         support = jax.tree.map(lambda a: a[:steps], examples)
         asked = None if queries is None else jax.tree.map(lambda a: a[steps:], examples)
-        return support, asked, ()
+        return support, asked, ahead
 
     def forward(
         slow: PyTree,

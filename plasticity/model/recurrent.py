@@ -159,17 +159,11 @@ def recurrent(
         return State(jnp.zeros((slots, width), dtype), jnp.full((slots,), EMPTY, jnp.int32))
 
     def prepare(
-        slow: PyTree,
-        ahead: tuple[()],
-        inputs: PyTree,
-        queries: PyTree | None,
-        position: Array,
-        key: Key | None,
+        slow: PyTree, ahead: tuple[()], inputs: PyTree, queries: PyTree | None, *_: Any
     ) -> tuple[Array, Array | None, tuple[()]]:
-        del ahead, position, key  # no dropout
         x = apply(slow, join(inputs, queries), task.reference_images, method="prepare")
         steps = length(inputs)
-        return x[:steps], None if queries is None else x[steps:], ()
+        return x[:steps], None if queries is None else x[steps:], ahead
 
     def forward(
         slow: PyTree,

@@ -6,7 +6,6 @@ not change.
 """
 
 import dataclasses
-import operator
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -21,6 +20,7 @@ from plasticity.model.head import Head, modulator_column
 from plasticity.model.linear import linear
 from plasticity.model.parts import first_inputs, initialized, plastic_parts
 from plasticity.model.plastic_dense import PlasticDense, activated
+from plasticity.model.positions import learned
 from plasticity.settings import Settings, setting, size
 from plasticity.steps import join, length, no_fast_weights
 from plasticity.types import (
@@ -147,22 +147,19 @@ class Transformer(nn.Module):
         ahead: Sequence[KeyValue],
         inputs: Array | Observation,
         queries: Array | Observation | None,
-        first: Array,
+        first: Array | int,
         reference_images: Array | None,
         deterministic: bool,
     ) -> tuple[Array, Array | None, list[KeyValue]]:
-        """Maps inputs [S, I], queries [Q, I] to [S, D], [Q, D]; see `Backbone.prepare`.
-
-        Raises:
-          ValueError: a step has no learned position. If `first` is traced, its x is NaN instead.
-        """
+        """Maps inputs [S, I], queries [Q, I] to [S, D], [Q, D]; see `Backbone.prepare`."""
         joined, steps = join(inputs, queries), length(inputs)
         if isinstance(joined, Observation):
             joined = self.see(joined, reference_images)
         x = self.embed(joined)
         position = first + jnp.minimum(jnp.arange(len(x), dtype=jnp.int32), steps)
         if self.settings.position == "learned":
-            x = x + self._learned(position, first, steps if queries is not None else steps - 1)
+            further = steps if queries is not None else steps - 1
+            x = x + learned(self.position, position, first, further)
         x_steps, x_queries = x[:steps], None if queries is None else x[steps:]
         if not attends_ahead(self.settings):
             return x_steps, x_queries, []
@@ -171,20 +168,6 @@ class Transformer(nn.Module):
         if x_queries is not None:
             x_queries, *_ = attend(x_queries, (*ahead, entry), position[steps:], independent=True)
         return x_steps, x_queries, [] if self.settings.attention_window < 0 else [entry]
-
-    def _learned(self, position: Array, first: Array, further: int) -> Array:
-        """Embeddings [S, D] of positions [S], the last of which is `first` + `further`."""
-        found = self.position[position]
-        try:
-            last = operator.index(first) + further
-        except TypeError:  # traced
-            return jnp.where(position[:, None] <= self.steps, found, jnp.nan)
-        if last > self.steps:
-            raise ValueError(
-                f"position {last} should be at most {self.steps}, the last in the table of "
-                "model.position='learned'; 'none' and 'rotary' have no last position"
-            )
-        return found
 
     def __call__(
         self,
@@ -232,17 +215,10 @@ def transformer(
     def rngs(key: Key | None) -> dict[str, Key] | None:
         return None if key is None else {"dropout": key}
 
-    def prepare(
-        slow: PyTree,
-        ahead: Sequence[KeyValue],
-        inputs: PyTree,
-        queries: PyTree | None,
-        position: Array,
-        key: Key | None,
-    ) -> tuple[Array, Array | None, list[KeyValue]]:
-        arguments = (ahead, inputs, queries, position, task.reference_images, key is None)
-        prepared: Any = module.apply(slow, *arguments, rngs=rngs(key), method="prepare")
-        return prepared
+    def prepare(slow: PyTree, *arguments: Any) -> Any:
+        *steps, key = arguments
+        rest = (task.reference_images, key is None)
+        return module.apply(slow, *steps, *rest, rngs=rngs(key), method="prepare")
 
     def forward(
         slow: PyTree,
@@ -258,11 +234,8 @@ def transformer(
 
     def first_step(module: Transformer) -> dict[str, Activity]:
         """One step without fast weights."""
-        position = jnp.zeros((1,), jnp.int32)
-        x, *_ = module.prepare(
-            (), first_inputs(task), None, position[0], task.reference_images, True
-        )
-        return module(x, (), position, no_fast_weights, False, True)[1]
+        x, *_ = module.prepare((), first_inputs(task), None, 0, task.reference_images, True)
+        return module(x, (), jnp.zeros((1,), jnp.int32), no_fast_weights, False, True)[1]
 
     init, shapes = initialized(module, first_step)
     return Backbone(

@@ -12,6 +12,7 @@ from plasticity.checks import PlasticityError, check_meta_gradient, first_nonfin
 from plasticity.configs import copying
 from plasticity.experiments import build
 from plasticity.learner import RandomStream, evaluate_episodes
+from plasticity.telemetry import plasticity_gradients
 
 SEED = jnp.zeros((), jnp.int32)
 
@@ -247,6 +248,15 @@ def test_alpha_can_be_learned_where_the_modulator_gets_no_gradient(case):
     check_meta_gradient(metrics, modulator=False)
     _, metrics = step(after, SEED, hyper)
     assert (metrics["grad_modulator"] > 0) == later
+
+
+def test_a_network_need_not_name_the_weights_of_its_modulator():
+    learner, hyper, state = make("hebbian")
+    network = learner.make_network(hyper)
+    network = network._replace(backbone=network.backbone._replace(modulator_weights=None))
+    norms = plasticity_gradients(network, state.params)  # in place of gradients
+    assert norms.keys() == {"grad_alpha"}
+    check_meta_gradient(norms, modulator=True)
 
 
 def test_the_check_distinguishes_zero_from_not_finite():
