@@ -28,8 +28,8 @@ AUTO = "auto"
 ENGINES = ChainMap({AUTO: None}, memory.ENGINES)
 # How the name of a section of `alternatives` is chosen.
 CHOICE = {
-    "model": "chosen behind the colon of --config, as in --config=FILE.py:rnn/hebbian",
-    "task": "chosen by the config file, as in --config=configs/regression.py",
+    "model": "chosen behind the colon of --config, as in --config=copying:rnn/hebbian",
+    "task": "chosen by the config file, as in --config=regression",
 }
 
 

@@ -4,27 +4,30 @@ The one place that loads them, and that sets a field from the text of a command 
 """
 
 import contextlib
+import copy
 import difflib
 import functools
 import importlib.util
 import inspect
 import os
 import pathlib
+import re
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from types import ModuleType
 from typing import Any
 
 from absl import flags
 from ml_collections import ConfigDict, FrozenConfigDict
 
-from plasticity.configs import base
+from plasticity.configs import NAMES, base
 from plasticity.experiments.validate import ConfigError
 from plasticity.registry import shown
 from plasticity.settings import KINDS, literal
 
-EXAMPLE = "--config=configs/copying.py:hebbian"
+EXAMPLE = "--config=copying:hebbian"
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # of the project
+SHIPPED = pathlib.Path(base.__file__).parent  # the folder of the configs that have a name
 # The readers of a field's text, by the type of the field; other types are texts.
 PARSERS: dict[type, flags.ArgumentParser] = {
     bool: flags.BooleanParser(),
@@ -33,14 +36,24 @@ PARSERS: dict[type, flags.ArgumentParser] = {
 }
 
 
+def file_and_argument(given: str) -> tuple[str, str]:
+    """The parts of FILE.py:ARGUMENT or NAME:ARGUMENT; "": nothing follows the colon."""
+    # The colon that counts is that behind .py: a folder may have one in its name.
+    return re.findall(r"(.+?\.py(?=:|$)|[^:]*):?(.*)", given, re.DOTALL)[0]
+
+
+def _path(file: str) -> str:
+    return str(SHIPPED / f"{file}.py") if file in NAMES else os.path.expanduser(file)
+
+
 @functools.cache
 def config_module(file: str) -> ModuleType:
-    """The module in a config file.
+    """The module in a config file, which may be given by its name in `plasticity.configs.NAMES`.
 
     Raises:
-      ConfigError: there is no such Python file, or running it raises an error.
+      ConfigError: there is no such name or Python file, or running it raises an error.
     """
-    path = os.path.expanduser(file)
+    path = _path(file)
     if not path.endswith(".py") or not os.path.isfile(path):
         what = "is not a Python file" if os.path.exists(path) else "does not exist"
         here = "" if os.path.isabs(path) else f" (looked for in {os.getcwd()})"
@@ -54,8 +67,8 @@ def config_module(file: str) -> ModuleType:
     return module
 
 
-def load_config(file: str, argument: str | None = None) -> ConfigDict:
-    """The config of --config=FILE:ARGUMENT; None: nothing follows the colon.
+def load_config(file: str, argument: str = "") -> ConfigDict:
+    """The config of --config=FILE:ARGUMENT, or NAME:ARGUMENT; "": nothing follows the colon.
 
     References between fields stay references. NumPy scalars become Python numbers.
 
@@ -63,9 +76,9 @@ def load_config(file: str, argument: str | None = None) -> ConfigDict:
       ConfigError: the file is no config file, raises an error, takes no such argument, or returns
         something other than a config.
     """
-    given = f"--config={file}" if argument is None else f"--config={file}:{argument}"
-    arguments = () if argument is None else (argument,)
-    path = os.path.expanduser(file)
+    given = f"--config={file}:{argument}" if argument else f"--config={file}"
+    arguments = (argument,) if argument else ()
+    path = _path(file)
     get_config = getattr(config_module(file), "get_config", None)
     if not callable(get_config):
         raise ConfigError(
@@ -84,7 +97,7 @@ def load_config(file: str, argument: str | None = None) -> ConfigDict:
         if "task" not in config:
             raise ConfigError(
                 "the config has no section `task`. A config adds one to the defaults of "
-                "configs/base.py, as configs/copying.py does"
+                f"plasticity.configs.base, as {SHIPPED / 'copying.py'} does"
             )
         for field, value in list(fields_of(config)):
             if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
@@ -132,6 +145,26 @@ def set_field(config: ConfigDict, field: str, text: str | None) -> None:
     if text is None and kind is not bool:
         raise ConfigError(f"config.{field} has no value: write --config.{field}=VALUE")
     section[name] = parse_value(field, "true" if text is None else text, kind)
+
+
+def resolved(config: ConfigDict, overrides: Mapping[str, Any]) -> ConfigDict:
+    """A copy with {dotted field: value} set, and with values in place of references.
+
+    Raises:
+      ConfigError: a field is none of the config, does not admit its value, or still has none.
+    """
+    config = copy.deepcopy(config)
+    for field, value in overrides.items():
+        section, name = section_of(config, field), field.rpartition(".")[2]
+        try:
+            section[name] = value
+        except TypeError as error:
+            kind = section.get_type(name).__name__
+            raise ConfigError(f"{field}={value!r} must be of type {kind}") from error
+    try:
+        return config.copy_and_resolve_references()
+    except Exception as error:  # of ml_collections, about a required field
+        raise ConfigError(str(error)) from error
 
 
 def parse_value(field: str, text: str, kind: type) -> Any:
@@ -201,11 +234,10 @@ def _errors_of(given: str, path: str) -> Iterator[None]:
 
 
 def _example(path: str) -> str:
-    """A hint: the config file with the nearest name, or one that there is."""
-    folders = (pathlib.Path(path).parent, pathlib.Path("configs"))
-    files = [str(file.with_suffix("")) for folder in folders for file in folder.glob("*.py")]
-    names = {os.path.basename(file): file for file in files}
+    """A hint: the file beside it or the shipped config with the nearest name, or all of these."""
+    beside = {file.stem: str(file) for file in pathlib.Path(path).parent.glob("*.py")}
+    names = {name: name for name in NAMES} | beside
     close = difflib.get_close_matches(pathlib.Path(path).stem, names, n=1, cutoff=0.7)
-    if close and f"{names[close[0]]}.py" != path:
-        return f"Did you mean {names[close[0]]}.py?"
-    return f"An example, in the folder of the project: {EXAMPLE}"
+    if close and names[close[0]] != path:
+        return f"Did you mean {names[close[0]]}?"
+    return f"Shipped configs are {', '.join(NAMES)}, as in {EXAMPLE}"
