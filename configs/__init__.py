@@ -1,0 +1,6 @@
+"""Configs. --config takes the name of one of these, or the path of a config file."""
+
+NAMES = (
+    "copying", "cue_reward", "regression", "omniglot", "cifar_fs", "duan", "paper", "encoder",
+    "large",
+)  # fmt: skip

@@ -31,8 +31,8 @@ ENGINES = ChainMap({AUTO: None}, memory.ENGINES)
 CHOICE = {
     "rule": "chosen behind the colon of --config, by --config.rule.name, or, in a config file, by "
     "plasticity.configs.fields.choose_rule",
-    "model": "chosen behind the colon of --config, as in --config=FILE.py:rnn/hebbian",
-    "task": "chosen by the config file, as in --config=configs/regression.py",
+    "model": "chosen behind the colon of --config, as in --config=copying:rnn/hebbian",
+    "task": "chosen by the config file, as in --config=regression",
 }
 
 

@@ -3,8 +3,8 @@
 Paper: Chaudhary 2025 (arXiv 2510.21908), section on copying; the attention window, the learned
 positions and these sizes are ours.
 
-  python -m experiments.launch --config=configs/copying.py --workdir=runs/copying
-  python -m experiments.launch --config=configs/copying.py:none --workdir=runs/copying-none
+  python -m experiments.launch --config=copying --workdir=runs/copying
+  python -m experiments.launch --config=copying:none --workdir=runs/copying-none
 
 Expected recall_accuracy on 1024 test episodes, seed 0: 1.000 under the rules hebbian and gradient
 (.12 with plasticity off), .125 without plasticity, which is the chance level. Two to three minutes
@@ -17,7 +17,7 @@ from plasticity.configs import base
 
 
 def get_config(which: str = "hebbian") -> config_dict.ConfigDict:
-    """The config for a rule: --config=configs/copying.py:RULE, or :MODEL/RULE."""
+    """The config for a rule: --config=copying:RULE, or :MODEL/RULE."""
     config = base.start(which, "copying")
     config.task.loss_steps = "recall"
 

@@ -2,10 +2,10 @@
 
 Paper: Chaudhary 2025 (arXiv 2510.21908), section on cue-reward association.
 
-  python -m experiments.launch --config=configs/cue_reward.py:hebbian --workdir=runs/cue-reward
+  python -m experiments.launch --config=cue_reward:hebbian --workdir=runs/cue-reward
       [--config.model.attention_window=-1]   closed: fast weights are the only memory
 
-  python -m experiments.sweep --config=configs/cue_reward.py --sweep=attention --workers=2
+  python -m experiments.sweep --config=cue_reward --sweep=attention --workers=2
       --workdir=DIR   all of the table: six minutes on two CPU cores
 
 Query MSE on 1024 test episodes, seed 0, and with plasticity off. Predicting the mean scores .083;
@@ -22,7 +22,7 @@ from plasticity.configs import base
 
 
 def get_config(which: str = "hebbian") -> config_dict.ConfigDict:
-    """The config for a rule: --config=configs/cue_reward.py:RULE, or :MODEL/RULE."""
+    """The config for a rule: --config=cue_reward:RULE, or :MODEL/RULE."""
     config = base.start(which, "cue_reward")
     config.train.steps = 1500
     config.train.learning_rate = 2e-3

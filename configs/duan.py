@@ -2,8 +2,8 @@
 
 Paper: Duan et al. 2023 (arXiv 2302.03235).
 
-  python -m experiments.launch --config=configs/duan.py:TASK/CELL/RULE --workdir=DIR
-  python -m experiments.launch --config=configs/duan.py:copying/rnn/gradient --workdir=runs/duan
+  python -m experiments.launch --config=duan:TASK/CELL/RULE --workdir=DIR
+  python -m experiments.launch --config=duan:copying/rnn/gradient --workdir=runs/duan
 
 TASK is copying (numbers), cue_reward, linear or mlp (regression); CELL rnn or lstm; RULE none,
 hebbian or gradient. Lengths and delays are fields of `task`. Expected results and times:
@@ -81,7 +81,7 @@ TASKS: dict[str, tuple[Any, Mapping[str, Any]]] = {
 
 
 def delays() -> list[Overrides]:
-    """For --config=configs/duan.py:copying/CELL/RULE: the paper's delays, with each rule."""
+    """For --config=duan:copying/CELL/RULE: the paper's delays, with each rule."""
     return product(over("task.delay", (0, 20, 40)), rules())
 
 
@@ -90,12 +90,12 @@ HIDDEN = {"rnn": 256, "lstm": 128}
 
 
 def get_config(which: str = "copying/rnn/gradient") -> config_dict.ConfigDict:
-    """The paper's config: --config=configs/duan.py:TASK/CELL/RULE."""
+    """The paper's config: --config=duan:TASK/CELL/RULE."""
     task, _, network = which.partition("/")
     cell, _, rule = network.partition("/")
     cell, rule = cell or "rnn", rule or "gradient"
-    module, special = lookup(TASKS, task, "TASK of configs/duan.py:TASK/CELL/RULE")
-    hidden = lookup(HIDDEN, cell, "CELL of configs/duan.py:TASK/CELL/RULE")
+    module, special = lookup(TASKS, task, "TASK of --config=duan:TASK/CELL/RULE")
+    hidden = lookup(HIDDEN, cell, "CELL of --config=duan:TASK/CELL/RULE")
     config = module.get_config(f"{cell}/{rule}")
     biases = {"rule.plastic_biases": rule == "gradient"}
     set_fields(config, RULE | biases | dict(special))

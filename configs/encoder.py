@@ -3,9 +3,9 @@
 Paper: Snell et al. 2017 (arXiv 1703.05175).
 
   python -m experiments.prepare_data --dataset=omniglot
-  python -m experiments.launch --config=configs/encoder.py:omniglot --workdir=runs/omniglot-encoder
+  python -m experiments.launch --config=encoder:omniglot --workdir=runs/omniglot-encoder
   python -m experiments.encode --workdir=runs/omniglot-encoder
-  python -m experiments.launch --config=configs/encoder.py:omniglot --workdir=runs/omniglot-encoder
+  python -m experiments.launch --config=encoder:omniglot --workdir=runs/omniglot-encoder
       --mode=evaluate --config.task.ways=5 --config.task.queries=15 [--config.task.shots=5]
 
 Expected accuracy with 5 ways: see the files evaluation-*.json in experiments/results/encoders.
@@ -40,8 +40,8 @@ DATASETS = {"omniglot": _omniglot, "cifar_fs": _cifar_fs}
 
 
 def get_config(dataset: str = "omniglot") -> config_dict.ConfigDict:
-    """The config for a data set: --config=configs/encoder.py:DATASET."""
-    choose_images = lookup(DATASETS, dataset, "DATASET of configs/encoder.py:DATASET")
+    """The config for a data set: --config=encoder:DATASET."""
+    choose_images = lookup(DATASETS, dataset, "DATASET of --config=encoder:DATASET")
     config = base.get_config("prototypical", "few_shot", "none")
     config.task.dataset, config.task.split = dataset, SPLITS[dataset]
     config.model.temperature = 0.1

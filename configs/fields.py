@@ -33,14 +33,16 @@ def set_fields(config: config_dict.ConfigDict, fields: Mapping[str, Any]) -> Non
 
 
 def choose_rule(config: config_dict.ConfigDict, rule: str) -> None:
-    """Exchanges the rule of a config: settings that both rules have stay, others are defaults.
+    """Exchanges the rule of a config: settings that were changed stay, others are defaults.
 
     Raises:
       ValueError: there is no such rule.
     """
     fields, section = base.defaults(base.sections({"rule": rule})["rule"]), config.rule
+    before = base.defaults(base.sections({"rule": section.name})["rule"])
     with section.unlocked():
-        for field in set(section) - set(fields):
-            del section[field]
+        for field, default in before.items():
+            if field not in fields or section[field] == default:
+                del section[field]
         section.update({f: default for f, default in fields.items() if f not in section})
         section.name = rule

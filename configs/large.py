@@ -1,6 +1,6 @@
 """A wide and deep plastic Transformer, to study scale without training it.
 
-  python -m experiments.scaling --config=configs/large.py:hebbian --out=FILE
+  python -m experiments.scaling --config=large:hebbian --out=FILE
 
 6.4 billion slow weights; expected costs: docs/scaling.md. One machine cannot train it.
 """
@@ -11,7 +11,7 @@ from plasticity.configs import copying
 
 
 def get_config(which: str = "hebbian") -> config_dict.ConfigDict:
-    """The config for a rule: --config=configs/large.py:RULE."""
+    """The config for a rule: --config=large:RULE."""
     config = copying.get_config(which)
     config.task.delay = 117  # 128 steps
     config.model.width = 4096

@@ -2,7 +2,7 @@
 
 Paper: Chaudhary 2025 (arXiv 2510.21908) and its code.
 
-  python -m experiments.launch --config=configs/paper.py:TASK/RULE --workdir=DIR
+  python -m experiments.launch --config=paper:TASK/RULE --workdir=DIR
   python -m experiments.reproduce --preset=paper --workdir=DIR   all tables of the paper
 
 TASK is a config of this folder, RULE none, hebbian or gradient. No gradient passes through the
@@ -67,9 +67,9 @@ TASKS: dict[str, tuple[Any, Mapping[str, Any]]] = {
 
 
 def get_config(which: str = "copying/hebbian") -> config_dict.ConfigDict:
-    """The published config: --config=configs/paper.py:TASK/RULE."""
+    """The published config: --config=paper:TASK/RULE."""
     task, _, rule = which.partition("/")
-    module, published = lookup(TASKS, task, "TASK of configs/paper.py:TASK/RULE")
+    module, published = lookup(TASKS, task, "TASK of --config=paper:TASK/RULE")
     config = module.get_config(rule or "hebbian")
     set_fields(config, ALL | dict(published))
     return config

@@ -2,9 +2,9 @@
 
 Paper: Chaudhary 2025 (arXiv 2510.21908), section on few-shot regression.
 
-  python -m experiments.launch --config=configs/regression.py:hebbian --workdir=runs/regression
+  python -m experiments.launch --config=regression:hebbian --workdir=runs/regression
 
-  python -m experiments.sweep --config=configs/regression.py --sweep=attention --workers=2
+  python -m experiments.sweep --config=regression --sweep=attention --workers=2
       --workdir=DIR   all of the table: 14 minutes on two CPU cores
 
 Query MSE on 1024 test episodes, seed 0, and with plasticity off. Predicting the mean scores 4.0, a
@@ -21,7 +21,7 @@ from plasticity.configs import base
 
 
 def get_config(which: str = "hebbian") -> config_dict.ConfigDict:
-    """The config for a rule: --config=configs/regression.py:RULE, or :MODEL/RULE."""
+    """The config for a rule: --config=regression:RULE, or :MODEL/RULE."""
     config = base.start(which, "regression")
     config.train.steps = 3000
     config.train.learning_rate = 2e-3

@@ -45,7 +45,7 @@ def published() -> dict[str, Study]:
         task: Study(
             task,
             f"{task}, as published",
-            f"configs/paper.py:{task}/hebbian",
+            f"paper:{task}/hebbian",
             rules(),
             # The paper draws 50 to 100 episodes, others for each rule.
             fixed={"evaluate.episodes": 200, "evaluate.batch": 20} if task in IMAGES else {},
@@ -72,7 +72,7 @@ def proper() -> dict[str, Study]:
 
 
 def _copying() -> dict[str, Study]:
-    file = "configs/copying.py"
+    file = "copying"
     truncated = product(over("rule.meta_gradient", ["truncated"]), PLASTIC)
     studies = {
         "copying": Study(
@@ -110,7 +110,7 @@ def _copying() -> dict[str, Study]:
 
 
 def _values() -> dict[str, Study]:
-    file = "configs/cue_reward.py"
+    file = "cue_reward"
     # Attention is closed: with windows, a deep net reaches far back without plasticity.
     clipped = [*PLASTIC, {"rule.name": "gradient", "rule.max_norm": 0.0}]
     closed = {
@@ -144,7 +144,7 @@ def _values() -> dict[str, Study]:
         "regression": Study(
             "regression",
             "attention full and closed",
-            "configs/regression.py",
+            "regression",
             attention(),
             {"train.steps": 2000},
             analysed=True,
@@ -160,7 +160,7 @@ def _images() -> dict[str, Study]:
         task: Study(
             task,
             "features of a frozen encoder, attention full and closed",
-            f"configs/{task}.py",
+            task,
             points,
             dataset=dataset,
             frozen=True,

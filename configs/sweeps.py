@@ -1,6 +1,6 @@
 """Sweeps for any config: functions without arguments that return lists of overrides.
 
-  python -m experiments.sweep --config=configs/regression.py --sweep=architectures --workdir=DIR
+  python -m experiments.sweep --config=regression --sweep=architectures --workdir=DIR
 
 A config file may define such functions of its own.
 """

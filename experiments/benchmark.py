@@ -1,6 +1,6 @@
 r"""Speed and memory of the engines on one config.
 
-python -m experiments.benchmark --config=configs/copying.py:hebbian --engines=dense,factored \
+python -m experiments.benchmark --config=copying:hebbian --engines=dense,factored \
     --out=bench.json [--rules=hebbian,gradient] [--alphas=per_synapse] [--meta_gradients=full] \
     [--microbatches=0,4] [--repeats=5] [--config.x.y=v]
 

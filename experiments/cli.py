@@ -3,7 +3,6 @@
 import contextlib
 import os
 import pathlib
-import shlex
 import signal
 import sys
 import threading
@@ -14,6 +13,7 @@ import jax
 from absl import flags
 
 from plasticity.checks import PlasticityError
+from plasticity.commands import command
 from plasticity.data import DataError
 from plasticity.experiments.commandline import define_config as define_config
 from plasticity.experiments.commandline import flag_message, parse
@@ -63,7 +63,7 @@ def _guarded(main: Callable[[], int | None]) -> int:
         print(f"error: {message}", file=sys.stderr)
         workdir = flags.FLAGS["workdir"].value if "workdir" in flags.FLAGS else None
         if code != USAGE_ERROR and workdir and os.path.isdir(os.path.expanduser(workdir)):
-            resume = command(main.__globals__["__spec__"].name, *sys.argv[1:])
+            resume = command(pathlib.Path(sys.argv[0]).stem, *sys.argv[1:])
             print(f"to resume: {resume}", file=sys.stderr)
         sys.stderr.flush()
         return code
@@ -132,11 +132,3 @@ def new_path(flag: str, value: str) -> pathlib.Path:
     except OSError as error:
         raise ConfigError(f"{given} cannot be written: {error}") from error
     return path
-
-
-def command(module: str, *arguments: str) -> str:
-    """The command line that runs a module with the Python of this process."""
-    python = pathlib.Path(sys.executable)
-    if python.is_relative_to(pathlib.Path.cwd()):
-        python = python.relative_to(pathlib.Path.cwd())
-    return shlex.join([str(python), "-m", module, *arguments])

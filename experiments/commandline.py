@@ -9,8 +9,17 @@ from typing import Any, NamedTuple
 from absl import flags
 from ml_collections import ConfigDict
 
-from plasticity.configs import base
-from plasticity.experiments.configfile import EXAMPLE, fields_of, load_config, set_field, suggestion
+from plasticity.commands import program
+from plasticity.configs import NAMES, base
+from plasticity.experiments.configfile import (
+    EXAMPLE,
+    fields_of,
+    file_and_argument,
+    load_config,
+    resolved,
+    set_field,
+    suggestion,
+)
 from plasticity.experiments.validate import ConfigError
 from plasticity.extend import REGISTRIES
 
@@ -35,9 +44,9 @@ class GivenConfig(NamedTuple):
 
 
 def define_config() -> flags.FlagHolder:
-    """The flag --config=FILE.py[:ARGUMENT], of which each field is a flag --config.FIELD=VALUE."""
+    """The flag --config=NAME|FILE.py[:ARGUMENT]; each field is a flag --config.FIELD=VALUE."""
     return flags.DEFINE_multi_string(
-        "config", [], f"config file, and what its get_config takes: {EXAMPLE}"
+        "config", [], f"config file or name, and what its get_config takes: {EXAMPLE}"
     )
 
 
@@ -51,14 +60,13 @@ def given_config(holder: flags.FlagHolder) -> GivenConfig:
     chosen, *others = holder.value
     if any(other != chosen for other in others):
         raise ConfigError(f"--config is given twice: {chosen} and {others[-1]}. Drop one")
-    # The colon that counts is that behind .py: a folder may have one in its name.
-    file, argument = re.findall(r"(.+?\.py(?=:|$)|[^:]*):?(.*)", chosen, re.DOTALL)[0]
-    config = load_config(file, argument or None)
+    file, argument = file_and_argument(chosen)
+    config = load_config(file, argument)
     for field, text in sorted(_overrides, key=lambda given: given[0] != "rule.name"):
         set_field(config, field, text)
     try:
-        config = config.copy_and_resolve_references()
-    except Exception as error:  # a field that the file leaves to the command line
+        config = resolved(config, {})
+    except ConfigError as error:  # a field that the file leaves to the command line
         raise ConfigError(f"--config={chosen}: {error}") from error
     values = dict(fields_of(config))
     return GivenConfig(file, argument, {field: values[field] for field, _ in _overrides}, config)
@@ -114,7 +122,7 @@ def parse(doc: str | None) -> bool:
 
 
 def listing() -> str:
-    """Rules, tasks and models with their settings and defaults, and engines."""
+    """Rules, tasks and models with their settings and defaults, configs, and engines."""
     lines = []
     for section, registry in REGISTRIES.items():
         lines.append(f"{TITLES[section]}, and their settings as --config.{section}.NAME:")
@@ -122,22 +130,24 @@ def listing() -> str:
             kind = factory.settings
             defaults = (f"{field.name}={field.default}" for field in dataclasses.fields(kind))
             lines.append(_wrapped(f"{name}: {', '.join(defaults) or 'none'}"))
+    lines.append(
+        f"Configs, as --config=NAME, beside your own as --config=FILE.py: {', '.join(NAMES)}"
+    )
     engines = ", ".join(base.ENGINES)
     lines.append(f"Engines of the fast weights, as --config.memory.engine: {engines}")
     return "\n".join(lines)
 
 
 def _help(doc: str | None) -> str:
-    parts = [(doc or "").strip(), "\n".join(["Flags:", *map(_flag, _own_flags())]), listing()]
+    purpose = re.sub(r"\bexperiments\.", program(""), doc or "").strip()
+    parts = [purpose, "\n".join(["Flags:", *map(_flag, _own_flags())]), listing()]
     config = _shown_config()
     if config is not None:
         names = {part: config[part].name for part in base.alternatives() if part in config}
         kinds = [kind for kinds in base.sections(names).values() for kind in kinds]
         about = {field: what for kind in kinds for field, what in kind.describe()}
         shown = (_wrapped(f"{f}={value}: {about.get(f, '?')}") for f, value in fields_of(config))
-        title = (
-            "Settings as --config.SECTION.NAME=VALUE; those of a config: --config=FILE.py --help"
-        )
+        title = "Settings as --config.SECTION.NAME=VALUE; those of a config: --config=NAME --help"
         parts.append("\n".join([title, *shown]))
         parts.append(f"Example: {EXAMPLE} --config.model.width=64 --config.train.steps=100")
     return "\n\n".join(parts)

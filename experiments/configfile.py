@@ -4,12 +4,14 @@ The one place that loads them, and that sets a field from the text of a command 
 """
 
 import contextlib
+import copy
 import difflib
 import importlib
 import importlib.util
 import inspect
 import os
 import pathlib
+import re
 import sys
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,13 +21,14 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict, FrozenConfigDict
 
-from plasticity.configs import fields
+from plasticity.configs import NAMES, base, fields
 from plasticity.experiments.validate import ConfigError
 from plasticity.registry import shown
 from plasticity.settings import KINDS, literal
 
-EXAMPLE = "--config=configs/copying.py:hebbian"
+EXAMPLE = "--config=copying:hebbian"
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # of the project
+SHIPPED = pathlib.Path(base.__file__).parent  # the folder of the configs that have a name
 # The readers of a field's text, by the type of the field; other types are texts.
 PARSERS: dict[type, flags.ArgumentParser] = {
     bool: flags.BooleanParser(),
@@ -34,13 +37,23 @@ PARSERS: dict[type, flags.ArgumentParser] = {
 }
 
 
+def file_and_argument(given: str) -> tuple[str, str]:
+    """The parts of FILE.py:ARGUMENT or NAME:ARGUMENT; "": nothing follows the colon."""
+    # The colon that counts is that behind .py: a folder may have one in its name.
+    return re.findall(r"(.+?\.py(?=:|$)|[^:]*):?(.*)", given, re.DOTALL)[0]
+
+
+def _path(file: str) -> str:
+    return str(SHIPPED / f"{file}.py") if file in NAMES else os.path.expanduser(file)
+
+
 def config_module(file: str) -> ModuleType:
-    """The module in a config file, which is executed once.
+    """The module in a config file, or of a name in `plasticity.configs.NAMES`, executed once.
 
     Raises:
-      ConfigError: there is no such Python file, or running it raises an error.
+      ConfigError: there is no such name or Python file, or running it raises an error.
     """
-    path = os.path.expanduser(file)
+    path = _path(file)
     if not path.endswith(".py") or not os.path.isfile(path):
         what = "is not a Python file" if os.path.exists(path) else "does not exist"
         here = "" if os.path.isabs(path) else f" (looked for in {os.getcwd()})"
@@ -74,8 +87,8 @@ def executed(source: str, given: str) -> ModuleType:
     return module
 
 
-def load_config(file: str, argument: str | None = None) -> ConfigDict:
-    """The config of --config=FILE:ARGUMENT; None: nothing follows the colon.
+def load_config(file: str, argument: str = "") -> ConfigDict:
+    """The config of --config=FILE:ARGUMENT, or NAME:ARGUMENT; "": nothing follows the colon.
 
     References between fields stay references. NumPy scalars become Python numbers.
 
@@ -83,9 +96,9 @@ def load_config(file: str, argument: str | None = None) -> ConfigDict:
       ConfigError: the file is no config file, raises an error, takes no such argument, or returns
         something other than a config.
     """
-    given = f"--config={file}" if argument is None else f"--config={file}:{argument}"
-    arguments = () if argument is None else (argument,)
-    path = os.path.expanduser(file)
+    given = f"--config={file}:{argument}" if argument else f"--config={file}"
+    arguments = (argument,) if argument else ()
+    path = _path(file)
     get_config = getattr(config_module(file), "get_config", None)
     if not callable(get_config):
         raise ConfigError(
@@ -104,7 +117,7 @@ def load_config(file: str, argument: str | None = None) -> ConfigDict:
         if "task" not in config:
             raise ConfigError(
                 "the config has no section `task`. A config adds one to the defaults of "
-                "configs/base.py, as configs/copying.py does"
+                f"plasticity.configs.base, as {SHIPPED / 'copying.py'} does"
             )
         for field, value in list(fields_of(config)):
             if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
@@ -170,6 +183,20 @@ def put_fields(config: ConfigDict, values: Mapping[str, Any]) -> None:
             raise ConfigError(f"{field}={value!r} must be of type {kind}") from error
         except ValueError as error:
             raise ConfigError(str(error)) from error
+
+
+def resolved(config: ConfigDict, overrides: Mapping[str, Any]) -> ConfigDict:
+    """A copy with {dotted field: value} set, and with values in place of references.
+
+    Raises:
+      ConfigError: a field is none of the config, does not admit its value, or still has none.
+    """
+    config = copy.deepcopy(config)
+    put_fields(config, overrides)
+    try:
+        return config.copy_and_resolve_references()
+    except Exception as error:  # of ml_collections, about a required field
+        raise ConfigError(str(error)) from error
 
 
 def parse_value(field: str, text: str, kind: type) -> Any:
@@ -238,11 +265,10 @@ def _errors_of(given: str, path: str) -> Iterator[None]:
 
 
 def _example(path: str) -> str:
-    """A hint: the config file with the nearest name, or one that there is."""
-    folders = (pathlib.Path(path).parent, pathlib.Path("configs"))
-    files = [str(file.with_suffix("")) for folder in folders for file in folder.glob("*.py")]
-    names = {os.path.basename(file): file for file in files}
+    """A hint: the file beside it or the shipped config with the nearest name, or all of these."""
+    beside = {file.stem: str(file) for file in pathlib.Path(path).parent.glob("*.py")}
+    names = {name: name for name in NAMES} | beside
     close = difflib.get_close_matches(pathlib.Path(path).stem, names, n=1, cutoff=0.7)
-    if close and f"{names[close[0]]}.py" != path:
-        return f"Did you mean {names[close[0]]}.py?"
-    return f"An example, in the folder of the project: {EXAMPLE}"
+    if close and names[close[0]] != path:
+        return f"Did you mean {names[close[0]]}?"
+    return f"Shipped configs are {', '.join(NAMES)}, as in {EXAMPLE}"

@@ -40,7 +40,7 @@ def main() -> int:
         inputs = "features" if "dataset" in config.task else f"the task {config.task.name!r}"
         raise ConfigError(
             f"--workdir={workdir.path} holds a run on {inputs}, which has no encoder of images: "
-            "give the workdir of a run of configs/encoder.py"
+            "give the workdir of a run of --config=encoder"
         )
     out = cli.new_path("out", OUT.value or str(workdir.path / "features.npz"))
     described = DATASETS[config.task.dataset]

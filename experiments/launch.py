@@ -1,6 +1,6 @@
 r"""Trains or evaluates one config.
 
-python -m experiments.launch --config=configs/copying.py:hebbian --workdir=DIR \
+python -m experiments.launch --config=copying:hebbian --workdir=DIR \
     [--config.model.width=64 ...] [--mode=train|evaluate]
 
 On several hosts, the same command on each with --multihost (see docs/scaling.md).
@@ -13,6 +13,7 @@ import pathlib
 
 from absl import flags
 
+from plasticity.commands import command
 from plasticity.experiments import cli
 from plasticity.experiments.run import hosts
 from plasticity.experiments.run.evaluate import evaluate
@@ -67,8 +68,8 @@ def _say_what_is_next(rule: str) -> None:
         argument = f"{above}{slash}none" if last == rule else given.argument
         changed = {f: v for f, v in given.overrides.items() if not f.startswith("rule.")}
         changed |= {} if last == rule else {"rule.name": "none"}
-        baseline = cli.command(
-            "experiments.launch",
+        baseline = command(
+            "launch",
             f"--config={given.file}{':' if argument else ''}{argument}",
             f"--workdir={workdir}-none",
             *(f"--config.{field}={value}" for field, value in changed.items()),

@@ -13,6 +13,7 @@ import sys
 
 from absl import flags
 
+from plasticity.commands import install
 from plasticity.experiments import cli
 from plasticity.experiments.reports.collect import collect
 from plasticity.experiments.run.storage import in_bucket, path_of
@@ -28,7 +29,7 @@ def main() -> int:
     try:
         from plasticity.experiments.reports.sections import write_report
     except ImportError as error:
-        needs = f"a report needs the extra `plots`: pip install '.[plots]' ({error})"
+        needs = f"a report needs the extra `plots`: {install('plots')} ({error})"
         raise ConfigError(needs) from error
     root = path_of("runs", RUNS.value)
     if in_bucket(root):

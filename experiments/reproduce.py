@@ -20,6 +20,7 @@ from collections.abc import Mapping, Sequence
 
 from absl import flags
 
+from plasticity.commands import program
 from plasticity.configs.claims import CLAIMS
 from plasticity.configs.studies import BUDGETS, PRESETS, Study
 from plasticity.data import DATASETS, DataError, load
@@ -55,9 +56,11 @@ WORKERS = flags.DEFINE_integer(
     "workers", 1, "processes; 1: this one; 0: one per accelerator", 0, 999
 )
 ONLY = flags.DEFINE_list("only", [], "of a worker: the points with these hashes, in this process")
-FEATURES = flags.DEFINE_list("features", [], "DATASET:FILE of experiments.encode, for preset full")
+FEATURES = flags.DEFINE_list("features", [], "DATASET:FILE of `encode`, for preset full")
 
-HOW_TO_MAKE = "Train configs/encoder.py:{0}, run experiments.encode, then give --features={0}:FILE"
+HOW_TO_MAKE = (
+    f"Train --config=encoder:{{0}}, run {program('encode')}, then give --features={{0}}:FILE"
+)
 
 
 def features_given(given: Sequence[str]) -> dict[str, str]:
@@ -137,7 +140,7 @@ def main() -> int:
         check_folder("workdir", logs)
         executor = make_executor("local", WORKERS.value, logs)
         # One retry: a run that diverges does so again.
-        runner = Schedule(executor, worker_command("experiments.reproduce"), logs, retries=1).run
+        runner = Schedule(executor, worker_command("reproduce"), logs, retries=1).run
     outcome = campaign.run(runner, about)
     TABLES[PRESET.value](folder, outcome)
     print(report_hint(folder))

@@ -1,6 +1,6 @@
 r"""The cost of a training step on many devices, without any of them.
 
-python -m experiments.scaling --config=configs/large.py --meshes=1x8,8x8,64x8 --share=8 --out=FILE
+python -m experiments.scaling --config=large --meshes=1x8,8x8,64x8 --share=8 --out=FILE
 
 The step is compiled for DATAxMODEL simulated devices, from shapes alone: no array is made. It is
 compiled with one, two and three layers; each costs the same, which the third one checks, and the

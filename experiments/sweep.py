@@ -1,15 +1,15 @@
 r"""Runs a sweep: many points, each a config, on one machine or many.
 
-python -m experiments.sweep --config=configs/copying.py --sweep=architectures --workdir=DIR \
+python -m experiments.sweep --config=copying --sweep=architectures --workdir=DIR \
     [--sweep_over=config.rule.name=hebbian,gradient --sweep_over=config.seed=0:5] \
     [--executor=local|slurm|ray --workers=N] [--config.train.steps=500 ...] [--dry_run]
 
-A sweep is a function of the config file or of `configs/sweeps.py`; each --sweep_over multiplies it
-by the values of a field. Every point is checked before any starts. A point has a folder of its own
-in DIR, named by its fields and by the hash of its resolved config. The same command resumes the
-sweep and repeats nothing. A point that fails is tried again --retries times, then listed at the
-end, and the exit code is 1. DIR/results.csv has a row per point, DIR/seeds.csv one per point and
-seed.
+A sweep is a function of the config file or of `plasticity.configs.sweeps`; each --sweep_over
+multiplies it by the values of a field. Every point is checked before any starts. A point has a
+folder of its own in DIR, named by its fields and by the hash of its resolved config. The same
+command resumes the sweep and repeats nothing. A point that fails is tried again --retries times,
+then listed at the end, and the exit code is 1. DIR/results.csv has a row per point, DIR/seeds.csv
+one per point and seed.
 """
 
 import itertools
@@ -42,7 +42,9 @@ from plasticity.experiments.sweeps.tables import (
 from plasticity.experiments.validate import ConfigError
 
 CONFIG = cli.define_config()
-SWEEP = flags.DEFINE_string("sweep", "", "a function of the config file or of configs/sweeps.py")
+SWEEP = flags.DEFINE_string(
+    "sweep", "", "a function of the config file or of plasticity.configs.sweeps"
+)
 SWEEP_OVER = flags.DEFINE_multi_string("sweep_over", [], FORMS)
 WORKDIR = flags.DEFINE_string("workdir", None, "folder of the sweep; made if it is not there")
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "print the command of every point, run nothing")
@@ -95,7 +97,7 @@ def _sweep(points: Sequence[Point], folder: pathlib.Path) -> int:
         print(f"complete: {len(results)} of {len(points)}: {point.name}", flush=True)
 
     print(f"{len(results)} of {len(points)} points are complete", flush=True)
-    schedule = Schedule(executor, worker_command("experiments.sweep"), logs, RETRIES.value)
+    schedule = Schedule(executor, worker_command("sweep"), logs, RETRIES.value)
     failed += schedule.run(unfinished, done)
     if results:
         print(summary(write()))

@@ -8,7 +8,8 @@
   Memories       dense, factored, chunked: the engines, and advance, which applies a write.
   Scans          append_scan: a scan whose state grows, differentiated without a copy per step.
   Training       Learner, Hyperparameters: slow weights and theta of any Network, on any Task.
-  Programs       register_rule, register_task, register_backbone: one's own, for the launcher.
+  Programs       register_rule, register_task, register_backbone: one's own, for the launcher;
+                 train, open_run: a run of the launcher as an object, for notebooks.
 
 These names are the public interface, with the records of `plasticity.types`. Modules are internal.
 """
@@ -45,9 +46,12 @@ from plasticity.types import (
 _LATER = {
     "Hyperparameters": "plasticity.learner",
     "Learner": "plasticity.learner",
+    "Run": "plasticity.experiments.notebook",
+    "open_run": "plasticity.experiments.notebook",
     "register_backbone": "plasticity.extend",
     "register_rule": "plasticity.extend",
     "register_task": "plasticity.extend",
+    "train": "plasticity.experiments.notebook",
 }
 
 __all__ = [
@@ -67,6 +71,7 @@ __all__ = [
     "Plastic",
     "Plasticity",
     "Rule",
+    "Run",
     "Settings",
     "Site",
     "Synapse",
@@ -85,6 +90,7 @@ __all__ = [
     "hebbian",
     "network_of",
     "none",
+    "open_run",
     "plastic",
     "register_backbone",
     "register_rule",
@@ -92,6 +98,7 @@ __all__ = [
     "run",
     "setting",
     "step",
+    "train",
 ]
 
 

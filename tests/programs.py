@@ -76,12 +76,12 @@ class Forked:
         return self._out.read_text()[self._read :]
 
 
-def start(name, *args, out=None, err=None, env=None):
-    """Starts `python -m experiments.NAME ARGS`; without `err`, stderr goes to `out` as well."""
+def start(name, *args, out=None, err=None, env=None, package="experiments"):
+    """Starts `python -m PACKAGE.NAME ARGS`; without `err`, stderr goes to `out` as well."""
     if out is None:
         folder = tempfile.mkdtemp(prefix="printed", dir=os.environ["PLASTICITY_CACHE_DIR"])
         out = pathlib.Path(folder) / "out"
-    return Forked(_run, f"experiments.{name}", args, out=out, err=err or out, env=env)
+    return Forked(_run, f"{package}.{name}", args, out=out, err=err or out, env=env)
 
 
 def start_with_devices(devices, module, function, *, out):

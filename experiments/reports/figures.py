@@ -7,12 +7,11 @@ import collections
 import math
 from collections.abc import Sequence
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from plasticity.experiments.reports.labels import (
@@ -31,8 +30,7 @@ STYLES = {  # rule: (colour, marker)
     "gradient": ("#D55E00", "^"),
 }
 OTHERS = [("#009E73", "D"), ("#CC79A7", "v"), ("#E69F00", "P")]
-mpl.use("Agg")
-plt.rcParams |= {
+SETTINGS = {  # of Matplotlib, while a figure is drawn or written
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -98,7 +96,8 @@ def performance(runs: Sequence[Run]) -> Figure:
         spread = (rules.index(run.rule) - (len(rules) - 1) / 2) * 0.24
         return variants.index(variant(run, fields)) + spread + (-0.03 if on else 0.05)
 
-    figure, axes = plt.subplots(figsize=(WIDTH, 2.7))
+    figure = Figure((WIDTH, 2.7))
+    axes = figure.subplots()
     for rule in rules:
         own = sorted((run for run in runs if run.rule == rule), key=place)
         for on in (True,) if own[0].static else (True, False):
@@ -118,7 +117,7 @@ def performance(runs: Sequence[Run]) -> Figure:
     if not all(run.static for run in runs):
         entries.append(("black", "o", "plasticity off", "white"))
     handles = [
-        plt.Line2D([], [], color=c, marker=m, linestyle="", label=label, markerfacecolor=face or c)
+        Line2D([], [], color=c, marker=m, linestyle="", label=label, markerfacecolor=face or c)
         for c, m, label, face in entries
     ]
     axes.legend(
@@ -159,9 +158,8 @@ def learning_curves(runs: Sequence[Run]) -> Figure | None:
         return None
     columns = min(3, len(panels))
     rows = math.ceil(len(panels) / columns)
-    figure, grid = plt.subplots(
-        rows, columns, figsize=(WIDTH, 0.5 + 1.9 * rows), squeeze=False, sharey=True
-    )
+    figure = Figure((WIDTH, 0.5 + 1.9 * rows))
+    grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
     for axes, (title, own) in zip(grid.flat, panels.items(), strict=False):
         for run in own:
             _curve(axes, run)
@@ -179,7 +177,7 @@ def learning_curves(runs: Sequence[Run]) -> Figure | None:
         axes.set_ylabel(metric_label(runs[0].metric))
     rules = dict.fromkeys(run.rule for run in drawn)
     figure.legend(
-        handles=[plt.Line2D([], [], color=style(r)[0], label=drawable(r)) for r in rules],
+        handles=[Line2D([], [], color=style(r)[0], label=drawable(r)) for r in rules],
         loc="outside upper left", ncols=len(rules), frameon=False,
     )  # fmt: skip
     return figure

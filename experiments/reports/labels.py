@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from plasticity.commands import program
 from plasticity.experiments.reports.runs import Run
 from plasticity.experiments.run.checked import is_number
 
@@ -68,6 +69,8 @@ def drawable(text: str) -> str:
 
 def command(argv: Sequence[str]) -> str:
     """The command of a launch, to be typed; of a worker, the command that started the worker."""
-    program = pathlib.PurePath(argv[0])
+    started = pathlib.PurePath(argv[0])
+    if started.parent.name != "experiments":
+        return f"plasticity.train(CONFIG, WORKDIR) in {started.name or 'Python'}"
     flags_given = [a for a in argv[1:] if not a.startswith("--only=") and not a.endswith("=")]
-    return shlex.join(["python", "-m", f"{program.parent.name}.{program.stem}", *flags_given])
+    return shlex.join(["python", "-m", program(started.stem), *flags_given])

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from matplotlib import pyplot as plt
+import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from plasticity.experiments.reports import figures
@@ -53,7 +53,6 @@ class Files:
         buffer = io.BytesIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None})
         figure.savefig(self._folder / f"{name}.png", dpi=200)
-        plt.close(figure)
         (self._folder / f"{name}.svg").write_bytes(buffer.getvalue())
         return base64.b64encode(buffer.getvalue()).decode()
 
@@ -121,6 +120,7 @@ def _campaign(path: pathlib.Path) -> dict[str, Any]:
     return results
 
 
+@mpl.rc_context(figures.SETTINGS)
 def write_report(
     root: pathlib.Path,
     groups: Mapping[str, list[Run]],

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -21,7 +20,8 @@ def modulation(run: Run) -> Figure:
     """Rates and sizes of writes over an episode, above its events; the untrained net is dotted."""
     assert run.analysis is not None
     seeds, events = run.analysis["seeds"], run.analysis["events"]
-    figure, grid = plt.subplots(3, 1, figsize=(WIDTH, 3.6), sharex=True, height_ratios=[4, 4, 0.5])
+    figure = Figure((WIDTH, 3.6))
+    grid = figure.subplots(3, 1, sharex=True, height_ratios=[4, 4, 0.5])
     for axes, (kind, label) in zip(grid, LABELS.items(), strict=False):
         for index, layer in enumerate(run.analysis["layers"]):
             colour, before = LAYERS[index % len(LAYERS)], [seed["untrained"] for seed in seeds]
@@ -62,7 +62,8 @@ def interventions(run: Run) -> Figure:
             title = name.removeprefix(prefix).replace("silent_", "no writes: ").replace("_", " ")
             title = "constant rate" if title == "held" else drawable(title)
             found[title] = [seed[name] for seed in metrics if name in seed]
-    figure, axes = plt.subplots(figsize=(WIDTH, 0.6 + 0.24 * len(found)))
+    figure = Figure((WIDTH, 0.6 + 0.24 * len(found)))
+    axes = figure.subplots()
     colour, marker = style(run.rule)
     for place, values in enumerate(found.values()):
         mean, half = mean_interval(values)

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 import time
 from types import FrameType
 
@@ -22,7 +23,8 @@ class Interrupts:
         self._previous: dict[int, object] = {}
 
     def __enter__(self) -> "Interrupts":
-        self._previous = {s: signal.signal(s, self._remember) for s in SIGNALS}
+        if threading.current_thread() is threading.main_thread():  # no other one gets signals
+            self._previous = {s: signal.signal(s, self._remember) for s in SIGNALS}
         return self
 
     def __exit__(self, *unused: object) -> None:

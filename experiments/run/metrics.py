@@ -10,6 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from plasticity.commands import install
 from plasticity.experiments.run.checked import read_lines
 from plasticity.experiments.run.intervals import mean_interval
 from plasticity.experiments.run.storage import GrowingFile
@@ -98,7 +99,7 @@ def check_tensorboard(wanted: bool) -> None:
     """Raises ConfigError if TensorBoard is `wanted` but not installed."""
     if wanted and importlib.util.find_spec("tensorboardX") is None:
         raise ConfigError(
-            "log.tensorboard=True needs the extra `tensorboard`: pip install '.[tensorboard]'"
+            f"log.tensorboard=True needs the extra `tensorboard`: {install('tensorboard')}"
         )
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from etils import epath
 
+from plasticity.commands import install
 from plasticity.experiments.validate import ConfigError
 
 BUCKET = "gs://"
@@ -48,7 +49,7 @@ def path_of(flag: str, value: str) -> pathlib.Path:
     if not value.startswith(BUCKET) or not value.removeprefix(BUCKET).strip("/"):
         raise ConfigError(f"--{flag}={value} must be a local folder or {BUCKET}BUCKET/FOLDER")
     if importlib.util.find_spec("gcsfs") is None:
-        raise ConfigError(f"--{flag}={value} needs the extra `gcs`: pip install '.[gcs]'")
+        raise ConfigError(f"--{flag}={value} needs the extra `gcs`: {install('gcs')}")
     return epath.Path(value)
 
 

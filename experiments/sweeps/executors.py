@@ -13,6 +13,7 @@ import subprocess
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
+from plasticity.commands import install
 from plasticity.experiments.validate import ConfigError
 
 LOST = -1  # exit code of a worker that something else ended
@@ -171,7 +172,7 @@ def make_executor(
     try:
         return EXECUTORS[name](workers, logs, **pairs)
     except ImportError as error:
-        needs = f"needs the package {error.name}: pip install '.[{name}]'"
+        needs = f"needs the package {error.name}: {install(name)}"
         raise ConfigError(f"--executor={name} {needs}") from error
     except Exception as error:  # whatever submitit or Ray raise about a setting or a cluster
         raise ConfigError(f"{flag}: {error}") from error

@@ -1,12 +1,12 @@
 """Points of a sweep: one config each, with a folder of its own."""
 
+import copy
 import dataclasses
 import functools
 import hashlib
 import inspect
 import pathlib
 import re
-import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from plasticity.checks import PlasticityError
+from plasticity.commands import command
 from plasticity.configs.fields import foreign
 from plasticity.experiments.cli import RUN_ERROR, RUN_ERRORS, USAGE_ERROR, USER_ERRORS
-from plasticity.experiments.configfile import config_module, load_config, put_fields
+from plasticity.experiments.configfile import config_module, load_config, resolved
 from plasticity.experiments.run.result import read_result
 from plasticity.experiments.run.storage import DamagedFileError, is_there
 from plasticity.experiments.run.train import train
@@ -106,23 +107,21 @@ class Point:
 
     def config(self) -> ConfigDict:
         """The config; ConfigError: the file has no such config, or a field is none of it."""
-        return self._config.copy_and_resolve_references()
+        return copy.deepcopy(self._config)
 
     @functools.cached_property
     def _config(self) -> ConfigDict:
         try:
-            config = load_config(self.file, self.argument or None)
-            put_fields(config, self.settings)
+            return resolved(load_config(self.file, self.argument), self.settings)
         except ConfigError as error:
             raise ConfigError(f"point {self.name}: {error}") from error
-        return config
 
     def command(self) -> str:
         """The command that runs the point by itself."""
         config = f"{self.file}:{self.argument}" if self.argument else self.file
         flags = [f"--config={config}", f"--workdir={self.workdir}"]
         flags += [f"--config.{name}={value}" for name, value in self.settings.items()]
-        return shlex.join(["python", "-m", "experiments.launch", *flags])
+        return command("launch", *flags)
 
 
 class Failure(NamedTuple):

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
+from plasticity.commands import program
 from plasticity.experiments.cli import RUN_ERROR, USAGE_ERROR
 from plasticity.experiments.run.interrupts import Interrupts
 from plasticity.experiments.run.program import shape_of
@@ -25,9 +26,9 @@ class Batch(NamedTuple):
     log: pathlib.Path
 
 
-def worker_command(module: str) -> Callable[[Iterable[str]], list[str]]:
-    """The command of a worker, by the hashes of its points: this command with --only."""
-    this = [sys.executable, "-m", module, *sys.argv[1:]]
+def worker_command(name: str) -> Callable[[Iterable[str]], list[str]]:
+    """The command of a worker, by the hashes of its points: that of program `name` with --only."""
+    this = [sys.executable, "-m", program(name), *sys.argv[1:]]
     return lambda identities: [*this, f"--only={','.join(identities)}"]
 
 

@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from plasticity.experiments import cli
+from plasticity.commands import command, install
 from plasticity.experiments.run.result import PARTS
 from plasticity.experiments.run.storage import write_json, write_text
 
@@ -75,9 +75,9 @@ def summary(results: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> s
 
 def report_hint(folder: pathlib.Path) -> str:
     """How to draw the runs of a folder."""
-    command = cli.command("experiments.report", f"--runs={folder}", f"--out={folder.name}.html")
+    draw = command("report", f"--runs={folder}", f"--out={folder.name}.html")
     has_plots = importlib.util.find_spec("matplotlib") is not None
-    return f"figures: {command}" + ("" if has_plots else "; first pip install '.[plots]'")
+    return f"figures: {draw}" + ("" if has_plots else f"; first {install('plots')}")
 
 
 def write_csv(path: pathlib.Path, rows: Sequence[Row]) -> None:

@@ -19,7 +19,7 @@ class ImageArchives(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
     """All images of the archives of a data set, as they are stored there."""
 
     VERSION = tfds.core.Version("1.0.0")
-    MANUAL_DOWNLOAD_INSTRUCTIONS = "python -m experiments.prepare_data puts the archives there."
+    MANUAL_DOWNLOAD_INSTRUCTIONS = "the program prepare_data puts the archives there"
     pkg_dir_path = None  # no folder with metadata of TFDS's own
 
     def __init__(self, dataset: Dataset, **options: Any):

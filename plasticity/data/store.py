@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from plasticity.commands import command
 from plasticity.registry import lookup
 
 ROTATIONS = 4  # by 90 degrees each
@@ -166,4 +167,4 @@ def _damaged(dataset: Dataset, path: pathlib.Path, error: Exception) -> DataErro
 
 
 def _command(dataset: Dataset) -> str:
-    return f"python -m experiments.prepare_data --dataset={dataset.name}"
+    return command("prepare_data", f"--dataset={dataset.name}")

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from plasticity.commands import command
 from plasticity.data import DataError, Dataset, load
 from plasticity.data.store import ROTATIONS, Split, splits
 from plasticity.types import Array, Key
@@ -169,5 +170,5 @@ def _arrays(path: str) -> dict[str, np.ndarray]:
     except Exception as error:  # numpy and zipfile raise a dozen kinds for damaged files
         raise DataError(
             f"task.features={path!r} is not a file of features ({error}). To make one: "
-            "python -m experiments.encode --workdir=ENCODER"
+            f"{command('encode', '--workdir=ENCODER')}"
         ) from error

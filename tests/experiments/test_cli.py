@@ -19,6 +19,7 @@ from plasticity.experiments.run.footprint import check_footprint, estimate
 from plasticity.experiments.run.storage import WorkdirError
 from plasticity.experiments.validate import ConfigError, validate
 from plasticity.rules import RULES
+from tests import programs
 from tests.conftest import ROOT
 from tests.launching import TINY, arguments
 
@@ -41,10 +42,38 @@ def test_help_shows_flags_and_settings_with_defaults_and_an_example(program, nam
         assert "=?" not in out
 
 
+def test_commands_have_the_prefix_under_which_the_program_was_started(tmp_path):
+    file = tmp_path / "run"
+    file.touch()
+    calls = {
+        "help": ["launch", "--help"],
+        "points": [
+            "sweep",
+            "--config=copying",
+            "--sweep=rules",
+            f"--workdir={tmp_path}",
+            "--dry_run",
+        ],
+        "features": [
+            "launch",
+            "--config=omniglot",
+            f"--config.task.features={file}",
+            "--workdir=x",
+        ],
+    }
+    for package in ("experiments", "plasticity.experiments"):
+        started = {n: programs.start(*args, package=package) for n, args in calls.items()}
+        for name, process in started.items():
+            printed, _ = process.communicate(60)
+            found = re.findall(r"python\S* -m (\S*)\.\w+", printed)
+            assert set(found) == {package}, (name, printed)
+
+
 def test_list_names_what_a_config_can_choose(program):
     code, out, _ = program("launch", "--list")
     assert code == 0
     assert out.strip() == commandline.listing()
+    assert "--config=NAME, beside your own as --config=FILE.py: copying, cue_reward" in out
 
 
 def test_help_of_a_config_shows_its_own_settings(program):

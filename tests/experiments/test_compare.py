@@ -170,7 +170,7 @@ def test_the_runs_of_every_claim_are_made(cells, claim):
                 for study, config in cells[comparison.study]
                 if all(config_field(config, f) == value for f, value in side.where.items())
                 # Two presets may have a study of one name.
-                and not study.config.startswith("configs/paper")
+                and not study.config.startswith("paper:")
             ]
             ((study, config),) = matching
             known = {"loss", *METRICS[study.task]}

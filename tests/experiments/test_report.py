@@ -186,7 +186,8 @@ def test_a_seed_on_a_plateau_leaves_the_axis_logarithmic(runs):
 
 def test_commands_can_be_typed():
     worker = ["/a/experiments/reproduce.py", "--preset=full", "--tasks=", "--only=12ab"]
-    assert command(worker) == "python -m experiments.reproduce --preset=full"
+    assert command(worker) == "python -m plasticity.experiments.reproduce --preset=full"
+    assert command(["/x/ipykernel_launcher.py", "-f", "k.json"]).startswith("plasticity.train(")
 
 
 DAMAGE = {
@@ -291,7 +292,9 @@ def test_a_folder_without_finished_runs_is_an_error_that_says_what_there_is(tmp_
     with pytest.raises(ConfigError, match="does not exist"):
         collect(tmp_path / "nowhere")
     (make_run(tmp_path / "a") / "result.json").unlink()
-    with pytest.raises(ConfigError, match=r"a is not finished.*python -m experiments\.launch"):
+    with pytest.raises(
+        ConfigError, match=r"a is not finished.*python -m plasticity\.experiments\.launch"
+    ):
         collect(tmp_path)
     (make_run(tmp_path / "b") / "result.json").write_text("")
     with pytest.raises(ConfigError, match=r"b/result\.json is empty"):

@@ -1,0 +1,31 @@
+"""Commands in messages, as they run where this process was started."""
+
+import pathlib
+import shlex
+import sys
+
+
+def program(name: str) -> str:
+    """The module of a program: `experiments.NAME` if this process is one under that prefix.
+
+    Otherwise, as `plasticity.experiments.NAME`, it runs wherever the package can be imported.
+    """
+    return f"{'' if _in_clone() else 'plasticity.'}experiments.{name}"
+
+
+def command(name: str, *arguments: str) -> str:
+    """The command line that runs a program with the Python of this process."""
+    python = pathlib.Path(sys.executable)
+    if python.is_relative_to(pathlib.Path.cwd()):
+        python = python.relative_to(pathlib.Path.cwd())
+    return shlex.join([str(python), "-m", program(name), *arguments])
+
+
+def install(extra: str) -> str:
+    """The command that installs an extra."""
+    return f"pip install '{'.' if _in_clone() else 'plasticity'}[{extra}]'"
+
+
+def _in_clone() -> bool:
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    return spec is not None and spec.name.startswith("experiments.")
