@@ -17,30 +17,42 @@ These names are the public interface, with the records of `plasticity.types`. Mo
 import importlib
 from typing import Any
 
-from plasticity.append_scan import append_scan
-from plasticity.associate import associate, associate_step
-from plasticity.memory import advance, chunked, dense, factored
-from plasticity.network import Network, NetworkState, Parameters
-from plasticity.own import Fast, network_of, run, step
-from plasticity.plastic_layers import Plastic, plastic
-from plasticity.rules import delta, gradient, hebbian, none
-from plasticity.settings import Settings, setting
-from plasticity.types import (
-    Activity,
-    Episode,
-    FastWeights,
-    Form,
-    LayerShape,
-    Memory,
-    Outputs,
-    Plasticity,
-    Rule,
-    Site,
-    Synapse,
-    Task,
-    Token,
-    Write,
-)
+from plasticity.append_scan import append_scan as append_scan
+from plasticity.associate import associate as associate
+from plasticity.associate import associate_step as associate_step
+from plasticity.memory import advance as advance
+from plasticity.memory import chunked as chunked
+from plasticity.memory import dense as dense
+from plasticity.memory import factored as factored
+from plasticity.network import Network as Network
+from plasticity.network import NetworkState as NetworkState
+from plasticity.network import Parameters as Parameters
+from plasticity.own import Fast as Fast
+from plasticity.own import network_of as network_of
+from plasticity.own import run as run
+from plasticity.own import step as step
+from plasticity.plastic_layers import Plastic as Plastic
+from plasticity.plastic_layers import plastic as plastic
+from plasticity.rules import delta as delta
+from plasticity.rules import gradient as gradient
+from plasticity.rules import hebbian as hebbian
+from plasticity.rules import none as none
+from plasticity.settings import Settings as Settings
+from plasticity.settings import setting as setting
+from plasticity.types import Activity as Activity
+from plasticity.types import Episode as Episode
+from plasticity.types import FastWeights as FastWeights
+from plasticity.types import Form as Form
+from plasticity.types import LayerShape as LayerShape
+from plasticity.types import Memory as Memory
+from plasticity.types import Outputs as Outputs
+from plasticity.types import Plasticity as Plasticity
+from plasticity.types import Rule as Rule
+from plasticity.types import Site as Site
+from plasticity.types import Synapse as Synapse
+from plasticity.types import Task as Task
+from plasticity.types import Token as Token
+from plasticity.types import Write as Write
 
 # Imported on first use, since they need more than JAX.
 _LATER = {
@@ -53,53 +65,6 @@ _LATER = {
     "register_task": "plasticity.extend",
     "train": "plasticity.experiments.notebook",
 }
-
-__all__ = [
-    "Activity",
-    "Episode",
-    "Fast",
-    "FastWeights",
-    "Form",
-    "Hyperparameters",
-    "LayerShape",
-    "Learner",
-    "Memory",
-    "Network",
-    "NetworkState",
-    "Outputs",
-    "Parameters",
-    "Plastic",
-    "Plasticity",
-    "Rule",
-    "Run",
-    "Settings",
-    "Site",
-    "Synapse",
-    "Task",
-    "Token",
-    "Write",
-    "advance",
-    "append_scan",
-    "associate",
-    "associate_step",
-    "chunked",
-    "delta",
-    "dense",
-    "factored",
-    "gradient",
-    "hebbian",
-    "network_of",
-    "none",
-    "open_run",
-    "plastic",
-    "register_backbone",
-    "register_rule",
-    "register_task",
-    "run",
-    "setting",
-    "step",
-    "train",
-]
 
 
 def __getattr__(name: str) -> Any:

@@ -6,6 +6,8 @@ solve (`plasticity.parallel`). Otherwise, and as the definition of the above, st
 """
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +23,7 @@ from plasticity.types import (
     Form,
     LayerShape,
     Memory,
+    Read,
     Rule,
     Scalar,
     Site,
@@ -30,14 +33,15 @@ from plasticity.types import (
 
 
 def associate(
-    rule: Rule, tokens: Token, state: TraceMatrix | None = None, *, chunk: int = 32
-) -> tuple[Array, TraceMatrix]:
+    rule: Rule, tokens: Token, state: Any = None, *, chunk: int = 32
+) -> tuple[Array, Any]:
     """Writes and reads a memory at T steps, of one head and one episode; `jax.vmap` adds both.
 
     Args:
       rule: with a `Site`.
       tokens: query, key [T, I], value [T, O]; rate and keep [T, ...] or one number for all steps.
-      state: before the first step; None: an empty memory.
+      state: `TraceMatrix` before the first step, or one for each layer of the memory; None: an
+        empty memory of one layer.
       chunk: steps that are computed at once, if the rule is linear in the state. 0: step by step.
 
     Returns:
@@ -77,45 +81,92 @@ def site_shape(rule: Rule, token: Token) -> LayerShape:
 
 
 def associate_step(
-    rule: Rule, memory: Memory, fast: FastState, token: Token, slot: Array | int
-) -> tuple[Array, FastState]:
+    rule: Rule, memory: Memory, fast: Any, token: Token, slot: Array | int
+) -> tuple[Array, Any]:
     """One step, with any engine: the definition.
 
     Args:
-      rule, memory: made for the same form. fast: the state before the step.
+      rule, memory: made for the same form.
+      fast: `FastState` before the step, or one for each layer of the memory.
       token: of the step, without the axis T.
       slot: number of the write in its chunk, see `plasticity.memory.advance`.
 
     Returns:
       The answer [O] and the state after the step.
     """
-    after = advance(memory, fast, site_write(rule, memory, fast, token), slot)
+    written = site_write(rule, memory, fast, token)
+    if isinstance(written, Write):
+        after: Any = advance(memory, fast, written, slot)
+    else:
+        after = {n: advance(memory, fast[n], write, slot) for n, write in written.items()}
     read_from = after if _site(rule).order == "read_after_write" else fast
     return site_answer(rule, memory, read_from, token), after
 
 
-def site_write(rule: Rule, memory: Memory, fast: FastState, token: Token) -> Write:
-    """The write of a token. Arguments as for `associate_step`."""
+def site_write(rule: Rule, memory: Memory, fast: Any, token: Token) -> Any:
+    """The write of a token, or one for each layer. Arguments as for `associate_step`."""
     site = _site(rule)
-    return site.write(site.prepare(token), lambda x: memory.read(fast, PLAIN, x))
+    return site.write(site.prepare(token), _reader(memory, fast))
 
 
-def site_answer(rule: Rule, memory: Memory, fast: FastState, token: Token) -> Array:
+def site_answer(rule: Rule, memory: Memory, fast: Any, token: Token) -> Array:
     """The answer [O] to a token's query; nothing is written. Arguments as for `associate_step`."""
     site = _site(rule)
-    token = site.prepare(token)
-    return site.answer(memory.read(fast, PLAIN, token.query), token)
+    return site.answer(site.prepare(token), _reader(memory, fast))
 
 
-def _by_steps(rule: Rule, tokens: Token, state: TraceMatrix) -> tuple[Array, TraceMatrix]:
+def _reader(memory: Memory, fast: Any) -> Read:
+    def read(x: Array, layer: str | None = None) -> Array:
+        return memory.read(fast if layer is None else fast[layer], PLAIN, x)
+
+    return read
+
+
+def credit(loss: Callable[[Read], Array], read: Read) -> dict[str, tuple[Array, Array]]:
+    """What a rule writes to each layer of a small network, to descend its loss.
+
+    Args:
+      loss: (read) -> [], which calls read(x, layer) once for each layer.
+      read: that of `Site.write`.
+
+    Returns:
+      {layer: (credit [O], its input [I])}; the gradient of its weights is their outer product.
+    """
+    sizes: dict[str, Array] = {}
+
+    def measured(x: Array, layer: str) -> Array:
+        sizes[layer] = jnp.zeros_like(read(x, layer))
+        return sizes[layer]
+
+    def probed(probe: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
+        inputs: dict[str, Array] = {}
+
+        def recorded(x: Array, layer: str) -> Array:
+            inputs[layer] = x
+            return read(x, layer) + probe[layer]
+
+        return loss(recorded), inputs
+
+    loss(measured)
+    credits, inputs = jax.grad(probed, has_aux=True)(sizes)
+    return {layer: (credits[layer], x) for layer, x in inputs.items()}
+
+
+def _by_steps(rule: Rule, tokens: Token, state: Any) -> tuple[Array, Any]:
     memory = dense(form=rule.form)
 
-    def body(fast: FastState, token: Token) -> tuple[FastState, Array]:
+    def each(f: Callable[[Any], Any], parts: Any, kind: type) -> Any:
+        return jax.tree.map(f, parts, is_leaf=lambda part: isinstance(part, kind))
+
+    def opened(trace: TraceMatrix) -> FastState:
+        return memory.open(trace, LayerShape(*trace.weight.shape), 1)
+
+    def body(fast: Any, token: Token) -> tuple[Any, Array]:
         answer, after = associate_step(rule, memory, fast, token, 0)  # a matrix has no slots
         return after, answer
 
-    fast, answers = lax.scan(body, memory.open(state, LayerShape(*state.weight.shape), 1), tokens)
-    return answers, memory.close(fast)
+    fast, answers = lax.scan(body, each(opened, state, TraceMatrix), tokens)
+    return answers, each(memory.close, fast, FastState)
 
 
 def _site(rule: Rule) -> Site:

@@ -57,7 +57,7 @@ def run_chunk(
         f"tmsn{per_output},sno->to", _products(form, seen, query, write), left
     )
     state = _next(form, after, sums, state, write._replace(left=left))
-    return state, jax.vmap(site.answer)(answers, tokens)
+    return state, jax.vmap(lambda token, o: site.answer(token, lambda query: o))(tokens, answers)
 
 
 def _sized(form: Form, write: Write) -> Write:

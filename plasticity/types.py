@@ -148,38 +148,39 @@ class FastWeights(NamedTuple):
     bias: Array  # [O], zeros if the bias is not plastic
 
 
-# (x [I]) -> w x, [O]: what a memory says at x before a write.
-Read = Callable[[Array], Array]
+# read(x [I]) -> w x, [O]; read(x, layer), where a memory consists of several layers.
+Read = Callable[..., Array]
 
 
 def _token_itself(token: Token) -> Token:
     return token
 
 
-def _recalled(recalled: Array, token: Token) -> Array:
-    del token
-    return recalled
+def _at_query(token: Token, read: Read) -> Array:
+    return read(token.query)
 
 
 class Site(NamedTuple):
     """A rule at a memory site.
 
     write: (token, read) -> Write. `read` is of the state before the write, undecayed. A rule that
-      takes its error at the decayed state says so: keep * read(key), or read(keep * key).
+      takes its error at the decayed state says so: keep * read(key), or read(keep * key). A memory
+      of several layers, as of a rule that descends the loss of a small network, has one trace for
+      each and returns {layer: Write}; `plasticity.associate.credit` gives each layer its credit.
     order: "read_after_write": the answer to a query contains the token's own write;
       "read_before_write": it does not.
     linear: `left` is affine in what `read` returned, output by output, and nothing else depends on
       it. Many steps are then computed at once. Under a form whose keep is not per output, the
       factors of what was read are the same for all outputs.
     prepare: what happens to a token first. It may change the number of outputs.
-    answer: (w query, prepared token) -> [O].
+    answer: (prepared token, read) -> [O]; a linear rule reads once, at `token.query`.
     """
 
-    write: Callable[[Token, Read], Write]
+    write: Callable[[Token, Read], Any]
     order: str = "read_after_write"
     linear: bool = True
     prepare: Callable[[Token], Token] = _token_itself
-    answer: Callable[[Array, Token], Array] = _recalled
+    answer: Callable[[Token, Read], Array] = _at_query
 
 
 class Rule(NamedTuple):

@@ -17,32 +17,14 @@ site are used as they are; the sources normalise them before.
 """
 
 import dataclasses
-from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
 
 from plasticity.factory import Factory
-from plasticity.rules.settings import (
-    PlasticSettings,
-    check_one_episode,
-    init_synapses,
-    rate_and_keep,
-)
+from plasticity.rules.settings import PlasticSettings, modulated
 from plasticity.settings import setting
-from plasticity.types import (
-    Activity,
-    Array,
-    Form,
-    Key,
-    LayerShape,
-    Plasticity,
-    Read,
-    Rule,
-    Site,
-    Token,
-    Write,
-)
+from plasticity.types import Activity, Array, Form, Read, Rule, Site, Token, Write
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,22 +39,11 @@ class DeltaSettings(PlasticSettings):
 def make(settings: DeltaSettings) -> Rule:
     """The rule."""
 
-    def init(key: Key, shapes: Mapping[str, LayerShape], head: int) -> Plasticity:
-        del head
-        return Plasticity(init_synapses(key, shapes, settings), projection=None)
+    def delta(layer: Activity) -> tuple[Array, Array]:
+        right = _over_square(layer.pre) if settings.normalise_pre else layer.pre
+        return layer.value - layer.recall, right
 
-    right = _over_square if settings.normalise_pre else (lambda pre: pre)
-
-    def write(
-        theta: Plasticity, modulator: Array, activities: Mapping[str, Activity]
-    ) -> dict[str, Write]:
-        del theta
-        check_one_episode(modulator, activities)
-        deltas = {name: (a.value - a.recall, right(a.pre)) for name, a in activities.items()}
-        rate, keep = rate_and_keep(deltas, modulator, settings)
-        return {name: Write(left, right, rate, keep) for name, (left, right) in deltas.items()}
-
-    return Rule(init, write, form=Form(settings.keep_per), site=Site(_associate))
+    return modulated(settings, delta, form=Form(settings.keep_per), site=Site(_associate))
 
 
 def _associate(token: Token, read: Read) -> Write:

@@ -20,14 +20,9 @@ import jax
 import jax.numpy as jnp
 
 from plasticity.factory import Factory
-from plasticity.rules.settings import (
-    PlasticSettings,
-    check_one_episode,
-    init_synapses,
-    rate_and_keep,
-)
+from plasticity.rules.settings import PlasticSettings, init_synapses, modulated
 from plasticity.settings import setting
-from plasticity.types import Activity, Array, Key, LayerShape, Outputs, Plasticity, Rule, Write
+from plasticity.types import Array, Key, LayerShape, Outputs, Plasticity, Rule
 
 PROJECTIONS = ("trained", "fixed", "elementwise")
 
@@ -65,16 +60,9 @@ def make(settings: GradientSettings) -> Rule:
         product = projection * everything if projection.ndim == 1 else projection @ everything
         return settings.internal_scale * jnp.mean(product**2)
 
-    def write(
-        theta: Plasticity, modulator: Array, activities: Mapping[str, Activity]
-    ) -> dict[str, Write]:
-        del theta
-        check_one_episode(modulator, activities)
-        deltas = {name: (a.credit, a.pre) for name, a in activities.items()}
-        rate, keep = rate_and_keep(deltas, modulator, settings)
-        return {name: Write(left, right, rate, keep) for name, (left, right) in deltas.items()}
-
-    return Rule(init, write, internal_loss)
+    return modulated(
+        settings, lambda layer: (layer.credit, layer.pre), init=init, internal_loss=internal_loss
+    )
 
 
 gradient = Factory(GradientSettings, make)

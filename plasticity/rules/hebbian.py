@@ -13,32 +13,13 @@ truncated.
 """
 
 import dataclasses
-from collections.abc import Mapping
 
 import jax.numpy as jnp
 
 from plasticity.factory import Factory
-from plasticity.rules.settings import (
-    KEEPS,
-    PlasticSettings,
-    check_one_episode,
-    init_synapses,
-    rate_and_keep,
-)
+from plasticity.rules.settings import KEEPS, PlasticSettings, modulated
 from plasticity.settings import setting
-from plasticity.types import (
-    Activity,
-    Array,
-    Form,
-    Key,
-    LayerShape,
-    Plasticity,
-    Read,
-    Rule,
-    Site,
-    Token,
-    Write,
-)
+from plasticity.types import Activity, Array, Form, Read, Rule, Site, Token, Write
 
 SUM_EPSILON = 1e-10
 
@@ -57,26 +38,13 @@ class HebbianSettings(PlasticSettings):
 def make(settings: HebbianSettings) -> Rule:
     """The rule."""
 
-    def init(key: Key, shapes: Mapping[str, LayerShape], head: int) -> Plasticity:
-        del head
-        return Plasticity(init_synapses(key, shapes, settings), projection=None)
-
-    def write(
-        theta: Plasticity, modulator: Array, activities: Mapping[str, Activity]
-    ) -> dict[str, Write]:
-        del theta
-        check_one_episode(modulator, activities)
-        deltas = {
-            name: (a.post if settings.post == "linear" else a.activation, a.pre)
-            for name, a in activities.items()
-        }
-        rate, keep = rate_and_keep(deltas, modulator, settings)
-        return {name: Write(left, right, rate, keep) for name, (left, right) in deltas.items()}
+    def delta(layer: Activity) -> tuple[Array, Array]:
+        return (layer.post if settings.post == "linear" else layer.activation), layer.pre
 
     site = Site(_associate)
     if settings.normalised:
         site = Site(_associate, prepare=_with_one, answer=_over_sum)
-    return Rule(init, write, form=Form(settings.keep_per), site=site)
+    return modulated(settings, delta, form=Form(settings.keep_per), site=site)
 
 
 def _associate(token: Token, read: Read) -> Write:
@@ -89,8 +57,8 @@ def _with_one(token: Token) -> Token:
     return token._replace(value=jnp.append(token.value, 1))
 
 
-def _over_sum(recalled: Array, token: Token) -> Array:
-    del token
+def _over_sum(token: Token, read: Read) -> Array:
+    recalled = read(token.query)
     return recalled[:-1] / (recalled[-1] + SUM_EPSILON)
 
 

@@ -1,14 +1,25 @@
-"""What the rules share: their settings, coefficients, rate and checks."""
+"""What the rules share: their settings, coefficients, rate and checks; `modulated` makes a rule."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from plasticity import synapse
 from plasticity.settings import Settings, setting
-from plasticity.types import Activity, Array, Key, LayerShape, Scalar, Synapse
+from plasticity.types import (
+    Activity,
+    Array,
+    Key,
+    LayerShape,
+    Plasticity,
+    Rule,
+    Scalar,
+    Synapse,
+    Write,
+)
 
 DECAYS = ("clipped", "unclipped")
 KEEPS = ("scalar", "output", "input")  # of `Form`
@@ -38,6 +49,33 @@ class PlasticSettings(Settings):
     )
     decay_ratio: float = setting(1.0, "keep = 1 - decay_ratio * eta", low=0)
     modulated: bool = setting(True, "eta0 * sigmoid(g); False: eta0 / 2")
+
+
+def modulated(
+    settings: PlasticSettings, delta: Callable[[Activity], tuple[Array, Array]], **parts: Any
+) -> Rule:
+    """The rule that writes delta = left right^T, at the neuromodulated rate and keep.
+
+    Args:
+      settings: of the rule.
+      delta: (activity of a layer) -> (left [O], right [I]).
+      **parts: further fields of `Rule`, which may replace `init`.
+    """
+
+    def init(key: Key, shapes: Mapping[str, LayerShape], head: int) -> Plasticity:
+        del head
+        return Plasticity(init_synapses(key, shapes, settings), projection=None)
+
+    def write(
+        theta: Plasticity, modulator: Array, activities: Mapping[str, Activity]
+    ) -> dict[str, Write]:
+        del theta
+        check_one_episode(modulator, activities)
+        deltas = {name: delta(activity) for name, activity in activities.items()}
+        rate, keep = rate_and_keep(deltas, modulator, settings)
+        return {name: Write(left, right, rate, keep) for name, (left, right) in deltas.items()}
+
+    return Rule(**{"init": init, "write": write} | parts)
 
 
 def init_synapses(
