@@ -18,46 +18,38 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from plasticity import register_rule, register_task
+import plasticity as P
 from plasticity.configs import base
-from plasticity.rules import PlasticSettings
-from plasticity.rules.settings import init_synapses, rate_and_keep
-from plasticity.settings import Settings, setting, size
-from plasticity.types import Episode, Plasticity, Rule, Task, Write
 
 
 @dataclasses.dataclass(frozen=True)
-class OjaSettings(PlasticSettings):
+class OjaSettings(P.PlasticSettings):
     """Those of every plastic rule, and one more; `traced`: another value does not recompile."""
 
-    forgetting: float = setting(1.0, "1: Oja's rule; 0: nothing is forgotten", traced=True, low=0)
+    forgetting: float = P.setting(1.0, "1: Oja's rule; 0: nothing is forgotten", traced=True, low=0)
 
 
 def oja(settings):
     """The rule."""
+    hebbian = P.modulated(settings, lambda layer: (layer.post, layer.pre))
 
-    def init(key, shapes, head):
-        return Plasticity(init_synapses(key, shapes, settings), projection=None)
+    def forgetting(write):
+        keep = jnp.maximum(1 - settings.forgetting * write.rate * write.left**2, 0)
+        return write._replace(rate=jnp.broadcast_to(write.rate, keep.shape), keep=keep)
 
     def write(theta, modulator, activities):
-        deltas = {name: (a.post, a.pre) for name, a in activities.items()}
-        rate, _ = rate_and_keep(deltas, modulator, settings)
+        writes = hebbian.write(theta, modulator, activities)
+        return {name: forgetting(write) for name, write in writes.items()}
 
-        def write_one(post, pre):
-            keep = jnp.maximum(1 - settings.forgetting * rate * post**2, 0)
-            return Write(post, pre, jnp.broadcast_to(rate, post.shape), keep)
-
-        return {name: write_one(*delta) for name, delta in deltas.items()}
-
-    return Rule(init, write, per_output=True)
+    return hebbian._replace(write=write, form=P.Form("output"))
 
 
 @dataclasses.dataclass(frozen=True)
-class PairsSettings(Settings):
+class PairsSettings(P.Settings):
     """Settings of the task."""
 
     section = "task"
-    pairs: int = size(4, "pairs in an episode")
+    pairs: int = P.size(4, "pairs in an episode")
 
 
 def pairs(settings):
@@ -71,7 +63,7 @@ def pairs(settings):
         cues = jnp.eye(count)[jnp.append(jnp.arange(count), asked)]
         inputs = jnp.concatenate([cues, jnp.append(signs, 0.0)[:, None]], axis=-1)
         targets = jnp.append(jnp.zeros(count), signs[asked])[:, None]
-        return Episode(inputs, targets, weights=jnp.zeros(count + 1).at[-1].set(1.0))
+        return P.Episode(inputs, targets, weights=jnp.zeros(count + 1).at[-1].set(1.0))
 
     def loss(answers, episode):
         return ((answers - episode.targets) ** 2).sum(-1)
@@ -79,7 +71,7 @@ def pairs(settings):
     def metrics(answers, episode):
         return {"query_mse": loss(answers, episode)[-1]}
 
-    return Task(
+    return P.Task(
         inputs=count + 1,
         outputs=1,
         steps=count + 1,
@@ -92,8 +84,8 @@ def pairs(settings):
     )
 
 
-register_rule("oja", oja, OjaSettings)
-register_task("pairs", pairs, PairsSettings)
+P.register_rule("oja", oja, OjaSettings)
+P.register_task("pairs", pairs, PairsSettings)
 
 
 def get_config(which="oja"):

@@ -2,7 +2,8 @@
 
     import plasticity as P
 
-  Rules          hebbian, gradient, delta, none: settings -> Rule. One's own is a `Rule`, too.
+  Rules          hebbian, gradient, delta, none: settings -> Rule. One's own is a `Rule`, too;
+                 modulated makes one that is written at the paper's rate.
   Own networks   plastic, run, step: plastic layers in a network of plain JAX, Linen, NNX, Equinox.
   Memory sites   associate, associate_step: keys, values and queries of all steps, or of one.
   Memories       dense, factored, chunked: the engines, and advance, which applies a write.
@@ -37,8 +38,11 @@ from plasticity.rules import delta as delta
 from plasticity.rules import gradient as gradient
 from plasticity.rules import hebbian as hebbian
 from plasticity.rules import none as none
+from plasticity.rules.settings import PlasticSettings as PlasticSettings
+from plasticity.rules.settings import modulated as modulated
 from plasticity.settings import Settings as Settings
 from plasticity.settings import setting as setting
+from plasticity.settings import size as size
 from plasticity.types import Activity as Activity
 from plasticity.types import Episode as Episode
 from plasticity.types import FastWeights as FastWeights

@@ -47,11 +47,15 @@ CASES = [
     launch(COPYING, "train.batch=4294967296 must be at most 1048576", "train.batch=4294967296"),
     launch(COPYING, "seed=2147483648 must be at most 2147483647", "seed=2147483648"),
     launch(COPYING, "evaluate.episodes=1 must be at least 2", "evaluate.episodes=1"),
-    launch(COPYING, "rule.name='' is unknown: valid: gradient", "rule.name="),
+    launch(COPYING, "rule.name='' is unknown: valid: delta, gradient", "rule.name="),
     launch(
         COPYING, "rule.projection .* a setting of rule.name='gradient',", "rule.projection=fixed"
     ),
-    launch(f"{COPYING}:none", "rule.eta0 .* of rule.name='hebbian' or 'gradient',", "rule.eta0=1"),
+    launch(
+        f"{COPYING}:none",
+        "rule.eta0 .* of rule.name='hebbian' or 'gradient' or 'delta',",
+        "rule.eta0=1",
+    ),
     # Whichever comes first, the rule is chosen first.
     launch(COPYING, "rule.eta0 is not a field", "rule.eta0=1", "rule.name=none"),
     launch(

@@ -111,7 +111,7 @@ CASES = [
     _over("rule.name=none", "rule.name is varied twice", "--sweep=rules"),
     _over(
         "rule.name=hebbian,none",
-        "point rule.name=none,rule.eta0=0.1: .*rule.eta0 .* of rule.name='hebbian' or 'gradient'",
+        "point rule.name=none,rule.eta0=0.1: .*rule.eta0 .* of rule.name='hebbian' or",
         "--sweep_over=config.rule.eta0=.1",
     ),
     _over("seed=1,2", "--config.seed is what the sweep varies", "--config.seed=3"),
