@@ -1,56 +1,74 @@
-"""An associative memory in plain JAX: one rule and one memory of this library.
+"""Bind symbols to labels, then name the label of one: a Hebbian layer in a network of plain JAX.
 
-A layer without slow weights writes five pairs (key, value), one per step, and then recalls each
-value by its key. It needs neither Flax nor a network: rule and memory are pure functions.
-
-  python examples/plain_jax.py
+An episode shows five symbols, each with a random label, and then the first of them without. Slow
+weights cannot know the label: only what was written in this episode tells it.
 """
 
 import jax
 import jax.numpy as jnp
+import optax
 
-from plasticity.memory import advance, factored
-from plasticity.rules import hebbian
-from plasticity.types import Activity, LayerShape
+import plasticity as P
 
-PAIRS, KEY, VALUE = 5, 64, 8
-SHAPES = {"memory": LayerShape(outputs=VALUE, inputs=KEY)}
+SYMBOLS, LABELS, PAIRS, WIDTH = 10, 4, 5, 16
 
-# A rate of 1/2 with alpha = 2: each write adds value key^T once, and halves what was there.
-rule = hebbian(eta0=1.0, max_norm=0.0, alpha="shared", alpha_scale=2.0, plastic_biases=False)
-memory = factored()  # or dense(): the matrix itself
-theta = rule.init(jax.random.key(0), SHAPES, head=0)
-synapse = theta.synapses["memory"]
+# w <- (1 - rate) w + rate alpha * post pre^T, at a rate that the network computes itself.
+LAYERS = {"memory": (WIDTH, WIDTH)}  # outputs, inputs
+HEBBIAN = P.plastic(P.hebbian(eta0=1.0, alpha_scale=0.5), LAYERS)
+NONE = P.plastic(P.none(), LAYERS)  # the same network, whose fast weights stay zero
 
 
-def recall(keys, values):
-    """Writes keys [P, K] and values [P, V] in turn, and returns the recalled values [P, V]."""
-
-    def write(state, step):
-        slot, key, value = step
-        fast = memory.read(state, synapse, key)
-        activity = Activity(key, value, value, jnp.zeros_like(value), fast)
-        modulator = jnp.zeros(())  # sigmoid(0) = 1/2: the rate of every write
-        writes = rule.write(theta, modulator, {"memory": activity})
-        return advance(memory, state, writes["memory"], slot), None
-
-    shape = SHAPES["memory"]
-    empty = memory.open(memory.init(shape, keys.dtype), shape, PAIRS)
-    state, _ = jax.lax.scan(write, empty, (jnp.arange(PAIRS), keys, values))
-    return jax.vmap(lambda key: memory.read(state, synapse, key))(keys)
+def init(key):
+    """Returns slow weights."""
+    keys = jax.random.split(key)
+    return {
+        "key": jax.random.normal(keys[0], (WIDTH, SYMBOLS)) / WIDTH**0.5,
+        "value": jax.random.normal(keys[1], (WIDTH, LABELS)) / WIDTH**0.5,
+        "out": jnp.zeros((LABELS, WIDTH)),
+        "rate": jnp.zeros(LABELS),
+    }
 
 
-def main():
-    """Prints the cosine similarity of recalled and true values, one line per pair."""
-    key_rng, value_rng = jax.random.split(jax.random.key(1))
-    keys = jnp.linalg.qr(jax.random.normal(key_rng, (KEY, PAIRS)))[0].T  # orthonormal rows
-    values = jax.random.normal(value_rng, (PAIRS, VALUE))
-    recalled = jax.jit(recall)(keys, values)
-    norms = jnp.linalg.norm(recalled, axis=1) * jnp.linalg.norm(values, axis=1)
-    similarity = (recalled * values).sum(1) / norms
-    for pair, value in enumerate(similarity):
-        print(f"pair {pair}: cosine similarity {value:.3f}")
-    return similarity
+def forward(params, carry, x, fast):
+    """One step of one episode: the layer says the label that is shown, or the one it remembers."""
+    symbol, label = x
+    post = fast("memory", params["key"] @ symbol, params["value"] @ label)
+    return carry, (params["out"] @ post, params["rate"] @ label)  # answer, modulator of the rate
+
+
+def sample(key, episodes):
+    """Returns symbols and labels, one-hot [B, T, ...], and the label [B] of the last symbol."""
+    order_key, label_key = jax.random.split(key)
+    every = jnp.tile(jnp.arange(SYMBOLS), (episodes, 1))
+    symbols = jax.random.permutation(order_key, every, axis=1, independent=True)[:, :PAIRS]
+    labels = jax.random.randint(label_key, (episodes, PAIRS), 0, LABELS)
+    symbols = jnp.append(symbols, symbols[:, :1], axis=1)
+    shown = jnp.append(labels, jnp.full((episodes, 1), -1), axis=1)  # -1: no label, all zeros
+    return (jax.nn.one_hot(symbols, SYMBOLS), jax.nn.one_hot(shown, LABELS)), labels[:, 0]
+
+
+def evaluate(learned, plastic, xs, labels):
+    """Cross-entropy and accuracy at the last step; learned: slow weights and theta."""
+    logits = P.run(plastic, forward, *learned, xs)[0][:, -1]
+    loss = optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+    return loss, (logits.argmax(-1) == labels).mean()
+
+
+def main(steps=300):
+    """Trains; prints and returns the accuracy on new episodes, with and without fast weights."""
+    learned = init(jax.random.key(0)), HEBBIAN.init(jax.random.key(1))
+    optimizer = optax.adam(1e-2)
+
+    def update(state, key):
+        grads, _ = jax.grad(evaluate, has_aux=True)(state[0], HEBBIAN, *sample(key, 32))
+        updates, moments = optimizer.update(grads, state[1])
+        return (optax.apply_updates(state[0], updates), moments), None
+
+    test, *keys = jax.random.split(jax.random.key(2), 1 + steps)
+    (learned, _), _ = jax.lax.scan(update, (learned, optimizer.init(learned)), jnp.stack(keys))
+    on, off = (float(evaluate(learned, p, *sample(test, 2000))[1]) for p in (HEBBIAN, NONE))
+    print(f"accuracy with plasticity {on:.3f}, without {off:.3f}, chance {1 / LABELS:.3f}")
+    return on, off
 
 
 if __name__ == "__main__":

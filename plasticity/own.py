@@ -73,7 +73,8 @@ class Fast:
         shape = self._new(self._plastic.layers, layer)
         check_shape(pre, (shape.inputs,), f"pre of layer {layer!r}")
         check_shape(slow, (shape.outputs,), f"slow of layer {layer!r}")
-        recall = self._read(layer, pre[None])[0]
+        # Without fast weights, under a rule that never writes, the read is a zero [].
+        recall = jnp.broadcast_to(self._read(layer, pre[None]), (1, shape.outputs))[0]
         post = slow + recall
         out = post if activation is None else activation(post)
         self.activities[layer] = Activity(pre, post, out, jnp.zeros_like(post), recall)

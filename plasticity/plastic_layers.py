@@ -13,7 +13,7 @@ from plasticity.registry import lookup
 from plasticity.types import FastWeights, Key, LayerShape, Memory, Plasticity, Rule, Token
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)  # hashable: a static argument of jax.jit
 class Plastic:
     """The plastic layers of a network: how they are written, and how they are stored.
 
