@@ -19,8 +19,9 @@ from plasticity.network import Network
 from plasticity.rules import RULES
 from plasticity.settings import Settings
 from plasticity.sharding import Layout
+from plasticity.task import Task
 from plasticity.tasks import TASKS
-from plasticity.types import LayerShape, Task
+from plasticity.types import LayerShape
 
 S = TypeVar("S", bound=Settings)
 DATA_FOLDER = "PLASTICITY_DATA_DIR"  # the environment variable

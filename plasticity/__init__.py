@@ -43,8 +43,9 @@ from plasticity.rules.settings import modulated as modulated
 from plasticity.settings import Settings as Settings
 from plasticity.settings import setting as setting
 from plasticity.settings import size as size
+from plasticity.task import Episode as Episode
+from plasticity.task import Task as Task
 from plasticity.types import Activity as Activity
-from plasticity.types import Episode as Episode
 from plasticity.types import FastWeights as FastWeights
 from plasticity.types import Form as Form
 from plasticity.types import LayerShape as LayerShape
@@ -54,7 +55,6 @@ from plasticity.types import Plasticity as Plasticity
 from plasticity.types import Rule as Rule
 from plasticity.types import Site as Site
 from plasticity.types import Synapse as Synapse
-from plasticity.types import Task as Task
 from plasticity.types import Token as Token
 from plasticity.types import Write as Write
 

@@ -16,13 +16,13 @@ left, and together they equal one run over all steps, in values and gradients.
 """
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from plasticity.associate import associate_step, site_answer, site_write
+from plasticity.backbone import FastRead, Forward
 from plasticity.memory import advance, append
 from plasticity.network import (
     EpisodeState,
@@ -41,8 +41,8 @@ from plasticity.pieces import (
     visible_steps,
     with_blanks,
 )
-from plasticity.steps import join, length, no_fast_weights
-from plasticity.types import Array, FastRead, Forward, Key, Outputs, PyTree, Token, Write
+from plasticity.steps import checkpointed_scan, join, length, no_fast_weights
+from plasticity.types import Array, Key, Outputs, PyTree, Token, Write
 
 
 def _observe(
@@ -63,20 +63,15 @@ def _observe(
             return (recall + probe.get(name, 0))[None]
 
         def write_and_answer(name: str, tokens: Token) -> Array:
-            token = jax.tree.map(lambda a: a[0], tokens)
-            assert state.slot is not None  # a step writes
-            site_state = state.fast[name]
-            return associate_step(network.rule, memory, site_state, token, state.slot)[0][None]
+            token, slot = jax.tree.map(lambda a: a[0], tokens), state.slot
+            assert slot is not None  # a step writes
+            return associate_step(network.rule, memory, state.fast[name], token, slot)[0][None]
 
         fast = FastRead(read, write_and_answer)
         stacked = jax.tree.map(lambda a: a[None], x)  # a backbone takes S steps; here S = 1
         out = network.backbone.forward(params.slow, state.past, stacked, t[None], fast, key, False)
         out = jax.tree.map(lambda a: a[0], out)
-        loss = (
-            jnp.zeros(())
-            if internal_loss is None
-            else internal_loss(params.plasticity, out.outputs)
-        )
+        loss = internal_loss(params.plasticity, out.outputs) if internal_loss else jnp.zeros(())
         return loss, out
 
     if internal_loss is None:
@@ -85,10 +80,8 @@ def _observe(
     dtype = float_type(params)
     probe = {n: jnp.zeros((s.outputs,), dtype) for n, s in network.backbone.shapes.items()}
     credit, out = jax.grad(forward, has_aux=True)(probe)
-    activities = out.activities | {
-        name: out.activities[name]._replace(credit=c) for name, c in credit.items()
-    }
-    return out.outputs, activities, out.entry
+    activities = {n: out.activities[n]._replace(credit=c) for n, c in credit.items()}
+    return out.outputs, out.activities | activities, out.entry
 
 
 def step(
@@ -110,29 +103,17 @@ def step(
     """
     params, state = _truncated(network, params, state)
     outputs, activities, past = _observe(network, params, state, x, t, key)
-    writes = _writes(network, params, state, outputs, activities)
-    if network.intervention is not None:
-        writes = network.intervention(writes, t)
-    if network.meta_gradient == "truncated":
-        writes = jax.lax.stop_gradient(writes)
-    return StepRecord(writes, past), outputs
-
-
-def _writes(
-    network: Network,
-    params: Parameters,
-    state: EpisodeState,
-    outputs: Outputs,
-    activities: dict[str, Any],
-) -> dict[str, Write]:
-    """The writes of all layers, and of all memory sites."""
     rule, sites = network.rule, network.backbone.sites
     layers = {name: a for name, a in activities.items() if name not in sites}
     writes = rule.write(params.plasticity, outputs.modulator, layers) if layers else {}
     for name in sites:
         # The same as in `_observe`: a compiled program computes it once.
         writes[name] = site_write(rule, network.memory, state.fast[name], activities[name])
-    return writes
+    if network.intervention is not None:
+        writes = network.intervention(writes, t)
+    if network.meta_gradient == "truncated":
+        writes = jax.lax.stop_gradient(writes)
+    return StepRecord(writes, past), outputs
 
 
 def answer_queries(
@@ -236,7 +217,7 @@ def scan_episode(
     episode = EpisodeState(fast, (past,), jnp.zeros((), jnp.int32))
     scanned = (x, jnp.arange(steps, dtype=jnp.int32))
     chunk = 0 if memory.append_only else memory.chunk
-    episode, (outputs, writes) = _chunked_scan(body, episode, scanned, steps, chunk)
+    episode, (outputs, writes) = checkpointed_scan(body, episode, scanned, steps, chunk)
     answers, end = None, first + steps
     if queries is not None:
         query_key = step_key(key, end)
@@ -244,27 +225,6 @@ def scan_episode(
     closed = {name: memory.close(episode.fast[name]) for name in state.fast}
     in_order = jax.tree.map(lambda a: jnp.roll(a, -steps, axis=0), episode.past[0])
     return EpisodeTrace(join(outputs, answers), writes, NetworkState(closed, in_order, ahead, end))
-
-
-def _chunked_scan(
-    body: Callable, state: PyTree, scanned: PyTree, steps: int, chunk: int
-) -> tuple[PyTree, PyTree]:
-    """`jax.lax.scan` that, for the backward pass, stores the state every `chunk` steps only.
-
-    Example, steps = 5 and chunk = 2: a scan over the chunks (0, 1) and (2, 3), then step 4. States
-    are stored before steps 0, 2 and 4.
-    """
-    if not 0 < chunk < steps:
-        return jax.lax.scan(body, state, scanned)
-    whole = steps // chunk * chunk
-    run_chunk = jax.checkpoint(lambda s, xs: jax.lax.scan(body, s, xs))
-    chunks = jax.tree.map(lambda a: a[:whole].reshape(-1, chunk, *a.shape[1:]), scanned)
-    state, out = jax.lax.scan(run_chunk, state, chunks)
-    out = jax.tree.map(lambda a: a.reshape(whole, *a.shape[2:]), out)
-    if whole == steps:
-        return state, out
-    state, rest = run_chunk(state, jax.tree.map(lambda a: a[whole:], scanned))
-    return state, jax.tree.map(lambda a, b: jnp.concatenate([a, b]), out, rest)
 
 
 def parallel_episode(

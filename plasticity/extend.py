@@ -13,13 +13,15 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from plasticity.backbone import Backbone
 from plasticity.factory import Factory
 from plasticity.model import BACKBONES
 from plasticity.registry import shown
 from plasticity.rules import RULES
 from plasticity.settings import Settings
+from plasticity.task import Task
 from plasticity.tasks import TASKS
-from plasticity.types import Backbone, Rule, Task
+from plasticity.types import Rule
 
 # {section of the config: what its `name` chooses from}
 REGISTRIES: dict[str, dict[str, Factory[Any]]] = {"rule": RULES, "task": TASKS, "model": BACKBONES}

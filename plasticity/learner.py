@@ -23,8 +23,9 @@ from plasticity.sharding import (
     mean_over_parts,
     split_over_devices,
 )
+from plasticity.task import Episode, Task
 from plasticity.telemetry import fast_norm, plasticity_gradients, telemetry
-from plasticity.types import Array, Episode, Key, PyTree, Scalar, Task
+from plasticity.types import Array, Key, PyTree, Scalar
 from plasticity.unroll import run_episodes
 
 

@@ -6,10 +6,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from plasticity.backbone import Backbone
 from plasticity.registry import exportable
 from plasticity.types import (
     Array,
-    Backbone,
     DType,
     FastState,
     Key,

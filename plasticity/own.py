@@ -23,6 +23,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from plasticity.backbone import Backbone, FastRead, Forward
 from plasticity.network import Network, NetworkState, Parameters
 from plasticity.plastic_layers import Plastic
 from plasticity.registry import lookup
@@ -30,10 +31,7 @@ from plasticity.steps import EMPTY
 from plasticity.types import (
     Activity,
     Array,
-    Backbone,
     DType,
-    FastRead,
-    Forward,
     Key,
     LayerShape,
     Outputs,

@@ -1,9 +1,12 @@
 """Stacks of steps: pytrees whose leaves share a leading axis."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
-from plasticity.types import FastRead, PyTree
+from plasticity.backbone import FastRead
+from plasticity.types import PyTree
 
 EMPTY = -1  # position of a blank entry of the past
 
@@ -25,3 +28,24 @@ no_fast_weights = FastRead(
     read=lambda layer, pre: jnp.zeros((), pre.dtype),
     associate=lambda site, tokens: jnp.zeros_like(tokens.value),
 )
+
+
+def checkpointed_scan(
+    body: Callable, state: PyTree, scanned: PyTree, steps: int, chunk: int
+) -> tuple[PyTree, PyTree]:
+    """`jax.lax.scan` that, for the backward pass, stores the state every `chunk` steps only.
+
+    Example, steps = 5 and chunk = 2: a scan over the chunks (0, 1) and (2, 3), then step 4. States
+    are stored before steps 0, 2 and 4.
+    """
+    if not 0 < chunk < steps:
+        return jax.lax.scan(body, state, scanned)
+    whole = steps // chunk * chunk
+    run_chunk = jax.checkpoint(lambda s, xs: jax.lax.scan(body, s, xs))
+    chunks = jax.tree.map(lambda a: a[:whole].reshape(-1, chunk, *a.shape[1:]), scanned)
+    state, out = jax.lax.scan(run_chunk, state, chunks)
+    out = jax.tree.map(lambda a: a.reshape(whole, *a.shape[2:]), out)
+    if whole == steps:
+        return state, out
+    state, rest = run_chunk(state, jax.tree.map(lambda a: a[whole:], scanned))
+    return state, jax.tree.map(lambda a, b: jnp.concatenate([a, b]), out, rest)

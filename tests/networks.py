@@ -8,7 +8,7 @@ from plasticity.memory import ENGINES
 from plasticity.model import BACKBONES, EncoderSettings
 from plasticity.network import Network, Parameters, init_parameters
 from plasticity.rules import RULES
-from plasticity.types import TaskShape
+from plasticity.task import TaskShape
 
 INPUTS, OUTPUTS, STEPS = 3, 2, 7
 SMALL = {

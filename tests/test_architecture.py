@@ -14,7 +14,7 @@ from tests.conftest import ROOT
 # A module may import from its own layer and those above it in this list.
 LAYERS = [
     ["plasticity.types", "plasticity.registry", "plasticity.settings", "plasticity.program"],
-    ["plasticity.factory", "plasticity.commands"],
+    ["plasticity.factory", "plasticity.commands", "plasticity.task", "plasticity.backbone"],
     ["plasticity.steps", "plasticity.synapse", "plasticity.joint", "plasticity.sharding"],
     ["plasticity.append_scan", "plasticity.data"],
     ["plasticity.rules", "plasticity.memory", "plasticity.model", "plasticity.tasks"],

@@ -11,7 +11,8 @@ from plasticity.experiments.run.manifest import device_name
 from plasticity.experiments.run.seeds import Seeds
 from plasticity.learner import Learner, TrainState
 from plasticity.rules import RULES, PlasticSettings
-from plasticity.types import Array, PyTree, Task
+from plasticity.task import Task
+from plasticity.types import Array, PyTree
 
 CURES = "Usual cures: a smaller train.learning_rate or rule.eta0; rule.max_norm > 0."
 

@@ -20,7 +20,8 @@ from plasticity.memory import ENGINES, advance
 from plasticity.model import BACKBONES, EncoderSettings, RecurrentSettings
 from plasticity.network import EpisodeState, Network, Parameters
 from plasticity.rules import RULES
-from plasticity.types import Plasticity, Synapse, TaskShape
+from plasticity.task import TaskShape
+from plasticity.types import Plasticity, Synapse
 from plasticity.unroll import run_episodes
 
 HEAD = "head/columns"

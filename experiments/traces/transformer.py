@@ -19,7 +19,8 @@ from plasticity.network import EpisodeTrace, Network, Parameters
 from plasticity.registry import lookup
 from plasticity.rules import RULES
 from plasticity.synapse import scaled_matrix
-from plasticity.types import Array, Plasticity, Synapse, TaskShape
+from plasticity.task import TaskShape
+from plasticity.types import Array, Plasticity, Synapse
 from plasticity.unroll import run_episode
 
 # {trace name of a module: path of our weight}; a trailing .T marks a transposed matrix.

@@ -3,12 +3,12 @@
 It is made by (settings, encoder settings, TaskShape) -> Backbone.
 """
 
+from plasticity.backbone import Backbone
 from plasticity.factory import Factory
 from plasticity.model.conv4 import EncoderSettings
 from plasticity.model.prototypical import PrototypicalSettings, prototypical
 from plasticity.model.recurrent import RecurrentSettings, lstm, rnn
 from plasticity.model.transformer import TransformerSettings, transformer
-from plasticity.types import Backbone
 
 BACKBONES: dict[str, Factory[Backbone]] = {
     "transformer": Factory(TransformerSettings, transformer),

@@ -11,11 +11,12 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from plasticity.backbone import FastRead
 from plasticity.model.plastic_dense import PlasticDense
 from plasticity.model.positions import rotate
 from plasticity.registry import exportable
 from plasticity.steps import EMPTY
-from plasticity.types import Activity, Array, DType, FastRead
+from plasticity.types import Activity, Array, DType
 
 
 class KeyValue(NamedTuple):

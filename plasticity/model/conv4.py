@@ -13,7 +13,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from plasticity.settings import Settings, setting, size
-from plasticity.types import Array, Observation
+from plasticity.task import Observation
+from plasticity.types import Array
 
 BLOCKS = 4
 NORM_EPSILON = 1e-5

@@ -2,8 +2,9 @@
 
 from flax import linen as nn
 
+from plasticity.backbone import FastRead
 from plasticity.model.plastic_dense import Initializer, PlasticDense
-from plasticity.types import Activity, Array, FastRead, Outputs, PyTree
+from plasticity.types import Activity, Array, Outputs, PyTree
 
 
 class Head(nn.Module):

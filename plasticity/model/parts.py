@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from plasticity.registry import nearest
-from plasticity.types import Activity, Array, Key, LayerShape, Observation, PyTree, TaskShape
+from plasticity.task import Observation, TaskShape
+from plasticity.types import Activity, Array, Key, LayerShape, PyTree
 
 
 def plastic_parts(value: str, known: Sequence[str]) -> frozenset[str]:

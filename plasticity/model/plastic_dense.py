@@ -5,8 +5,9 @@ from collections.abc import Callable
 import jax.numpy as jnp
 from flax import linen as nn
 
+from plasticity.backbone import FastRead
 from plasticity.model.linear import uniform
-from plasticity.types import Activity, Array, FastRead
+from plasticity.types import Activity, Array
 
 Initializer = Callable[..., Array]
 

@@ -15,23 +15,14 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from plasticity.backbone import Backbone, FastRead, Forward
 from plasticity.model.conv4 import Conv4, EncoderSettings
 from plasticity.model.parts import first_inputs
 from plasticity.registry import exportable
 from plasticity.settings import Settings, setting
 from plasticity.steps import join, length
-from plasticity.types import (
-    Array,
-    Backbone,
-    DType,
-    FastRead,
-    Forward,
-    Key,
-    Observation,
-    Outputs,
-    PyTree,
-    TaskShape,
-)
+from plasticity.task import Observation, TaskShape
+from plasticity.types import Array, DType, Key, Outputs, PyTree
 
 
 @dataclasses.dataclass(frozen=True)

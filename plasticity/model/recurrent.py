@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from plasticity.backbone import Backbone, FastRead, Forward
 from plasticity.model.conv4 import EncoderSettings, ImageEmbedding
 from plasticity.model.head import Head, modulator_column
 from plasticity.model.linear import uniform
@@ -28,19 +29,8 @@ from plasticity.model.plastic_dense import PlasticDense, activated
 from plasticity.registry import exportable
 from plasticity.settings import Settings, setting, size
 from plasticity.steps import EMPTY, join, length, no_fast_weights
-from plasticity.types import (
-    Activity,
-    Array,
-    Backbone,
-    DType,
-    FastRead,
-    Forward,
-    Key,
-    Observation,
-    Outputs,
-    PyTree,
-    TaskShape,
-)
+from plasticity.task import Observation, TaskShape
+from plasticity.types import Activity, Array, DType, Key, Outputs, PyTree
 
 PARTS = ("input", "recurrent", "head")
 

@@ -13,6 +13,7 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 
+from plasticity.backbone import Backbone, FastRead, Forward
 from plasticity.model import attention
 from plasticity.model.attention import Attention, KeyValue
 from plasticity.model.conv4 import EncoderSettings, ImageEmbedding
@@ -23,19 +24,8 @@ from plasticity.model.plastic_dense import PlasticDense, activated
 from plasticity.model.positions import learned
 from plasticity.settings import Settings, setting, size
 from plasticity.steps import join, length, no_fast_weights
-from plasticity.types import (
-    Activity,
-    Array,
-    Backbone,
-    DType,
-    FastRead,
-    Forward,
-    Key,
-    Observation,
-    Outputs,
-    PyTree,
-    TaskShape,
-)
+from plasticity.task import Observation, TaskShape
+from plasticity.types import Activity, Array, DType, Key, Outputs, PyTree
 
 POSITIONS = ("none", "learned", "rotary")
 PARTS = ("feed_forward", "attention", "head")

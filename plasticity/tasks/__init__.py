@@ -1,11 +1,11 @@
 """Tasks. One is a file here, a line in `TASKS` and a config."""
 
 from plasticity.factory import Factory
+from plasticity.task import Task
 from plasticity.tasks.copying import copying
 from plasticity.tasks.cue_reward import cue_reward
 from plasticity.tasks.few_shot import few_shot
 from plasticity.tasks.regression import regression
-from plasticity.types import Task
 
 TASKS: dict[str, Factory[Task]] = {
     "copying": copying,

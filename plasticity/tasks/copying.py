@@ -29,8 +29,9 @@ import optax
 
 from plasticity.factory import Factory
 from plasticity.settings import Settings, setting, size
+from plasticity.task import Episode, Task
 from plasticity.tasks.squares import squares
-from plasticity.types import Array, Episode, Key, Task
+from plasticity.types import Array, Key
 
 BLANK = 0
 

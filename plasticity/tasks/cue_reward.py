@@ -28,9 +28,10 @@ import jax.numpy as jnp
 
 from plasticity.factory import Factory
 from plasticity.settings import Settings, setting, size
+from plasticity.task import Episode, Task
 from plasticity.tasks import orders
 from plasticity.tasks.squares import query_metrics, squares
-from plasticity.types import Array, Episode, Key, Task
+from plasticity.types import Array, Key
 
 # {name: (least, largest)}
 REWARDS = {"unit": (0.0, 1.0), "signed": (-1.0, 1.0)}

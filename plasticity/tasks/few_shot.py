@@ -27,10 +27,11 @@ from plasticity.data.store import ROTATIONS
 from plasticity.factory import Factory
 from plasticity.registry import lookup
 from plasticity.settings import Settings, setting, size
+from plasticity.task import Episode, Observation, Task
 from plasticity.tasks import orders
 from plasticity.tasks.augment import Augmentation, augment, rotate, standardise
 from plasticity.tasks.pools import Pool, check_ways, draw, pools
-from plasticity.types import Array, Episode, Key, Observation, Task
+from plasticity.types import Array, Key
 
 TYPICAL = 64  # images whose embeddings centre those of all others
 

@@ -2,7 +2,8 @@
 
 import jax
 
-from plasticity.types import Array, Episode, PyTree
+from plasticity.task import Episode
+from plasticity.types import Array, PyTree
 
 # independent: every query follows the support directly, as if it were the only one.
 # stream: queries are further steps of the episode, which read and write fast weights too.

@@ -30,9 +30,10 @@ import jax.numpy as jnp
 
 from plasticity.factory import Factory
 from plasticity.settings import Settings, setting, size
+from plasticity.task import Episode, Task
 from plasticity.tasks import orders
 from plasticity.tasks.squares import query_metrics, squares
-from plasticity.types import Array, Episode, Key, Task
+from plasticity.types import Array, Key
 
 AMPLITUDE, PHASE, REACH = (0.1, 5.0), (0.0, jnp.pi), 5.0  # of sinusoids
 

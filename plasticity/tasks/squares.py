@@ -1,6 +1,7 @@
 """Squared errors, for tasks whose targets are numbers."""
 
-from plasticity.types import Array, Episode
+from plasticity.task import Episode
+from plasticity.types import Array
 
 
 def squares(answers: Array, episode: Episode) -> Array:

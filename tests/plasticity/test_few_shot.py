@@ -9,10 +9,10 @@ from plasticity.data.store import ROTATIONS
 from plasticity.model import BACKBONES, EncoderSettings
 from plasticity.model.conv4 import ImageEmbedding
 from plasticity.model.prototypical import PrototypicalSettings, prototypical
+from plasticity.task import Observation
 from plasticity.tasks.augment import Augmentation, augment, rotate
 from plasticity.tasks.few_shot import TYPICAL, few_shot
 from plasticity.tasks.pools import centred
-from plasticity.types import Observation
 from tests import pools
 
 

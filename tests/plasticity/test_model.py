@@ -10,7 +10,8 @@ from plasticity.model.attention import visible
 from plasticity.model.positions import rotate
 from plasticity.model.transformer import TransformerSettings, transformer
 from plasticity.network import init_parameters
-from plasticity.types import LayerShape, TaskShape
+from plasticity.task import TaskShape
+from plasticity.types import LayerShape
 from tests.networks import make_network
 
 SMALL = {"transformer": {"width": 8, "feed_forward": 6, "heads": 2}}

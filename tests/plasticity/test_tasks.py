@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from plasticity.data import DataError
+from plasticity.task import TaskShape
 from plasticity.tasks import TASKS
 from plasticity.tasks.copying import copying
 from plasticity.tasks.cue_reward import cue_reward
 from plasticity.tasks.regression import FAMILIES, regression
-from plasticity.types import TaskShape
 
 
 def first(stack):

@@ -1,0 +1,73 @@
+"""What a backbone is: a network with plastic layers, independent of any rule and memory."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from plasticity.types import Array, DType, Key, LayerShape, Outputs, PyTree, Token
+
+
+class FastRead(NamedTuple):
+    """How a backbone reads its fast weights, `fast(layer, pre)` and `fast.associate(site, tokens)`.
+
+    read: (layer, its inputs [S, I]) -> its fast part [S, O], or a zero [] if there is none.
+    associate: (memory site, tokens [S, ...]) -> the answers [S, O] to their queries.
+    """
+
+    read: Callable[[str, Array], Array]
+    associate: Callable[[str, Token], Array]
+
+    def __call__(self, layer: str, pre: Array) -> Array:
+        """As `read`."""
+        return self.read(layer, pre)
+
+
+class Forward(NamedTuple):
+    """Result of `Backbone.forward` for S steps."""
+
+    outputs: Outputs  # [S, ...]
+    activities: dict[str, Any]  # {layer: Activity, memory site: Token}, [S, ...]; credit is zero
+    entry: PyTree  # [S, ...], what these steps add to the past (keys and values, for example)
+
+
+class Backbone(NamedTuple):
+    """A network with plastic layers, as pure functions, independent of any rule and memory.
+
+    Plastic layers are named by the paths of their modules, "block_0/fc1" for example. The *past*
+    is what later steps read of earlier ones (keys and values of attention; the state of an RNN), a
+    sequence of segments, each a stack of entries [P, ...] in any order.
+
+    init: (key) -> slow parameters.
+    shapes: of the plastic layers. head: O + A + 1, the width of the head.
+    prepare: (slow, ahead, inputs [S, ...], queries [Q, ...] or None, position [], key) ->
+      ([S, ...], [Q, ...] or None, entries [S, ...]): all that does not depend on fast weights.
+      Steps start at `position`, queries are one after the last; a query depends on the steps, not
+      on other queries. `ahead` are the entries of earlier steps, at least the last `window`. Its
+      dropout masks are of all S steps at once: they depend on how an episode is cut in pieces.
+    forward: (slow, past, prepared [S, ...], position [S], fast, key, independent) -> Forward.
+      A step depends on entries of the past with earlier positions and, unless `independent`, on
+      the earlier ones of the S steps. `key` seeds dropout; None: no dropout.
+    blank: (P, dtype) -> a segment of P entries that hold nothing.
+    window: number of past steps that `forward` reads; 0: all; -1: none.
+    shard_by: {layer: "outputs" or "inputs"} of wide layers that devices may share.
+    blank_ahead: (P, dtype) -> P entries of `prepare` that hold nothing.
+    modulator_weights: (slow) -> those of the modulator, for a metric of their gradient; or None.
+    sites: {memory site: shape of its memory}.
+    """
+
+    init: Callable[[Key], PyTree]
+    shapes: dict[str, LayerShape]
+    head: int
+    prepare: Callable[..., tuple[PyTree, PyTree | None, PyTree]]
+    forward: Callable[..., Forward]
+    blank: Callable[[int, DType], PyTree]
+    window: int
+    shard_by: Mapping[str, str] = MappingProxyType({})
+    blank_ahead: Callable[[int, DType], PyTree] = lambda slots, dtype: ()
+    modulator_weights: Callable[[PyTree], Array] | None = None
+    sites: Mapping[str, LayerShape] = MappingProxyType({})
+
+    @property
+    def memories(self) -> dict[str, LayerShape]:
+        """The shapes of all memories, at feed-forward sites and memory sites."""
+        return {**self.shapes, **self.sites}

@@ -1,0 +1,79 @@
+"""What a task is: episodes, and the records that describe their distribution."""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from plasticity.registry import exportable
+from plasticity.types import Array, Key, PyTree
+
+
+class Observation(NamedTuple):
+    """Inputs that include an image."""
+
+    image: Array  # [T, H, W, channels]
+    vector: Array  # [T, I]
+
+
+class Episode(NamedTuple):
+    """One episode of a task: T steps, then Q independent queries.
+
+    A query is answered from the state after all steps and writes nothing, so no query affects
+    another. In targets, weights and answers, queries follow the steps.
+    """
+
+    inputs: Array | Observation  # [T, I]
+    targets: PyTree  # leading axis T + Q
+    weights: Array  # [T + Q], weight of each answer in the outer loss, not all zero
+    queries: Array | Observation | None = None  # [Q, I]
+
+
+exportable(Observation, Episode)
+
+
+class TaskShape(NamedTuple):
+    """The part of a task's description that a backbone is built from."""
+
+    inputs: int  # I
+    outputs: int  # O
+    steps: int  # T
+    image: tuple[int, int, int] | None = None  # H, W, channels, if inputs are `Observation`s
+    reference_images: Array | None = None  # [n, H, W, channels], by which embeddings are centred
+
+
+class Task(NamedTuple):
+    """A distribution over episodes, with its loss and metrics.
+
+    inputs, outputs, steps: I (without the image), O and T.
+    main_metric: the headline metric. chance: its value for the best input-independent predictor.
+    sample: (key, data) -> Episode, a pure function; `data` is an entry of the field `data`.
+    loss: (answers [T + Q, O], episode) -> [T + Q], unweighted.
+    metrics: (answers [T + Q, O], episode) -> {name: []}, of one episode.
+    image, reference_images: see `TaskShape`.
+    data: {"train" | "validation" | "test": arrays}; None: an episode depends on the key alone.
+    checksum: of the data.
+    phases: (event, steps) in order, T steps in all; the first phase is the informative one.
+    """
+
+    inputs: int
+    outputs: int
+    steps: int
+    main_metric: str
+    chance: float | None
+    sample: Callable[[Key, PyTree], Episode]
+    loss: Callable[[Array, Episode], Array]
+    metrics: Callable[[Array, Episode], dict[str, Array]]
+    image: tuple[int, int, int] | None = None
+    reference_images: Array | None = None
+    data: Mapping[str, PyTree] | None = None
+    checksum: str | None = None
+    phases: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def events(self) -> tuple[str, ...]:
+        """The event of each of the T steps."""
+        return tuple(event for event, steps in self.phases for _ in range(steps))
+
+    @property
+    def shape(self) -> TaskShape:
+        """The sizes that a backbone is built from."""
+        return TaskShape(self.inputs, self.outputs, self.steps, self.image, self.reference_images)
