@@ -26,6 +26,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
+from flax.core import FrozenDict
 
 Array = jax.Array
 Key = jax.Array
@@ -64,7 +65,7 @@ class Token(NamedTuple):
     value: Array  # [O]
     rate: Array = 1.0  # type: ignore[assignment]  # [], or [O] if the rule's form says so
     keep: Array = 1.0  # type: ignore[assignment]  # [], or [O] or [I] if the rule's form says so
-    gates: Mapping[str, Array] = MappingProxyType({})  # further inputs, which some rules read
+    gates: Mapping[str, Array] = FrozenDict()  # [...], further inputs, which some rules read
 
 
 class Form(NamedTuple):

@@ -65,7 +65,7 @@ class TransformerTrace(GoldenTrace):
             for fc in ("fc1", "fc2")
         }
 
-    def network(self, engine: str, chunk: int) -> Network:
+    def model(self, engine: str, chunk: int) -> Network:
         """The Transformer, with the truncated meta-gradient of the published code."""
         settings = TransformerSettings(
             layers=int(self["num_layers"]),
@@ -81,7 +81,7 @@ class TransformerTrace(GoldenTrace):
         return Network(
             backbone=transformer(settings, EncoderSettings(), TaskShape(inputs, outputs, steps)),
             # Static rules too are replayed step by step, as they were recorded.
-            rule=RULES[self.rule](rule)._replace(static=False),
+            rule=RULES[self.name](rule)._replace(static=False),
             memory=ENGINES[engine](chunk),
             meta_gradient="truncated",
         )
@@ -101,7 +101,7 @@ class TransformerTrace(GoldenTrace):
             layer: Synapse(get(f"{name}.alpha"), None, None, get(f"{name}.beta"))
             for name, layer in self._plastic().items()
         }
-        projection = get("internal_proj.weight") if self.rule == "gradient" else None
+        projection = get("internal_proj.weight") if self.name == "gradient" else None
         return Parameters(
             {"params": unflatten_dict(slow, sep="/")}, Plasticity(synapses, projection)
         )

@@ -9,13 +9,14 @@ learn to say what the slow weights say. right_t is pre_t / ||pre_t||^2 or, if no
 pre_t. eta_t and keep_t are those of the other rules. At a
 feed-forward site keep_t depends on the size of delta_t, so the error is taken at the undecayed
 state; at a memory site keep is given, and it is taken at the decayed one. A keep of 1 is the delta
-rule, a scalar the gated delta rule, one per input KDA.
+rule, a scalar the gated delta rule, one per input KDA. With one per output, M <- diag(keep) M.
 
 Source: Widrow and Hoff 1960; as a memory Schlag et al. 2021 (arXiv 2102.11174), gated Yang et al.
 2024 (arXiv 2412.06464), per channel Kimi Team 2025 (arXiv 2510.26692). Departure: keys of a memory
 site are used as they are; the sources normalise them before.
 """
 
+import functools
 from collections.abc import Mapping
 
 import jax
@@ -60,11 +61,14 @@ def delta(settings: RuleSettings = RuleSettings()) -> Rule:
         rate, keep = rate_and_keep(deltas, modulator, settings)
         return {name: Write(left, right, rate, keep) for name, (left, right) in deltas.items()}
 
-    return Rule(init, write, form=Form(settings.keep_per), site=Site(_associate))
+    site = Site(functools.partial(_associate, settings.keep_per))
+    return Rule(init, write, form=Form(settings.keep_per), site=site)
 
 
-def _associate(token: Token, read: Read) -> Write:
-    error = token.value - read(token.keep * token.key)
+def _associate(keep_per: str, token: Token, read: Read) -> Write:
+    keep = token.keep
+    kept = keep * read(token.key) if keep_per == "output" else read(keep * token.key)
+    error = token.value - kept
     return Write(error, token.key, token.rate, token.keep)
 
 
