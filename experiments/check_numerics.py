@@ -16,18 +16,21 @@ import numpy as np
 from absl import flags
 
 from plasticity.experiments import cli
+from plasticity.experiments.traces.associative import AssociativeTrace
 from plasticity.experiments.traces.recorded import GoldenTrace, load
 from plasticity.experiments.traces.recurrent import RecurrentTrace
 from plasticity.experiments.traces.transformer import TransformerTrace
 from plasticity.experiments.validate import ConfigError
-from plasticity.memory import ENGINES
-from plasticity.network import Parameters
 
-FORMATS = {"num_heads": TransformerTrace, "cell": RecurrentTrace}
+FORMATS = {"num_heads": TransformerTrace, "cell": RecurrentTrace, "variant": AssociativeTrace}
 TRACE = flags.DEFINE_string("trace", None, "a .npz file in the format of tests/golden/README.md")
 DTYPE = flags.DEFINE_enum("dtype", "float64", ["float32", "float64"], "precision of the replay")
-ENGINE = flags.DEFINE_enum("engine", "dense", list(ENGINES), "the memory to replay it with")
-CHUNK = flags.DEFINE_integer("chunk", 4, "steps per chunk of the memory", lower_bound=1)
+ENGINE = flags.DEFINE_enum(
+    "engine", "dense", list(AssociativeTrace.engines), "the memory to replay it with"
+)
+CHUNK = flags.DEFINE_integer(
+    "chunk", 4, "steps per chunk of the memory, or that are computed at once", lower_bound=1
+)
 TOLERANCE = flags.DEFINE_float(
     "tolerance", None, "largest error that passes; default: 1e-10 in float64, 1e-4 in float32"
 )
@@ -38,18 +41,21 @@ def compare(trace: GoldenTrace, dtype: Any, engine: str, chunk: int = 4) -> dict
     """Error of every recorded quantity: {name: relative to its largest magnitude}.
 
     Raises:
-      ConfigError: the trace lacks a quantity, has one that we do not compute, or shapes that do not
-        fit. Nothing is compiled before.
+      ConfigError: the engine cannot replay such a trace, or the trace lacks a quantity, has one
+        that we do not compute, or shapes that do not fit. Nothing is compiled before.
     """
     recorded = trace.recorded()
 
-    def run(params: Parameters) -> dict[str, Any]:
-        replay = jax.value_and_grad(lambda p: trace.replay(network, p), has_aux=True)
+    if engine not in trace.engines:
+        raise ConfigError(f"--engine={engine} cannot replay this trace: {list(trace.engines)} can")
+
+    def run(params: Any) -> dict[str, Any]:
+        replay = jax.value_and_grad(lambda p: trace.replay(model, p), has_aux=True)
         (_, ours), grads = replay(params)
         return ours | {f"grad/{name}": grad for name, grad in trace.names(grads).items()}
 
     try:
-        network, params = trace.network(engine, chunk), trace.parameters(dtype)
+        model, params = trace.model(engine, chunk), trace.parameters(dtype)
         shapes = {name: str(ours.shape) for name, ours in jax.eval_shape(run, params).items()}
     except ConfigError:
         raise
@@ -88,7 +94,7 @@ def main() -> int:
     worst = max(errors, key=lambda name: np.nan_to_num(errors[name], nan=np.inf))
     passed = all(value <= tolerance for value in errors.values())
     print(
-        f"{'passed' if passed else 'FAILED'}: rule {trace.rule}, engine {ENGINE.value}, "
+        f"{'passed' if passed else 'FAILED'}: {trace.what} {trace.name}, engine {ENGINE.value}, "
         f"{DTYPE.value}, {jax.devices()[0].device_kind}: worst {errors[worst]:.2e} ({worst}), "
         f"tolerance {tolerance:.0e}"
     )

@@ -13,9 +13,11 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from plasticity.memory.contract import check_chunk, check_dtype
 from plasticity.memory.dense import TraceMatrix, dense
 from plasticity.memory.history import advance
-from plasticity.parallel import run_chunk
+from plasticity.parallel import plan_chunk, run_chunk
+from plasticity.steps import checkpointed_scan
 from plasticity.synapse import PLAIN
 from plasticity.types import (
     Array,
@@ -37,12 +39,18 @@ def associate(
 ) -> tuple[Array, Any]:
     """Writes and reads a memory at T steps, of one head and one episode; `jax.vmap` adds both.
 
+    All is computed in float32 at least: answers have the type of `value`, and the state keeps its
+    own, which for an empty memory is the one that was computed in.
+
     Args:
       rule: with a `Site`.
-      tokens: query, key [T, I], value [T, O]; rate and keep [T, ...] or one number for all steps.
+      tokens: query, key [T, I], value [T, O]; rate and keep [T, ...] or one number for all steps;
+        gates [T, ...].
       state: `TraceMatrix` before the first step, or one for each layer of the memory; None: an
         empty memory of one layer.
-      chunk: steps that are computed at once, if the rule is linear in the state. 0: step by step.
+      chunk: steps that are computed at once, if the rule is linear in the state and its keeps are
+        not per output; otherwise, steps after which training stores the state. 0: step by step,
+        every state is stored.
 
     Returns:
       The answers [T, O], and the state after the last step, to go on from.
@@ -50,28 +58,27 @@ def associate(
     Raises:
       ValueError: the rule has no meaning at a memory site, or sizes do not go together.
     """
-    site = _site(rule)
+    site, chunk = _site(rule), check_chunk("associate", chunk, 0)
     tokens = _check_tokens(rule.form, tokens)
-    steps = len(tokens.key)
-    start = initial_state(rule, tokens) if state is None else state
-    if not chunk or not site.linear or rule.form.to_weights is not None:
-        return _by_steps(rule, tokens, start)
-    chunk = min(chunk, steps)
-    whole = steps // chunk * chunk
-    run = functools.partial(run_chunk, site, rule.form)
-    cut = jax.tree.map(lambda a: a[:whole].reshape(-1, chunk, *a.shape[1:]), tokens)
-    after, answers = lax.scan(run, start, cut)
-    answers = answers.reshape(whole, -1)
-    if whole < steps:
-        after, rest = run(after, jax.tree.map(lambda a: a[whole:], tokens))
-        answers = jnp.concatenate([answers, rest])
-    return answers, after
+    given = initial_state(rule, tokens) if state is None else state
+    if isinstance(given, TraceMatrix):
+        given = _check_state(given, initial_state(rule, tokens))
+    answer_type = tokens.value.dtype
+    dtype = jnp.result_type(jnp.float32, *(a.dtype for a in jax.tree.leaves((tokens, given))))
+    tokens, start = jax.tree.map(lambda a: a.astype(dtype), (tokens, given))
+    if chunk and site.linear and rule.form.keep != "output" and rule.form.to_weights is None:
+        answers, after = _by_chunks(rule, site, tokens, start, chunk)
+    else:
+        answers, after = _by_steps(rule, tokens, start, chunk)
+    after = jax.tree.map(lambda a, old: a.astype(old.dtype), after, given)
+    return answers.astype(answer_type), after
 
 
 def initial_state(rule: Rule, tokens: Token) -> TraceMatrix:
     """The empty memory for such tokens [T, ...]."""
-    shape = site_shape(rule, jax.tree.map(lambda a: a[0], tokens))
-    return dense(form=rule.form).init(shape, tokens.value.dtype)
+    tokens = _check_tokens(rule.form, tokens)
+    dtype = jnp.result_type(jnp.float32, *(a.dtype for a in jax.tree.leaves(tokens)))
+    return dense(form=rule.form).init(site_shape(rule, jax.tree.map(lambda a: a[0], tokens)), dtype)
 
 
 def site_shape(rule: Rule, token: Token) -> LayerShape:
@@ -152,21 +159,46 @@ def credit(loss: Callable[[Read], Array], read: Read) -> dict[str, tuple[Array, 
     return {layer: (credits[layer], x) for layer, x in inputs.items()}
 
 
-def _by_steps(rule: Rule, tokens: Token, state: Any) -> tuple[Array, Any]:
+def _by_chunks(
+    rule: Rule, site: Site, tokens: Token, start: TraceMatrix, chunk: int
+) -> tuple[Array, TraceMatrix]:
+    steps = len(tokens.key)
+    chunk = min(chunk, steps)
+    whole = steps // chunk * chunk
+    plan = functools.partial(plan_chunk, site, rule.form)
+    run = functools.partial(run_chunk, site)
+    cut = jax.tree.map(lambda a: a[:whole].reshape(-1, chunk, *a.shape[1:]), tokens)
+    after, answers = lax.scan(run, start, jax.vmap(plan)(cut))
+    answers = answers.reshape(whole, -1)
+    if whole < steps:
+        after, rest = run(after, plan(jax.tree.map(lambda a: a[whole:], tokens)))
+        answers = jnp.concatenate([answers, rest])
+    return answers, after
+
+
+def _by_steps(rule: Rule, tokens: Token, start: Any, chunk: int) -> tuple[Array, Any]:
     memory = dense(form=rule.form)
 
-    def each(f: Callable[[Any], Any], parts: Any, kind: type) -> Any:
-        return jax.tree.map(f, parts, is_leaf=lambda part: isinstance(part, kind))
+    def each(f: Callable[..., Any], traces: Any, *others: Any) -> Any:
+        leaf = lambda part: isinstance(part, TraceMatrix)  # noqa: E731
+        return jax.tree.map(f, traces, *others, is_leaf=leaf)
 
     def opened(trace: TraceMatrix) -> FastState:
         return memory.open(trace, LayerShape(*trace.weight.shape), 1)
+
+    def closed(before: TraceMatrix, fast: FastState) -> TraceMatrix:
+        after = memory.close(fast)
+        if before.momentum is None or after.momentum is None:
+            return before._replace(weight=after.weight)  # no site has a plastic bias
+        return TraceMatrix(after.weight, before.bias, (after.momentum[0], before.momentum[1]))
 
     def body(fast: Any, token: Token) -> tuple[Any, Array]:
         answer, after = associate_step(rule, memory, fast, token, 0)  # a matrix has no slots
         return after, answer
 
-    fast, answers = lax.scan(body, each(opened, state, TraceMatrix), tokens)
-    return answers, each(memory.close, fast, FastState)
+    steps = len(tokens.key)
+    fast, answers = checkpointed_scan(body, each(opened, start), tokens, steps, chunk)
+    return answers, each(closed, start, fast)
 
 
 def _site(rule: Rule) -> Site:
@@ -176,28 +208,57 @@ def _site(rule: Rule) -> Site:
 
 
 def _check_tokens(form: Form, tokens: Token) -> Token:
-    """The tokens with rate and keep [T, ...].
+    """The tokens as arrays, with rate and keep [T, ...].
 
     Raises:
-      ValueError: an array has the wrong rank or size; the message names it.
+      ValueError: an array has the wrong rank, size or type; the message names it.
     """
     key, value = jnp.shape(tokens.key), jnp.shape(tokens.value)
     one_head = "of one head and one episode; jax.vmap adds both"
     if len(key) != 2 or len(value) != 2 or not key[0]:
         raise ValueError(f"key {key} and value {value} should be [T, I] and [T, O], {one_head}")
     steps = key[0]
-    keep = {"scalar": (), "output": (value[1],), "input": (key[1],)}[form.keep]
+    keep = {"scalar": (), "output": value[1:], "input": key[1:]}[form.keep]
     rate = keep if form.keep == "output" else ()
-    right = {"query": key, "value": (steps, value[1]), "rate": (steps, *rate)}
-    for name, shape in (right | {"keep": (steps, *keep)}).items():
-        found, one = jnp.shape(getattr(tokens, name)), name in ("rate", "keep")
-        if found not in (shape, *([(), (steps,)] if one else [])):
-            raise ValueError(f"{name} has shape {found}, it should be {shape}, {one_head}")
-    dtype = tokens.value.dtype
+    right: dict[str, list[tuple[int, ...]]] = {"query": [key], "value": [(steps, *value[1:])]}
+    right |= {n: [(steps, *size), (steps,), ()] for n, size in (("rate", rate), ("keep", keep))}
+    gates = {f"gates[{name!r}]": gate for name, gate in tokens.gates.items()}
+    for name, array in (tokens._asdict() | gates).items():
+        if name == "gates":
+            continue
+        found = jnp.shape(array)
+        allowed = right.get(name, [(steps, *found[1:])])
+        if found not in allowed:
+            raise ValueError(f"{name} has shape {found}, it should be {allowed[0]}, {one_head}")
+        if found and not jnp.issubdtype(jnp.result_type(array), jnp.floating):
+            raise ValueError(f"{name} has dtype {jnp.result_type(array)}, it should be floating")
 
     def each_step(factor: Scalar) -> Array:
-        each = jnp.asarray(factor, dtype)
+        # A Python number has no type of its own.
+        each = jnp.asarray(factor, jnp.result_type(factor, tokens.value, jnp.float32))
         return each if each.ndim else jnp.broadcast_to(each, (steps,))
 
-    gates = dict(tokens.gates)
-    return tokens._replace(rate=each_step(tokens.rate), keep=each_step(tokens.keep), gates=gates)
+    numbers = {"rate": each_step(tokens.rate), "keep": each_step(tokens.keep)}
+    return jax.tree.map(jnp.asarray, tokens._replace(gates=dict(tokens.gates), **numbers))
+
+
+def _check_state(state: TraceMatrix, empty: TraceMatrix) -> TraceMatrix:
+    """The state.
+
+    Raises:
+      ValueError: it has other shapes than the empty one, or no floating type.
+    """
+
+    def shapes(trace: TraceMatrix) -> dict[str, object]:
+        leaves, _ = jax.tree_util.tree_flatten_with_path(trace)
+        return {f"state{jax.tree_util.keystr(path)}": jnp.shape(a) for path, a in leaves}
+
+    found, right = shapes(state), shapes(empty)
+    for name in sorted(found.keys() | right.keys()):
+        is_now, should_be = found.get(name, "none"), right.get(name, "none, for this rule")
+        if is_now != should_be:
+            raise ValueError(f"{name} has shape {is_now}, it should be {should_be}")
+    state = jax.tree.map(jnp.asarray, state)
+    for array in jax.tree.leaves(state):
+        check_dtype(array.dtype)
+    return state

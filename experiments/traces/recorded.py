@@ -3,17 +3,15 @@
 import abc
 import dataclasses
 import pathlib
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Collection, Mapping
+from typing import Any, ClassVar
 
 import jax
 import numpy as np
 
 from plasticity.experiments.validate import ConfigError
-from plasticity.network import Network, Parameters
+from plasticity.memory import ENGINES
 from plasticity.rules import RULES
-
-RESULTS = ("trace/", "fast/", "grad/", "loss_")  # names of what a replay must reproduce begin so
 
 
 class Arrays(dict[str, Any]):
@@ -25,43 +23,56 @@ class Arrays(dict[str, Any]):
 
 @dataclasses.dataclass(frozen=True)
 class GoldenTrace(abc.ABC):
-    """One recorded run, and how our code repeats it."""
+    """One recorded run, and how our code repeats it.
+
+    What a replay starts from is a pytree of arrays, `Parameters` of a network for example.
+    """
 
     arrays: Mapping[str, np.ndarray]
+    # Names of what a replay starts from, and of what it must reproduce, begin so.
+    given: ClassVar[tuple[str, ...]] = ("param/",)
+    results: ClassVar[tuple[str, ...]] = ("trace/", "fast/", "grad/", "loss_")
+    numbers: ClassVar[tuple[str, ...]] = ("input",)  # what else has to be numbers
+    what: ClassVar[str] = "rule"  # the array that says what was recorded
+    known: ClassVar[Collection[str]] = RULES  # what that may be
+    engines: ClassVar[tuple[str, ...]] = tuple(ENGINES)
 
     def __getitem__(self, name: str) -> np.ndarray:
         return self.arrays[name]
 
     @property
-    def rule(self) -> str:
-        """Name of the rule."""
-        return str(self["rule"])
+    def name(self) -> str:
+        """What was recorded: the name of the rule, or of its variant."""
+        return str(self[self.what])
 
     def weights(self) -> Arrays:
-        """The recorded weights, by name."""
-        prefix = "param/"
+        """What a replay starts from, by name."""
         return Arrays(
-            {n.removeprefix(prefix): a for n, a in self.arrays.items() if n.startswith(prefix)}
+            {
+                n.removeprefix("param/"): a
+                for n, a in self.arrays.items()
+                if n.startswith(self.given)
+            }
         )
 
     def recorded(self) -> dict[str, np.ndarray]:
         """All that a replay must reproduce."""
-        return {name: array for name, array in self.arrays.items() if name.startswith(RESULTS)}
+        return {name: array for name, array in self.arrays.items() if name.startswith(self.results)}
 
     @abc.abstractmethod
-    def network(self, engine: str, chunk: int) -> Network:
-        """Our network with the settings of the trace."""
+    def model(self, engine: str, chunk: int) -> Any:
+        """What `replay` runs, with the settings of the trace: a network, for example."""
 
     @abc.abstractmethod
-    def parameters(self, dtype: Any) -> Parameters:
-        """The recorded weights as parameters of our network."""
+    def parameters(self, dtype: Any) -> Any:
+        """The recorded weights as parameters of our model."""
 
     @abc.abstractmethod
-    def names(self, params: Parameters) -> dict[str, Any]:
+    def names(self, params: Any) -> dict[str, Any]:
         """Parameters, or gradients of them, under the names and in the layout of the trace."""
 
     @abc.abstractmethod
-    def replay(self, network: Network, params: Parameters) -> tuple[jax.Array, dict[str, Any]]:
+    def replay(self, model: Any, params: Any) -> tuple[jax.Array, dict[str, Any]]:
         """The loss that was differentiated, and the recorded quantities except gradients."""
 
 
@@ -82,9 +93,10 @@ def load(path: str, formats: Mapping[str, type[GoldenTrace]]) -> GoldenTrace:
             f"--trace={path} is of no known format: it has no array {' or '.join(formats)}"
         )
     trace = kind(arrays)
-    if trace.rule not in RULES:
-        raise ConfigError(f"--trace: rule={trace.rule!r} is not one of {sorted(RULES)}")
-    numbers = {n: a for n, a in arrays.items() if n.startswith((*RESULTS, "param/", "input"))}
+    if trace.name not in kind.known:
+        raise ConfigError(f"--trace: {kind.what}={trace.name!r} is not one of {sorted(kind.known)}")
+    prefixes = (*kind.given, *kind.results, *kind.numbers)
+    numbers = {n: a for n, a in arrays.items() if n.startswith(prefixes)}
     for name, array in numbers.items():
         if array.dtype.kind not in "biuf" or not array.size or not np.isfinite(array).all():
             raise ConfigError(f"--trace: {name!r} should hold finite numbers, at least one")

@@ -47,13 +47,13 @@ class RecurrentTrace(GoldenTrace):
             raise ConfigError(f"--trace lacks the weights of {', '.join(sorted(missing))}")
         return found
 
-    def network(self, engine: str, chunk: int) -> Network:
+    def model(self, engine: str, chunk: int) -> Network:
         """The recurrent network, with the full meta-gradient."""
         episodes, steps, inputs = self["input"].shape
         settings = RecurrentSettings(
             hidden=int(self["hidden_size"]), auxiliary=int(self["extra_dim"])
         )
-        rule = RULES[self.rule]
+        rule = RULES[self.name]
         variant = rule.settings.pick(
             {
                 "eta0": 2 * float(self["p_lr"]),
@@ -62,7 +62,7 @@ class RecurrentTrace(GoldenTrace):
                 "decay": "unclipped",
                 "modulated": bool(self["modulation"]),
                 "post": "activation",
-                "plastic_biases": self.rule == "gradient",
+                "plastic_biases": self.name == "gradient",
                 "norm_biases": True,
                 "norm_epsilon": 0.0,
                 "projection": "elementwise",
@@ -169,7 +169,7 @@ class RecurrentTrace(GoldenTrace):
 
     def _if_gradient(self, array: Any) -> Any:
         """What the gradient rule alone has, such as plastic biases."""
-        return array if self.rule == "gradient" else None
+        return array if self.name == "gradient" else None
 
     def _reorder(self, layer: str, array: Any, *, to_trace: bool = False) -> Any:
         """Columns [..., O] of a layer, from the order of the trace to ours, or back."""

@@ -66,7 +66,7 @@ class TransformerTrace(GoldenTrace):
             for fc in ("fc1", "fc2")
         }
 
-    def network(self, engine: str, chunk: int) -> Network:
+    def model(self, engine: str, chunk: int) -> Network:
         """The Transformer, with the truncated meta-gradient of the published code."""
         settings = TransformerSettings(
             layers=int(self["num_layers"]),
@@ -78,7 +78,7 @@ class TransformerTrace(GoldenTrace):
         )
         steps, inputs = self["input"].shape
         outputs = self["trace/logits"].shape[-1]
-        rule = RULES[self.rule]
+        rule = RULES[self.name]
         rates = {"eta0": float(self["eta0"]), "max_norm": float(self["max_norm"])}
         return Network(
             backbone=transformer(settings, EncoderSettings(), TaskShape(inputs, outputs, steps)),
@@ -103,7 +103,7 @@ class TransformerTrace(GoldenTrace):
             layer: Synapse(get(f"{name}.alpha"), None, None, get(f"{name}.beta"))
             for name, layer in self._plastic().items()
         }
-        projection = get("internal_proj.weight") if self.rule == "gradient" else None
+        projection = get("internal_proj.weight") if self.name == "gradient" else None
         return Parameters(
             {"params": unflatten_dict(slow, sep="/")}, Plasticity(synapses, projection)
         )

@@ -55,7 +55,7 @@ def _close(form: Form, state: FastState) -> TraceMatrix:
 
 def chunked(chunk: int, form: Form = Form()) -> Memory:
     """The engine with `chunk` steps per chunk, at least one; the last chunk may be shorter."""
-    chunk = check_chunk("chunked", chunk, 1)
+    chunk = check_chunk("the chunked engine", chunk, 1)
     check_form("chunked", form)
     of = functools.partial
     return Memory(

@@ -9,16 +9,14 @@ from plasticity.types import Array, DType, Form, Write
 _VMAP = "a memory holds one episode; jax.vmap adds episodes"
 
 
-def check_chunk(engine: str, chunk: int, least: int) -> int:
+def check_chunk(owner: str, chunk: int, least: int) -> int:
     """The steps per chunk.
 
     Raises:
       ValueError: `chunk` is no whole number, or below `least`.
     """
     if isinstance(chunk, bool) or not hasattr(chunk, "__index__") or chunk < least:
-        raise ValueError(
-            f"chunk={chunk} of the {engine} engine should be a whole number of at least {least}"
-        )
+        raise ValueError(f"chunk={chunk} of {owner} should be a whole number of at least {least}")
     return operator.index(chunk)
 
 

@@ -74,7 +74,7 @@ def _apply(form: Form, state: FastState, write: Write, slot: Array) -> tuple[Tra
         added = jax.tree.map(lambda s, new: write.momentum * s + new, trace.momentum, added)
     if form.keep == "input":
         kept = (
-            jnp.broadcast_to(write.keep.reshape(1, -1), trace.weight.shape) * trace.weight,
+            jnp.broadcast_to(jnp.reshape(write.keep, (1, -1)), trace.weight.shape) * trace.weight,
             trace.bias,
         )
     else:
@@ -99,7 +99,7 @@ def weights(form: Form, base: TraceMatrix, synapse: Synapse) -> FastWeights:
 
 def dense(chunk: int = 0, form: Form = Form()) -> Memory:
     """The engine. Training keeps the matrices of every step or, with a `chunk`, of every chunk."""
-    chunk = check_chunk("dense", chunk, 0)
+    chunk = check_chunk("the dense engine", chunk, 0)
     of = functools.partial
     read, apply = of(_read, form), of(_apply, form)
     return Memory(of(init, form), _open, read, apply, _close, of(weights, form), form, chunk)

@@ -212,7 +212,7 @@ def factored(chunk: int = 0, form: Form = Form()) -> Memory:
     A read costs all slots of the history, written or not; with chunks, those of closed chunks and
     of the present one, and every chunk is compiled for itself.
     """
-    chunk = check_chunk("factored", chunk, 0)
+    chunk = check_chunk("the factored engine", chunk, 0)
     check_form("factored", form)
     of = functools.partial
     return Memory(

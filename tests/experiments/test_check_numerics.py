@@ -10,13 +10,13 @@ from tests.experiments.wrong_uses.traces import CASES as WRONG_USES
 from tests.experiments.wrong_uses.traces import changed
 
 TRACES = sorted(GOLDEN.glob("*.npz"))
-# By default every trace by the definition, and one of either format by each fast engine.
-QUICK = ("gradient_regression", "rnn_gradient")
+# By default every trace by the definition, and one of each format by each fast engine.
+QUICK = ("gradient_regression", "rnn_gradient", "hebb_normalised", "gated_delta")
 CASES = [
     pytest.param(path, engine, marks=() if always else pytest.mark.slow)
     for path in TRACES
-    for engine in ENGINES
-    for always in [engine == "dense" or path.stem.endswith(QUICK)]
+    for engine in [*ENGINES, *(["parallel"] if path.stem.startswith("assoc") else [])]
+    for always in [engine in ("dense", "parallel") or path.stem.endswith(QUICK)]
 ]
 
 
@@ -30,18 +30,13 @@ def test_every_recorded_quantity_in_float64(path, engine, x64):
     trace = load(str(path), FORMATS)
     errors = compare(trace, jnp.float64, engine)
     assert max(errors.values()) <= 1e-10, errors
-    results = ("trace/", "fast/", "grad/", "loss_")
-    assert errors.keys() == {name for name in trace.arrays if name.startswith(results)}
+    assert errors.keys() == {name for name in trace.arrays if name.startswith(trace.results)}
     assert sum(name.startswith("grad/") for name in errors) == len(trace.weights())
 
 
 def test_there_are_traces_of_every_rule():
-    assert len(TRACES) == 12
-    assert {rule for p in TRACES for rule in p.stem.split("_") if rule in RULES} == {
-        "none",
-        "hebbian",
-        "gradient",
-    }
+    assert len(TRACES) == 18
+    assert {rule for p in TRACES for rule in p.stem.split("_") if rule in RULES} == set(RULES)
 
 
 def test_the_program_in_float32(program):
@@ -103,7 +98,7 @@ def test_what_is_no_trace_is_refused(case, tmp_path):
         case.setup(tmp_path)
     path = case.args[0].removeprefix("--trace=").format(tmp=tmp_path)
     with pytest.raises(ConfigError, match=case.says):
-        load(path, FORMATS).network("dense", 1)
+        load(path, FORMATS).model("dense", 1)
 
 
 @pytest.mark.parametrize(
