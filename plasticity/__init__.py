@@ -28,10 +28,10 @@ from plasticity.memory import factored as factored
 from plasticity.network import Network as Network
 from plasticity.network import NetworkState as NetworkState
 from plasticity.network import Parameters as Parameters
-from plasticity.own import Fast as Fast
 from plasticity.own import network_of as network_of
 from plasticity.own import run as run
 from plasticity.own import step as step
+from plasticity.plastic_layers import Fast as Fast
 from plasticity.plastic_layers import Plastic as Plastic
 from plasticity.plastic_layers import plastic as plastic
 from plasticity.rules import delta as delta

@@ -16,84 +16,29 @@ a memory written in a `lax.scan` of one's own stores its state at every step.
 """
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import chex
 import jax
 import jax.numpy as jnp
 
+from plasticity.arguments import check_fit, check_like, check_shape, leading_axes
 from plasticity.backbone import Backbone, FastRead, Forward
 from plasticity.network import Network, NetworkState, Parameters
-from plasticity.plastic_layers import Plastic
-from plasticity.registry import lookup
+from plasticity.plastic_layers import Fast, Plastic
 from plasticity.steps import EMPTY
 from plasticity.types import (
-    Activity,
     Array,
     DType,
     Key,
-    LayerShape,
     Outputs,
     Plasticity,
     PyTree,
-    Token,
 )
 from plasticity.unroll import run_episodes
 
-# forward(params, carry, x, fast) -> (carry, (answer, modulator []))
-StepFunction = Callable[[PyTree, PyTree, PyTree, "Fast"], tuple[PyTree, Any]]
-
-
-class Fast:
-    """The fast weights, as a step of a network reads them."""
-
-    def __init__(self, plastic: Plastic, read: FastRead):
-        self._plastic, self._read = plastic, read
-        self.activities: dict[str, Activity | Token] = {}
-
-    def __call__(
-        self,
-        layer: str,
-        pre: Array,
-        slow: Array,
-        activation: Callable[[Array], Array] | None = None,
-    ) -> Array:
-        """activation(slow + w pre + b), [O].
-
-        Args:
-          layer: its name. Each layer is called once in a step, outside `jax.checkpoint` and others
-            that trace: the writes are computed from what it saw.
-          pre: its input, [I].
-          slow: its slow output, [O].
-          activation: its nonlinearity; None: none.
-        """
-        shape = self._new(self._plastic.layers, layer)
-        check_shape(pre, (shape.inputs,), f"pre of layer {layer!r}")
-        check_shape(slow, (shape.outputs,), f"slow of layer {layer!r}")
-        # Without fast weights, under a rule that never writes, the read is a zero [].
-        recall = jnp.broadcast_to(self._read(layer, pre[None]), (1, shape.outputs))[0]
-        post = slow + recall
-        out = post if activation is None else activation(post)
-        self.activities[layer] = Activity(pre, post, out, jnp.zeros_like(post), recall)
-        return out
-
-    def associate(self, site: str, token: Token) -> Array:
-        """Writes a token at a memory site and answers its query, [O]; see `Site.order`."""
-        self._new(self._plastic.sites, site)
-        token = jax.tree.map(lambda a: jnp.asarray(a, token.value.dtype), token)
-        self.activities[site] = token
-        return self._read.associate(site, jax.tree.map(lambda a: a[None], token))[0]
-
-    def _new(self, known: Mapping[str, LayerShape], name: str) -> LayerShape:
-        if name in self.activities:
-            raise ValueError(f"layer {name!r} is called twice in a step")
-        return lookup(known, name, "layer")
-
-
-def check_shape(array: Array, shape: tuple[int, ...], name: str) -> None:
-    """Raises ValueError, with the name, unless the array has the shape."""
-    chex.assert_shape(array, shape, custom_message=name, exception_type=ValueError)
+RETURNS = "forward(params, carry, x, fast) returns (carry, (answer, modulator)), for one episode"
+StepFunction = Callable[[PyTree, PyTree, PyTree, Fast], tuple[PyTree, Any]]
 
 
 class _Carried(NamedTuple):
@@ -119,18 +64,28 @@ def network_of(
       init: (key) -> slow parameters, which `Learner` calls.
     """
     shape = jax.eval_shape(lambda: jax.tree.map(jnp.asarray, carry))
+    if any(jnp.issubdtype(a.dtype, jax.dtypes.extended) for a in jax.tree.leaves(shape)):
+        raise ValueError(f"carry={shape} holds a key: carry jax.random.key_data(key) in its place")
 
     def one(slow: PyTree, carry: PyTree, x: PyTree, read: FastRead) -> tuple:
         fast = Fast(plastic, read)
-        carry, out = forward(slow["params"], carry, x, fast)
+        try:
+            carry, out = forward(slow["params"], carry, x, fast)
+            out = out if isinstance(out, Outputs) else _outputs(out)
+        except Exception as error:
+            sizes = [jnp.shape(a) for a in jax.tree.leaves(x)]
+            error.add_note(
+                f"{RETURNS}. Here x, without axes B and T, has leaves of shapes {sizes}."
+            )
+            raise
         carry = jax.tree.map(jnp.asarray, carry)
-        _check_carry(carry, shape)
+        check_like("the carry that forward returns", carry, shape, dtypes=True)
         if missing := (plastic.layers | plastic.sites).keys() - fast.activities:
             raise ValueError(f"forward does not call the layers {sorted(missing)}")
-        if not isinstance(out, Outputs):
-            answer, modulator = out
-            out = Outputs(answer, jnp.asarray(modulator), jnp.zeros((0,), jnp.result_type(float)))
         check_shape(out.modulator, (), "modulator")
+        if plastic.rule.internal_loss is not None:
+            size = plastic.head - 1 - len(out.auxiliary)
+            check_shape(out.task, (size,), f"answer, of which the rule reads head={plastic.head}")
         return out, fast.activities, carry
 
     def run(
@@ -182,6 +137,14 @@ def network_of(
     return Network(backbone, plastic.rule, plastic.memory)
 
 
+def _outputs(pair: Any) -> Outputs:
+    if not isinstance(pair, tuple) or len(pair) != 2:
+        raise ValueError(f"forward returns {type(pair)} in place of (answer, modulator) or Outputs")
+    answer, modulator = pair
+    modulator = jnp.asarray(modulator, jnp.result_type(modulator, float))
+    return Outputs(answer, modulator, jnp.zeros((0,), jnp.result_type(float)))
+
+
 def _carry_at(past: Sequence[_Carried], position: Array, start: PyTree) -> PyTree:
     """The carry after the step at `position`; `start` before the first step."""
     found = [(s.position == position) & (s.position != EMPTY) for s in past]
@@ -197,15 +160,6 @@ def _carry_at(past: Sequence[_Carried], position: Array, start: PyTree) -> PyTre
     return jax.tree.map(pick, start, *[s.value for s in past])
 
 
-def _check_carry(carry: PyTree, shape: PyTree) -> None:
-    chex.assert_trees_all_equal_shapes_and_dtypes(
-        carry,
-        shape,
-        custom_message="the carry that forward returns should be as before the step",
-        exception_type=ValueError,
-    )
-
-
 def run(
     plastic: Plastic,
     forward: StepFunction,
@@ -217,12 +171,15 @@ def run(
 ) -> tuple[PyTree, NetworkState]:
     """Runs B episodes of T steps, all in one program: differentiable, mapped over episodes.
 
+    Forward mode (`jax.jvp`, `jax.jacfwd`) works with the engine "dense" and under `none` only. A
+    `jax.shard_map` around it needs check_vma=False.
+
     Args:
       plastic: the plastic layers.
       forward: one step of one episode, see `network_of`.
       params: slow weights, any pytree; the first floating leaf gives the dtype of fast weights.
       theta: `Plastic.init`, trained or not.
-      xs: inputs of the steps, leaves [B, T, ...]. Floating ones are cast to the dtype.
+      xs: inputs of the steps, leaves [B, T, ...], T > 0. Floating ones are cast to the dtype.
       state: that the piece before returned; None: fast weights start at zero.
       carry: before the first step of an episode, of one episode; with a `state` it is not read.
 
@@ -232,17 +189,14 @@ def run(
     Raises:
       ValueError: an argument does not fit; the message names it.
     """
-    leaves = jax.tree.leaves(xs)
-    if not leaves or any(
-        jnp.ndim(a) < 2 or jnp.shape(a)[:2] != leaves[0].shape[:2] for a in leaves
-    ):
-        shapes = [jnp.shape(a) for a in leaves]
-        raise ValueError(f"xs has leaves of shapes {shapes}, they should share the axes [B, T]")
+    episodes = leading_axes("xs", xs, "B", "T")[0]
     if state is not None:
         carry = jax.tree.map(lambda a: jnp.zeros(a.shape[2:], a.dtype), state.past.value)
     made = network_of(plastic, forward, carry)
     slow = {"params": params, "carry": jax.tree.map(jnp.asarray, carry)}
-    trace = run_episodes(made, Parameters(slow, theta), xs, state=state)
+    parameters = Parameters(slow, theta)
+    check_fit(made, parameters, state, episodes)
+    trace = run_episodes(made, parameters, xs, state=state)
     return trace.outputs.task, trace.state
 
 
@@ -260,6 +214,7 @@ def step(
     With the engines dense and chunked the state has a constant size: under `jax.jit` one program
     serves all steps but the first, which has no state.
     """
+    leading_axes("x", x, "B")
     xs = jax.tree.map(lambda a: jnp.asarray(a)[:, None], x)
     ys, state = run(plastic, forward, params, theta, xs, state, carry)
     return jax.tree.map(lambda a: a[:, 0], ys), state

@@ -1,16 +1,30 @@
-"""The plastic layers of a network of one's own; `plasticity.own` runs it."""
+"""The plastic layers of a network of one's own, and how a step reads them; see `plasticity.own`."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.extend import core
 
+from plasticity.arguments import check_shape
 from plasticity.associate import site_shape
+from plasticity.backbone import FastRead
 from plasticity.memory import ENGINES
 from plasticity.network import NetworkState
 from plasticity.registry import lookup
-from plasticity.types import FastWeights, Key, LayerShape, Memory, Plasticity, Rule, Token
+from plasticity.types import (
+    Activity,
+    Array,
+    FastWeights,
+    Key,
+    LayerShape,
+    Memory,
+    Plasticity,
+    Rule,
+    Token,
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)  # hashable: a static argument of jax.jit
@@ -35,9 +49,13 @@ class Plastic:
         return self.rule.init(key, self.layers, self.head)
 
     def weights(self, theta: Plasticity, state: NetworkState) -> dict[str, FastWeights]:
-        """Fast weights in a state of B episodes: {layer: (weight [B, O, I], bias [B, O])}."""
+        """Fast weights in a state of B episodes: {layer: (weight [B, O, I], bias [B, O])}; empty
+        under a rule that never writes.
+        """
         weights = jax.vmap(self.memory.weights, (0, None))
-        return {n: weights(state.fast[n], theta.synapses[n]) for n in self.layers}
+        return {
+            n: weights(state.fast[n], theta.synapses[n]) for n in state.fast if n in self.layers
+        }
 
 
 def plastic(
@@ -67,7 +85,7 @@ def plastic(
     layers, sites = dict(layers or {}), dict(sites or {})
     if not layers | sites or layers.keys() & sites.keys():
         raise ValueError(f"layers={layers} and sites={sites} must name a layer, each name once")
-    if sites and rule.site is None:
+    if sites and rule.site is None and not rule.static:
         raise ValueError(f"sites={sites}: this rule has no meaning at a memory site")
     if rule.internal_loss is not None and head < 2:
         raise ValueError(f"head={head} must be O + A + 1: the internal loss of this rule reads it")
@@ -79,5 +97,62 @@ def plastic(
 
 def _inner_shape(rule: Rule, shape: LayerShape) -> LayerShape:
     """The shape of the memory for keys [I] and values [O]."""
+    if rule.static:
+        return shape  # never written
     key, value = jnp.zeros(shape.inputs), jnp.zeros(shape.outputs)
     return site_shape(rule, Token(key, key, value))
+
+
+class Fast:
+    """The fast weights, as a step of a network reads them."""
+
+    def __init__(self, plastic: Plastic, read: FastRead):
+        self._plastic, self._read, self._trace = plastic, read, _current_trace()
+        self.activities: dict[str, Activity | Token] = {}
+
+    def __call__(
+        self,
+        layer: str,
+        pre: Array,
+        slow: Array,
+        activation: Callable[[Array], Array] | None = None,
+    ) -> Array:
+        """activation(slow + w pre + b), [O].
+
+        Args:
+          layer: its name. Each layer is called once in a step, outside `jax.checkpoint` and others
+            that trace: the writes are computed from what it saw.
+          pre: its input, [I].
+          slow: its slow output, [O].
+          activation: its nonlinearity; None: none.
+        """
+        shape = self._new(self._plastic.layers, layer)
+        check_shape(pre, (shape.inputs,), f"pre of layer {layer!r}")
+        check_shape(slow, (shape.outputs,), f"slow of layer {layer!r}")
+        # Without fast weights, under a rule that never writes, the read is a zero [].
+        recall = jnp.broadcast_to(self._read(layer, pre[None]), (1, shape.outputs))[0]
+        post = slow + recall
+        out = post if activation is None else activation(post)
+        self.activities[layer] = Activity(pre, post, out, jnp.zeros_like(post), recall)
+        return out
+
+    def associate(self, site: str, token: Token) -> Array:
+        """Writes a token at a memory site and answers its query, [O]; see `Site.order`."""
+        self._new(self._plastic.sites, site)
+        token = jax.tree.map(lambda a: jnp.asarray(a, token.value.dtype), token)
+        self.activities[site] = token
+        return self._read.associate(site, jax.tree.map(lambda a: a[None], token))[0]
+
+    def _new(self, known: Mapping[str, LayerShape], name: str) -> LayerShape:
+        if name in self.activities:
+            raise ValueError(f"layer {name!r} is called twice in a step")
+        if self._trace != _current_trace():
+            raise ValueError(
+                f"layer {name!r} is called within a transformation, as jax.jit, jax.checkpoint or "
+                "jax.lax.scan, in forward: the rule cannot see its activity; transform around `run`"
+            )
+        return lookup(known, name, "layer")
+
+
+def _current_trace() -> Any:
+    return core.get_opaque_trace_state(convention="plasticity")

@@ -23,6 +23,7 @@ LAYERS = [
     ["plasticity.pieces", "plasticity.telemetry", "plasticity.interventions"],
     ["plasticity.episode"],
     ["plasticity.unroll"],
+    ["plasticity.arguments"],
     ["plasticity.plastic_layers"],
     ["plasticity.own"],
     ["plasticity.learner"],
