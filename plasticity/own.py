@@ -66,27 +66,7 @@ def network_of(
     shape = jax.eval_shape(lambda: jax.tree.map(jnp.asarray, carry))
     if any(jnp.issubdtype(a.dtype, jax.dtypes.extended) for a in jax.tree.leaves(shape)):
         raise ValueError(f"carry={shape} holds a key: carry jax.random.key_data(key) in its place")
-
-    def one(slow: PyTree, carry: PyTree, x: PyTree, read: FastRead) -> tuple:
-        fast = Fast(plastic, read)
-        try:
-            carry, out = forward(slow["params"], carry, x, fast)
-            out = out if isinstance(out, Outputs) else _outputs(out)
-        except Exception as error:
-            sizes = [jnp.shape(a) for a in jax.tree.leaves(x)]
-            error.add_note(
-                f"{RETURNS}. Here x, without axes B and T, has leaves of shapes {sizes}."
-            )
-            raise
-        carry = jax.tree.map(jnp.asarray, carry)
-        check_like("the carry that forward returns", carry, shape, dtypes=True)
-        if missing := (plastic.layers | plastic.sites).keys() - fast.activities:
-            raise ValueError(f"forward does not call the layers {sorted(missing)}")
-        check_shape(out.modulator, (), "modulator")
-        if plastic.rule.internal_loss is not None:
-            size = plastic.head - 1 - len(out.auxiliary)
-            check_shape(out.task, (size,), f"answer, of which the rule reads head={plastic.head}")
-        return out, fast.activities, carry
+    one = functools.partial(_one_step, plastic, forward, shape)
 
     def run(
         slow: PyTree,
@@ -113,12 +93,6 @@ def network_of(
             out = jax.lax.scan(in_turn, before, x)[1]
         return Forward(out[0], out[1], _Carried(out[2], position))
 
-    def prepare(
-        slow: PyTree, ahead: PyTree, inputs: PyTree, queries: PyTree, position: Array, key: Any
-    ) -> tuple[PyTree, PyTree, PyTree]:
-        del slow, position, key
-        return inputs, queries, ahead
-
     def blank(slots: int, dtype: DType) -> _Carried:
         del dtype
         zeros = jax.tree.map(lambda a: jnp.zeros((slots, *a.shape), a.dtype), shape)
@@ -128,13 +102,49 @@ def network_of(
         init=init,
         shapes=plastic.layers,
         head=plastic.head,
-        prepare=prepare,
+        prepare=_as_they_are,
         forward=run,
         blank=blank,
         window=1,
         sites=plastic.sites,
     )
     return Network(backbone, plastic.rule, plastic.memory)
+
+
+def _one_step(
+    plastic: Plastic,
+    forward: StepFunction,
+    shape: PyTree,
+    slow: PyTree,
+    carry: PyTree,
+    x: PyTree,
+    read: FastRead,
+) -> tuple[Outputs, dict[str, Any], PyTree]:
+    """Outputs, activities and the carry, of the `shape` that it has before, of one step."""
+    fast = Fast(plastic, read)
+    try:
+        carry, out = forward(slow["params"], carry, x, fast)
+        out = out if isinstance(out, Outputs) else _outputs(out)
+    except Exception as error:
+        sizes = [jnp.shape(a) for a in jax.tree.leaves(x)]
+        error.add_note(f"{RETURNS}. Here x, without axes B and T, has leaves of shapes {sizes}.")
+        raise
+    carry = jax.tree.map(jnp.asarray, carry)
+    check_like("the carry that forward returns", carry, shape, dtypes=True)
+    if missing := (plastic.layers | plastic.sites).keys() - fast.activities:
+        raise ValueError(f"forward does not call the layers {sorted(missing)}")
+    check_shape(out.modulator, (), "modulator")
+    if plastic.rule.internal_loss is not None:
+        size = plastic.head - 1 - len(out.auxiliary)
+        check_shape(out.task, (size,), f"answer, of which the rule reads head={plastic.head}")
+    return out, fast.activities, carry
+
+
+def _as_they_are(
+    slow: PyTree, ahead: PyTree, inputs: PyTree, queries: PyTree, position: Array, key: Any
+) -> tuple[PyTree, PyTree, PyTree]:
+    del slow, position, key
+    return inputs, queries, ahead
 
 
 def _outputs(pair: Any) -> Outputs:

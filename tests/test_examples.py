@@ -7,17 +7,17 @@ import pytest
 
 from tests.conftest import ROOT
 
-EXAMPLES = {path.stem: path for path in (ROOT / "examples").glob("*.py")}
+NETWORKS = ["plain_jax", "flax_linen", "flax_nnx", "equinox_net"]
 
 
 def run(name, **options):
     """What `main` of an example returns."""
-    return runpy.run_path(str(EXAMPLES[name]))["main"](**options)
+    return runpy.run_path(str(ROOT / "examples" / f"{name}.py"))["main"](**options)
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_an_example_fits_on_a_page(name):
-    assert len(EXAMPLES[name].read_text().splitlines()) < 80
+    assert len((ROOT / "examples" / f"{name}.py").read_text().splitlines()) < 80
 
 
 def test_plain_jax_recalls_with_plasticity_only():
@@ -34,8 +34,9 @@ def test_linen_needs_the_delta_rule_to_bind_a_key_again():
 
 
 def test_nnx_learns_a_function_within_an_episode():
-    on, off = run("flax_nnx", steps=100)
-    assert on[-1] < 0.3 * off[-1]
+    on, off = run("flax_nnx", steps=150)
+    assert on[-1] < 0.4 * off[-1]
+    assert on[0] == pytest.approx(off[0], abs=1e-4)  # nothing is written before the first answer
 
 
 def test_equinox_runs_a_rule_of_ones_own():
