@@ -138,7 +138,18 @@ class Fast:
 
     def associate(self, site: str, token: Token) -> Array:
         """Writes a token at a memory site and answers its query, [O]; see `Site.order`."""
-        self._new(self._plastic.sites, site)
+        shape = self._new(self._plastic.sites, site)
+        query, key, value = (jnp.shape(a) for a in token[:3])
+        sizes = (*value, *key)
+        if (
+            query != key
+            or len(sizes) != 2
+            or _inner_shape(self._plastic.rule, LayerShape(*sizes)) != shape
+        ):
+            raise ValueError(
+                f"token of site {site!r}: query {query}, key {key}, value {value} should be [I], "
+                "[I] and [O], as `plastic` was told"
+            )
         token = jax.tree.map(lambda a: jnp.asarray(a, token.value.dtype), token)
         self.activities[site] = token
         return self._read.associate(site, jax.tree.map(lambda a: a[None], token))[0]

@@ -333,6 +333,25 @@ def test_wrong_forward(step, message):
 
 
 @pytest.mark.parametrize(
+    "token",
+    [
+        P.Token(jnp.ones(3), jnp.ones(2), jnp.ones(4)),
+        P.Token(jnp.ones(3), jnp.ones(3), jnp.ones(3)),
+        P.Token(jnp.ones((1, 3)), jnp.ones((1, 3)), jnp.ones((1, 4))),
+        P.Token(jnp.ones(3), jnp.ones(3), jnp.ones(4), rate=jnp.ones(1)),
+        P.Token(jnp.ones(3), jnp.ones(3), jnp.ones(4), keep=jnp.ones(3)),
+    ],
+    ids=["query", "value", "batch", "rate", "keep"],
+)
+def test_wrong_token(token, request):
+    plastic, theta = make("delta", {}, sites={"site": (4, 3)})
+    name = request.node.callspec.id
+    message = name if name in ("rate", "keep") else "token of site 'site'"
+    with pytest.raises(ValueError, match=message):
+        P.run(plastic, lambda p, c, x, f: (c, (f.associate("site", token), 0.0)), {}, theta, draw())
+
+
+@pytest.mark.parametrize(
     ("answer", "head"),
     [(lambda y: y[0], 5), (lambda y: {"y": y}, 5), (lambda y: y[None], 5), (lambda y: y, 7)],
 )
