@@ -60,6 +60,7 @@ def associate(
     answer_type = tokens.value.dtype
     dtype = jnp.result_type(jnp.float32, *(a.dtype for a in jax.tree.leaves((tokens, given))))
     tokens, start = jax.tree.map(lambda a: a.astype(dtype), (tokens, given))
+    start = _varying(start, tokens)
     if chunk and site.linear and rule.form.keep != "output" and rule.form.to_weights is None:
         answers, after = _by_chunks(rule, site, tokens, start, chunk)
     else:
@@ -106,9 +107,9 @@ def _by_chunks(
     whole = steps // chunk * chunk
     plan = functools.partial(plan_chunk, site, rule.form)
     run = functools.partial(run_chunk, site)
-    cut = jax.tree.map(lambda a: a[:whole].reshape(-1, chunk, *a.shape[1:]), tokens)
+    cut = jax.tree.map(lambda a: a[:whole].reshape(whole // chunk, chunk, *a.shape[1:]), tokens)
     after, answers = lax.scan(run, start, jax.vmap(plan)(cut))
-    answers = answers.reshape(whole, -1)
+    answers = answers.reshape(whole, *answers.shape[2:])
     if whole < steps:
         after, rest = run(after, plan(jax.tree.map(lambda a: a[whole:], tokens)))
         answers = jnp.concatenate([answers, rest])
@@ -127,6 +128,13 @@ def _by_steps(rule: Rule, tokens: Token, start: TraceMatrix) -> tuple[Array, Tra
     if after.momentum is None or start.momentum is None:
         return answers, start._replace(weight=after.weight)  # no site has a plastic bias
     return answers, TraceMatrix(after.weight, start.bias, (after.momentum[0], start.momentum[1]))
+
+
+def _varying(state: TraceMatrix, tokens: Token) -> TraceMatrix:
+    """The state, as one that depends on the tokens: `jax.shard_map` wants it so of a carry."""
+    some = [(array[:1] > 0).any() for array in jax.tree.leaves(tokens)]
+    depends = functools.reduce(jnp.logical_or, some)
+    return jax.tree.map(lambda a: jnp.where(depends, a, a), state)
 
 
 def _site(rule: Rule) -> Site:
