@@ -66,6 +66,7 @@ def associate(
     answer_type = tokens.value.dtype
     dtype = jnp.result_type(jnp.float32, *(a.dtype for a in jax.tree.leaves((tokens, given))))
     tokens, start = jax.tree.map(lambda a: a.astype(dtype), (tokens, given))
+    start = _varying(start, tokens)
     if chunk and site.linear and rule.form.keep != "output" and rule.form.to_weights is None:
         answers, after = _by_chunks(rule, site, tokens, start, chunk)
     else:
@@ -167,9 +168,9 @@ def _by_chunks(
     whole = steps // chunk * chunk
     plan = functools.partial(plan_chunk, site, rule.form)
     run = functools.partial(run_chunk, site)
-    cut = jax.tree.map(lambda a: a[:whole].reshape(-1, chunk, *a.shape[1:]), tokens)
+    cut = jax.tree.map(lambda a: a[:whole].reshape(whole // chunk, chunk, *a.shape[1:]), tokens)
     after, answers = lax.scan(run, start, jax.vmap(plan)(cut))
-    answers = answers.reshape(whole, -1)
+    answers = answers.reshape(whole, *answers.shape[2:])
     if whole < steps:
         after, rest = run(after, plan(jax.tree.map(lambda a: a[whole:], tokens)))
         answers = jnp.concatenate([answers, rest])
@@ -199,6 +200,13 @@ def _by_steps(rule: Rule, tokens: Token, start: Any, chunk: int) -> tuple[Array,
     steps = len(tokens.key)
     fast, answers = checkpointed_scan(body, each(opened, start), tokens, steps, chunk)
     return answers, each(closed, start, fast)
+
+
+def _varying(state: TraceMatrix, tokens: Token) -> TraceMatrix:
+    """The state, as one that depends on the tokens: `jax.shard_map` wants it so of a carry."""
+    some = [(array[:1] > 0).any() for array in jax.tree.leaves(tokens)]
+    depends = functools.reduce(jnp.logical_or, some)
+    return jax.tree.map(lambda a: jnp.where(depends, a, a), state)
 
 
 def _site(rule: Rule) -> Site:

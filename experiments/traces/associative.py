@@ -80,12 +80,12 @@ class AssociativeTrace(GoldenTrace):
         query = inputs["q"] * jnp.asarray(self["setting/scale"], inputs["q"].dtype)
         ones = jnp.ones_like(query[:, 0])
         rate, keep = inputs.get("beta", ones), inputs.get("decay", ones)
-        matrix, *sums = (params[f"initial/{n}"] for n in ("M", "z") if f"initial/{n}" in params)
-        if sums:  # a normalised rule sums its keys in a further output
-            matrix = jnp.concatenate([matrix, sums[0][None]])
+        matrix, sums = Arrays(params)["initial/M"], params.get("initial/z")
+        if sums is not None:  # a normalised rule sums its keys in a further output
+            matrix = jnp.concatenate([matrix, sums[None]])
         state = TraceMatrix(matrix, jnp.zeros(len(matrix), matrix.dtype))
         answers, after = model(Token(query, inputs["k"], inputs["v"], rate, keep), state)
-        if sums:
+        if sums is not None:
             return answers, {"M": after.weight[:-1], "z": after.weight[-1]}
         return answers, {"M": after.weight}
 

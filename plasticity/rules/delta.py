@@ -6,10 +6,10 @@
 
 slow_t is the output of the layer without its fast part, recall_t the fast part: the fast weights
 learn to say what the slow weights say. right_t is pre_t / ||pre_t||^2 or, if not `normalise_pre`,
-pre_t. eta_t and keep_t are those of the other rules. At a
-feed-forward site keep_t depends on the size of delta_t, so the error is taken at the undecayed
-state; at a memory site keep is given, and it is taken at the decayed one. A keep of 1 is the delta
-rule, a scalar the gated delta rule, one per input KDA. With one per output, M <- diag(keep) M.
+pre_t. eta_t and keep_t are those of the other rules. At a feed-forward site keep_t depends on the
+size of delta_t, so the error is taken at the undecayed state; at a memory site keep is given, and
+it is taken at the decayed one. A keep of 1 is the delta rule, a scalar the gated delta rule, one
+per input KDA. With one per output, M <- diag(keep) M.
 
 Source: Widrow and Hoff 1960; as a memory Schlag et al. 2021 (arXiv 2102.11174), gated Yang et al.
 2024 (arXiv 2412.06464), per channel Kimi Team 2025 (arXiv 2510.26692). Departure: keys of a memory

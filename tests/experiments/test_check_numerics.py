@@ -48,6 +48,7 @@ def test_the_program_in_float32(program):
 
 
 TRANSFORMER, RNN = "chaudhary2025_gradient_regression.npz", "duan2023_rnn_gradient.npz"
+SITE = "assoc_gated_delta.npz"
 
 
 @pytest.mark.parametrize(
@@ -55,6 +56,7 @@ TRANSFORMER, RNN = "chaudhary2025_gradient_regression.npz", "duan2023_rnn_gradie
     [
         (TRANSFORMER, ["trace/eta", "fast/blocks.0.fc2.b", "grad/internal_proj.weight"]),
         (RNN, ["trace/state", "grad/out_fc.0.w.lr"]),
+        (SITE, ["output/o", "final/M", "grad/input/beta", "grad/initial/M", "loss"]),
     ],
 )
 def test_wrong_quantities_are_found(file, names, tmp_path, x64):
@@ -124,6 +126,15 @@ def test_what_is_no_trace_is_refused(case, tmp_path):
         (RNN, lambda a: {"param/out_fc.0.w.param": None}, "lacks the weights of head"),
         (RNN, lambda a: {"param/in_fc.0.b.lr": None}, "lacks the array 'in_fc.0.b.lr'"),
         (RNN, lambda a: {"param/rnn.h_fc.w.lr": np.ones((10, 9))}, "do not fit together"),
+        (SITE, lambda a: {"output/o": None}, "output/o is missing"),
+        (SITE, lambda a: {"grad/input/beta": None}, "grad/input/beta is missing"),
+        (SITE, lambda a: {"input/k": None}, "lacks the array 'k'"),
+        (SITE, lambda a: {"initial/M": None}, "lacks the array 'initial/M'"),
+        (SITE, lambda a: {"setting/scale": None}, "lacks the array 'setting/scale'"),
+        (SITE, lambda a: {"input/k": a["input/k"][..., 1:]}, "together: query has shape"),
+        (SITE, lambda a: {"initial/M": a["initial/M"][:, 1:]}, "together: state.bias has"),
+        (SITE, lambda a: {"cotangent/final/M": np.ones((5, 6))}, "do not fit together"),
+        (SITE, lambda a: {"input/theta": a["input/beta"]}, "grad/input/theta is missing"),
     ],
 )
 def test_a_trace_that_lacks_something_is_refused(file, change, message, tmp_path):
@@ -141,6 +152,19 @@ def test_a_trace_that_lacks_something_is_refused(file, change, message, tmp_path
 
     with pytest.raises(ConfigError, match=message):
         check()
+
+
+def test_engines_of_memory_sites_are_not_for_networks():
+    import jax.numpy as jnp
+
+    from plasticity.experiments.check_numerics import FORMATS, compare
+    from plasticity.experiments.traces.recorded import load
+    from plasticity.experiments.validate import ConfigError
+
+    with pytest.raises(
+        ConfigError, match=r"--engine=parallel .*\['dense', 'factored', 'chunked'\]"
+    ):
+        compare(load(str(GOLDEN / RNN), FORMATS), jnp.float32, "parallel")
 
 
 def test_the_name_of_the_file_does_not_matter(tmp_path, monkeypatch):

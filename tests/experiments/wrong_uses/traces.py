@@ -11,6 +11,7 @@ from tests.experiments.wrong_uses.case import Case
 
 TRANSFORMER = GOLDEN / "chaudhary2025_hebbian_regression.npz"
 RNN = GOLDEN / "duan2023_rnn_gradient.npz"
+SITE = GOLDEN / "assoc_gated_delta.npz"
 
 
 def _file(content: bytes):
@@ -70,9 +71,17 @@ CASES = [
     _refused("not a .npz file of arrays, or damaged", _file(_npy(np.array([{}])))),
     _refused("not a .npz file of arrays, or damaged", _arrays(input=np.array([{}]))),
     _refused("not a .npz file of arrays, or damaged", _without_names),
-    _refused("no known format: it has no array num_heads or cell", _arrays()),
+    _refused("no known format: it has no array num_heads or cell or variant", _arrays()),
     _refused("lacks the array 'eta0'", changed(TRANSFORMER, lambda a: {"eta0": None})),
     _refused("rule='hebb' is not one of", changed(RNN, lambda a: {"rule": np.array("hebb")})),
+    _refused(
+        "variant='mesa' is not one of", changed(SITE, lambda a: {"variant": np.array("mesa")})
+    ),
+    _refused("'input/k' should hold", changed(SITE, lambda a: {"input/k": a["input/k"] * np.inf})),
+    _refused(
+        "'cotangent/output/o' should",
+        changed(SITE, lambda a: {"cotangent/output/o": np.array("1")}),
+    ),
     _refused("finite numbers", changed(RNN, lambda a: {"loss_mean": np.array(np.nan)})),
     _refused(
         "'trace/lr' should hold", changed(RNN, lambda a: {"trace/lr": a["trace/lr"] + np.inf})
