@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 from plasticity.associate import associate, associate_step, initial_state
 from plasticity.memory import ENGINES
 from plasticity.memory.dense import TraceMatrix
-from plasticity.rules import RULES, RuleSettings
+from plasticity.rules import RULES
 from plasticity.types import Form, LayerShape, Rule, Site, Token, Write
 from tests.conftest import GOLDEN
 
 STEPS, INPUTS, OUTPUTS = 7, 3, 2
 SIZES = {"scalar": (), "output": (OUTPUTS,), "input": (INPUTS,)}
 DELTA, HEBB = RULES["delta"](), RULES["hebbian"]()
-PER_INPUT = RULES["delta"](RuleSettings(keep_per="input"))
+PER_INPUT = RULES["delta"](keep_per="input")
 NO_RULE = Rule(None, None)
 
 
@@ -141,7 +141,7 @@ def test_rules_that_are_special_cases(x64):
     once = jax.jit(functools.partial(associate, chunk=3), static_argnums=0)
     channels = jnp.broadcast_to(tokens.keep[:, None], (STEPS, INPUTS))
     close(once(PER_INPUT, tokens._replace(keep=channels)), once(DELTA, tokens))
-    per_output = RULES["delta"](RuleSettings(keep_per="output"))
+    per_output = RULES["delta"](keep_per="output")
     rows = {
         n: jnp.broadcast_to(getattr(tokens, n)[:, None], (STEPS, OUTPUTS)) for n in ("rate", "keep")
     }
@@ -166,7 +166,7 @@ def test_the_delta_rule_overwrites_and_hebb_adds(x64):
 
 def test_keeps_per_output_of_the_delta_rule_decay_rows(x64):
     """With as many outputs as inputs, a keep on the wrong axis would not be an error."""
-    rule = RULES["delta"](RuleSettings(keep_per="output"))
+    rule = RULES["delta"](keep_per="output")
     key, value, keep = normal(1, 1, 2), normal(2, 1, 2), normal(3, 1, 2)
     state = TraceMatrix(normal(4, 2, 2), jnp.zeros(2))
     _, after = associate(rule, Token(key, key, value, jnp.ones((1, 2)), keep), state)
@@ -355,9 +355,7 @@ def test_wrong_uses(rule, changes, arguments, message):
 
 
 def test_the_empty_memory():
-    state = initial_state(
-        RULES["hebbian"](RuleSettings(normalised=True)), TOKENS._replace(rate=1.0)
-    )
+    state = initial_state(RULES["hebbian"](normalised=True), TOKENS._replace(rate=1.0))
     assert state.weight.shape == (OUTPUTS + 1, INPUTS)
     assert not state.weight.any()
     assert math.isclose(initial_state(DELTA, TOKENS).weight.sum(), 0)
