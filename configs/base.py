@@ -14,7 +14,7 @@ from typing import Any
 from ml_collections import config_dict
 
 from plasticity import memory
-from plasticity.extend import REGISTRIES
+from plasticity.experiments.extend import REGISTRIES
 from plasticity.learner import SCHEDULES
 from plasticity.model import BACKBONES, EncoderSettings
 from plasticity.network import META_GRADIENTS

@@ -18,10 +18,10 @@ from plasticity.experiments.configfile import (
     load_config,
     resolved,
     set_field,
-    suggestion,
 )
+from plasticity.experiments.extend import REGISTRIES
+from plasticity.experiments.hints import suggestion
 from plasticity.experiments.validate import ConfigError
-from plasticity.extend import REGISTRIES
 
 flags.DEFINE_bool("help", False, "show this text", short_name="h")
 flags.DEFINE_bool("helpfull", False, "show this text, and the flags of all libraries")

@@ -11,8 +11,8 @@ user's cache directory), and a second call reuses them.
 from absl import flags
 
 from plasticity.data import DATASETS
-from plasticity.data.prepare import counts, prepare
 from plasticity.experiments import cli
+from plasticity.experiments.data.prepare import counts, prepare
 
 DATASET = flags.DEFINE_enum("dataset", None, list(DATASETS), "data set to prepare")
 ARCHIVES = flags.DEFINE_string(

@@ -3,7 +3,8 @@
     import plasticity as P
 
   Rules          hebbian, gradient, delta, none: settings -> Rule. One's own is a `Rule`, too;
-                 modulated makes one that is written at the paper's rate.
+                 modulated makes one that is written at the paper's rate, credit helps one that
+                 descends the loss of a small network.
   Own networks   plastic, run, step: plastic layers in a network of plain JAX, Linen, NNX, Equinox.
   Memory sites   associate, associate_step: keys, values and queries of all steps, or of one.
   Memories       dense, factored, chunked: the engines, and advance, which applies a write.
@@ -34,6 +35,7 @@ from plasticity.own import step as step
 from plasticity.plastic_layers import Fast as Fast
 from plasticity.plastic_layers import Plastic as Plastic
 from plasticity.plastic_layers import plastic as plastic
+from plasticity.rules import credit as credit
 from plasticity.rules import delta as delta
 from plasticity.rules import gradient as gradient
 from plasticity.rules import hebbian as hebbian
@@ -64,9 +66,9 @@ _LATER = {
     "Learner": "plasticity.learner",
     "Run": "plasticity.experiments.notebook",
     "open_run": "plasticity.experiments.notebook",
-    "register_backbone": "plasticity.extend",
-    "register_rule": "plasticity.extend",
-    "register_task": "plasticity.extend",
+    "register_backbone": "plasticity.experiments.extend",
+    "register_rule": "plasticity.experiments.extend",
+    "register_task": "plasticity.experiments.extend",
     "train": "plasticity.experiments.notebook",
 }
 

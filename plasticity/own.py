@@ -191,7 +191,7 @@ def run(
       theta: `Plastic.init`, trained or not.
       xs: inputs of the steps, leaves [B, T, ...], T > 0. Floating ones are cast to the dtype.
       state: that the piece before returned; None: fast weights start at zero.
-      carry: before the first step of an episode, of one episode; with a `state` it is not read.
+      carry: before the first step of an episode, of one episode; a `state` holds it afterwards.
 
     Returns:
       The answers [B, T, ...] and the state after the last step.
@@ -201,6 +201,8 @@ def run(
     """
     episodes = leading_axes("xs", xs, "B", "T")[0]
     if state is not None:
+        if jax.tree.leaves(carry):
+            raise ValueError("carry is given beside state, which holds the carry of the last step")
         carry = jax.tree.map(lambda a: jnp.zeros(a.shape[2:], a.dtype), state.past.value)
     made = network_of(plastic, forward, carry)
     slow = {"params": params, "carry": jax.tree.map(jnp.asarray, carry)}

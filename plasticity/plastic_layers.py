@@ -130,7 +130,9 @@ class Fast:
         check_shape(pre, (shape.inputs,), f"pre of layer {layer!r}")
         check_shape(slow, (shape.outputs,), f"slow of layer {layer!r}")
         # Without fast weights, under a rule that never writes, the read is a zero [].
-        recall = jnp.broadcast_to(self._read(layer, pre[None]), (1, shape.outputs))[0]
+        recall = jnp.broadcast_to(self._read(layer, pre[None]), (1, shape.outputs))[0].astype(
+            slow.dtype
+        )
         post = slow + recall
         out = post if activation is None else activation(post)
         self.activities[layer] = Activity(pre, post, out, jnp.zeros_like(post), recall)

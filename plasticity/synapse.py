@@ -34,17 +34,17 @@ INITIALIZERS = {"constant": _constant, "uniform": _uniform}
 
 
 def _per_synapse(key: Key, shape: LayerShape, initializer: Initializer) -> Synapse:
-    return Synapse(initializer(key, shape), None, None, None)
+    return Synapse(initializer(key, shape))
 
 
 def _per_neuron(key: Key, shape: LayerShape, initializer: Initializer) -> Synapse:
     # Only one side is random: the product then has the distribution of the initializer.
     alpha_out = initializer(key, (shape.outputs,))
-    return Synapse(None, alpha_out, jnp.ones((shape.inputs,), jnp.float32), None)
+    return Synapse(None, alpha_out, jnp.ones((shape.inputs,), jnp.float32))
 
 
 def _shared(key: Key, shape: LayerShape, initializer: Initializer) -> Synapse:
-    return Synapse(None, initializer(key, ()), None, None)
+    return Synapse(alpha_out=initializer(key, ()))
 
 
 MODES = {"per_synapse": _per_synapse, "per_neuron": _per_neuron, "shared": _shared}
@@ -81,7 +81,7 @@ def scaled_matvec(synapse: Synapse, trace: Array, x: Array) -> Array:
 
 
 # Of a memory whose trace is its weights, w = h, and which has no bias.
-PLAIN = Synapse(alpha=None, alpha_out=None, alpha_in=None, beta=None)
+PLAIN = Synapse()
 
 
 class WrittenRows(NamedTuple):

@@ -107,17 +107,19 @@ class Synapse(NamedTuple):
     Synapse (o, i) has the coefficient alpha[o, i] * alpha_out[o] * alpha_in[i]; None counts as 1.
     """
 
-    alpha: Array | None  # [O, I]
-    alpha_out: Array | None  # [O], or [] for one value per layer
-    alpha_in: Array | None  # [I]
-    beta: Array | None  # [O] or []; None: the bias is not plastic
+    alpha: Array | None = None  # [O, I]
+    alpha_out: Array | None = None  # [O], or [] for one value per layer
+    alpha_in: Array | None = None  # [I]
+    beta: Array | None = None  # [O] or []; None: the bias is not plastic
 
 
 class Plasticity(NamedTuple):
     """theta: all parameters of plasticity that the outer loop learns."""
 
     synapses: dict[str, Synapse]  # {layer: coefficients}
-    projection: Array | None  # P of the internal loss, [O + A + 1, O + A + 1] or its diagonal
+    projection: Array | None = (
+        None  # P of the internal loss, [O + A + 1, O + A + 1] or its diagonal
+    )
 
 
 class Outputs(NamedTuple):
@@ -165,7 +167,7 @@ class Site(NamedTuple):
     write: (token, read) -> Write. `read` is of the state before the write, undecayed. A rule that
       takes its error at the decayed state says so: keep * read(key), or read(keep * key). A memory
       of several layers, as of a rule that descends the loss of a small network, has one trace for
-      each and returns {layer: Write}; `plasticity.associate.credit` gives each layer its credit.
+      each and returns {layer: Write}; `plasticity.rules.credit` gives each layer its credit.
     order: "read_after_write": the answer to a query contains the token's own write;
       "read_before_write": it does not.
     linear: `left` is affine in what `read` returned, output by output, and nothing else depends on

@@ -10,10 +10,10 @@ from ml_collections import ConfigDict
 from plasticity.configs import base
 from plasticity.configs.fields import foreign
 from plasticity.experiments.configfile import executed
+from plasticity.experiments.extend import REGISTRIES
 from plasticity.experiments.run.checked import read
 from plasticity.experiments.run.storage import DamagedFileError, WorkdirError
 from plasticity.experiments.validate import ConfigError
-from plasticity.extend import REGISTRIES
 from plasticity.learner import SCHEDULES
 from plasticity.registry import lookup
 

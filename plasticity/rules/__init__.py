@@ -1,6 +1,7 @@
 """Plasticity rules. A rule is one file here and one line in `RULES`."""
 
 from plasticity.factory import Factory
+from plasticity.rules.credit import credit
 from plasticity.rules.delta import delta
 from plasticity.rules.gradient import gradient
 from plasticity.rules.hebbian import hebbian
@@ -15,4 +16,4 @@ RULES: dict[str, Factory[Rule]] = {
     "delta": delta,
 }
 
-__all__ = ["RULES", "PlasticSettings", "delta", "gradient", "hebbian", "none"]
+__all__ = ["RULES", "PlasticSettings", "credit", "delta", "gradient", "hebbian", "none"]

@@ -8,7 +8,18 @@ from plasticity.factory import Factory
 from plasticity.rules.settings import check_one_episode
 from plasticity.settings import Settings
 from plasticity.synapse import PLAIN
-from plasticity.types import Activity, Array, Key, LayerShape, Plasticity, Rule, Write
+from plasticity.types import (
+    Activity,
+    Array,
+    Key,
+    LayerShape,
+    Plasticity,
+    Read,
+    Rule,
+    Site,
+    Token,
+    Write,
+)
 
 
 def make(settings: Settings) -> Rule:
@@ -30,7 +41,12 @@ def make(settings: Settings) -> Rule:
             for name, a in activities.items()
         }
 
-    return Rule(init, write, static=True)
+    return Rule(init, write, static=True, site=Site(_nothing))
+
+
+def _nothing(token: Token, read: Read) -> Write:
+    del read
+    return Write(jnp.zeros_like(token.value), jnp.zeros_like(token.key), token.rate, token.keep)
 
 
 none = Factory(Settings, make)

@@ -15,11 +15,11 @@ from plasticity.configs import base, copying, duan, fields
 from plasticity.configs.algebra import over, product
 from plasticity.experiments import build, commandline
 from plasticity.experiments.configfile import load_config
+from plasticity.experiments.extend import REGISTRIES
 from plasticity.experiments.run.program import shape_of
 from plasticity.experiments.run.stored_config import read_config
 from plasticity.experiments.sweeps.points import Point, check
 from plasticity.experiments.validate import ConfigError, validate
-from plasticity.extend import REGISTRIES
 from plasticity.rules import PlasticSettings, none
 from tests.conftest import ROOT
 from tests.experiments.run_folders import edit

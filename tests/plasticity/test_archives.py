@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from plasticity.data import DataError, archives, cifar_fs, omniglot
-from plasticity.data.prepare import prepare
+from plasticity.experiments.data.prepare import prepare
 from tests import archives as small
 from tests.archives import left_behind
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from plasticity.data import DATASETS, DataError, load
-from plasticity.data import prepare as prepare_module
-from plasticity.data.prepare import counts, prepare
 from plasticity.data.store import splits
+from plasticity.experiments.data import prepare as prepare_module
+from plasticity.experiments.data.prepare import counts, prepare
 from tests import archives as small
 from tests.archives import left_behind
 

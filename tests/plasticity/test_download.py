@@ -9,8 +9,8 @@ import threading
 import pytest
 
 from plasticity.data import DataError, archives
-from plasticity.data import prepare as prepare_module
-from plasticity.data.prepare import prepare
+from plasticity.experiments.data import prepare as prepare_module
+from plasticity.experiments.data.prepare import prepare
 from tests.archives import left_behind
 
 

@@ -15,8 +15,8 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from plasticity.data import archives, store
-from plasticity.data.builders import ImageArchives
 from plasticity.data.store import DataError, Dataset
+from plasticity.experiments.data.builders import ImageArchives
 
 TIMEOUT = 30  # seconds that a server may take to answer
 RETRIES = 2  # further attempts after a download that failed

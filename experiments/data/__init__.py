@@ -1,0 +1,1 @@
+"""Downloads archives and turns them into the arrays that `plasticity.data` loads."""
