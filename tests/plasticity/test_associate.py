@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from plasticity.associate import associate, associate_step, initial_state
 from plasticity.memory import ENGINES
 from plasticity.memory.dense import TraceMatrix
-from plasticity.rules import RULES
+from plasticity.rules import RULES, credit
 from plasticity.types import Form, LayerShape, Rule, Site, Token, Write
 from tests.conftest import GOLDEN
 
@@ -191,15 +191,31 @@ def titans(token, read):
     return Write(error, token.key, token.rate, keep, momentum)
 
 
+def net(x, read):
+    return read(jax.nn.silu(read(x, "W1")), "W2")
+
+
+def deep_titans(token, read):
+    """Each layer of the network descends its loss, by the same momentum and forgetting."""
+    keep, momentum = 1 - token.gates["forget"], token.gates["momentum"]
+    credits = credit(lambda read: ((net(token.key, read) - token.value) ** 2).sum() / 2, read)
+    return {
+        layer: Write(-left, right, token.rate, keep, momentum)
+        for layer, (left, right) in credits.items()
+    }
+
+
+DEEP = Site(deep_titans, linear=False, answer=lambda token, read: net(token.query, read))
 OTHERS = {
     "comba": NO_RULE._replace(site=Site(comba)),
     "rwkv7": NO_RULE._replace(form=Form("input", terms=2), site=Site(rwkv7)),
     "titans_linear_online": NO_RULE._replace(form=Form(momentum=True), site=Site(titans)),
+    "titans_mlp_online": NO_RULE._replace(form=Form(momentum=True), site=DEEP),
 }
 
 
 @pytest.mark.parametrize("variant", OTHERS)
-def test_recorded_runs_of_rules_written_in_three_lines(variant, x64):
+def test_recorded_runs_of_rules_written_in_a_few_lines(variant, x64):
     rule, recorded = OTHERS[variant], dict(np.load(GOLDEN / "sites" / f"assoc_{variant}.npz"))
 
     def part(prefix):
@@ -209,13 +225,20 @@ def test_recorded_runs_of_rules_written_in_three_lines(variant, x64):
         names = {"beta": "rate", "decay": "keep", "q": "query", "k": "key", "v": "value"}
         named = {names.get(n, n): a for n, a in inputs.items()}
         given = {n: named.pop(n) for n in list(named) if n in Token._fields}
-        given["query"] *= recorded["setting/scale"]
-        bias = jnp.zeros(len(initial["M"]))
-        sums = (initial["S_M"], bias) if rule.form.momentum else None
-        state = TraceMatrix(initial["M"], bias, sums)
+
+        def trace(layer):
+            matrix, bias = initial[layer], jnp.zeros(len(initial[layer]))
+            sums = (initial[f"S_{layer}"], bias) if rule.form.momentum else None
+            return TraceMatrix(matrix, bias, sums)
+
+        layers = [n for n in initial if not n.startswith("S_")]
+        state = {n: trace(n) for n in layers} if len(layers) > 1 else trace("M")
         answers, after = associate(rule, Token(**given, gates=named), state, chunk=chunk)
-        final = {"M": after.weight} | ({"S_M": after.momentum[0]} if sums else {})
-        return answers, final
+        after = after if len(layers) > 1 else {"M": after}
+        final = {n: after[n].weight for n in layers}
+        if rule.form.momentum:
+            final |= {f"S_{n}": after[n].momentum[0] for n in layers}
+        return answers * recorded["setting/scale"], final
 
     def loss(inputs, initial, chunk):
         answers, final = jax.vmap(functools.partial(head, chunk))(inputs, initial)
