@@ -54,8 +54,13 @@ def prepare(
       Prepared inputs and queries, and `NetworkState.ahead` after the T steps.
 
     Raises:
-      ValueError: `state` is not of this network.
+      ValueError: `state` is not of this network, or the memory is made for writes of another form.
     """
+    if not network.rule.static and network.memory.form != network.rule.form:
+        raise ValueError(
+            f"the memory is made for {network.memory.form}, but the rule writes "
+            f"{network.rule.form}: make the engine with form=rule.form"
+        )
     dtype, backbone, position = float_type(params), network.backbone, state.position
     layers = [] if network.rule.static else sorted(backbone.memories)
     if sorted(state.fast) != layers:

@@ -37,6 +37,16 @@ def per_output(rule: Rule) -> Rule:
     return rule._replace(write=write, form=Form("output"))
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_memory_is_made_for_the_form_of_the_rule(engine):
+    network = make_network("hebbian", engine=engine)
+    network = network._replace(rule=per_output(network.rule))
+    with pytest.raises(ValueError, match=r"memory is made for Form\(keep='scalar'.*form=rule.form"):
+        jax.eval_shape(
+            lambda p: run_episodes(network, p, jnp.ones((2, STEPS, INPUTS))), make_params(network)
+        )
+
+
 def answers(
     engine, chunk, rule, steps, wide, meta, options, model, asked=0, backbone="transformer"
 ):
