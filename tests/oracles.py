@@ -130,7 +130,7 @@ def plain_episode(slow, plasticity, inputs, *, settings, rule, outputs, heads, w
         eta = (
             unclipped * jnp.minimum(1, settings.max_norm / norm) if settings.max_norm else unclipped
         )
-        keep = 1 - (eta if settings.decay == "clipped" else unclipped)
+        keep = 1 - settings.decay_ratio * (eta if settings.decay == "clipped" else unclipped)
         for n, (w, b) in fast.items():
             synapse = plasticity.synapses[n]
             alpha = _outer_alpha(synapse, w.shape)

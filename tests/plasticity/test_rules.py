@@ -92,7 +92,8 @@ def test_rate_and_decay_stay_in_bounds(name, modulator, scale, max_norm, biases,
         if RULES[name]().form.keep == "output":
             continue
         unclipped = 0.7 / (1 + np.exp(-modulator))
-        expected = 1 - (float(w.rate) if decay == "clipped" else unclipped)
+        decayed = float(w.rate) if decay == "clipped" else unclipped
+        expected = 1 - RULES[name].settings().decay_ratio * decayed
         assert float(w.keep) == pytest.approx(expected, abs=1e-6)
     assert written_norm(writes, biases) <= 0.7 * max_norm * (1 + 1e-5)
 
