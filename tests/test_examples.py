@@ -26,6 +26,7 @@ def test_plain_jax_recalls_with_plasticity_only():
     assert off < 0.35
 
 
+@pytest.mark.slow
 def test_linen_needs_the_delta_rule_to_bind_a_key_again():
     table = run("flax_linen", steps=100)
     assert table["delta"][0] > table["hebbian"][0] + 0.1

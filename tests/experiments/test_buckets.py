@@ -56,6 +56,7 @@ def test_a_run_in_a_bucket_is_the_run_in_a_folder(buckets, tmp_path):
     assert buckets.objects == written
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_without_losing_or_repeating_a_line(buckets, tmp_path):
     process = start(WORKDIR, 1, *ENDLESS)
     deadline = time.monotonic() + 120

@@ -85,6 +85,7 @@ def test_a_signal_saves_first(number, code, tmp_path, undisturbed):
     assert len(read(workdir / "manifest.json")["resumed"]) == 1
 
 
+@pytest.mark.slow
 def test_a_validation_that_a_signal_cuts_short_is_made_up_for(tmp_path, undisturbed):
     """SIGTERM arrives while step 10 is being validated; its lines are there in the end."""
     workdir = tmp_path / "run"

@@ -104,6 +104,7 @@ def test_every_point_runs_once(program, tmp_path):
     assert (tmp_path / "results.csv").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_killed_worker_costs_no_point(tmp_path):
     args = [*TINY, "--config.train.steps=1500", "--config.checkpoint.every=20"]
     args += ["--config.rule.name=none", "--sweep_over=config.seed=0:2", f"--workdir={tmp_path}"]

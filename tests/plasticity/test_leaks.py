@@ -117,7 +117,13 @@ def test_every_task_has_a_case():
     assert {name.split(",")[0] for name in CASES} == set(TASKS)
 
 
-@pytest.mark.parametrize("name", CASES)
+SLOW = [name for name in CASES if "permuted" in name]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in CASES],
+)
 def test_no_net_beats_chance_without_the_evidence(name, features):
     assert case(name)(True) < 4
 

@@ -62,12 +62,12 @@ def test_pieces_equal_one_pass(rule, memory, x64):
         return hidden, (fast("out", hidden, p["b"] @ hidden), p["g"] @ hidden)
 
     def loss(learned, pieces):
-        state, answers, start = None, [], 0
+        state, answers, start, carry = None, [], 0, jnp.ones(6)
         for steps in pieces:
             piece = xs[:, start : start + steps]
-            answer, state = P.run(plastic, remembering, *learned, piece, state, jnp.ones(6))
+            answer, state = P.run(plastic, remembering, *learned, piece, state, carry)
             answers.append(answer)
-            start += steps
+            start, carry = start + steps, ()  # from now on in the state
         answers = jnp.concatenate(answers, 1)
         weights = plastic.weights(learned[1], state)
         return (answers**2).sum() + sum((w.weight**2).sum() for w in weights.values()), answers

@@ -26,19 +26,18 @@ BACKBONES = {
     "rnn": ("rnn", {}),
     "lstm": ("lstm", {}),
 }
-ONLINE, UNEVEN = (1, 1, 1), (1, 1, 3, 2)  # steps of each piece; chunks have 2
+UNEVEN = (1, 1, 3, 2)  # steps of each piece; chunks have 2
 QUICK = [
     ("none", "dense", "window", (1, 2, 5)),  # the last piece is cut in bands
     ("none", "dense", "full", (1, 2)),
     ("none", "dense", "lstm", UNEVEN),
-    ("hebbian", "dense", "closed", (1, 3)),
-    ("gradient", "dense", "rnn", (1, 2)),
+    ("delta", "chunked", "closed", (1, 3)),
+    ("gradient", "chunked", "rnn", (1, 1, 1)),
     ("hebbian", "factored", "open", (1, 1)),
-    ("gradient", "chunked", "plastic", ONLINE),
     ("hebbian", "chunked", "ahead", (1, 2)),
 ]
 PRODUCT = itertools.product(
-    ("none", "hebbian", "gradient"), ("dense", "factored", "chunked"), BACKBONES, [UNEVEN]
+    ("none", "hebbian", "gradient", "delta"), ("dense", "factored", "chunked"), BACKBONES, [UNEVEN]
 )
 # Without writes, engines do not matter.
 THOROUGH = [case for case in PRODUCT if (case[0] != "none" or case[1] == "dense")]
@@ -91,7 +90,7 @@ def test_pieces_equal_one_pass(rule, engine, backbone, pieces, x64):
     steps = sum(pieces)
     network = network_of(rule, engine, backbone, steps)
     params, both = make_params(network), draw(steps + 2)
-    inputs, queries = both[:, :steps], None if pieces == ONLINE else both[:, steps:]
+    inputs, queries = both[:, :steps], both[:, steps:]
     once = answers(network, params, inputs, (steps,), queries)
     cut = answers(network, params, inputs, pieces, queries, initial_state(network, params, 2))
     assert_trees_close(cut, once, 1e-10)

@@ -138,7 +138,10 @@ def test_every_engine_equals_the_dense_one(precision, **case):
     [
         ("rnn", "input,recurrent,head", "gradient", "factored"),
         ("lstm", "recurrent", "hebbian", "chunked"),
-        ("transformer", "attention,feed_forward,head", "gradient", "chunked"),
+        pytest.param(
+            *("transformer", "attention,feed_forward,head", "gradient", "chunked"),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_every_backbone_has_the_fast_engines(backbone, plastic, rule, engine, x64):
@@ -220,7 +223,7 @@ def test_chunks_bound_the_memory_of_training():
     assert long < dense
 
 
-@pytest.mark.parametrize("rule", [pytest.param("hebbian", marks=pytest.mark.slow), "gradient"])
+@pytest.mark.parametrize("rule", ["hebbian", pytest.param("gradient", marks=pytest.mark.slow)])
 def test_products_in_bfloat16_keep_sums_and_state_in_float32(rule):
     """Emulated, because a CPU multiplies in float32; -s shows the errors."""
     exact = make_network(rule, engine="factored", rule_settings={"max_norm": 1.0})
