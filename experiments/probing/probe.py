@@ -53,7 +53,8 @@ class Probe:
         self.learner, self.seeds = build.make_learner(config), Seeds(config)
         self.task, self.modulated = self.learner.task, config.rule.get("modulated", True)
         self.hyper = build.make_hyperparameters(config, self.task, RandomStream.TEST)
-        self.layers = list(self.learner.make_network(self.hyper).backbone.shapes)
+        network = self.learner.make_network(self.hyper)
+        self.layers, self.form = list(network.backbone.shapes), network.rule.form
         self.events = np.array(self.task.events)
         self.informative = self.events == self.task.events[0]
         self._observe = jax.jit(self._observed)
@@ -86,7 +87,7 @@ class Probe:
     def _at(self, params: Parameters, writes: PyTree, name: str, steps: int | Array) -> Array:
         """Fast weights of a layer after `steps` steps, [B, O, I]."""
         synapse = params.plasticity.synapses[name]
-        return jax.vmap(lambda write: written(synapse, write, steps))(writes[name])
+        return jax.vmap(lambda write: written(synapse, write, steps, self.form))(writes[name])
 
     def _scored(
         self, intervention: Callable, params: Parameters, seed: Array, *arguments: PyTree
