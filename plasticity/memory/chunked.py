@@ -6,9 +6,7 @@ Reads cost one matrix and C rows, however long the episode; training keeps one m
 the rows, not one matrix per step. A chunk is closed by one matrix product, left^T right.
 """
 
-import functools
-
-from plasticity.memory.contract import check_chunk, check_form, check_input
+from plasticity.memory.contract import check_chunk, check_form, check_input, of_form
 from plasticity.memory.dense import TraceMatrix, init, weights
 from plasticity.memory.factored import apply, open_chunk, part, scaled_rows
 from plasticity.synapse import scaled_bias, scaled_matvec, scaled_mix
@@ -57,15 +55,6 @@ def chunked(chunk: int, form: Form = Form()) -> Memory:
     """The engine with `chunk` steps per chunk, at least one; the last chunk may be shorter."""
     chunk = check_chunk("the chunked engine", chunk, 1)
     check_form("chunked", form)
-    of = functools.partial
-    return Memory(
-        of(init, form),
-        of(open_chunk, form),
-        of(_read, form),
-        of(apply, form),
-        of(_close, form),
-        of(weights, form),
-        form,
-        chunk,
-        append_only=True,
-    )
+    parts = of_form(form, init, open_chunk, _read, apply, _close, weights)
+    empty, opened, read, written, closed, shown = parts
+    return Memory(empty, opened, read, written, closed, shown, form, chunk, append_only=True)

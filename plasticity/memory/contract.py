@@ -1,6 +1,9 @@
 """What every engine checks, so that a wrong use is the same error in all of them."""
 
+import functools
 import operator
+from collections.abc import Callable
+from typing import Any
 
 import jax.numpy as jnp
 
@@ -18,6 +21,11 @@ def check_chunk(owner: str, chunk: int, least: int) -> int:
     if isinstance(chunk, bool) or not hasattr(chunk, "__index__") or chunk < least:
         raise ValueError(f"chunk={chunk} of {owner} should be a whole number of at least {least}")
     return operator.index(chunk)
+
+
+def of_form(form: Form, *functions: Callable[..., Any]) -> list[Any]:
+    """The functions of an engine, whose first argument is the form, for one form."""
+    return [functools.partial(function, form) for function in functions]
 
 
 def check_dtype(dtype: DType) -> None:

@@ -6,13 +6,18 @@ Memory and time O(O * I) a step, whatever the length of the episode. All state i
 takes writes of every form.
 """
 
-import functools
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from plasticity.memory.contract import check_chunk, check_dtype, check_input, check_write
+from plasticity.memory.contract import (
+    check_chunk,
+    check_dtype,
+    check_input,
+    check_write,
+    of_form,
+)
 from plasticity.registry import exportable
 from plasticity.synapse import scaled_bias, scaled_matrix, scaled_matvec
 from plasticity.types import (
@@ -100,6 +105,5 @@ def weights(form: Form, base: TraceMatrix, synapse: Synapse) -> FastWeights:
 def dense(chunk: int = 0, form: Form = Form()) -> Memory:
     """The engine. Training keeps the matrices of every step or, with a `chunk`, of every chunk."""
     chunk = check_chunk("the dense engine", chunk, 0)
-    of = functools.partial
-    read, apply = of(_read, form), of(_apply, form)
-    return Memory(of(init, form), _open, read, apply, _close, of(weights, form), form, chunk)
+    empty, read, apply, shown = of_form(form, init, _read, _apply, weights)
+    return Memory(empty, _open, read, apply, _close, shown, form, chunk)

@@ -23,7 +23,6 @@ s_t = rate_t; c <- keep * c + s. What a closed chunk left in s moves into h by t
 A keep per input scales `right`, not `left`, and N terms of a write are N rows of one coefficient.
 """
 
-import functools
 from typing import NamedTuple
 
 import jax
@@ -35,6 +34,7 @@ from plasticity.memory.contract import (
     check_form,
     check_input,
     check_write,
+    of_form,
 )
 from plasticity.memory.dense import TraceMatrix
 from plasticity.registry import exportable
@@ -214,16 +214,6 @@ def factored(chunk: int = 0, form: Form = Form()) -> Memory:
     """
     chunk = check_chunk("the factored engine", chunk, 0)
     check_form("factored", form)
-    of = functools.partial
-    return Memory(
-        of(_init, form),
-        of(open_chunk, form),
-        of(_read, form),
-        of(apply, form),
-        of(_close, form),
-        _weights,
-        form,
-        chunk,
-        append_only=True,
-        grows=True,
-    )
+    empty, opened, read, written, closed = of_form(form, _init, open_chunk, _read, apply, _close)
+    flags = {"append_only": True, "grows": True}
+    return Memory(empty, opened, read, written, closed, _weights, form, chunk, **flags)
