@@ -14,13 +14,20 @@ from typing import Any
 from ml_collections import config_dict
 
 from plasticity import memory
+from plasticity.configs.training import (
+    CheckpointSettings,
+    CurriculumSettings,
+    EncoderStart,
+    EvaluateSettings,
+    LogSettings,
+    TrainSettings,
+)
 from plasticity.experiments.extend import REGISTRIES
-from plasticity.learner import SCHEDULES
 from plasticity.model import BACKBONES, EncoderSettings
 from plasticity.network import META_GRADIENTS
 from plasticity.registry import lookup
 from plasticity.rules import RULES, PlasticSettings
-from plasticity.settings import Settings, setting, size
+from plasticity.settings import Settings, setting
 from plasticity.sharding import Layout
 from plasticity.tasks import TASKS
 from plasticity.unroll import MATMUL_PRECISIONS
@@ -97,70 +104,11 @@ class TaskChoice(Settings):
     name: str = setting("copying", "chosen by the config file", choices=TASKS)
 
 
-@dataclasses.dataclass(frozen=True)
-class TrainSettings(Settings):
-    """The outer loop."""
-
-    section = "train"
-    steps: int = setting(1000, "updates of the slow weights", above=0)
-    batch: int = size(64, "episodes per step")
-    microbatch: int = setting(
-        0, "most episodes that a device differentiates at once, to save memory; 0: all", low=0
-    )
-    num_seeds: int = size(
-        1, "seeds, from `seed` on, trained side by side in one program", high=10_000
-    )
-    learning_rate: float = setting(1e-3, "learning rate of AdamW", above=0)
-    warmup: int = setting(50, "steps of linear warm-up", low=0)
-    schedule: str = setting(
-        "constant",
-        "learning rate after the warm-up; cosine: to 0 at train.steps",
-        choices=SCHEDULES,
-    )
-    weight_decay: float = setting(1e-4, "weight decay, of slow weights only", low=0)
-    clip: float = setting(5.0, "largest global norm of the outer gradient", above=0)
-
-    def check(self) -> None:
-        """Raises ValueError for a warm-up that outlasts the run."""
-        if self.warmup > self.steps:
-            raise ValueError(
-                f"train.warmup={self.warmup} must be at most train.steps={self.steps}, or the "
-                f"learning rate is never reached: add --config.train.warmup={self.steps // 10}"
-            )
-
-
-@dataclasses.dataclass(frozen=True)
-class EvaluateSettings(Settings):
-    """Evaluation on fixed episodes."""
-
-    section = "evaluate"
-    episodes: int = setting(1024, "episodes, fixed by the seed: the n of every interval", low=2)
-    batch: int = size(128, "episodes evaluated at once")
-    every: int = setting(200, "steps between validations; 0: only at the end", low=0)
-
-
-@dataclasses.dataclass(frozen=True)
-class CheckpointSettings(Settings):
-    """When the state is saved."""
-
-    section = "checkpoint"
-    every: int = setting(100, "steps between checkpoints", above=0)
-    keep: int = setting(2, "newest checkpoints kept", above=0)
-
-
-@dataclasses.dataclass(frozen=True)
-class LogSettings(Settings):
-    """What is logged."""
-
-    section = "log"
-    every: int = setting(20, "steps between lines of metrics.jsonl", above=0)
-    tensorboard: bool = setting(False, "also log to TensorBoard; needs the extra `tensorboard`")
-
-
 # All settings but those of `alternatives`; each names its section.
 PARTS: tuple[type[Settings], ...] = (
-    *(RootSettings, RuleChoice, MemorySettings, ModelChoice, EncoderSettings),
-    *(TrainSettings, Layout, EvaluateSettings, CheckpointSettings, LogSettings, TaskChoice),
+    *(RootSettings, RuleChoice, MemorySettings, ModelChoice, EncoderSettings, EncoderStart),
+    *(TrainSettings, CurriculumSettings, Layout, EvaluateSettings, CheckpointSettings),
+    *(LogSettings, TaskChoice),
 )
 
 
@@ -223,8 +171,15 @@ def get_config(
 
 
 # Coefficients of both signs, as in Duan et al. 2023: a write may strengthen or weaken. The paper's
-# constant 0.02 leaves the gradient rule no choice of sign.
-SIGNED = {"alpha": "per_neuron", "alpha_init": "uniform", "alpha_scale": 1.0}
+# constant 0.02 leaves the gradient rule no choice of sign. And a decay that is slower than the
+# rate: under the paper's keep = 1 - eta the gradient rule, whose writes its clip does not touch,
+# forgets half of a write within six steps, and no meta-gradient reaches what was written before.
+OURS = {
+    "alpha": "per_neuron",
+    "alpha_init": "uniform",
+    "alpha_scale": 1.0,
+    "decay_ratio": 0.05,
+}
 # Sizes for synthetic tasks: 67,000 to 69,000 slow weights each.
 SMALL = {
     "transformer": {"width": 64, "feed_forward": 128, "dropout": 0.0},
@@ -248,5 +203,5 @@ def start(
     config = get_config(model or ModelChoice.name, task, rule)
     config.model.update(sizes.get(config.model.name, {}))
     if issubclass(RULES[rule].settings, PlasticSettings):
-        config.rule.update(SIGNED)
+        config.rule.update(OURS)
     return config

@@ -30,6 +30,7 @@ RULE = {
     "rule.eta0": 0.2,  # .1 * 2 sigmoid(g)
     "rule.max_norm": 1.0,
     "rule.decay": "unclipped",
+    "rule.decay_ratio": 1.0,
     "rule.norm_biases": True,
     "rule.norm_epsilon": 0.0,
     "rule.post": "activation",

@@ -24,6 +24,7 @@ from plasticity.registry import lookup
 ALL = {
     "rule.meta_gradient": "truncated",
     "rule.eta0": 0.2,
+    "rule.decay_ratio": 1.0,
     "rule.alpha": "per_synapse",
     "rule.alpha_init": "constant",
     "rule.alpha_scale": 0.02,

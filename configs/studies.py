@@ -2,41 +2,16 @@
 
 `published` are the paper's tables under its own protocol. `proper` tests the same claims with
 learned writes, longer training, paired seeds, and plasticity switched off in the same nets.
+`decisive`, in a file of its own, gives those that it left undecided what they need.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 from plasticity.configs import paper
-from plasticity.configs.algebra import Overrides, over, product
-from plasticity.configs.sweeps import attention, rules
-
-PLASTIC = over("rule.name", ["hebbian", "gradient"])
-CLOSED = {"model.attention_window": -1}
-
-
-class Study(NamedTuple):
-    """Runs that are compared with each other.
-
-    task: its task. about: the title of its table. config: FILE[:ARGUMENT].
-    points: the overrides of each run. fixed: the overrides of all runs.
-    elsewhere: further overrides under which each trained net is evaluated.
-    analysed: whether `experiments.analysis` is applied to its plastic nets.
-    dataset: the images that it needs. frozen: as features of an encoder.
-    """
-
-    task: str
-    about: str
-    config: str
-    points: Sequence[Overrides]
-    fixed: Mapping[str, Any] = {}
-    elsewhere: Sequence[Overrides] = ()
-    analysed: bool = False
-    dataset: str = ""
-    frozen: bool = False
-
-
-IMAGES = {"cifar_fs": "cifar_fs", "omniglot": "omniglot"}  # {task: its data set}
+from plasticity.configs.algebra import over, product
+from plasticity.configs.decisive import decisive
+from plasticity.configs.study import CLOSED, IMAGES, PAPER_RULES, PLASTIC, Study, paper_attention
 
 
 def published() -> dict[str, Study]:
@@ -46,7 +21,7 @@ def published() -> dict[str, Study]:
             task,
             f"{task}, as published",
             f"paper:{task}/hebbian",
-            rules(),
+            PAPER_RULES,
             # The paper draws 50 to 100 episodes, others for each rule.
             fixed={"evaluate.episodes": 200, "evaluate.batch": 20} if task in IMAGES else {},
             dataset=IMAGES.get(task, ""),
@@ -79,21 +54,21 @@ def _copying() -> dict[str, Study]:
             "copying",
             "attention too short: does plasticity bridge a delay, and must it be learned?",
             file,
-            rules() + truncated,
+            PAPER_RULES + truncated,
             analysed=True,
         ),
         "copying_attention": Study(
             "copying",
             "full attention, which learns it sooner",
             file,
-            rules(),
+            PAPER_RULES,
             {"model.attention_window": 0, "train.steps": 600},
         ),
         "delay": Study(
             "copying",
             "attention windows of six steps, delays in training",
             file,
-            product(over("task.delay", [0, 100]), rules()),
+            product(over("task.delay", [0, 100]), PAPER_RULES),
         ),
         "longer": Study(
             "copying",
@@ -118,7 +93,7 @@ def _values() -> dict[str, Study]:
             "cue_reward",
             "attention closed, number of associations",
             file,
-            product(over("task.num_pairs", [4, 16]), rules()),
+            product(over("task.num_pairs", [4, 16]), PAPER_RULES),
         ),
         "alpha": Study(
             "cue_reward",
@@ -136,7 +111,9 @@ def _values() -> dict[str, Study]:
     }
     steps = {"train.steps": 1000}
     return {
-        "cue_reward": Study("cue_reward", "attention full and closed", file, attention(), steps),
+        "cue_reward": Study(
+            "cue_reward", "attention full and closed", file, paper_attention(), steps
+        ),
         **{
             name: study._replace(fixed={**CLOSED, **steps, **study.fixed})
             for name, study in closed.items()
@@ -145,7 +122,7 @@ def _values() -> dict[str, Study]:
             "regression",
             "attention full and closed",
             "regression",
-            attention(),
+            paper_attention(),
             {"train.steps": 2000},
             analysed=True,
         ),
@@ -155,7 +132,7 @@ def _values() -> dict[str, Study]:
 def _images() -> dict[str, Study]:
     # As many episodes as the tables of the notes, in twice as many steps.
     shots = [{"task.shots": 1, "train.steps": 1200}, {"task.shots": 5, "train.steps": 600}]
-    points = product(shots, attention())
+    points = product(shots, paper_attention())
     return {
         task: Study(
             task,
@@ -169,7 +146,11 @@ def _images() -> dict[str, Study]:
     }
 
 
-PRESETS: dict[str, Callable[[], dict[str, Study]]] = {"paper": published, "full": proper}
+PRESETS: dict[str, Callable[[], dict[str, Study]]] = {
+    "paper": published,
+    "full": proper,
+    "decisive": decisive,
+}
 TINY = {
     "train.num_seeds": 2,
     "train.steps": 3,
@@ -183,7 +164,15 @@ BUDGETS: dict[str, dict[str, dict[str, Any]]] = {
     # Small batches, since each step trains five seeds: about four hours on two CPU cores.
     "standard": {
         "paper": {"train.num_seeds": 3},
-        "full": {"train.num_seeds": 5, "train.batch": 16, "evaluate.every": 0},
+        # Rate and decay are one, as published: results/full was trained so.
+        "full": {
+            "train.num_seeds": 5,
+            "train.batch": 16,
+            "evaluate.every": 0,
+            "rule.decay_ratio": 1.0,
+        },
+        # One core, some 25 hours; every study states its seeds.
+        "decisive": {"evaluate.every": 0},
     },
-    "smoke": {"paper": TINY, "full": TINY},
+    "smoke": dict.fromkeys(("paper", "full", "decisive"), TINY),
 }

@@ -11,6 +11,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from plasticity.configs.base import AUTO
+from plasticity.configs.training import CurriculumSettings
 from plasticity.factory import Factory
 from plasticity.learner import Hyperparameters, Learner, RandomStream
 from plasticity.memory import ENGINES, choose, chunk_for
@@ -47,6 +48,20 @@ def make_task(config: ConfigDict) -> Task:
 def _make_task(factory: Factory[Task], settings: Settings, data_folder: str | None) -> Task:
     del data_folder  # a part of the key: the task depends on what lies there
     return factory.make(settings)
+
+
+def make_stage(config: ConfigDict, learner: Learner, value: int | None) -> Learner:
+    """The learner of a stage of the curriculum: the same network, on the task of that stage.
+
+    Args:
+      value: of the task's growing setting; None: its own.
+    """
+    if value is None:
+        return learner
+    factory = TASKS[config.task.name]
+    grown = {read(config, CurriculumSettings).field: value}
+    settings = dataclasses.replace(read(config, factory.settings), **grown)
+    return dataclasses.replace(learner, task=factory.make(settings))
 
 
 def make_hyperparameters(
@@ -103,6 +118,7 @@ def make_learner(config: ConfigDict) -> Learner:
         steps=config.train.steps,
         warmup=config.train.warmup,
         schedule=config.train.schedule,
+        eta0_warmup=config.train.eta0_warmup,
         microbatch=config.train.microbatch,
         layout=read(config, Layout),
     )

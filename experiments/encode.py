@@ -15,9 +15,10 @@ from ml_collections import ConfigDict
 
 from plasticity.data import DATASETS, load
 from plasticity.data.store import ROTATIONS, splits
-from plasticity.experiments import cli
+from plasticity.experiments import build, cli
 from plasticity.experiments.run.evaluate import trained_parameters
 from plasticity.experiments.run.storage import TEMPORARY
+from plasticity.experiments.run.warm_start import encoder_of
 from plasticity.experiments.run.workdir import Workdir
 from plasticity.experiments.validate import ConfigError, validate
 from plasticity.model import EncoderSettings
@@ -48,9 +49,7 @@ def main() -> int:
     parts = splits(described, config.task.split, images.classes)
     turns = ROTATIONS if any(split.rotations for split in parts.values()) else 1
     step, params = trained_parameters(config, workdir)
-    slow = params.slow["params"]
-    encoder = slow.get("see", slow)["encoder"]  # of an `ImageEmbedding`, or of an encoder alone
-    found = encode(config, encoder, np.asarray(images.images), turns)
+    found = encode(config, encoder_of(params), np.asarray(images.images), turns)
     partial = out.with_name(f"{TEMPORARY}{out.name}")
     try:
         with partial.open("wb") as file:
@@ -65,7 +64,7 @@ def main() -> int:
 
 def encode(config: ConfigDict, encoder: dict, images: np.ndarray, turns: int) -> np.ndarray:
     """Returns features [classes, turns, per class, F] of images [classes, per class, H, W, C]."""
-    module = Conv4(EncoderSettings(**config.encoder))
+    module = Conv4(build.read(config, EncoderSettings))
     described = DATASETS[config.task.dataset]
     mesh = Layout().mesh(BATCH)
 

@@ -8,10 +8,13 @@ from ml_collections.config_dict import RequiredValueError
 
 from plasticity.configs import base
 from plasticity.configs.fields import where
+from plasticity.configs.training import CurriculumSettings
 from plasticity.experiments import build
 from plasticity.registry import nearest, shown
 from plasticity.settings import LARGEST_INT, Settings, dotted
 from plasticity.sharding import Layout
+from plasticity.task import Task
+from plasticity.tasks import TASKS
 
 
 class ConfigError(ValueError):
@@ -34,7 +37,7 @@ def validate(config: ConfigDict) -> None:
             )
         _check_mesh(config)
         _check_backbone(config)
-        build.make_task(config)
+        _check_curriculum(config, build.make_task(config))
     except RequiredValueError as error:  # a placeholder of ml_collections without a value
         raise ConfigError(f"the config holds a required field without a value: {error}") from error
     except (ValueError, TypeError) as error:  # raised by the library, which names the field
@@ -123,6 +126,29 @@ def _check_mesh(config: ConfigDict) -> None:
 def _nearest_divisors(number: int, to: int) -> tuple[int, int]:
     below = next(n for n in range(to, 0, -1) if number % n == 0)
     return below, next(n for n in range(to, number + 1) if number % n == 0)
+
+
+def _check_curriculum(config: ConfigDict, task: Task) -> None:
+    """Each stage must be a task for the same network, and no longer than the whole task."""
+    curriculum = build.read(config, CurriculumSettings)
+    if not curriculum.field:
+        return
+    where = f"curriculum.field={curriculum.field!r}"
+    settings = TASKS[config.task.name].settings
+    known = {f.name for f in fields(settings) if type(f.default) is int}
+    if curriculum.field not in known:
+        hint = nearest(curriculum.field, sorted(known))
+        raise ConfigError(f"{where} is not an integer setting of {config.task.name!r}: {hint}")
+    learner = build.make_learner(config)
+    for value in curriculum.parsed:
+        stage = build.make_stage(config, learner, value).task
+        same = (stage.inputs, stage.outputs, stage.image) == (task.inputs, task.outputs, task.image)
+        if not same or stage.steps > task.steps:
+            raise ConfigError(
+                f"curriculum.values={curriculum.values!r}: under task.{curriculum.field}={value} "
+                f"the task has {stage.inputs} inputs, {stage.outputs} outputs and {stage.steps} "
+                f"steps; it must have {task.inputs}, {task.outputs} and at most {task.steps}"
+            )
 
 
 def _check_backbone(config: ConfigDict) -> None:

@@ -74,6 +74,7 @@ class Learner:
       microbatch: how many of them a device differentiates at once, at most; 0: all of its share.
       steps, warmup, schedule: linear warm-up to the learning rate over `warmup` steps, then
         "constant", or "cosine" down to zero at `steps`.
+      eta0_warmup: steps in which the rule's eta0, if it has one, rises linearly to its value.
       layout: how a batch is spread over devices.
     """
 
@@ -84,6 +85,7 @@ class Learner:
     warmup: int
     schedule: str
     microbatch: int = 0
+    eta0_warmup: int = 0
     layout: Layout = dataclasses.field(default_factory=Layout)
 
     def init(self, seed: Array, hyper: Hyperparameters) -> TrainState:
@@ -124,6 +126,7 @@ class Learner:
         self, state: TrainState, seed: Array, hyper: Hyperparameters
     ) -> tuple[TrainState, dict[str, Array]]:
         """One update. If loss or gradient is not finite, the state comes back as it was."""
+        hyper = self._warmed_up(hyper, state.step)
         network = self.make_network(hyper)
         metrics, grads = self.gradient(state.params, seed, state.step, hyper)
         grads = constrain_to_layout(grads, self.layout.mesh(self.batch), network.backbone.shard_by)
@@ -177,6 +180,13 @@ class Learner:
         """Episodes [B] with indices [B]: a pure function of all arguments."""
         keys = _fold_many(stream_key(seed, split, step), index)
         return jax.vmap(self.task.sample, (0, None))(keys, data)
+
+    def _warmed_up(self, hyper: Hyperparameters, step: Array) -> Hyperparameters:
+        """The hyperparameters at a step: eta0 grows by 1 / eta0_warmup of its value at each."""
+        if not self.eta0_warmup or "eta0" not in hyper.rule:
+            return hyper
+        eta0 = hyper.rule["eta0"] * jnp.minimum(1.0, (step + 1) / self.eta0_warmup)
+        return hyper._replace(rule={**hyper.rule, "eta0": eta0})
 
     def _optimizer(self, hyper: Hyperparameters) -> optax.GradientTransformation:
         shape = optax.join_schedules(

@@ -52,10 +52,11 @@ class MetricsLog:
         self._seeds = [{"seed": seed} if len(seeds) > 1 else {} for seed in seeds]
         self.has_validation, self._board = False, None
         self._file: GrowingFile | None = None
+        self.earlier: list[dict[str, Any]] = []  # rows of the launches before
         if path is None:
             return
         rows = read_lines(path, ROW) if path.exists() else []
-        kept = [row for row in rows if row["step"] <= first_step]
+        self.earlier = kept = [row for row in rows if row["step"] <= first_step]
         self.has_validation = (first_step, "validation") in ((r["step"], r["split"]) for r in kept)
         self._file = GrowingFile(path, [json.dumps(row) for row in kept])
         if tensorboard:

@@ -40,7 +40,8 @@ class Program:
 
     def __init__(self, config: ConfigDict):
         self.learner: Learner = build.make_learner(config)
-        seeds = Seeds(config, in_turn=self.learner.task.image is not None)
+        self._config = config
+        self._seeds = seeds = Seeds(config, in_turn=self.learner.task.image is not None)
         self.init = jax.jit(seeds.map(self.learner.init, True, False))
 
         def evaluate(*arguments, on):
@@ -51,23 +52,29 @@ class Program:
         mesh = self.learner.layout.mesh(config.evaluate.batch)
         everywhere = NamedSharding(mesh, PartitionSpec())
         self.evaluate = jax.jit(evaluate, static_argnames="on", out_shardings=everywhere)
-        self._train_step = seeds.map(self.learner.train_step, True, True, False)
         hyper = build.make_hyperparameters(config, self.learner.task)
         self._split = self.learner.make_network(hyper).backbone.shard_by
         self._lead = int(len(seeds.numbers) > 1)
-        self._compiled: Any = None
+        self._compiled: dict[int | None, Any] = {}
 
     def shardings(self, tree: Any, mesh: Mesh) -> Any:
         """The shardings of parameters, or of a whole state, on a mesh."""
         return shardings(tree, mesh, self._split, self._lead)
 
-    def compiled_step(self, state: TrainState, seed: Array, hyper: Hyperparameters) -> Any:
+    def learner_at(self, stage: int | None) -> Learner:
+        """The learner in a stage of the curriculum, which is named by its value."""
+        return build.make_stage(self._config, self.learner, stage)
+
+    def compiled_step(
+        self, state: TrainState, seed: Array, hyper: Hyperparameters, stage: int | None = None
+    ) -> Any:
         """The training step (state, seed, hyper) -> (state, metrics), compiled for these shapes."""
-        if self._compiled is None:
+        if stage not in self._compiled:
             there = jax.tree.map(lambda a: a.sharding, state)
-            step = jax.jit(self._train_step, donate_argnums=0, out_shardings=(there, None))
-            self._compiled = step.lower(state, seed, hyper).compile()
-        return self._compiled
+            train_step = self._seeds.map(self.learner_at(stage).train_step, True, True, False)
+            step = jax.jit(train_step, donate_argnums=0, out_shardings=(there, None))
+            self._compiled[stage] = step.lower(state, seed, hyper).compile()
+        return self._compiled[stage]
 
 
 def program_for(config: ConfigDict) -> Program:

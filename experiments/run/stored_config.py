@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
@@ -80,13 +81,24 @@ def comparable(stored: dict[str, Any]) -> dict[str, Any]:
 def _with_defaults(stored: dict[str, Any]) -> dict[str, Any]:
     for section, names in RENAMED.items():
         stored[section] = {names.get(k, k): v for k, v in stored[section].items()}
-    names = {section: stored[section]["name"] for section in SECTIONS}
-    defaults = base.get_config(**names).to_dict()
+    defaults = _defaults(stored)
     whole = defaults | stored
     for section, fields in defaults.items():
         if isinstance(fields, dict):
             whole[section] = fields | whole[section]
     return whole
+
+
+def _defaults(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The default config with the task, the model and the rule of a config."""
+    return base.get_config(**{part: config[part]["name"] for part in SECTIONS}).to_dict()
+
+
+def changed_fields(config: ConfigDict) -> dict[str, Any]:
+    """{dotted field: value} of what differs from the defaults, and the names of the parts."""
+    values = config.to_dict()
+    changed = {field: value for field, _, value in differences(_defaults(values), values)}
+    return changed | {f"{part}.name": values[part]["name"] for part in SECTIONS}
 
 
 def differences(a: Any, b: Any, prefix: str = "") -> list[tuple[str, Any, Any]]:

@@ -9,11 +9,13 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from plasticity.checks import PlasticityError
+from plasticity.configs.training import CurriculumSettings
 from plasticity.experiments import build
 from plasticity.experiments.run import hosts
 from plasticity.experiments.run.checkpoint import Checkpoints
 from plasticity.experiments.run.clock import Clock
 from plasticity.experiments.run.evaluate import Summary, contrast, evaluate_parameters
+from plasticity.experiments.run.explosions import Explosions
 from plasticity.experiments.run.footprint import check_footprint, estimate, in_words
 from plasticity.experiments.run.manifest import write_manifest
 from plasticity.experiments.run.metrics import MetricsLog, Progress, across_seeds, check_tensorboard
@@ -26,6 +28,7 @@ from plasticity.experiments.run.outcome import (
 from plasticity.experiments.run.program import program_for
 from plasticity.experiments.run.seeds import Seeds
 from plasticity.experiments.run.storage import WorkdirError, check_open_files, write_json
+from plasticity.experiments.run.warm_start import check_start, with_encoder
 from plasticity.experiments.run.workdir import Workdir
 from plasticity.learner import RandomStream, TrainState
 from plasticity.sharding import replicate
@@ -59,6 +62,7 @@ def _begin(held: contextlib.ExitStack, workdir: Workdir, config: ConfigDict) -> 
     if workdir.result_steps() == config.train.steps:
         print(f"{workdir.path} is complete: see {workdir.result}. Nothing to do.")
         return False
+    check_start(config)
     check_footprint(config)
     checksum = build.make_task(config).checksum
     held.enter_context(workdir.lock())
@@ -87,6 +91,7 @@ class _Run:
         self.diverged = set(self._behind())
         metrics = workdir.metrics if hosts.primary() else None
         self.log = MetricsLog(metrics, self.step, self.seeds.numbers, config.log.tensorboard)
+        self.explosions = Explosions(self.seeds.numbers, self.log.earlier)
         batch, metric = config.train.batch * config.train.num_seeds, self.learner.task.main_metric
         self.progress = Progress(
             self.steps, self.step, batch, metric, config.log.every, quiet=not hosts.primary()
@@ -95,8 +100,7 @@ class _Run:
     def run(self) -> int:
         """Trains to the end, evaluates, writes the result."""
         try:
-            if self.step < self.steps:
-                self._loop(self._compile())
+            self._train()
             self._save()  # before the evaluation, so that a kill there costs no training
             finished = self.step == self.steps
             summaries = self._evaluate(RandomStream.TEST) if finished else None
@@ -114,7 +118,8 @@ class _Run:
         like = jax.eval_shape(self.program.init, self.seed, self.hyper)
         there = self.program.shardings(like, self.mesh)
         if self.checkpoints.latest() is None:
-            state = jax.device_put(self.program.init(self.seed, self.hyper), there)
+            state = with_encoder(self.config, self.program.init(self.seed, self.hyper))
+            state = jax.device_put(state, there)
             # On disk before metrics.jsonl exists, so that a folder with metrics and no checkpoint
             # has lost one. A full disk is found out here too, before anything is compiled.
             self.checkpoints.save(0, state, self.clock.totals())
@@ -132,7 +137,23 @@ class _Run:
         steps = np.atleast_1d(jax.device_get(self.state.step))
         return {which: int(done) for which, done in enumerate(steps) if done < self.step}
 
-    def _compile(self) -> Any:
+    def _train(self) -> None:
+        """Trains until all steps are done, or a signal comes: stage by stage of the curriculum."""
+        if self.step == self.steps:
+            return
+        self._say_memory()
+        if self.step > 0 and not hosts.agreed(self.log.has_validation):
+            # A kill came between the save and the validation, or the run was extended.
+            self._validate_if_due()
+        curriculum = build.read(self.config, CurriculumSettings)
+        while self.step < self.steps and not self.interrupts.asked():
+            stage = curriculum.stage(self.step, self.steps)
+            if curriculum.field:
+                self.progress.say(f"step {self.step}: {curriculum.in_words(stage)}")
+            self.learner = self.program.learner_at(stage.value)
+            self._loop(self._compile(stage.value), stage.end)
+
+    def _say_memory(self) -> None:
         network = self.learner.make_network(self.hyper)
         if not network.rule.static:
             shapes = network.backbone.shapes.values()
@@ -142,19 +163,18 @@ class _Run:
             self.progress.say(f"fast weights: {who} {engine!r}, with {how}")
         needed = in_words(estimate(self.config))
         self.progress.say(f"compiling the training step, which needs about {needed}")
+
+    def _compile(self, stage: int | None) -> Any:
         with self.clock.running("compile_seconds"):
-            step = self.program.compiled_step(self.state, self.seed, self.hyper)
-            hosts.wait_for_all("compiled")  # or the first step would be charged with it
+            step = self.program.compiled_step(self.state, self.seed, self.hyper, stage)
+            hosts.wait_for_all(f"compiled at step {self.step}")  # or the next would be charged
             return step
 
-    def _loop(self, train_step: Any) -> None:
-        """Trains until all steps are done, or a signal comes."""
+    def _loop(self, train_step: Any, end: int) -> None:
+        """Trains up to the step `end`, or until a signal comes."""
         pending: tuple[int, dict[str, jax.Array]] | None = None
-        if self.step > 0 and not hosts.agreed(self.log.has_validation):
-            # A kill came between the save and the validation, or the run was extended.
-            self._validate_if_due()
         with self.clock.running("train_seconds"):
-            while self.step < self.steps and not self.interrupts.asked():
+            while self.step < end and not self.interrupts.asked():
                 self.state, metrics = train_step(self.state, self.seed, self.hyper)
                 self.step += 1
                 if pending:  # one step late: the device computes while the host logs
@@ -211,8 +231,10 @@ class _Run:
         seeds = [{k: float(v) for k, v in own.items()} for own in self.seeds.split(metrics)]
         bad = [i for i, v in enumerate(seeds) if not math.isfinite(v["loss"] + v["grad_norm"])]
         new = [i for i in bad if i not in self.diverged]
-        if step % self.config.log.every == 0 or step == self.steps or new:
+        if step % self.config.log.every == 0 or step in (1, self.steps) or new:
             self.log.write(step, train=seeds)
+        for message in self.explosions.see(step, [values["loss"] for values in seeds]):
+            self.progress.say(message)
         for which in new:
             self.diverged.add(which)
             state, seed = self.seeds.pick((self.state, self.seed), which)
@@ -236,6 +258,9 @@ class _Run:
         result = result_of(self.config, task, self.seeds, summaries, clock)
         for which, done in self._behind().items():
             result["seeds"][which]["diverged_after"] = done
+        losses = [on["loss"]["mean"] for on, _ in summaries]
+        for which, calm in self.explosions.after(losses).items():
+            result.get("seeds", [result])[which]["exploded_after"] = calm
         write_json(self.workdir.result, result)
         self._say_contrast("test", summaries)
         self.progress.say(f"result: {self.workdir.result}")

@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import hashlib
 import inspect
+import json
 import pathlib
 import re
 import sys
@@ -20,6 +21,7 @@ from plasticity.experiments.cli import RUN_ERROR, RUN_ERRORS, USAGE_ERROR, USER_
 from plasticity.experiments.configfile import config_module, load_config, resolved
 from plasticity.experiments.run.result import read_result
 from plasticity.experiments.run.storage import DamagedFileError, is_there
+from plasticity.experiments.run.stored_config import changed_fields
 from plasticity.experiments.run.train import train
 from plasticity.experiments.validate import ConfigError, validate
 from plasticity.model import BACKBONES
@@ -50,9 +52,13 @@ class Point:
 
     @functools.cached_property
     def identity(self) -> str:
-        """A hash of the resolved config: equal for equal runs, whatever their overrides."""
-        config = self.config().to_json(sort_keys=True)
-        return hashlib.sha256(config.encode()).hexdigest()[:10]
+        """A hash of the resolved config: equal for equal runs, whatever their overrides.
+
+        Only what differs from the defaults is hashed, so that a later version that has further
+        settings finds the runs of an earlier one.
+        """
+        text = json.dumps(changed_fields(self._config), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:10]
 
     @property
     def workdir(self) -> pathlib.Path:

@@ -1,0 +1,142 @@
+"""Settings of the outer loop: training, evaluation, checkpoints and logs."""
+
+import dataclasses
+from typing import NamedTuple
+
+from plasticity.learner import SCHEDULES
+from plasticity.settings import Settings, setting, size
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainSettings(Settings):
+    """The outer loop."""
+
+    section = "train"
+    steps: int = setting(1000, "updates of the slow weights", above=0)
+    batch: int = size(64, "episodes per step")
+    microbatch: int = setting(
+        0, "most episodes that a device differentiates at once, to save memory; 0: all", low=0
+    )
+    num_seeds: int = size(
+        1, "seeds, from `seed` on, trained side by side in one program", high=10_000
+    )
+    learning_rate: float = setting(1e-3, "learning rate of AdamW", above=0)
+    warmup: int = setting(50, "steps of linear warm-up", low=0)
+    schedule: str = setting(
+        "constant",
+        "learning rate after the warm-up; cosine: to 0 at train.steps",
+        choices=SCHEDULES,
+    )
+    eta0_warmup: int = setting(
+        0, "steps in which rule.eta0 rises linearly to its value; 0: none", low=0
+    )
+    weight_decay: float = setting(1e-4, "weight decay, of slow weights only", low=0)
+    clip: float = setting(5.0, "largest global norm of the outer gradient", above=0)
+
+    def check(self) -> None:
+        """Raises ValueError for a warm-up that outlasts the run."""
+        if self.warmup > self.steps:
+            raise ValueError(
+                f"train.warmup={self.warmup} must be at most train.steps={self.steps}, or the "
+                f"learning rate is never reached: add --config.train.warmup={self.steps // 10}"
+            )
+
+
+class Stage(NamedTuple):
+    """A stage of a curriculum: the value of the growing setting, None for the task's own; its end.
+
+    The step `end` is the first of the next stage.
+    """
+
+    value: int | None
+    end: int
+
+
+@dataclasses.dataclass(frozen=True)
+class CurriculumSettings(Settings):
+    """A setting of the task that grows while the network trains.
+
+    For example, with task.delay=100, train.steps=1000 and
+
+      curriculum.field="delay"   curriculum.values="10,20,50"   curriculum.share=0.6
+
+    steps 0 to 199 train with a delay of 10, then 200 with 20, 200 with 50, and the last 400 with
+    100. Every evaluation has the task's own value.
+    """
+
+    section = "curriculum"
+    field: str = setting("", "integer setting of the task that grows; empty: none")
+    values: str = setting("", "its values in turn before the task's own, as in 10,20,50")
+    share: float = setting(0.5, "part of train.steps that they share equally", above=0, below=1)
+
+    def check(self) -> None:
+        """Raises ValueError for values that are not integers, or without a field."""
+        if bool(self.field) != bool(self.values):
+            raise ValueError(
+                f"curriculum.field={self.field!r} and curriculum.values={self.values!r}: give "
+                "both, as in delay and 10,20,50, or neither"
+            )
+        _ = self.parsed
+
+    @property
+    def parsed(self) -> tuple[int, ...]:
+        """The values."""
+        try:
+            return tuple(int(value) for value in self.values.split(",") if self.values)
+        except ValueError as error:
+            raise ValueError(
+                f"curriculum.values={self.values!r} must be integers with commas between them, "
+                "as in 10,20,50"
+            ) from error
+
+    def stage(self, step: int, steps: int) -> Stage:
+        """The stage that a step of `steps` is in."""
+        values = self.parsed
+        for which, value in enumerate(values, 1):
+            end = round(self.share * steps * which / len(values))
+            if step < end:
+                return Stage(value, end)
+        return Stage(None, steps)
+
+    def in_words(self, stage: Stage) -> str:
+        """What a stage trains with, for people."""
+        value = "its own value" if stage.value is None else stage.value
+        return f"curriculum: task.{self.field} is {value} until step {stage.end}"
+
+
+@dataclasses.dataclass(frozen=True)
+class EncoderStart(Settings):
+    """Where the encoder's weights come from."""
+
+    section = "encoder"
+    start_from: str = setting(
+        "", "workdir of a run on images, with whose encoder training starts; empty: random weights"
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateSettings(Settings):
+    """Evaluation on fixed episodes."""
+
+    section = "evaluate"
+    episodes: int = setting(1024, "episodes, fixed by the seed: the n of every interval", low=2)
+    batch: int = size(128, "episodes evaluated at once")
+    every: int = setting(200, "steps between validations; 0: only at the end", low=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckpointSettings(Settings):
+    """When the state is saved."""
+
+    section = "checkpoint"
+    every: int = setting(100, "steps between checkpoints", above=0)
+    keep: int = setting(2, "newest checkpoints kept", above=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class LogSettings(Settings):
+    """What is logged."""
+
+    section = "log"
+    every: int = setting(20, "steps between lines of metrics.jsonl", above=0)
+    tensorboard: bool = setting(False, "also log to TensorBoard; needs the extra `tensorboard`")

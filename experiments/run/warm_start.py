@@ -1,0 +1,60 @@
+"""Training that starts with the encoder of another run: `encoder.start_from`."""
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from plasticity.experiments import build
+from plasticity.experiments.run.evaluate import trained_parameters
+from plasticity.experiments.run.workdir import Workdir
+from plasticity.experiments.validate import ConfigError, validate
+from plasticity.learner import TrainState
+from plasticity.model import EncoderSettings
+from plasticity.network import Parameters
+from plasticity.types import PyTree
+
+
+def encoder_of(params: Parameters) -> PyTree:
+    """The weights of the encoder: of an `ImageEmbedding`, or of an encoder alone."""
+    slow = params.slow["params"]
+    return slow.get("see", slow)["encoder"]
+
+
+def check_start(config: ConfigDict) -> None:
+    """Checks `encoder.start_from`.
+
+    Raises:
+      ConfigError: the task has no images, or the encoder there is another one.
+      WorkdirError: there is no run, or it has no checkpoint.
+    """
+    start = config.encoder.start_from
+    if not start:
+        return
+    field = f"encoder.start_from={start!r}"
+    if build.make_task(config).image is None:
+        raise ConfigError(f"{field} must be empty: the inputs of this task are no images")
+    there = ConfigDict(Workdir(start).load_config())
+    validate(there)
+    if there.train.num_seeds > 1:
+        raise ConfigError(f"{field} must be the run of one seed, not of {there.train.num_seeds}")
+    ours, theirs = (_encoder(one) for one in (config, there))
+    if ours != theirs:
+        raise ConfigError(f"{field} has the encoder {theirs}, and this config {ours}")
+    trained_parameters(there, Workdir(start))
+
+
+def _encoder(config: ConfigDict) -> str:
+    return f"{build.read(config, EncoderSettings)} of images {build.make_task(config).image}"
+
+
+def with_encoder(config: ConfigDict, state: TrainState) -> TrainState:
+    """The initial state, with the encoder of `encoder.start_from` for every seed, if it is set."""
+    start = config.encoder.start_from
+    if not start:
+        return state
+    _, params = trained_parameters(ConfigDict(Workdir(start).load_config()), Workdir(start))
+    encoder = encoder_of(state.params)
+    encoder.update(
+        jax.tree.map(lambda a, b: jnp.broadcast_to(b, a.shape), encoder, encoder_of(params))
+    )
+    return state
