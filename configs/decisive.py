@@ -53,14 +53,17 @@ def _plateaus() -> dict[str, Study]:
 
 
 def _horizons() -> dict[str, Study]:
+    delays = zip_(
+        over("task.delay", [20, 50, 100, 200]), over("train.steps", [1200, 1200, 2400, 2400])
+    )
     horizon = Study(
         "copying",
         "attention windows of six steps, delays in training, rate and decay separate",
         "copying",
-        product(over("task.delay", [20, 50, 100, 200]), PAPER_RULES),
-        COPYING | FIVE,
+        product(delays, PAPER_RULES),
+        FIVE | {"train.learning_rate": 3e-3},
     )
-    curriculum: Overrides = {"curriculum.field": "delay", "curriculum.values": "10,20,30"}
+    curriculum: Overrides = {"curriculum.field": "delay", "curriculum.stages": "10,20,30"}
     factors: list[Overrides] = [
         {},
         COUPLED,

@@ -58,7 +58,7 @@ class CurriculumSettings(Settings):
 
     For example, with task.delay=100, train.steps=1000 and
 
-      curriculum.field="delay"   curriculum.values="10,20,50"   curriculum.share=0.6
+      curriculum.field="delay"   curriculum.stages="10,20,50"   curriculum.share=0.6
 
     steps 0 to 199 train with a delay of 10, then 200 with 20, 200 with 50, and the last 400 with
     100. Every evaluation has the task's own value.
@@ -66,14 +66,14 @@ class CurriculumSettings(Settings):
 
     section = "curriculum"
     field: str = setting("", "integer setting of the task that grows; empty: none")
-    values: str = setting("", "its values in turn before the task's own, as in 10,20,50")
+    stages: str = setting("", "its values in turn before the task's own, as in 10,20,50")
     share: float = setting(0.5, "part of train.steps that they share equally", above=0, below=1)
 
     def check(self) -> None:
         """Raises ValueError for values that are not integers, or without a field."""
-        if bool(self.field) != bool(self.values):
+        if bool(self.field) != bool(self.stages):
             raise ValueError(
-                f"curriculum.field={self.field!r} and curriculum.values={self.values!r}: give "
+                f"curriculum.field={self.field!r} and curriculum.stages={self.stages!r}: give "
                 "both, as in delay and 10,20,50, or neither"
             )
         _ = self.parsed
@@ -82,10 +82,10 @@ class CurriculumSettings(Settings):
     def parsed(self) -> tuple[int, ...]:
         """The values."""
         try:
-            return tuple(int(value) for value in self.values.split(",") if self.values)
+            return tuple(int(value) for value in self.stages.split(",") if self.stages)
         except ValueError as error:
             raise ValueError(
-                f"curriculum.values={self.values!r} must be integers with commas between them, "
+                f"curriculum.stages={self.stages!r} must be integers with commas between them, "
                 "as in 10,20,50"
             ) from error
 

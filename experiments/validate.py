@@ -145,7 +145,7 @@ def _check_curriculum(config: ConfigDict, task: Task) -> None:
         same = (stage.inputs, stage.outputs, stage.image) == (task.inputs, task.outputs, task.image)
         if not same or stage.steps > task.steps:
             raise ConfigError(
-                f"curriculum.values={curriculum.values!r}: under task.{curriculum.field}={value} "
+                f"curriculum.stages={curriculum.stages!r}: under task.{curriculum.field}={value} "
                 f"the task has {stage.inputs} inputs, {stage.outputs} outputs and {stage.steps} "
                 f"steps; it must have {task.inputs}, {task.outputs} and at most {task.steps}"
             )

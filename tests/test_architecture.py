@@ -141,8 +141,9 @@ def test_every_setting_has_a_meaning_and_a_valid_default():
 
 def test_every_setting_is_read_by_something():
     """By name, as `config.train.steps` in the programs or `s.delay` in the library."""
+    settings = ROOT / "configs/training.py"  # whose settings have methods; other configs set them
     text = "\n".join(
-        path.read_text() for path in SOURCES if not str(path).startswith(str(ROOT / "configs"))
+        path.read_text() for path in SOURCES if path.parent != ROOT / "configs" or path == settings
     )
     text = text.replace((ROOT / "experiments/validate.py").read_text(), "")
     for settings in all_settings():

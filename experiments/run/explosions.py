@@ -3,22 +3,22 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-# A loss that is so many times that of the first step has left every scale of the task.
+# A loss that is so many times the first one has left every scale of the task.
 FACTOR = 100.0
 
 
 class Explosions:
-    """Compares the loss of each seed with that of its first step.
+    """Compares the loss of each seed with its first one, over the rows of metrics.jsonl.
 
     Args:
       seeds: their numbers.
-      rows: of metrics.jsonl, of the launches before.
+      rows: of the launches before.
     """
 
     def __init__(self, seeds: Sequence[int], rows: Iterable[Mapping[str, Any]]):
         self._seeds = seeds
-        self._first: dict[int, float] = {}  # {seed: loss of the first step that was logged}
-        self._calm = dict.fromkeys(seeds, 0)  # {seed: last step whose loss had not exploded}
+        self._first: dict[int, float] = {}  # {seed: loss of its first row}
+        self._calm = dict.fromkeys(seeds, 0)  # {seed: step of its last row that had not exploded}
         self._told: set[int] = set()
         for row in rows:
             if row["split"] == "train" and row["loss"] is not None:
@@ -34,19 +34,23 @@ class Explosions:
         return loss > FACTOR * self._first.setdefault(seed, loss)
 
     def see(self, step: int, losses: Sequence[float]) -> list[str]:
-        """Takes the losses of a step, one per seed: a message for each seed that now exploded."""
+        """Takes the losses of a logged step, one per seed.
+
+        Returns:
+          A message for each seed that exploded, once.
+        """
         messages = []
         for seed, loss in zip(self._seeds, losses, strict=True):
             if self._see(step, seed, loss) and seed not in self._told:
                 self._told.add(seed)
                 messages.append(
                     f"warning: step {step}, seed {seed}: the loss {loss:.3g} is more than "
-                    f"{FACTOR:.0f} times that of the first step, {self._first[seed]:.3g}, though "
-                    "every number is finite. The network goes on, and may recover."
+                    f"{FACTOR:.0f} times the first one that was logged, {self._first[seed]:.3g}, "
+                    "though every number is finite. The network goes on, and may recover."
                 )
         return messages
 
     def after(self, test_losses: Sequence[float]) -> dict[int, int]:
-        """{index: the last step before} of the seeds whose final network has exploded."""
+        """{index: the last logged step before it} of the seeds whose final network exploded."""
         pairs = enumerate(zip(self._seeds, test_losses, strict=True))
         return {i: self._calm[seed] for i, (seed, loss) in pairs if self._is(seed, loss)}

@@ -79,6 +79,21 @@ def check_footprint(config: ConfigDict) -> None:
     )
 
 
+def plan_in_words(config: ConfigDict) -> str:
+    """How fast weights are stored, if there are any, and what a training step needs."""
+    learner = program_for(config).learner
+    network = learner.make_network(build.make_hyperparameters(config, learner.task))
+    lines = []
+    if not network.rule.static:
+        shapes = network.backbone.shapes.values()
+        engine, chunk = build.choose_memory(config, shapes, learner.task.steps)
+        how = f"chunks of {chunk} steps" if chunk else "episodes in one piece"
+        who = "memory.engine='auto' chose" if config.memory.engine == "auto" else "engine"
+        lines.append(f"fast weights: {who} {engine!r}, with {how}")
+    lines.append(f"compiling the training step, which needs about {in_words(estimate(config))}")
+    return "\n".join(lines)
+
+
 def in_words(footprint: Footprint) -> str:
     """Such as "1.20GB (200MB of parameters and optimizer, 1.00GB of kept steps)"."""
     whole, state, history = (

@@ -16,7 +16,7 @@ from plasticity.experiments.run.checkpoint import Checkpoints
 from plasticity.experiments.run.clock import Clock
 from plasticity.experiments.run.evaluate import Summary, contrast, evaluate_parameters
 from plasticity.experiments.run.explosions import Explosions
-from plasticity.experiments.run.footprint import check_footprint, estimate, in_words
+from plasticity.experiments.run.footprint import check_footprint, plan_in_words
 from plasticity.experiments.run.manifest import write_manifest
 from plasticity.experiments.run.metrics import MetricsLog, Progress, across_seeds, check_tensorboard
 from plasticity.experiments.run.outcome import (
@@ -141,7 +141,7 @@ class _Run:
         """Trains until all steps are done, or a signal comes: stage by stage of the curriculum."""
         if self.step == self.steps:
             return
-        self._say_memory()
+        self.progress.say(plan_in_words(self.config))
         if self.step > 0 and not hosts.agreed(self.log.has_validation):
             # A kill came between the save and the validation, or the run was extended.
             self._validate_if_due()
@@ -152,17 +152,6 @@ class _Run:
                 self.progress.say(f"step {self.step}: {curriculum.in_words(stage)}")
             self.learner = self.program.learner_at(stage.value)
             self._loop(self._compile(stage.value), stage.end)
-
-    def _say_memory(self) -> None:
-        network = self.learner.make_network(self.hyper)
-        if not network.rule.static:
-            shapes = network.backbone.shapes.values()
-            engine, chunk = build.choose_memory(self.config, shapes, self.learner.task.steps)
-            how = f"chunks of {chunk} steps" if chunk else "episodes in one piece"
-            who = "memory.engine='auto' chose" if self.config.memory.engine == "auto" else "engine"
-            self.progress.say(f"fast weights: {who} {engine!r}, with {how}")
-        needed = in_words(estimate(self.config))
-        self.progress.say(f"compiling the training step, which needs about {needed}")
 
     def _compile(self, stage: int | None) -> Any:
         with self.clock.running("compile_seconds"):
@@ -231,10 +220,10 @@ class _Run:
         seeds = [{k: float(v) for k, v in own.items()} for own in self.seeds.split(metrics)]
         bad = [i for i, v in enumerate(seeds) if not math.isfinite(v["loss"] + v["grad_norm"])]
         new = [i for i in bad if i not in self.diverged]
-        if step % self.config.log.every == 0 or step in (1, self.steps) or new:
+        if step % self.config.log.every == 0 or step == self.steps or new:
             self.log.write(step, train=seeds)
-        for message in self.explosions.see(step, [values["loss"] for values in seeds]):
-            self.progress.say(message)
+            for message in self.explosions.see(step, [values["loss"] for values in seeds]):
+                self.progress.say(message)
         for which in new:
             self.diverged.add(which)
             state, seed = self.seeds.pick((self.state, self.seed), which)

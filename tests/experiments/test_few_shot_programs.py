@@ -2,9 +2,14 @@
 
 import json
 
+import jax
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
+from plasticity.experiments.run.evaluate import trained_parameters
+from plasticity.experiments.run.warm_start import encoder_of
+from plasticity.experiments.run.workdir import Workdir
 from tests import pools
 
 SMALL = [
@@ -70,6 +75,37 @@ def test_end_to_end_from_pixels(launch, tmp_path):
     code, _, err = launch("launch", *config, f"--workdir={tmp_path / 'run'}", *SMALL, *RULE)
     assert code == 0, err
     assert (tmp_path / "run" / "result.json").exists()
+
+
+def test_training_starts_with_the_encoder_of_another_run(launch, tmp_path):
+    first = tmp_path / "first"
+    config = ["--config=configs/omniglot.py:hebbian", "--config.memory.engine=dense", *RULE]
+    assert (
+        launch("launch", "--config=configs/encoder.py:omniglot", f"--workdir={first}", *SMALL)[0]
+        == 0
+    )
+    start = f"--config.encoder.start_from={first}"
+    frozen = "--config.train.learning_rate=1e-30"
+    second = f"--workdir={tmp_path / 'second'}"
+    code, _, err = launch(
+        "launch", *config, second, *SMALL, start, frozen, "--config.train.num_seeds=2"
+    )
+    assert code == 0, err
+    ours, theirs = (
+        encoder_of(trained_parameters(ConfigDict(work.load_config()), work)[1])
+        for work in (Workdir(str(tmp_path / "second")), Workdir(str(first)))
+    )
+    for own, their in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+        np.testing.assert_allclose(own, np.stack([their] * 2), atol=1e-7)
+    for wrong, message in (
+        ([start, "--config.encoder.filters=16"], "has the encoder"),
+        (["--config.encoder.start_from=nowhere"], "nowhere"),
+        ([f"--config.encoder.start_from={tmp_path / 'second'}"], "one seed, not of 2"),
+    ):
+        code, _, err = launch("launch", *config, f"--workdir={tmp_path / 'x'}", *SMALL, *wrong)
+        assert code == 2
+        assert message in err
+        assert not (tmp_path / "x").exists()
 
 
 def test_a_prototypical_net_has_no_rule(launch, tmp_path):

@@ -146,7 +146,7 @@ def test_features_of_earlier_launches_stay(tmp_path):
 
 def test_what_is_missing_is_said_with_the_command(monkeypatch, tmp_path):
     monkeypatch.setenv("PLASTICITY_DATA_DIR", str(tmp_path))
-    paper, full = (preset() for preset in PRESETS.values())
+    paper, full = PRESETS["paper"](), PRESETS["full"]()
     assert "experiments.prepare_data --dataset=omniglot" in reproduce.missing(paper["omniglot"], {})
     assert "--features=omniglot:FILE" in reproduce.missing(full["omniglot"], {})
     assert reproduce.missing(full["regression"], {}) == ""

@@ -180,6 +180,7 @@ def test_identity_is_of_the_resolved_config(tmp_path):
     assert plain.identity == point({"seed": 1, "train.batch": 64}, {}).identity
     assert plain.identity != point({"seed": 2}, {}).identity
     assert re.fullmatch(r"seed=1,[0-9a-f]{10}", plain.workdir.name)
+    assert plain.identity == "d8b49907eb"  # whatever settings are added: old runs are found
 
 
 @pytest.mark.parametrize("value", ["/data/a.npz", "../../a.npz", "a/..", "é" * 300, "a\n\0b", ".."])

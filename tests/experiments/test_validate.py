@@ -82,7 +82,12 @@ def test_configs_of_recorded_runs_are_as_they_were(images):
         "few_shot/omniglot_end_to_end": omniglot.get_config("hebbian"),
     }
     made["few_shot/omniglot_end_to_end"].update_from_flattened_dict(
-        {"train.batch": 16, "train.steps": 800, "model.attention_window": -1}
+        {
+            "train.batch": 16,
+            "train.steps": 800,
+            "model.attention_window": -1,
+            "rule.decay_ratio": 1.0,
+        }
     )
     for folder, config in made.items():
         path = ROOT / "experiments/results" / folder / "config.json"
