@@ -89,8 +89,8 @@ def decide_claims(
             if test and questions:
                 row |= {"verdict": verdict(test, p, questions), "p": test.p, "p_adjusted": p}
             if row["verdict"] == UNDECIDED:
-                needed = [record["seeds_needed"] for record in row["evidence"]]
-                row["seeds_needed"] = None if None in needed else max(needed)
+                needed = [r["seeds_needed"] for r in row["evidence"] if not r["holds"]]
+                row["seeds_needed"] = None if None in needed else max(needed, default=None)
     return verdicts
 
 
@@ -132,6 +132,7 @@ def _compare(
         {seed: sign * value + c.margin for seed, value in claimed.items()},
         {seed: sign * value for seed, value in other.items()},
     )
+    record["holds"] = signed.mean > 0 and signed.p < level  # whatever Holm does with the others
     wanted = c.matters + c.margin
     record |= paired(claimed, other)._asdict() | {"p": signed.p}
     record["smallest_effect"] = smallest_effect(signed.deviation, signed.n, level) - c.margin

@@ -5,6 +5,7 @@ episodes. The unit is a seed's mean over test episodes; comparisons are of diffe
 Intervals are Student's t intervals, which agree with the p-values of the paired t-test.
 """
 
+import bisect
 import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -20,6 +21,7 @@ SUPPORTED, NOT_SUPPORTED, OPPOSITE = "supported", "not supported", "opposite"
 UNDECIDED = "undecided"
 POWER = 0.8  # the probability with which an effect is to be seen
 MOST_SEEDS = 10_000
+QUANTILES = 2_000
 
 
 class Contrast(NamedTuple):
@@ -92,12 +94,18 @@ def combine(contrasts: Sequence[Contrast]) -> CombinedTest:
 def power_of(effect: float, deviation: float, n: int, level: float) -> float:
     """The probability that a paired, two-sided t-test over n pairs sees a mean difference.
 
+    Given the sample deviation, t is normal; so the probability is a mean over quantiles of that
+    deviation, which is chi-distributed. (`scipy.stats.nct` is nan at some effects.)
+
     Args:
       effect: the mean difference, positive. deviation: of the differences.
       level: of significance.
     """
-    critical = scipy.stats.t.ppf(1 - level / 2, n - 1)
-    return float(scipy.stats.nct.sf(critical, n - 1, effect / deviation * math.sqrt(n)))
+    critical = scipy.special.stdtrit(n - 1, 1 - level / 2)
+    quantiles = scipy.special.chdtri(n - 1, (np.arange(QUANTILES) + 0.5) / QUANTILES)
+    bound = critical * np.sqrt(quantiles / (n - 1))
+    shift = effect / deviation * math.sqrt(n)
+    return float(np.mean(scipy.special.ndtr(shift - bound) + scipy.special.ndtr(-shift - bound)))
 
 
 def smallest_effect(deviation: float, n: int, level: float) -> float:
@@ -118,10 +126,11 @@ def seeds_needed(effect: float, deviation: float, level: float) -> int | None:
     """The fewest pairs over which a mean difference is seen; None: more than MOST_SEEDS."""
     if deviation == 0:
         return 2
-    n = np.arange(2, MOST_SEEDS)
-    critical = scipy.stats.t.ppf(1 - level / 2, n - 1)
-    seen = scipy.stats.nct.sf(critical, n - 1, effect / deviation * np.sqrt(n)) >= POWER
-    return int(n[np.argmax(seen)]) if seen.any() else None
+    sizes = range(2, MOST_SEEDS + 1)
+    seen = bisect.bisect_left(
+        sizes, True, key=lambda n: power_of(effect, deviation, n, level) >= POWER
+    )
+    return sizes[seen] if seen < len(sizes) else None
 
 
 class Question(NamedTuple):
