@@ -3,14 +3,19 @@ r"""The paper's tables under its own protocol, or its claims under a sound one: 
 python -m experiments.reproduce --preset=paper --workdir=DIR
 python -m experiments.reproduce --preset=full --workdir=DIR [--tasks=copying,regression] \
     [--budget=smoke|standard] [--features=omniglot:FILE.npz,cifar_fs:FILE.npz] [--workers=2]
+python -m experiments.reproduce --preset=decisive --workdir=DIR --before=experiments/results/full \
+    [--gather]
 
 `configs/studies.py` defines the studies, `configs/claims.py` the claims. Every run has a folder
 DIR/STUDY/POINT. The same command resumes what is unfinished and repeats nothing. --tasks selects
-the runs to start; the tables contain all complete ones. DIR then holds
+the runs to start; the tables contain all complete ones. --gather starts none. --before names an
+earlier campaign: its verdicts stand beside the new ones, and before anything is trained it is said
+what the seeds to come can see, by the spread of the earlier ones. DIR then holds
 
   results.json      a row per run and seed, failed runs with reasons, command, versions
   published.json    preset paper: published numbers beside ours; also as CSV
-  verdicts.json     preset full: the verdict on each claim; results.csv has the rows
+  verdicts.json     presets full and decisive: the verdict on each claim; results.csv has the rows
+  power.json        with --before: the smallest effect that each comparison can see
 """
 
 import os
@@ -21,10 +26,11 @@ from collections.abc import Mapping, Sequence
 from absl import flags
 
 from plasticity.commands import program
-from plasticity.configs.claims import CLAIMS
+from plasticity.configs.claim_lists import CLAIMS
 from plasticity.configs.studies import BUDGETS, PRESETS, Study
 from plasticity.data import DATASETS, DataError, load
 from plasticity.experiments import cli
+from plasticity.experiments.reports.campaigns import earlier_verdicts, power_plan, side_by_side
 from plasticity.experiments.reports.compare import decide_claims, published_table, within
 from plasticity.experiments.run.storage import DamagedFileError, check_folder, logs_of, path_of
 from plasticity.experiments.sweeps.campaign import (
@@ -44,7 +50,7 @@ from plasticity.experiments.sweeps.points import (
     worker_code,
 )
 from plasticity.experiments.sweeps.schedule import Schedule, worker_command
-from plasticity.experiments.sweeps.tables import report_hint, write_csv, write_value
+from plasticity.experiments.sweeps.tables import Row, report_hint, write_csv, write_value
 from plasticity.experiments.validate import ConfigError
 from plasticity.registry import nearest
 
@@ -57,6 +63,8 @@ WORKERS = flags.DEFINE_integer(
 )
 ONLY = flags.DEFINE_list("only", [], "of a worker: the points with these hashes, in this process")
 FEATURES = flags.DEFINE_list("features", [], "DATASET:FILE of `encode`, for preset full")
+BEFORE = flags.DEFINE_string("before", None, "folder of an earlier campaign, of preset full")
+GATHER = flags.DEFINE_bool("gather", False, "run nothing: tables of what is complete")
 
 HOW_TO_MAKE = (
     f"Train --config=encoder:{{0}}, run {program('encode')}, then give --features={{0}}:FILE"
@@ -113,6 +121,9 @@ def main() -> int:
     cli.require(preset=PRESET.value, workdir=WORKDIR.value)
     folder = path_of("workdir", WORKDIR.value)
     check_folder("workdir", folder)
+    if BEFORE.value and PRESET.value not in CLAIMS:
+        raise ConfigError(f"--before={BEFORE.value}: the preset {PRESET.value!r} tests no claims")
+    _earlier()  # before anything is written
     features = features_known(folder) | features_given(FEATURES.value)
     studies = PRESETS[PRESET.value]()
     wanted = chosen_studies(studies, TASKS.value)
@@ -134,8 +145,12 @@ def main() -> int:
         print(f"skipped: {name}: {why}", flush=True)
     about = {"preset": PRESET.value, "budget": BUDGET.value, "features": features}
     about |= {"skipped": skipped, "studies": {name: s.about for name, s in studies.items()}}
+    if BEFORE.value:
+        say_power(folder, points)
     runner: Runner = run_all
-    if WORKERS.value != 1:
+    if GATHER.value:
+        runner = lambda unfinished, done: []  # noqa: E731
+    elif WORKERS.value != 1:
         logs = logs_of(folder)
         check_folder("workdir", logs)
         executor = make_executor("local", WORKERS.value, logs)
@@ -163,15 +178,36 @@ def write_published(folder: pathlib.Path, outcome: Outcome) -> None:
 
 
 def write_verdicts(folder: pathlib.Path, outcome: Outcome) -> None:
-    """The verdicts of the preset full."""
-    verdicts = decide_claims(outcome.rows, CLAIMS, outcome.lost)
+    """The verdicts of the presets that test claims, beside those of an earlier campaign."""
+    verdicts = decide_claims(outcome.rows, CLAIMS[PRESET.value](), outcome.lost)
+    verdicts = side_by_side(verdicts, _earlier())
     write_csv(folder / "results.csv", outcome.rows)
     write_value(folder / "verdicts.json", verdicts)
     for claim in verdicts:
-        print(f"{claim['verdict']:16}{claim['claim']} ({claim['source']})")
+        before = f" (before: {claim['before']['verdict']})" if claim["before"] else ""
+        print(f"{claim['verdict']:16}{claim['claim']} ({claim['source']}){before}")
+        print(f"{'':16}{claim['because']}")
 
 
-TABLES = {"paper": write_published, "full": write_verdicts}
+def _earlier() -> dict[str, Row]:
+    return earlier_verdicts(path_of("before", BEFORE.value)) if BEFORE.value else {}
+
+
+def say_power(folder: pathlib.Path, points: Sequence[Point]) -> None:
+    """Writes and prints what the seeds to come can see."""
+    seeds: dict[str, int] = {}
+    for point in points:
+        name, count = point.folder.name, point.config().train.num_seeds
+        seeds[name] = min(seeds.get(name, count), count)
+    plan = power_plan(CLAIMS[PRESET.value](), _earlier(), seeds)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_value(folder / "power.json", plan)
+    for row in plan:
+        seen, matters = row["smallest_effect"], row["matters"]
+        print(f"{row['name']}: {row['seeds']} seeds see {seen:.3g}, {matters:.3g} would matter")
+
+
+TABLES = {"paper": write_published} | dict.fromkeys(CLAIMS, write_verdicts)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,17 @@ import numpy as np
 from plasticity.configs.claims import Claim, Comparison, Side
 from plasticity.configs.published import CORRECTED, ETA_MEAN, TABLES
 from plasticity.experiments.reports.labels import setting
-from plasticity.experiments.reports.statistics import Contrast, combine, holm, paired, verdict
+from plasticity.experiments.reports.statistics import (
+    LEVEL,
+    UNDECIDED,
+    Question,
+    combine,
+    holm,
+    paired,
+    seeds_needed,
+    smallest_effect,
+    verdict,
+)
 from plasticity.experiments.run.checked import is_number
 from plasticity.experiments.sweeps.tables import Row
 
@@ -54,37 +64,45 @@ def decide_claims(
     """Each claim with its verdict and evidence.
 
     P-values are adjusted for the number of claims of one source, those without evidence included:
-    the verdict on a claim does not depend on which other studies were run.
+    the verdict on a claim does not depend on which other studies were run. Power is that at Holm's
+    strictest level, LEVEL over that number, which an effect passes whatever the others do.
 
     Args:
       rows: of finished runs, one per seed. claims: see `configs/claims.py`.
       failed: rows, without metrics, of runs that failed; see `Comparison.score_if_diverged`.
     """
-    verdicts, tests = [], []
+    verdicts, asked = [], []
     for claim in claims:
-        found = [_compare(c, rows, failed) for c in claim.comparisons]
-        contrasts = [contrast for contrast, _ in found if contrast]
-        tests.append(combine(contrasts) if len(contrasts) == len(found) else None)
-        row: Row = {"claim": claim.text, "source": claim.source, "verdict": NO_EVIDENCE}
-        row |= {"p": None, "p_adjusted": None, "evidence": [record for _, record in found]}
-        verdicts.append(row)
+        level = LEVEL / sum(other.source == claim.source for other in claims)
+        found = [_compare(c, rows, failed, level) for c in claim.comparisons]
+        questions = [question for question, _ in found if question]
+        asked.append(questions if len(questions) == len(found) else None)
+        row: Row = {"name": claim.name, "claim": claim.text, "source": claim.source}
+        row |= {"verdict": NO_EVIDENCE, "p": None, "p_adjusted": None}
+        verdicts.append(row | {"evidence": [record for _, record in found]})
+    tests = [q and combine([question.contrast for question in q]) for q in asked]
     for source in {claim.source for claim in claims}:
-        own = [(row, t) for row, t in zip(verdicts, tests, strict=True) if row["source"] == source]
-        adjusted = holm([test.p if test else 1.0 for _, test in own])
-        for (row, test), p in zip(own, adjusted, strict=True):
-            if test:
-                row |= {"verdict": verdict(test, p), "p": test.p, "p_adjusted": p}
+        own = [i for i, claim in enumerate(claims) if claim.source == source]
+        adjusted = holm([test.p if (test := tests[i]) else 1.0 for i in own])
+        for i, p in zip(own, adjusted, strict=True):
+            test, questions, row = tests[i], asked[i], verdicts[i]
+            if test and questions:
+                row |= {"verdict": verdict(test, p, questions), "p": test.p, "p_adjusted": p}
+            if row["verdict"] == UNDECIDED:
+                needed = [record["seeds_needed"] for record in row["evidence"]]
+                row["seeds_needed"] = None if None in needed else max(needed)
     return verdicts
 
 
 def _compare(
-    c: Comparison, rows: Sequence[Row], failed: Sequence[Row]
-) -> tuple[Contrast | None, Row]:
+    c: Comparison, rows: Sequence[Row], failed: Sequence[Row], level: float
+) -> tuple[Question | None, Row]:
     """The contrast of a comparison, positive where it holds, and its record for verdicts.json.
 
     The contrast includes the margin; the difference in the record, claimed - other, does not. None:
-    fewer than two seeds have both sides. The record counts the networks that diverged and those
-    whose run failed, on either side.
+    fewer than two seeds have both sides. The record counts the networks that diverged, those that
+    exploded and those whose run failed, on either side, and has the training episodes of a seed,
+    the fewest and the most.
     """
     sides = (c.claimed, c.other)
     own = [_matching(rows, c.study, side.where) for side in sides]
@@ -93,16 +111,19 @@ def _compare(
     networks = {id(row): row for side in own for row in side}.values()
     counts = {
         "diverged": sum("diverged_after" in row for row in networks),
+        "exploded": sum("exploded_after" in row for row in networks),
         "failed": len({id(row) for side in lost for row in side}),
     }
     record = {
         "study": c.study,
-        "claimed": _title(c.claimed),
-        "other": _title(c.other),
+        **dict(zip(("claimed", "other", "where"), _titles(c.claimed, c.other), strict=True)),
         "direction": "less" if c.lower else "more",
         "margin": c.margin,
         "log": c.log,
+        "matters": c.matters,
     } | {name: count for name, count in counts.items() if count}
+    budgets = [row["train_episodes"] for row in networks if "train_episodes" in row]
+    record["train_episodes"] = [min(budgets), max(budgets)] if budgets else None
     claimed, other = (_by_seed(c, *one) for one in zip(sides, own, lost, strict=True))
     if len(claimed.keys() & other.keys()) < 2:
         return None, record | {"n": 0}
@@ -111,7 +132,11 @@ def _compare(
         {seed: sign * value + c.margin for seed, value in claimed.items()},
         {seed: sign * value for seed, value in other.items()},
     )
-    return signed, record | paired(claimed, other)._asdict() | {"p": signed.p}
+    wanted = c.matters + c.margin
+    record |= paired(claimed, other)._asdict() | {"p": signed.p}
+    record["smallest_effect"] = smallest_effect(signed.deviation, signed.n, level) - c.margin
+    record["seeds_needed"] = seeds_needed(wanted, signed.deviation, level) if wanted > 0 else None
+    return Question(signed, wanted), record
 
 
 def _matching(rows: Sequence[Row], study: str, where: Mapping[str, Any]) -> list[Row]:
@@ -126,7 +151,8 @@ def _by_seed(c: Comparison, side: Side, own: list[Row], failed: list[Row]) -> di
         raise ValueError(f"{dict(side.where)} is more than one point of the study {c.study!r}")
     values = {row["seed"]: row.get(side.metric) for row in own}
     if c.score_if_diverged is not None:
-        lost = [row for row in own if "diverged_after" in row] + failed
+        ends = {"diverged_after", "exploded_after"}
+        lost = [row for row in own if ends & row.keys()] + failed
         values |= {row["seed"]: c.score_if_diverged for row in lost}
     known = {seed: value for seed, value in values.items() if is_number(value)}
     if c.log:
@@ -134,6 +160,15 @@ def _by_seed(c: Comparison, side: Side, own: list[Row], failed: list[Row]) -> di
     return known
 
 
-def _title(side: Side) -> str:
-    where = [setting(field, value) for field, value in side.where.items()]
-    return f"{side.metric}: {', '.join(where)}"
+def _titles(claimed: Side, other: Side) -> tuple[str, str, str]:
+    """Both sides, by the fields in which they differ, and the fields that they share."""
+
+    def title(side: Side, beside: Side) -> str:
+        own = {f: v for f, v in side.where.items() if beside.where.get(f) != v}
+        return f"{side.metric}: {words(own or side.where)}"
+
+    def words(where: Mapping[str, Any]) -> str:
+        return ", ".join(setting(field, value) for field, value in where.items())
+
+    shared = {f: v for f, v in claimed.where.items() if other.where.get(f) == v}
+    return title(claimed, other), title(other, claimed), words(shared)

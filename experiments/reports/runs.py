@@ -51,8 +51,8 @@ class Run(NamedTuple):
 
     @property
     def diverged(self) -> list[bool]:
-        """Of each seed: whether its training diverged."""
-        return ["diverged_after" in seed for seed in self.seeds]
+        """Of each seed: whether its training diverged, or exploded with every number finite."""
+        return [bool({"diverged_after", "exploded_after"} & seed.keys()) for seed in self.seeds]
 
     @property
     def episodes(self) -> int:

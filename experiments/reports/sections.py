@@ -27,7 +27,7 @@ from plasticity.experiments.run.checked import check, is_number, read
 from plasticity.experiments.sweeps.tables import Row, write_csv
 
 LONGEST = 100  # characters of a group's name in the names of its files
-VERDICT = ("verdict", "claim", "source", "p_adjusted")  # columns
+VERDICT = ("verdict", "claim", "source", "p_adjusted", "because")  # columns
 VERSIONS = ("versions", "device", "python", "revision")  # fields of a manifest
 EVIDENCE = dict.fromkeys(("study", "claimed", "other", "direction"), str)
 EVIDENCE |= {"margin": float, "log": bool}
@@ -104,12 +104,21 @@ def evidence_row(evidence: Mapping[str, Any]) -> Row:
     elif margin < 0:
         claim = f"{claim} by {-margin:g}"
     row: Row = {name: evidence[name] for name in ("study", "claimed", "other")}
+    row["where"] = evidence.get("where")  # older verdicts have all in `claimed`
     row |= {"claim": claim, "of": "ratio" if evidence["log"] else "difference"}
     # Where logarithms were compared, their mean and interval are those of ratios.
     for name in ("mean", "low", "high"):
         value = evidence.get(name)
         row[name] = math.exp(min(value, 700)) if evidence["log"] and is_number(value) else value
-    return row | {name: evidence.get(name) for name in ("p", "n", "effect", "diverged", "failed")}
+    more = ("p", "n", "effect", "smallest_effect", "diverged", "exploded", "failed")
+    return row | {name: evidence.get(name) for name in more}
+
+
+def verdict_row(claim: Mapping[str, Any]) -> Row:
+    """A claim as a row of a table, with its earlier verdict if there is one."""
+    before = claim.get("before") or {}
+    earlier = {"before": before.get("verdict"), "p_adjusted_before": before.get("p_adjusted")}
+    return {n: claim.get(n) for n in VERDICT} | (earlier if "before" in claim else {})
 
 
 def _campaign(path: pathlib.Path) -> dict[str, Any]:
@@ -160,7 +169,7 @@ def write_report(
         html = page(
             title=f"Plasticity: {root.resolve().name}",
             problems=problems,
-            verdicts=files.table("verdicts", [{n: c.get(n) for n in VERDICT} for c in claims]),
+            verdicts=files.table("verdicts", list(map(verdict_row, claims))),
             evidence=files.table(
                 "evidence", [evidence_row(e) for c in claims for e in c["evidence"]]
             ),

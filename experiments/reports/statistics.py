@@ -10,12 +10,16 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import scipy.optimize
 import scipy.special
 import scipy.stats
 
 from plasticity.experiments.run.intervals import LEVEL, mean_interval
 
 SUPPORTED, NOT_SUPPORTED, OPPOSITE = "supported", "not supported", "opposite"
+UNDECIDED = "undecided"
+POWER = 0.8  # the probability with which an effect is to be seen
+MOST_SEEDS = 10_000
 
 
 class Contrast(NamedTuple):
@@ -27,6 +31,7 @@ class Contrast(NamedTuple):
     effect: float | None  # Hedges' g; None where all differences are equal
     p: float  # paired t-test, two-sided
     n: int
+    deviation: float  # of the differences, ddof 1
 
 
 def paired(a: Mapping[int, float], b: Mapping[int, float]) -> Contrast:
@@ -44,13 +49,14 @@ def of_differences(differences: np.ndarray) -> Contrast:
     if deviation <= 1e-12 * max(abs(mean), 1e-30):
         # Equal but for rounding: t is unbounded. Only the common sign counts, as in a sign test.
         p = 2.0 ** (1 - n) if mean else 1.0
-        return Contrast(mean, mean, mean, None if mean else 0.0, p, n)
+        return Contrast(mean, mean, mean, None if mean else 0.0, p, n, 0.0)
     # Exact correction of the bias of mean / deviation (Hedges 1981).
     free = (n - 1) / 2
     log_correction = scipy.special.gammaln(free) - scipy.special.gammaln(free - 0.5)
     correction = math.exp(log_correction) / math.sqrt(free) if n > 2 else 1.0
     p = float(scipy.stats.ttest_1samp(differences, 0).pvalue)
-    return Contrast(mean, mean - half, mean + half, mean / deviation * correction, p, n)
+    effect = mean / deviation * correction
+    return Contrast(mean, mean - half, mean + half, effect, p, n, deviation)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -83,8 +89,60 @@ def combine(contrasts: Sequence[Contrast]) -> CombinedTest:
     return CombinedTest(False, min(1.0, min(negative) * len(contrasts)))
 
 
-def verdict(test: CombinedTest, p_adjusted: float) -> str:
-    """SUPPORTED or OPPOSITE where the adjusted p-value is significant, else NOT_SUPPORTED."""
-    if p_adjusted >= LEVEL:
-        return NOT_SUPPORTED
-    return SUPPORTED if test.supports else OPPOSITE
+def power_of(effect: float, deviation: float, n: int, level: float) -> float:
+    """The probability that a paired, two-sided t-test over n pairs sees a mean difference.
+
+    Args:
+      effect: the mean difference, positive. deviation: of the differences.
+      level: of significance.
+    """
+    critical = scipy.stats.t.ppf(1 - level / 2, n - 1)
+    return float(scipy.stats.nct.sf(critical, n - 1, effect / deviation * math.sqrt(n)))
+
+
+def smallest_effect(deviation: float, n: int, level: float) -> float:
+    """The smallest mean difference that is seen with a probability of POWER; see `power_of`."""
+    if deviation == 0:
+        return 0.0
+
+    def missing(effect: float) -> float:
+        return power_of(effect * deviation, deviation, n, level) - POWER
+
+    most = 2.0
+    while missing(most) < 0:
+        most *= 2
+    return deviation * float(scipy.optimize.brentq(missing, 0.0, most))
+
+
+def seeds_needed(effect: float, deviation: float, level: float) -> int | None:
+    """The fewest pairs over which a mean difference is seen; None: more than MOST_SEEDS."""
+    if deviation == 0:
+        return 2
+    n = np.arange(2, MOST_SEEDS)
+    critical = scipy.stats.t.ppf(1 - level / 2, n - 1)
+    seen = scipy.stats.nct.sf(critical, n - 1, effect / deviation * np.sqrt(n)) >= POWER
+    return int(n[np.argmax(seen)]) if seen.any() else None
+
+
+class Question(NamedTuple):
+    """A contrast, and the smallest mean that it would have to have in order to matter."""
+
+    contrast: Contrast
+    matters: float
+
+    @property
+    def excluded(self) -> bool:
+        """Whether every mean that would matter lies above the interval."""
+        return self.contrast.high < self.matters
+
+
+def verdict(test: CombinedTest, p_adjusted: float, questions: Sequence[Question]) -> str:
+    """What can be said about a claim.
+
+    SUPPORTED or OPPOSITE where the adjusted p-value is significant. Otherwise NOT_SUPPORTED where
+    an effect that would matter is excluded for one of the contrasts, which all have to hold; else
+    UNDECIDED: such effects may be there, and the seeds were too few to see them.
+    """
+    if p_adjusted < LEVEL:
+        return SUPPORTED if test.supports else OPPOSITE
+    return NOT_SUPPORTED if any(q.excluded for q in questions) else UNDECIDED

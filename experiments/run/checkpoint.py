@@ -65,8 +65,10 @@ class Checkpoints:
         with self._explained("saved"):
             self._manager.save(step, args=items)
 
-    def restore(self, like: Any, shardings: Any) -> tuple[Any, dict[str, float]]:
-        """The newest checkpoint that is whole: its state and clock.
+    def restore(
+        self, like: Any, shardings: Any, only: int | None = None
+    ) -> tuple[Any, dict[str, float]]:
+        """The newest checkpoint that is whole, or that of the step `only`: its state and clock.
 
         Newer ones that are proven to be damaged are reported on stderr and moved to
         `checkpoints-damaged`, unless this object writes nothing. The initial state, step 0, does
@@ -86,7 +88,8 @@ class Checkpoints:
 
         target = jax.tree.map(placed, like, shardings)
         damaged: dict[int, str] = {}
-        for step in sorted(self._manager.all_steps(), reverse=True):
+        steps = sorted(self._manager.all_steps(), reverse=True) if only is None else [only]
+        for step in steps:
             if damaged and step == 0:
                 break
             found, reason = None, "another process found damage in its part"

@@ -165,8 +165,8 @@ def trained_parameters(config: ConfigDict, workdir: Workdir) -> tuple[int, Param
     return int(np.max(state.step)), state.params
 
 
-def trained_state(config: ConfigDict, workdir: Workdir) -> TrainState:
-    """The newest checkpoint of a run, on the first device of this process.
+def trained_state(config: ConfigDict, workdir: Workdir, step: int | None = None) -> TrainState:
+    """The newest checkpoint of a run, or that of a step, on the first device of this process.
 
     Raises:
       WorkdirError: there is none.
@@ -176,7 +176,7 @@ def trained_state(config: ConfigDict, workdir: Workdir) -> TrainState:
     checkpoints = Checkpoints(workdir.checkpoints)
     like = _shapes(build.make_learner(config), config)
     here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    state, _ = checkpoints.restore(like, jax.tree.map(lambda _: here, like))
+    state, _ = checkpoints.restore(like, jax.tree.map(lambda _: here, like), step)
     checkpoints.close()
     return state
 

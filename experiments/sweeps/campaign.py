@@ -149,7 +149,8 @@ class Campaign:
         config: ConfigDict = point.config()
         config.update_from_flattened_dict(overrides or {})
         fields = {f: value for f in self._fields if (value := config_field(config, f)) != ()}
-        return {"study": point.folder.name, "task": self._study(point).task} | fields
+        own = {"study": point.folder.name, "task": self._study(point).task}
+        return own | {"train_episodes": config.train.steps * config.train.batch} | fields
 
     def _is_analysed(self, point: Point) -> bool:
         """Whether the study analyses the net of the point, which must be plastic."""

@@ -36,11 +36,13 @@ def mean_row(chosen: Mapping[str, Any], result: Mapping[str, Any]) -> Row:
 def seed_rows(seeds: Sequence[Mapping[str, Any]], labels: Mapping[str, Any]) -> list[Row]:
     """A row per seed of a run: labels, `seed`, and means over episodes, on and off.
 
-    `diverged_after` is only of a seed that diverged: its last good step, to which its means belong.
+    `diverged_after` is only of a seed that diverged: its last good step, to which its means belong;
+    `exploded_after` of one that exploded: its last step before.
     """
     rows = []
     for record in seeds:
-        row = dict(labels) | {k: record[k] for k in ("seed", "diverged_after") if k in record}
+        known = ("seed", "diverged_after", "exploded_after")
+        row = dict(labels) | {k: record[k] for k in known if k in record}
         for suffix, part in PARTS.items():
             row |= {f"{name}{suffix}": value["mean"] for name, value in record[part].items()}
         rows.append(row)

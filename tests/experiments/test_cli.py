@@ -24,7 +24,8 @@ from tests.conftest import ROOT
 from tests.launching import TINY, arguments
 
 PROGRAMS = ["launch", "sweep", "benchmark", "scaling"]
-OTHERS = ["report", "reproduce", "analysis", "check_numerics", "prepare_data", "encode"]
+OTHERS = ["report", "reproduce", "analysis", "plateau", "check_numerics", "prepare_data"]
+OTHERS += ["encode"]
 COPYING = "configs/copying.py"
 
 

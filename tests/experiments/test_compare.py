@@ -3,17 +3,27 @@
 import numpy as np
 import pytest
 
-from plasticity.configs.claims import CLAIMS, Claim, Comparison, Side
+from plasticity.configs.claim_lists import CLAIMS
+from plasticity.configs.claims import Claim, Comparison, Side
 from plasticity.configs.published import TABLES
 from plasticity.configs.studies import PRESETS
+from plasticity.experiments.reports.campaigns import (
+    because,
+    earlier_verdicts,
+    power_plan,
+    side_by_side,
+)
 from plasticity.experiments.reports.compare import (
     NO_EVIDENCE,
     decide_claims,
     published_table,
     within,
 )
+from plasticity.experiments.reports.statistics import power_of
+from plasticity.experiments.run.storage import DamagedFileError
 from plasticity.experiments.sweeps.campaign import config_field, points_of
 from plasticity.experiments.sweeps.points import Point
+from tests.conftest import ROOT
 
 METRICS = {
     "copying": {"recall_accuracy"},
@@ -25,7 +35,12 @@ METRICS = {
 # Metrics of every analysis: see test_analysis.
 ANALYSIS = {"eta", "gate", "gating_index", "gating_index_gate", "gating_index_size"}
 A, B = {"rule.name": "hebbian"}, {"rule.name": "none"}
-LESS = Claim("less", "test", [Comparison("s", Side(A, "loss"), Side(B, "loss"), lower=True)])
+LESS = Claim(
+    "less",
+    "hebbian has less",
+    "test",
+    [Comparison("s", Side(A, "loss"), Side(B, "loss"), lower=True, matters=0.1)],
+)
 
 
 def rows(hebbian, none, study="s"):
@@ -41,7 +56,8 @@ def rows(hebbian, none, study="s"):
     [
         ([1.0, 2.0, 3.0, 4.1], [2.0, 3.1, 4.0, 5.0], "supported"),
         ([2.0, 3.1, 4.0, 5.0], [1.0, 2.0, 3.0, 4.1], "opposite"),
-        ([1.0, 2.0, 3.0, 4.0], [2.0, 1.0, 4.0, 3.0], "not supported"),
+        ([1.0, 2.0, 3.0, 4.0], [2.0, 1.0, 4.0, 3.0], "undecided"),
+        ([1.0, 2.0, 3.0, 4.0], [1.01, 1.99, 3.02, 3.98], "not supported"),
         ([1.0, 2.0], [], NO_EVIDENCE),
         ([1.0], [2.0], NO_EVIDENCE),
     ],
@@ -62,7 +78,10 @@ def test_seeds_are_paired_not_pooled():
 
 def test_every_comparison_must_hold():
     both = Claim(
-        "both", "test", [*LESS.comparisons, Comparison("s", Side(B, "loss"), Side(A, "loss"), True)]
+        "both",
+        "both",
+        "test",
+        [*LESS.comparisons, Comparison("s", Side(B, "loss"), Side(A, "loss"), True)],
     )
     verdicts = decide_claims(rows([1.0, 2.0, 3.0, 4.1], [2.0, 3.1, 4.0, 5.0]), [LESS, both])
     assert [claim["verdict"] for claim in verdicts] == ["supported", "not supported"]
@@ -76,7 +95,7 @@ def test_p_values_are_adjusted_for_the_claims_of_one_source():
     unknown = LESS._replace(comparisons=[LESS.comparisons[0]._replace(study="not run")])
     among = decide_claims(data, [LESS, *[unknown] * 19])[0]
     assert among["p_adjusted"] == pytest.approx(20 * alone["p"])  # whatever else has been run
-    assert among["verdict"] == "not supported"
+    assert among["verdict"] == "undecided"
     others = decide_claims(data, [LESS, *[LESS._replace(source="elsewhere")] * 19])[0]
     assert others["verdict"] == "supported"
 
@@ -97,9 +116,10 @@ def test_networks_that_diverged_or_failed_get_the_score_of_the_claim():
     scored = LESS._replace(comparisons=[LESS.comparisons[0]._replace(score_if_diverged=9.0)])
     data = rows([1.0, 1.1, 1.2, 1.3], [0.5, 0.61, 0.72, 0.79])
     assert decide_claims(data, [scored])[0]["verdict"] == "opposite"
-    broken = [row | {"diverged_after": 3} if "none" in row.values() else row for row in data]
-    (found,) = decide_claims(broken, [scored])
-    assert (found["verdict"], found["evidence"][0]["diverged"]) == ("supported", 4)
+    for end in ("diverged", "exploded"):
+        broken = [r | {f"{end}_after": 3} if "none" in r.values() else r for r in data]
+        (found,) = decide_claims(broken, [scored])
+        assert (found["verdict"], found["evidence"][0][end]) == ("supported", 4)
     failed = [{"study": "s", "seed": seed, **B} for seed in range(4)]
     (found,) = decide_claims(rows([1.0, 1.1, 1.2, 1.3], []), [scored], failed)
     assert (found["verdict"], found["evidence"][0]["failed"]) == ("supported", 4)
@@ -116,13 +136,56 @@ def test_a_margin_allows_for_a_small_loss():
     little_worse = rows([1.001, 2.002, 3.001, 4.002], [1.0, 2.0, 3.0, 4.0])
     for margin, expected in ((0.1, "supported"), (0.0, "opposite")):
         comparison = LESS.comparisons[0]._replace(margin=margin)
-        claim = Claim("close", "test", [comparison])
+        claim = Claim("close", "close", "test", [comparison])
         (found,) = decide_claims(little_worse, [claim])
         assert found["verdict"] == expected
         # The margin is beside the difference, not in it.
         assert found["evidence"][0]["margin"] == margin
         assert found["evidence"][0]["mean"] == pytest.approx(0.0015)
         assert found["evidence"][0]["low"] > 0
+
+
+def test_an_undecided_claim_says_how_many_seeds_it_needs():
+    """Over 12 seeds of the same spread, an effect that matters is seen four times out of five."""
+    differences = np.array([-0.3, 0.2, 0.1, -0.25, 0.05])
+    (found,) = decide_claims(rows(differences + 1, np.ones(5)), [LESS])
+    (record,) = found["evidence"]
+    assert found["verdict"] == "undecided"
+    deviation = differences.std(ddof=1)
+    assert record["deviation"] == pytest.approx(deviation)
+    needed = found["seeds_needed"]
+    assert (
+        power_of(0.1, deviation, needed, 0.05) >= 0.8 > power_of(0.1, deviation, needed - 1, 0.05)
+    )
+    assert power_of(record["smallest_effect"], deviation, 5, 0.05) == pytest.approx(0.8)
+    assert "would need" in because(found)
+    twenty = [LESS, *[LESS._replace(comparisons=[])] * 19]
+    stricter = decide_claims(rows(differences + 1, np.ones(5)), twenty)[0]
+    assert stricter["seeds_needed"] > needed  # at Holm's strictest level
+
+
+def test_claims_stand_beside_their_earlier_verdicts():
+    one, two = (rows([1.0, 2.0, 3.0, 4.1], [2.0, 3.1, 4.0, last]) for last in (1.0, 5.0))
+    budget = {"train_episodes": 64}
+    before = decide_claims([row | budget for row in one], [LESS])
+    (row,) = side_by_side(decide_claims(two, [LESS]), {"less": before[0]})
+    assert (row["verdict"], row["before"]["verdict"]) == ("supported", "undecided")
+    assert row["before"]["train_episodes"] == [64, 64]
+    assert row["because"].startswith("4 paired seeds: loss: hebbian against none, difference -1 [")
+    assert side_by_side([row], {})[0]["before"] is None
+    plan = power_plan([LESS], {"less": before[0]}, {"s": 100})
+    spread = before[0]["evidence"][0]["deviation"]
+    assert power_of(plan[0]["smallest_effect"], spread, 100, 0.05) == pytest.approx(0.8)
+
+
+def test_the_recorded_campaign_can_be_compared_with():
+    found = earlier_verdicts(ROOT / "experiments/results/full")
+    assert len(found) == len(CLAIMS["full"]())
+    assert found["gradient best/copying over 100 steps"]["verdict"] == "undecided"
+    budgets = [record["train_episodes"] for c in found.values() for record in c["evidence"]]
+    assert all(budgets)
+    with pytest.raises(DamagedFileError, match="'paper', which tests no claims"):
+        earlier_verdicts(ROOT / "experiments/results/paper")
 
 
 def test_ambiguous_runs_are_an_error():
@@ -148,29 +211,31 @@ def test_published_cells_count_in_published_deviations():
 def cells(tmp_path_factory):
     """The configs of all presets: {study: [(study, config)]}."""
     found = {}
-    for preset in PRESETS.values():
-        for name, study in preset().items():
+    for preset, studies in PRESETS.items():
+        for name, study in studies().items():
             points = points_of(tmp_path_factory.mktemp("none"), name, study, {})
-            found.setdefault(name, []).extend((study, point.config()) for point in points)
+            own = [(study, point.config()) for point in points]
+            found.setdefault(preset, {}).setdefault(name, []).extend(own)
     return found
 
 
 def test_every_point_of_a_preset_is_a_config(cells):
-    assert {name for name in cells if name in TABLES} == set(TABLES)
-    assert all(isinstance(study.about, str) for own in cells.values() for study, _ in own)
+    assert set(cells["paper"]) == set(TABLES)
+    studies = [study for preset in cells.values() for own in preset.values() for study, _ in own]
+    assert all(isinstance(study.about, str) for study in studies)
 
 
-@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.text)
-def test_the_runs_of_every_claim_are_made(cells, claim):
+@pytest.mark.parametrize(
+    ("preset", "claim"), [(preset, c) for preset, claims in CLAIMS.items() for c in claims()]
+)
+def test_the_runs_of_every_claim_are_made(cells, preset, claim):
     """A misspelt field would be found only after all the training."""
     for comparison in claim.comparisons:
         for side in (comparison.claimed, comparison.other):
             matching = [
                 (study, config)
-                for study, config in cells[comparison.study]
+                for study, config in cells[preset][comparison.study]
                 if all(config_field(config, f) == value for f, value in side.where.items())
-                # Two presets may have a study of one name.
-                and not study.config.startswith("paper:")
             ]
             ((study, config),) = matching
             known = {"loss", *METRICS[study.task]}

@@ -10,11 +10,16 @@ from plasticity.experiments.reports.statistics import (
     NOT_SUPPORTED,
     OPPOSITE,
     SUPPORTED,
+    UNDECIDED,
     Contrast,
+    Question,
     combine,
     holm,
     of_differences,
     paired,
+    power_of,
+    seeds_needed,
+    smallest_effect,
     verdict,
 )
 
@@ -55,7 +60,7 @@ def test_intervals_of_five_pairs_cover_the_truth_as_often_as_they_say():
 
 def test_differences_without_spread():
     """Four equal differences have the p-value of a sign test: 2 / 2**4."""
-    assert of_differences(np.zeros(4)) == Contrast(0, 0, 0, 0, 1, 4)
+    assert of_differences(np.zeros(4)) == Contrast(0, 0, 0, 0, 1, 4, 0)
     same = of_differences(np.full(4, 0.1))
     assert (same.low, same.high, same.p, same.effect) == (same.mean, same.mean, 1 / 8, None)
     assert of_differences(np.full(2, 0.1)).p == 0.5
@@ -68,25 +73,46 @@ def test_holm_by_hand():
     assert holm([0.02]) == [0.02]
 
 
-FOR, AGAINST, UNDECIDED = (1.0, 0.01), (-1.0, 0.01), (1.0, 0.3)
+def test_seeds_needed_and_smallest_effect():
+    """Known sizes: a paired t-test sees one deviation over 10 pairs, half of one over 34."""
+    assert seeds_needed(1.0, 1.0, 0.05) == 10
+    assert seeds_needed(0.5, 1.0, 0.05) == 34
+    assert seeds_needed(2.0, 4.0, 0.05) == 34
+    assert seeds_needed(1e-3, 1.0, 0.05) is None
+    assert seeds_needed(0.1, 0.0, 0.05) == 2
+    for n, level in ((5, 0.05), (10, 0.003)):
+        effect = smallest_effect(3.0, n, level)
+        assert seeds_needed(effect * 1.0001, 3.0, level) == n
+    assert smallest_effect(0.0, 5, 0.05) == 0
+
+
+def test_power_is_the_share_of_experiments_that_see_the_effect():
+    draws = np.random.default_rng(0).normal(1.0, 1.0, (4000, 6))
+    seen = scipy.stats.ttest_1samp(draws, 0, axis=1).pvalue < 0.05
+    assert power_of(1.0, 1.0, 6, 0.05) == pytest.approx(seen.mean(), abs=0.02)
+
+
+FOR, AGAINST, UNCLEAR = (1.0, 0.01), (-1.0, 0.01), (1.0, 0.3)
 
 
 @pytest.mark.parametrize(
     ("found", "p", "expected"),
     [
         ([FOR, (1.0, 0.02)], 0.02, SUPPORTED),
-        ([FOR, UNDECIDED], 0.3, NOT_SUPPORTED),
-        ([UNDECIDED], 0.3, NOT_SUPPORTED),
+        ([FOR, UNCLEAR], 0.3, UNDECIDED),
+        ([UNCLEAR], 0.3, UNDECIDED),
         ([AGAINST], 0.01, OPPOSITE),
-        ([AGAINST, UNDECIDED], 0.02, OPPOSITE),
-        ([(-1.0, 0.04), UNDECIDED], 0.08, NOT_SUPPORTED),
+        ([AGAINST, UNCLEAR], 0.02, OPPOSITE),
+        ([(-1.0, 0.04), UNCLEAR], 0.08, NOT_SUPPORTED),
         ([AGAINST, FOR], 1, NOT_SUPPORTED),
         ([(0.0, 1.0)], 1, NOT_SUPPORTED),
-        ([], 1, NOT_SUPPORTED),
     ],
 )
 def test_verdicts(found, p, expected):
-    test = combine([Contrast(mean, 0, 0, 0, p, 5) for mean, p in found])
+    """Intervals reach .5 beyond the means, and .6 would matter."""
+    contrasts = [Contrast(mean, mean - 0.5, mean + 0.5, 0, p, 5, 1.0) for mean, p in found]
+    test, questions = combine(contrasts), [Question(c, 0.6) for c in contrasts]
     assert test.p == pytest.approx(p)
-    assert verdict(test, test.p) == expected
-    assert verdict(test, 0.05) == NOT_SUPPORTED
+    assert verdict(test, test.p, questions) == expected
+    unseen = verdict(test, 0.05, questions)
+    assert unseen == (NOT_SUPPORTED if any(c.mean <= 0 for c in contrasts) else UNDECIDED)

@@ -1,0 +1,131 @@
+"""Verdicts of two campaigns side by side, what they rest on, and what a third one could see."""
+
+import math
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from plasticity.configs.claim_lists import CLAIMS
+from plasticity.configs.claims import Claim
+from plasticity.configs.studies import BUDGETS, PRESETS, Study
+from plasticity.experiments.reports.compare import decide_claims
+from plasticity.experiments.reports.statistics import LEVEL, smallest_effect
+from plasticity.experiments.run.checked import check
+from plasticity.experiments.run.storage import DamagedFileError
+from plasticity.experiments.sweeps.campaign import (
+    RESULTS,
+    config_field,
+    points_of,
+    stored_results,
+)
+from plasticity.experiments.sweeps.tables import Row
+
+BEFORE = ("verdict", "p_adjusted", "train_episodes", "seeds")
+
+
+def earlier_verdicts(folder: pathlib.Path) -> dict[str, Row]:
+    """{name: claim with its verdict} of an earlier campaign, decided anew from its results.
+
+    Raises:
+      DamagedFileError: the folder holds no results of a campaign that tests claims.
+    """
+    path = folder / RESULTS
+    results = stored_results(folder)
+    check(path, results, {"rows": list, "preset": str, "budget": str})
+    preset = results["preset"]
+    if preset not in CLAIMS:
+        raise DamagedFileError(f"{path} is of the preset {preset!r}, which tests no claims")
+    studies = PRESETS[preset]()
+    settings = BUDGETS[results["budget"]][preset]
+    rows = [row | _budget(row, studies, settings) for row in results["rows"]]
+    return {claim["name"]: claim for claim in decide_claims(rows, CLAIMS[preset]())}
+
+
+def _budget(row: Row, studies: Mapping[str, Study], settings: Mapping[str, Any]) -> Row:
+    """`train_episodes` of a row that was written before rows had it: that of its point."""
+    if "train_episodes" in row or row["study"] not in studies:
+        return {}
+    fields = {field: value for field, value in row.items() if "." in field}
+    for point in points_of(pathlib.Path(), row["study"], studies[row["study"]], settings):
+        config = point.config()
+        if all(config_field(config, field) in (value, ()) for field, value in fields.items()):
+            return {"train_episodes": config.train.steps * config.train.batch}
+    return {}
+
+
+def side_by_side(verdicts: Sequence[Row], earlier: Mapping[str, Row]) -> list[Row]:
+    """The claims, each with `before`, its earlier verdict, and `because`, what it rests on now."""
+    rows = []
+    for claim in verdicts:
+        found = earlier.get(claim["name"])
+        before = None if found is None else dict(zip(BEFORE, _summary(found), strict=True))
+        rows.append(claim | {"because": because(claim), "before": before})
+    return rows
+
+
+def _summary(claim: Row) -> tuple[Any, ...]:
+    budgets = [record["train_episodes"] for record in claim["evidence"]]
+    known = [episodes for pair in budgets if pair for episodes in pair]
+    seeds = min((record["n"] for record in claim["evidence"]), default=0)
+    episodes = [min(known), max(known)] if known else None
+    return claim["verdict"], claim["p_adjusted"], episodes, seeds
+
+
+def because(claim: Row) -> str:
+    """One sentence on what was measured, with intervals."""
+    _, _, episodes, seeds = _summary(claim)
+    if not seeds:
+        return "Its runs are missing."
+    budget = "" if not episodes else f", {_range(episodes)} training episodes each"
+    parts = [_measured(record) for record in claim["evidence"]]
+    needed = ""
+    if claim["verdict"] == "undecided":
+        count = claim.get("seeds_needed")
+        needed = "; would need " + (f"{count} seeds" if count else "more than 10,000 seeds")
+    return f"{seeds} paired seeds{budget}: {'; '.join(parts)}{needed}."
+
+
+def _range(episodes: Sequence[int]) -> str:
+    low, high = episodes
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def _measured(record: Row) -> str:
+    if "mean" not in record:
+        return f"{record['claimed']} against {record['other']}: no pairs"
+    values = [record[name] for name in ("mean", "low", "high")]
+    if record["log"]:
+        values = [math.exp(min(value, 700)) for value in values]
+    mean, low, high = (f"{value:.3g}" for value in values)
+    kind = "ratio" if record["log"] else "difference"
+    lost = "".join(
+        f", {record[what]} {what}" for what in ("diverged", "exploded", "failed") if what in record
+    )
+    metric, _, where = record["other"].partition(": ")
+    other = where if record["claimed"].startswith(f"{metric}: ") else record["other"]
+    return f"{record['claimed']} against {other}, {kind} {mean} [{low}, {high}]{lost}"
+
+
+def power_plan(
+    claims: Sequence[Claim], earlier: Mapping[str, Row], seeds: Mapping[str, int]
+) -> list[Row]:
+    """What the seeds to come can see, by the spread of an earlier campaign.
+
+    Args:
+      claims: to be tested. earlier: of `earlier_verdicts`. seeds: {study: paired seeds}.
+
+    Returns:
+      A row for each comparison of a claim that was tested earlier.
+    """
+    rows = []
+    for claim in claims:
+        level = LEVEL / sum(other.source == claim.source for other in claims)
+        records = earlier[claim.name]["evidence"] if claim.name in earlier else []
+        for comparison, record in zip(claim.comparisons, records, strict=False):
+            if "deviation" in record and comparison.study in seeds:
+                n = seeds[comparison.study]
+                seen = smallest_effect(record["deviation"], n, level) - comparison.margin
+                row = {"name": claim.name, "claimed": record["claimed"], "other": record["other"]}
+                row |= {"seeds": n, "deviation": record["deviation"], "smallest_effect": seen}
+                rows.append(row | {"matters": comparison.matters, "log": comparison.log})
+    return rows
