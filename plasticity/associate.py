@@ -210,8 +210,9 @@ def _pieces(tokens: Token, size: int) -> tuple[Token, Token]:
     """Tokens in whole pieces [T / size, size, ...], and the rest."""
     steps = len(tokens.key)
     size = min(size, steps)
-    whole = steps // size * size
-    pieces = jax.tree.map(lambda a: a[:whole].reshape(-1, size, *a.shape[1:]), tokens)
+    count = steps // size
+    whole = count * size
+    pieces = jax.tree.map(lambda a: a[:whole].reshape(count, size, *a.shape[1:]), tokens)
     return pieces, jax.tree.map(lambda a: a[whole:], tokens)
 
 
@@ -238,7 +239,17 @@ def _by_steps(rule: Rule, tokens: Token, start: Layers, chunk: int) -> tuple[Arr
     steps = len(tokens.key)
     places = jnp.arange(steps) % site.frozen
     (fast, _), answers = checkpointed_scan(body, (fast, fast), (tokens, places), steps, chunk)
-    return answers, {n: memory.close(state) for n, state in fast.items()}
+    return answers, {n: _closed(memory, start[n], state) for n, state in fast.items()}
+
+
+def _closed(memory: Memory, before: TraceMatrix, fast: FastState) -> TraceMatrix:
+    """The state after all steps. An engine always writes the bias, which a site may not have."""
+    after = memory.close(fast)
+    if memory.form.bias:
+        return after
+    if after.momentum is None or before.momentum is None:
+        return before._replace(weight=after.weight)
+    return TraceMatrix(after.weight, before.bias, (after.momentum[0], before.momentum[1]))
 
 
 def _varying(state: Layers, tokens: Token) -> Layers:

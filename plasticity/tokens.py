@@ -59,6 +59,12 @@ def check_tokens(site: Site, form: Form, tokens: Token) -> Token:
         "rate": _each(tokens.rate, tokens.value, (steps, *several)),
         "keep": _each(tokens.keep, tokens.value, (steps,)),
     }
+    for name, gate in tokens.gates.items():
+        if jnp.shape(gate)[:1] != (steps,):
+            should_be = (steps, *jnp.shape(gate)[1:])
+            raise ValueError(
+                f"gates[{name!r}] has shape {jnp.shape(gate)}, it should be {should_be}, {ONE_HEAD}"
+            )
     tokens = tokens._replace(gates=dict(tokens.gates), **numbers)
     first = jax.eval_shape(lambda t: jax.tree.map(lambda a: a[0], t), tokens)
     outputs, inputs = prepared_shape(site, first)

@@ -166,18 +166,6 @@ class Read(Protocol):
         """See the class."""
 
 
-def _token_itself(token: Token) -> Token:
-    return token
-
-
-def _one_layer(shape: LayerShape) -> dict[str, LayerShape]:
-    return {"": shape}
-
-
-def _at_query(token: Token, read: Read) -> Array:
-    return read(token.query)
-
-
 class Site(NamedTuple):
     """A rule at a memory site.
 
@@ -190,15 +178,14 @@ class Site(NamedTuple):
     linear: `left` is affine in what `read` returned, output by output, and nothing else depends on
       it. Many steps are then computed at once. Under a form whose keep is not per output, the
       factors of what was read are the same for all outputs.
-    frozen: C: `write` reads the state before the first of every C tokens, as it was, while keeps
-      and momentum act at every token; the last stretch may be shorter. Its writes do not depend on
-      each other, so that they are computed at once. 1: every token reads the state before it.
+    frozen: C: `write` reads the state before the first of every C tokens, while keeps and momentum
+      act at every token; the last stretch may be shorter. 1: it reads the state before the token.
     reach: (token) -> []: of a frozen rule, the factor with which a token sees what its stretch has
       written; the last token's factor stays. None: 1.
     writes: N: a token holds N keys, values and rates, which are written one after the other.
     prepare: what happens to a token first. It may change the number of outputs.
-    layers: (shape for a value and a key) -> {layer: its shape}; "" is the layer of a memory of one.
-    empty: whether a memory starts at zero; otherwise its first weights are given, and learned.
+    layers: (shape for a value and a key) -> {layer: its shape}; "": the layer of a memory of one.
+    empty: whether a memory may start at zero; otherwise its first weights are given.
     answer: (prepared token, read) -> [O].
     asks: how `answer` reads: "query": once, at `token.query`; "freely".
     """
@@ -209,10 +196,10 @@ class Site(NamedTuple):
     frozen: int = 1
     reach: Callable[[Token], Array] | None = None
     writes: int = 1
-    prepare: Callable[[Token], Token] = _token_itself
-    layers: Callable[[LayerShape], dict[str, LayerShape]] = _one_layer
+    prepare: Callable[[Token], Token] = lambda token: token
+    layers: Callable[[LayerShape], dict[str, LayerShape]] = lambda shape: {"": shape}
     empty: bool = True
-    answer: Callable[[Token, Read], Array] = _at_query
+    answer: Callable[[Token, Read], Array] = lambda token, read: read(token.query)
     asks: str = "query"
 
 

@@ -106,8 +106,9 @@ def _by_engine(
         fast, some = jax.lax.scan(body, opened, (part, jnp.arange(slots)))
         base = memory.close(fast)
         answers.append(some)
-    after = memory.weights(base, PLAIN)
-    return jnp.concatenate(answers), state._replace(weight=after.weight)
+    if not isinstance(base, TraceMatrix):
+        base = state._replace(weight=memory.weights(base, PLAIN).weight)
+    return jnp.concatenate(answers), base
 
 
 def _base(memory: Memory, state: TraceMatrix) -> PyTree:

@@ -50,4 +50,10 @@ RULES: dict[str, Factory[Rule]] = {
     "memora": memora,
 }
 
-__all__ = ["RULES", "PlasticSettings", "credit", "pullback", *RULES]
+
+def feed_forward() -> list[str]:
+    """The names of the rules that have a meaning at feed-forward sites."""
+    return [name for name, rule in RULES.items() if rule().write is not None]
+
+
+__all__ = ["RULES", "PlasticSettings", "credit", "feed_forward", "pullback", *RULES]
