@@ -35,7 +35,7 @@ class AssociativeTrace(GoldenTrace):
 
     given: ClassVar[tuple[str, ...]] = ("input/", "initial/")
     results: ClassVar[tuple[str, ...]] = ("output/", "final/", "grad/", "loss")
-    numbers: ClassVar[tuple[str, ...]] = ("cotangent/",)
+    numbers: ClassVar[tuple[str, ...]] = ("cotangent/", "setting/scale")
     what: ClassVar[str] = "variant"
     known: ClassVar[Collection[str]] = MEMORIES
     engines: ClassVar[tuple[str, ...]] = (*ENGINES, "parallel")
@@ -52,6 +52,10 @@ class AssociativeTrace(GoldenTrace):
 
     def model(self, engine: str, chunk: int) -> Run:
         """The rule, run by an engine."""
+        for name in [f"initial/{n}" for names in self.memory.layers.values() for n in names]:
+            self[name]  # or it is said that the trace lacks it
+        if self.memory.scaled:
+            self["setting/scale"]
         rule = RULES[self.memory.rule](**self.memory.settings(self.settings, self.weights()))
         if engine in IN_CHUNKS:
             return functools.partial(associate, rule, chunk=chunk * IN_CHUNKS[engine])

@@ -28,6 +28,7 @@ class Recorded(NamedTuple):
       inputs: (inputs of a head, settings) -> changes of them.
       layers: {our layer: the recorded arrays whose rows are its rows}.
       biases: {our layer: the recorded array}.
+      scaled: whether answers have a scale.
       into, out: between a recorded matrix and ours.
     """
 
@@ -36,17 +37,22 @@ class Recorded(NamedTuple):
     inputs: Callable[[Named, Settings], dict[str, Array]] = lambda inputs, given: {}
     layers: Mapping[str, tuple[str, ...]] = {"": ("M",)}
     biases: Mapping[str, str] = {}
+    scaled: bool = True
     into: Callable[[Array], Array] = _same
     out: Callable[[Array], Array] = _same
 
     def token(self, inputs: Named, given: Settings) -> Token:
         """The tokens [T, ...] of one head; a scale of the answers is in the query."""
-        inputs = {**inputs, **self.inputs(inputs, given)}
+        changed = self.inputs(inputs, given)
+        for name in {"k", "v"} - changed.keys():
+            inputs[name]  # or it is said that the recording lacks it
+        inputs = {**inputs, **changed}
         named = {FIELDS.get(name, name): array for name, array in inputs.items()}
         fields = {name: named.pop(name) for name in Token._fields if name in named}
         query = fields.pop("query", fields["key"])
-        scale = jnp.asarray(given.get("scale", 1.0), query.dtype)
-        return Token(scale * query, **fields, gates=named)
+        if self.scaled:
+            query = jnp.asarray(given["scale"], query.dtype) * query
+        return Token(query, **fields, gates=named)
 
     def state(self, initial: Named) -> Any:
         """Our state."""
@@ -166,14 +172,17 @@ MEMORIES: dict[str, Recorded] = {
     "rwkv7": Recorded("rwkv7"),
     "mesa": Recorded("mesa", inputs=_each_step("ridge"), layers={"": ("M", "K")}),
     "srwm": Recorded(
-        "srwm", inputs=_self_referential, layers={n: (f"W_{n}",) for n in ("y", "q", "k", "b")}
+        "srwm",
+        inputs=_self_referential,
+        layers={n: (f"W_{n}",) for n in ("y", "q", "k", "b")},
+        scaled=False,
     ),
     "titans_linear_online": Recorded("titans", _network, _kept),
     "titans_linear_frozen": Recorded("titans", _network, _kept),
     "titans_mlp_online": Recorded("titans", _network, _kept, DEEP),
     "titans_mlp_frozen": Recorded("titans", _network, _kept, DEEP),
-    "ttt_linear": Recorded("ttt_linear", _ttt, _ttt_inputs, {"": ("W",)}, {"": "b"}),
-    "ttt_mlp": Recorded("ttt_mlp", _ttt, _ttt_inputs, DEEP, {"W1": "b1", "W2": "b2"}),
+    "ttt_linear": Recorded("ttt_linear", _ttt, _ttt_inputs, {"": ("W",)}, {"": "b"}, scaled=False),
+    "ttt_mlp": Recorded("ttt_mlp", _ttt, _ttt_inputs, DEEP, {"W1": "b1", "W2": "b2"}, False),
     **{
         f"moneta_linear{kind}": Recorded("moneta", _moneta, layers={"": ("A_M",)})
         for kind in ("", "_smooth", "_mirror")
