@@ -8,12 +8,12 @@ A config file may define such functions of its own.
 from collections.abc import Callable
 
 from plasticity.configs.algebra import Overrides, chain, over, product, zip_
-from plasticity.rules import RULES
+from plasticity.rules import feed_forward
 
 
 def rules() -> list[Overrides]:
-    """Every rule."""
-    return over("rule.name", RULES)
+    """Every rule that has a meaning at the sites of the networks: in their feed-forward layers."""
+    return over("rule.name", feed_forward())
 
 
 def attention() -> list[Overrides]:

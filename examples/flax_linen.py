@@ -69,7 +69,7 @@ def train_and_test(net, steps):
 
 def main(steps=200):
     """Prints and returns the accuracies of the two rules, with the memory and without."""
-    table = {n: train_and_test(MemoryNet(getattr(P, n)()), steps) for n in ("delta", "hebbian")}
+    table = {n: train_and_test(MemoryNet(getattr(P, n)()), steps) for n in ("delta", "hebb")}
     for name, (on, off) in table.items():
         print(f"{name}: accuracy with memory {on:.3f}, without {off:.3f}, chance {1 / VALUES:.3f}")
     return table

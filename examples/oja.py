@@ -84,11 +84,11 @@ def pairs(settings):
     )
 
 
-P.register_rule("oja", oja, OjaSettings)
+P.register_rule("my_oja", oja, OjaSettings)
 P.register_task("pairs", pairs, PairsSettings)
 
 
-def get_config(which="oja"):
+def get_config(which="my_oja"):
     """The config: --config=examples/oja.py:RULE, or :MODEL/RULE."""
     config = base.start(which, "pairs")
     if config.model.name == "transformer":

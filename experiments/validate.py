@@ -11,6 +11,7 @@ from plasticity.configs.fields import where
 from plasticity.configs.training import CurriculumSettings
 from plasticity.experiments import build
 from plasticity.registry import nearest, shown
+from plasticity.rules import RULES, feed_forward
 from plasticity.settings import LARGEST_INT, Settings, dotted
 from plasticity.sharding import Layout
 from plasticity.task import Task
@@ -37,6 +38,7 @@ def validate(config: ConfigDict) -> None:
             )
         _check_mesh(config)
         _check_backbone(config)
+        _check_rule(config)
         _check_curriculum(config, build.make_task(config))
     except RequiredValueError as error:  # a placeholder of ml_collections without a value
         raise ConfigError(f"the config holds a required field without a value: {error}") from error
@@ -126,6 +128,16 @@ def _check_mesh(config: ConfigDict) -> None:
 def _nearest_divisors(number: int, to: int) -> tuple[int, int]:
     below = next(n for n in range(to, 0, -1) if number % n == 0)
     return below, next(n for n in range(to, number + 1) if number % n == 0)
+
+
+def _check_rule(config: ConfigDict) -> None:
+    """The networks of the launcher are plastic at feed-forward sites."""
+    factory = RULES[config.rule.name]
+    if factory.make(build.read(config, factory.settings)).write is None:
+        raise ConfigError(
+            f"rule.name={config.rule.name!r} has a meaning at memory sites only, and this network "
+            f"has none: choose one of {feed_forward()}"
+        )
 
 
 def _check_curriculum(config: ConfigDict, task: Task) -> None:

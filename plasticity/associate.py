@@ -1,37 +1,41 @@
 """Memory sites: a memory that is written and read by keys, values and queries of all steps.
 
 Nothing at a memory site depends on the head of the network, so that its steps need not be taken one
-by one. If the rule is linear in the state, chunks of them are taken at once, each by one triangular
-solve (`plasticity.parallel`). Otherwise, and as the definition of the above, step by step.
+by one. Chunks of them are taken at once where the rule is linear in the state, each by one
+triangular solve (`plasticity.parallel`), and where its writes are taken at the state before a
+stretch of tokens (`plasticity.frozen`). Otherwise, and as the definition of the above, they are
+taken step by step.
 """
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from plasticity.memory.contract import check_chunk, check_dtype
+from plasticity.frozen import run_frozen
+from plasticity.memory.contract import check_chunk
 from plasticity.memory.dense import TraceMatrix, dense
 from plasticity.memory.history import advance
 from plasticity.parallel import plan_chunk, run_chunk
 from plasticity.steps import checkpointed_scan
 from plasticity.synapse import PLAIN
+from plasticity.tokens import check_state, check_tokens, each_write, prepared_shape
 from plasticity.types import (
     Array,
     FastState,
-    Form,
     LayerShape,
     Memory,
     Read,
     Rule,
-    Scalar,
     Site,
+    Synapse,
     Token,
     Write,
 )
+
+Layers = dict[str, TraceMatrix]  # of a memory; "": the only layer
 
 
 def associate(
@@ -45,12 +49,13 @@ def associate(
     Args:
       rule: with a `Site`.
       tokens: query, key [T, I], value [T, O]; rate and keep [T, ...] or one number for all steps;
-        gates [T, ...].
-      state: `TraceMatrix` before the first step, or one for each layer of the memory; None: an
-        empty memory of one layer.
-      chunk: steps that are computed at once, if the rule is linear in the state and its keeps are
-        not per output; otherwise, steps after which training stores the state. 0: step by step,
-        every state is stored.
+        gates [T, ...]. Of a rule that writes N times per token: key [T, N, I], value [T, N, O],
+        rate [T, N].
+      state: `TraceMatrix` before the first step, or {layer: TraceMatrix} of a memory of several;
+        None: an empty memory of one layer. A frozen rule begins a stretch with every call.
+      chunk: steps that are computed at once, where the rule allows it; of a frozen rule it is its
+        own number. Otherwise, steps after which training stores the state. 0: step by step, every
+        state is stored.
 
     Returns:
       The answers [T, O], and the state after the last step, to go on from.
@@ -58,40 +63,58 @@ def associate(
     Raises:
       ValueError: the rule has no meaning at a memory site, or sizes do not go together.
     """
-    site, chunk = _site(rule), check_chunk("associate", chunk, 0)
-    tokens = _check_tokens(rule.form, tokens)
+    site, chunk = site_of(rule), check_chunk("associate", chunk, 0)
+    tokens = check_tokens(site, rule.form, tokens)
     given = initial_state(rule, tokens) if state is None else state
-    if isinstance(given, TraceMatrix):
-        given = _check_state(given, initial_state(rule, tokens))
+    layers = check_state(site, rule.form, tokens, given)
     answer_type = tokens.value.dtype
-    dtype = jnp.result_type(jnp.float32, *(a.dtype for a in jax.tree.leaves((tokens, given))))
-    tokens, start = jax.tree.map(lambda a: a.astype(dtype), (tokens, given))
-    start = _varying(start, tokens)
-    if chunk and site.linear and rule.form.keep != "output" and rule.form.to_weights is None:
-        answers, after = _by_chunks(rule, site, tokens, start, chunk)
-    else:
-        answers, after = _by_steps(rule, tokens, start, chunk)
-    after = jax.tree.map(lambda a, old: a.astype(old.dtype), after, given)
-    return answers.astype(answer_type), after
+    dtype = jnp.result_type(jnp.float32, *(a.dtype for a in jax.tree.leaves((tokens, layers))))
+    cast, start = jax.tree.map(lambda a: a.astype(dtype), (tokens, layers))
+    cast, start = each_write(site, cast), _varying(start, cast)
+    answers, after = _path(rule)(rule, cast, start, chunk * site.writes)
+    answers = answers[site.writes - 1 :: site.writes]
+    after = jax.tree.map(lambda a, old: a.astype(old.dtype), after, layers)
+    return answers.astype(answer_type), after if isinstance(given, dict) else after[""]
 
 
 def initial_state(rule: Rule, tokens: Token) -> TraceMatrix:
-    """The empty memory for such tokens [T, ...]."""
-    tokens = _check_tokens(rule.form, tokens)
+    """The empty memory for such tokens [T, ...].
+
+    Raises:
+      ValueError: the memory has several layers, which do not start empty.
+    """
+    site = site_of(rule)
+    tokens = check_tokens(site, rule.form, tokens)
     dtype = jnp.result_type(jnp.float32, *(a.dtype for a in jax.tree.leaves(tokens)))
-    return dense(form=rule.form).init(site_shape(rule, jax.tree.map(lambda a: a[0], tokens)), dtype)
+    shapes = site.layers(prepared_shape(site, jax.tree.map(lambda a: a[0], tokens)))
+    if set(shapes) != {""} or not site.empty:
+        raise ValueError(
+            f"this memory, of layers {shapes}, does not start empty: give the state before the "
+            "first step, a TraceMatrix for each layer"
+        )
+    return dense(form=rule.form).init(shapes[""], dtype)
+
+
+def _path(rule: Rule) -> Any:
+    """The fastest way to take the steps of a rule."""
+    site, form = site_of(rule), rule.form
+    if site.frozen > 1:
+        return _by_stretches if form.keep == "scalar" else _by_steps
+    one_triangle = form.keep in ("scalar", "input") and not (
+        form.to_weights or form.settle or form.bias
+    )
+    return _by_chunks if site.linear and one_triangle else _by_steps
 
 
 def site_shape(rule: Rule, token: Token) -> LayerShape:
     """The shape of the memory for such tokens, without the axis T."""
-    prepared = jax.eval_shape(_site(rule).prepare, token)
-    return LayerShape(len(prepared.value), len(prepared.key))
+    return prepared_shape(site_of(rule), token)
 
 
 def associate_step(
     rule: Rule, memory: Memory, fast: Any, token: Token, slot: Array | int
 ) -> tuple[Array, Any]:
-    """One step, with any engine: the definition.
+    """One step, with any engine: the definition of rules that are neither frozen nor write twice.
 
     Args:
       rule, memory: made for the same form.
@@ -102,141 +125,135 @@ def associate_step(
     Returns:
       The answer [O] and the state after the step.
     """
-    written = site_write(rule, memory, fast, token)
-    if isinstance(written, Write):
-        after: Any = advance(memory, fast, written, slot)
-    else:
-        after = {n: advance(memory, fast[n], write, slot) for n, write in written.items()}
-    read_from = after if _site(rule).order == "read_after_write" else fast
+    site = site_of(rule)
+    if site.frozen > 1 or site.writes > 1:
+        raise ValueError(
+            f"a rule with Site.frozen={site.frozen} and Site.writes={site.writes} takes no single "
+            "steps: `associate` takes its tokens"
+        )
+    after = _advanced(memory, fast, site_write(rule, memory, fast, token), slot)
+    read_from = after if site.order == "read_after_write" else fast
     return site_answer(rule, memory, read_from, token), after
 
 
 def site_write(rule: Rule, memory: Memory, fast: Any, token: Token) -> Any:
     """The write of a token, or one for each layer. Arguments as for `associate_step`."""
-    site = _site(rule)
+    site = site_of(rule)
     return site.write(site.prepare(token), _reader(memory, fast))
 
 
 def site_answer(rule: Rule, memory: Memory, fast: Any, token: Token) -> Array:
     """The answer [O] to a token's query; nothing is written. Arguments as for `associate_step`."""
-    site = _site(rule)
+    site = site_of(rule)
     return site.answer(site.prepare(token), _reader(memory, fast))
 
 
-def _reader(memory: Memory, fast: Any) -> Read:
-    def read(x: Array, layer: str | None = None) -> Array:
-        return memory.read(fast if layer is None else fast[layer], PLAIN, x)
-
-    return read
-
-
-def _by_chunks(
-    rule: Rule, site: Site, tokens: Token, start: TraceMatrix, chunk: int
-) -> tuple[Array, TraceMatrix]:
-    steps = len(tokens.key)
-    chunk = min(chunk, steps)
-    whole = steps // chunk * chunk
-    plan = functools.partial(plan_chunk, site, rule.form)
-    run = functools.partial(run_chunk, site)
-    cut = jax.tree.map(lambda a: a[:whole].reshape(whole // chunk, chunk, *a.shape[1:]), tokens)
-    after, answers = lax.scan(run, start, jax.vmap(plan)(cut))
-    answers = answers.reshape(whole, *answers.shape[2:])
-    if whole < steps:
-        after, rest = run(after, plan(jax.tree.map(lambda a: a[whole:], tokens)))
-        answers = jnp.concatenate([answers, rest])
-    return answers, after
-
-
-def _by_steps(rule: Rule, tokens: Token, start: Any, chunk: int) -> tuple[Array, Any]:
-    memory = dense(form=rule.form)
-
-    def each(f: Callable[..., Any], traces: Any, *others: Any) -> Any:
-        leaf = lambda part: isinstance(part, TraceMatrix)  # noqa: E731
-        return jax.tree.map(f, traces, *others, is_leaf=leaf)
-
-    def opened(trace: TraceMatrix) -> FastState:
-        return memory.open(trace, LayerShape(*trace.weight.shape), 1)
-
-    def closed(before: TraceMatrix, fast: FastState) -> TraceMatrix:
-        after = memory.close(fast)
-        if before.momentum is None or after.momentum is None:
-            return before._replace(weight=after.weight)  # no site has a plastic bias
-        return TraceMatrix(after.weight, before.bias, (after.momentum[0], before.momentum[1]))
-
-    def body(fast: Any, token: Token) -> tuple[Any, Array]:
-        answer, after = associate_step(rule, memory, fast, token, 0)  # a matrix has no slots
-        return after, answer
-
-    steps = len(tokens.key)
-    fast, answers = checkpointed_scan(body, each(opened, start), tokens, steps, chunk)
-    return answers, each(closed, start, fast)
-
-
-def _varying(state: TraceMatrix, tokens: Token) -> TraceMatrix:
-    """The state, as one that depends on the tokens: `jax.shard_map` wants it so of a carry."""
-    some = [(array[:1] > 0).any() for array in jax.tree.leaves(tokens)]
-    depends = functools.reduce(jnp.logical_or, some)
-    return jax.tree.map(lambda a: jnp.where(depends, a, a), state)
-
-
-def _site(rule: Rule) -> Site:
+def site_of(rule: Rule) -> Site:
+    """The rule at a memory site; ValueError: it has no meaning there."""
     if rule.site is None:
         raise ValueError("this rule has no meaning at a memory site: its Rule.site is None")
     return rule.site
 
 
-def _check_tokens(form: Form, tokens: Token) -> Token:
-    """The tokens as arrays, with rate and keep [T, ...].
+def _reader(memory: Memory, fast: Any) -> Read:
+    synapse = Synapse(beta=jnp.ones(())) if memory.form.bias else PLAIN
 
-    Raises:
-      ValueError: an array has the wrong rank, size or type; the message names it.
-    """
-    key, value = jnp.shape(tokens.key), jnp.shape(tokens.value)
-    one_head = "of one head and one episode; jax.vmap adds both"
-    if len(key) != 2 or len(value) != 2 or not key[0]:
-        raise ValueError(f"key {key} and value {value} should be [T, I] and [T, O], {one_head}")
-    steps = key[0]
-    keep = {"scalar": (), "output": value[1:], "input": key[1:]}[form.keep]
-    rate = keep if form.keep == "output" else ()
-    right: dict[str, list[tuple[int, ...]]] = {"query": [key], "value": [(steps, *value[1:])]}
-    right |= {n: [(steps, *size), (steps,), ()] for n, size in (("rate", rate), ("keep", keep))}
-    gates = {f"gates[{name!r}]": gate for name, gate in tokens.gates.items()}
-    for name, array in (tokens._asdict() | gates).items():
-        if name == "gates":
-            continue
-        found = jnp.shape(array)
-        allowed = right.get(name, [(steps, *found[1:])])
-        if found not in allowed:
-            raise ValueError(f"{name} has shape {found}, it should be {allowed[0]}, {one_head}")
-        if found and not jnp.issubdtype(jnp.result_type(array), jnp.floating):
-            raise ValueError(f"{name} has dtype {jnp.result_type(array)}, it should be floating")
+    def read(x: Array, layer: str = "", *, transposed: bool = False) -> Array:
+        state = fast if isinstance(fast, FastState) else fast[layer]
+        if transposed:
+            return memory.weights(memory.close(state), synapse).weight.T @ x
+        return memory.read(state, synapse, x)
 
-    def each_step(factor: Scalar) -> Array:
-        # A Python number has no type of its own.
-        each = jnp.asarray(factor, jnp.result_type(factor, tokens.value, jnp.float32))
-        return each if each.ndim else jnp.broadcast_to(each, (steps,))
-
-    numbers = {"rate": each_step(tokens.rate), "keep": each_step(tokens.keep)}
-    return jax.tree.map(jnp.asarray, tokens._replace(gates=dict(tokens.gates), **numbers))
+    return read
 
 
-def _check_state(state: TraceMatrix, empty: TraceMatrix) -> TraceMatrix:
-    """The state.
+def _advanced(memory: Memory, fast: Any, written: Any, slot: Array | int) -> Any:
+    """The state after the writes of a step."""
+    if isinstance(fast, FastState):
+        return advance(memory, fast, written, slot)
+    written = {"": written} if isinstance(written, Write) else written
+    return {name: advance(memory, fast[name], write, slot) for name, write in written.items()}
 
-    Raises:
-      ValueError: it has other shapes than the empty one, or no floating type.
-    """
 
-    def shapes(trace: TraceMatrix) -> dict[str, object]:
-        leaves, _ = jax.tree_util.tree_flatten_with_path(trace)
-        return {f"state{jax.tree_util.keystr(path)}": jnp.shape(a) for path, a in leaves}
+def _by_chunks(rule: Rule, tokens: Token, start: Layers, chunk: int) -> tuple[Array, Layers]:
+    """By one triangular solve per chunk."""
+    if not chunk:
+        return _by_steps(rule, tokens, start, chunk)
+    site = site_of(rule)
+    plan = functools.partial(plan_chunk, site, rule.form)
+    run = functools.partial(run_chunk, site, rule.form)
+    pieces, rest = _pieces(tokens, chunk)
+    after, answers = lax.scan(run, start[""], jax.vmap(plan)(pieces))
+    answers = answers.reshape(-1, answers.shape[-1])
+    if len(rest.key):
+        after, last = run(after, plan(rest))
+        answers = jnp.concatenate([answers, last])
+    return answers, {"": after}
 
-    found, right = shapes(state), shapes(empty)
-    for name in sorted(found.keys() | right.keys()):
-        is_now, should_be = found.get(name, "none"), right.get(name, "none, for this rule")
-        if is_now != should_be:
-            raise ValueError(f"{name} has shape {is_now}, it should be {should_be}")
-    state = jax.tree.map(jnp.asarray, state)
-    for array in jax.tree.leaves(state):
-        check_dtype(array.dtype)
-    return state
+
+def _by_stretches(rule: Rule, tokens: Token, start: Layers, chunk: int) -> tuple[Array, Layers]:
+    """By the writes of a whole stretch, all taken at its start."""
+    if not chunk:
+        return _by_steps(rule, tokens, start, chunk)
+    site = site_of(rule)
+    run = jax.checkpoint(functools.partial(run_frozen, site, rule.form))
+    pieces, rest = _pieces(tokens, site.frozen)
+    after, answers = lax.scan(run, start, pieces)
+    answers = answers.reshape(-1, answers.shape[-1])
+    if len(rest.key):
+        after, last = run(after, rest)
+        answers = jnp.concatenate([answers, last])
+    return answers, after
+
+
+def _pieces(tokens: Token, size: int) -> tuple[Token, Token]:
+    """Tokens in whole pieces [T / size, size, ...], and the rest."""
+    steps = len(tokens.key)
+    size = min(size, steps)
+    count = steps // size
+    whole = count * size
+    pieces = jax.tree.map(lambda a: a[:whole].reshape(count, size, *a.shape[1:]), tokens)
+    return pieces, jax.tree.map(lambda a: a[whole:], tokens)
+
+
+def _by_steps(rule: Rule, tokens: Token, start: Layers, chunk: int) -> tuple[Array, Layers]:
+    """One after the other: the definition of the above."""
+    site, memory = site_of(rule), dense(form=rule.form)
+    fast = {n: memory.open(trace, LayerShape(*trace.weight.shape), 1) for n, trace in start.items()}
+
+    def body(carry: Any, scanned: tuple[Token, Array]) -> tuple[Any, Array]:
+        (fast, origin), (token, place) = carry, scanned
+        token = site.prepare(token)
+        origin = jax.tree.map(lambda a, b: jnp.where(place == 0, a, b), fast, origin)
+        written = site.write(token, _reader(memory, origin))
+        after = _advanced(memory, fast, written, 0)  # a matrix has no slots
+        if site.reach is not None:
+            reach, last = site.reach(token), place == site.frozen - 1
+            seen = jax.tree.map(lambda a, b: b + reach * (a - b), after, origin)
+            after = jax.tree.map(lambda a, b: jnp.where(last, b, a), after, seen)
+        else:
+            seen = after
+        read_from = seen if site.order == "read_after_write" else fast
+        return (after, origin), site.answer(token, _reader(memory, read_from))
+
+    steps = len(tokens.key)
+    places = jnp.arange(steps) % site.frozen
+    (fast, _), answers = checkpointed_scan(body, (fast, fast), (tokens, places), steps, chunk)
+    return answers, {n: _closed(memory, start[n], state) for n, state in fast.items()}
+
+
+def _closed(memory: Memory, before: TraceMatrix, fast: FastState) -> TraceMatrix:
+    """The state after all steps. An engine always writes the bias, which a site may not have."""
+    after = memory.close(fast)
+    if memory.form.bias:
+        return after
+    if after.momentum is None or before.momentum is None:
+        return before._replace(weight=after.weight)
+    return TraceMatrix(after.weight, before.bias, (after.momentum[0], before.momentum[1]))
+
+
+def _varying(state: Layers, tokens: Token) -> Layers:
+    """The state, as one that depends on the tokens: `jax.shard_map` wants it so of a carry."""
+    some = [(array[:1] > 0).any() for array in jax.tree.leaves(tokens)]
+    depends = functools.reduce(jnp.logical_or, some)
+    return jax.tree.map(lambda a: jnp.where(depends, a, a), state)

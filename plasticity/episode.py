@@ -105,7 +105,9 @@ def step(
     outputs, activities, past = _observe(network, params, state, x, t, key)
     rule, sites = network.rule, network.backbone.sites
     layers = {name: a for name, a in activities.items() if name not in sites}
-    writes = rule.write(params.plasticity, outputs.modulator, layers) if layers else {}
+    writes = {}
+    if layers and rule.write is not None:  # `prepare` checks that it is not
+        writes = rule.write(params.plasticity, outputs.modulator, layers)
     for name in sites:
         # The same as in `_observe`: a compiled program computes it once.
         writes[name] = site_write(rule, network.memory, state.fast[name], activities[name])

@@ -62,6 +62,12 @@ def prepare(
             f"{network.rule.form}: make the engine with form=rule.form"
         )
     dtype, backbone, position = float_type(params), network.backbone, state.position
+    feed_forward = sorted(backbone.shapes.keys() - set(backbone.sites))
+    if feed_forward and network.rule.write is None:
+        raise ValueError(
+            f"the layers {feed_forward} are plastic, and this rule has a meaning at memory sites "
+            "only: its Rule.write is None"
+        )
     layers = [] if network.rule.static else sorted(backbone.memories)
     if sorted(state.fast) != layers:
         raise ValueError(f"state.fast has the layers {sorted(state.fast)}, it should have {layers}")

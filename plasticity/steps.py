@@ -40,9 +40,10 @@ def checkpointed_scan(
     """
     if not 0 < chunk < steps:
         return jax.lax.scan(body, state, scanned)
-    whole = steps // chunk * chunk
+    count = steps // chunk
+    whole = count * chunk
     run_chunk = jax.checkpoint(lambda s, xs: jax.lax.scan(body, s, xs))
-    chunks = jax.tree.map(lambda a: a[:whole].reshape(-1, chunk, *a.shape[1:]), scanned)
+    chunks = jax.tree.map(lambda a: a[:whole].reshape(count, chunk, *a.shape[1:]), scanned)
     state, out = jax.lax.scan(run_chunk, state, chunks)
     out = jax.tree.map(lambda a: a.reshape(whole, *a.shape[2:]), out)
     if whole == steps:

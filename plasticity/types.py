@@ -22,7 +22,7 @@ Axis letters, used in all docstrings; exceptions are stated where they occur:
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 
@@ -71,15 +71,21 @@ class Token(NamedTuple):
 class Form(NamedTuple):
     """The form of a rule's writes. An engine is made for one form, or refuses it.
 
-    keep: "scalar": rate and keep are []; "output": both [O]; "input": keep is [I], rate [].
+    keep: "scalar": rate and keep are []; "output": both [O]; "input": keep is [I], rate [];
+      "synapse": keep is [O, I], rate [].
     terms: N outer products per write: left [N, O], right [N, I]; 1: left [O], right [I].
     momentum: whether writes have a momentum.
+    bias: whether the memory at a site has a plastic bias; a feed-forward site has one by itself.
+    settle: what becomes of the trace h [O, I] after every write; None: nothing. Settling once after
+      several writes must be settling after each.
     to_weights: the map from the trace h [O, I] to weights [O, I], before alpha; None: identity.
     """
 
     keep: str = "scalar"
     terms: int = 1
     momentum: bool = False
+    bias: bool = False
+    settle: Callable[[Array], Array] | None = None
     to_weights: Callable[[Array], Array] | None = None
 
 
@@ -97,7 +103,7 @@ class Write(NamedTuple):
     left: Array  # [O] or [N, O]
     right: Array  # [I] or [N, I]
     rate: Array  # [] or [O]
-    keep: Array  # [], [O] or [I]
+    keep: Array  # [], [O], [I] or [O, I]
     momentum: Array | None = None  # []; None: no momentum
 
 
@@ -149,16 +155,15 @@ class FastWeights(NamedTuple):
     bias: Array  # [O], zeros if the bias is not plastic
 
 
-# read(x [I]) -> w x, [O]; read(x, layer), where a memory consists of several layers.
-Read = Callable[..., Array]
+class Read(Protocol):
+    """Reads a memory: `read(x)`, x [I], is w x + b, [O].
 
+    layer: which one, of a memory of several; "": the only one.
+    transposed: x is [O], and w^T x, [I], is returned.
+    """
 
-def _token_itself(token: Token) -> Token:
-    return token
-
-
-def _at_query(token: Token, read: Read) -> Array:
-    return read(token.query)
+    def __call__(self, x: Array, layer: str = "", *, transposed: bool = False) -> Array:
+        """See the class."""
 
 
 class Site(NamedTuple):
@@ -173,15 +178,29 @@ class Site(NamedTuple):
     linear: `left` is affine in what `read` returned, output by output, and nothing else depends on
       it. Many steps are then computed at once. Under a form whose keep is not per output, the
       factors of what was read are the same for all outputs.
+    frozen: C: `write` reads the state before the first of every C tokens, while keeps and momentum
+      act at every token; the last stretch may be shorter. 1: it reads the state before the token.
+    reach: (token) -> []: of a frozen rule, the factor with which a token sees what its stretch has
+      written; the last token's factor stays. None: 1.
+    writes: N: a token holds N keys, values and rates, which are written one after the other.
     prepare: what happens to a token first. It may change the number of outputs.
-    answer: (prepared token, read) -> [O]; a linear rule reads once, at `token.query`.
+    layers: (shape for a value and a key) -> {layer: its shape}; "": the layer of a memory of one.
+    empty: whether a memory may start at zero; otherwise its first weights are given.
+    answer: (prepared token, read) -> [O].
+    asks: how `answer` reads: "query": once, at `token.query`; "freely".
     """
 
     write: Callable[[Token, Read], Any]
     order: str = "read_after_write"
     linear: bool = True
-    prepare: Callable[[Token], Token] = _token_itself
-    answer: Callable[[Token, Read], Array] = _at_query
+    frozen: int = 1
+    reach: Callable[[Token], Array] | None = None
+    writes: int = 1
+    prepare: Callable[[Token], Token] = lambda token: token
+    layers: Callable[[LayerShape], dict[str, LayerShape]] = lambda shape: {"": shape}
+    empty: bool = True
+    answer: Callable[[Token, Read], Array] = lambda token, read: read(token.query)
+    asks: str = "query"
 
 
 class Rule(NamedTuple):
@@ -189,6 +208,7 @@ class Rule(NamedTuple):
 
     init: (key, {layer: LayerShape}, head) -> theta; head = O + A + 1, the width of the head.
     write: (theta, modulator [], {layer: Activity}) -> {layer: Write}; the clip spans all layers.
+      None: the rule has no meaning at a feed-forward site.
     internal_loss: (theta, outputs of one step) -> []. None: `Activity.credit` is zero.
     static: the rule never writes, so all steps of an episode can be computed at once.
     form: of its writes.
@@ -196,7 +216,7 @@ class Rule(NamedTuple):
     """
 
     init: Callable[[Key, Mapping[str, LayerShape], int], Plasticity]
-    write: Callable[[Plasticity, Array, Mapping[str, Activity]], dict[str, Write]]
+    write: Callable[[Plasticity, Array, Mapping[str, Activity]], dict[str, Write]] | None
     internal_loss: Callable[[Plasticity, Outputs], Array] | None = None
     static: bool = False
     form: Form = Form()

@@ -29,8 +29,8 @@ def test_plain_jax_recalls_with_plasticity_only():
 @pytest.mark.slow
 def test_linen_needs_the_delta_rule_to_bind_a_key_again():
     table = run("flax_linen", steps=100)
-    assert table["delta"][0] > table["hebbian"][0] + 0.1
-    assert table["hebbian"][0] > 0.5
+    assert table["delta"][0] > table["hebb"][0] + 0.1
+    assert table["hebb"][0] > 0.5
     assert max(off for _, off in table.values()) < 0.35
 
 

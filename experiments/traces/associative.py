@@ -1,7 +1,8 @@
 """Traces of memory sites: `assoc_*` of tests/golden.
 
 A few heads, each with its keys, values, queries and gates. Engine `parallel` is `associate`, and
-`dense` is `associate` step by step; the other engines take every step by `associate_step`.
+`dense` is `associate` step by step; the other engines take every step by `associate_step`, where
+the rule and the engine allow it.
 """
 
 import dataclasses
@@ -12,28 +13,20 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
-from plasticity.associate import associate, associate_step
+from plasticity.associate import associate, associate_step, site_of
+from plasticity.experiments.traces.memories import MEMORIES, Recorded
 from plasticity.experiments.traces.recorded import Arrays, GoldenTrace
+from plasticity.experiments.validate import ConfigError
 from plasticity.memory import ENGINES
 from plasticity.memory.dense import TraceMatrix
 from plasticity.rules import RULES
 from plasticity.synapse import PLAIN, WrittenRows
+from plasticity.tokens import check_tokens
 from plasticity.types import Array, FastState, LayerShape, Memory, PyTree, Rule, Token
 
-PER_INPUT = {"keep_per": "input"}
-# {variant: name and settings of our rule}
-VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
-    "hebb": ("hebbian", {}),
-    "hebb_decay": ("hebbian", {}),
-    "hebb_channel_decay": ("hebbian", PER_INPUT),
-    "hebb_normalised": ("hebbian", {"normalised": True}),
-    "delta": ("delta", {}),
-    "gated_delta": ("delta", {}),
-    "kda": ("delta", PER_INPUT),
-}
 IN_CHUNKS = {"dense": False, "parallel": True}  # the engines of `associate`
 # (tokens [T, ...], state) -> answers [T, O], state
-Run = Callable[[Token, TraceMatrix], tuple[Array, TraceMatrix]]
+Run = Callable[[Token, Any], tuple[Array, Any]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,13 +37,26 @@ class AssociativeTrace(GoldenTrace):
     results: ClassVar[tuple[str, ...]] = ("output/", "final/", "grad/", "loss")
     numbers: ClassVar[tuple[str, ...]] = ("cotangent/", "setting/scale")
     what: ClassVar[str] = "variant"
-    known: ClassVar[Collection[str]] = VARIANTS
+    known: ClassVar[Collection[str]] = MEMORIES
     engines: ClassVar[tuple[str, ...]] = (*ENGINES, "parallel")
+
+    @property
+    def memory(self) -> Recorded:
+        """How our rule is called, and its parts."""
+        return MEMORIES[self.name]
+
+    @property
+    def settings(self) -> Arrays:
+        """The settings of the recording."""
+        return Arrays({n.removeprefix("setting/"): a for n, a in self.arrays.items()})
 
     def model(self, engine: str, chunk: int) -> Run:
         """The rule, run by an engine."""
-        name, settings = VARIANTS[self.name]
-        rule = RULES[name](**settings)
+        for name in [f"initial/{n}" for names in self.memory.layers.values() for n in names]:
+            self[name]  # or it is said that the trace lacks it
+        if self.memory.scaled:
+            self["setting/scale"]
+        rule = RULES[self.memory.rule](**self.memory.settings(self.settings, self.weights()))
         if engine in IN_CHUNKS:
             return functools.partial(associate, rule, chunk=chunk * IN_CHUNKS[engine])
         return functools.partial(_by_engine, rule, ENGINES[engine](chunk, rule.form))
@@ -76,24 +82,21 @@ class AssociativeTrace(GoldenTrace):
 
     def _head(self, model: Run, params: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
         """Answers and final state of one head."""
-        inputs = Arrays({name.removeprefix("input/"): array for name, array in params.items()})
-        query = inputs["q"] * jnp.asarray(self["setting/scale"], inputs["q"].dtype)
-        ones = jnp.ones_like(query[:, 0])
-        rate, keep = inputs.get("beta", ones), inputs.get("decay", ones)
-        matrix, sums = Arrays(params)["initial/M"], params.get("initial/z")
-        if sums is not None:  # a normalised rule sums its keys in a further output
-            matrix = jnp.concatenate([matrix, sums[None]])
-        state = TraceMatrix(matrix, jnp.zeros(len(matrix), matrix.dtype))
-        answers, after = model(Token(query, inputs["k"], inputs["v"], rate, keep), state)
-        if sums is not None:
-            return answers, {"M": after.weight[:-1], "z": after.weight[-1]}
-        return answers, {"M": after.weight}
+        inputs, initial = (
+            Arrays({n.removeprefix(part): a for n, a in params.items() if n.startswith(part)})
+            for part in self.given
+        )
+        answers, after = model(self.memory.token(inputs, self.settings), self.memory.state(initial))
+        return answers, self.memory.final(after, initial)
 
 
 def _by_engine(
     rule: Rule, memory: Memory, tokens: Token, state: TraceMatrix
 ) -> tuple[Array, TraceMatrix]:
     """As `associate`, in chunks of the engine."""
+    if not isinstance(state, TraceMatrix):
+        raise ConfigError(f"a memory of layers {list(state)} is replayed by {list(IN_CHUNKS)}")
+    tokens = check_tokens(site_of(rule), rule.form, tokens)
 
     def body(fast: FastState, scanned: tuple[Token, Array]) -> tuple[FastState, Array]:
         answer, after = associate_step(rule, memory, fast, *scanned)
@@ -107,7 +110,9 @@ def _by_engine(
         fast, some = jax.lax.scan(body, opened, (part, jnp.arange(slots)))
         base = memory.close(fast)
         answers.append(some)
-    return jnp.concatenate(answers), state._replace(weight=memory.weights(base, PLAIN).weight)
+    if not isinstance(base, TraceMatrix):
+        base = state._replace(weight=memory.weights(base, PLAIN).weight)
+    return jnp.concatenate(answers), base
 
 
 def _base(memory: Memory, state: TraceMatrix) -> PyTree:
@@ -116,6 +121,8 @@ def _base(memory: Memory, state: TraceMatrix) -> PyTree:
     base = memory.init(LayerShape(outputs, inputs), state.weight.dtype)
     if isinstance(base, TraceMatrix):
         return state
+    if state.momentum is not None:
+        raise ConfigError("a memory with momentum is replayed by the engines that store matrices")
     return base._replace(
         rows=WrittenRows(state.weight.T, jnp.eye(inputs, dtype=state.weight.dtype))
     )

@@ -41,10 +41,15 @@ def check_input(x: Array, inputs: int) -> None:
 
 def check_form(engine: str, form: Form) -> None:
     """Raises ValueError for a form that an engine which stores no matrix cannot express."""
-    if form.to_weights is not None:
+    if form.keep == "synapse":
+        raise ValueError(
+            f"the {engine} engine cannot keep each synapse at a rate of its own (Form.keep="
+            "'synapse'): memory.engine='dense' can"
+        )
+    if form.to_weights is not None or form.settle is not None:
         raise ValueError(
             f"the {engine} engine cannot compute the weights of this rule, which are a map of the "
-            "whole trace (Form.to_weights): memory.engine='dense' can"
+            "whole trace (Form.to_weights, Form.settle): memory.engine='dense' can"
         )
 
 
@@ -53,7 +58,12 @@ def check_write(form: Form, write: Write, outputs: int, inputs: int) -> None:
     terms = (form.terms,) if form.terms > 1 else ()
     _check_shape("left", write.left, (*terms, outputs))
     _check_shape("right", write.right, (*terms, inputs))
-    sizes = {"scalar": ((), ()), "output": ((outputs,), (outputs,)), "input": ((), (inputs,))}
+    sizes: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
+        "scalar": ((), ()),
+        "output": ((outputs,), (outputs,)),
+        "input": ((), (inputs,)),
+        "synapse": ((), (outputs, inputs)),
+    }
     for name, size in zip(("rate", "keep"), sizes[form.keep], strict=True):
         factor = getattr(write, name)
         if jnp.shape(factor) not in ((), size):

@@ -77,15 +77,14 @@ def _apply(form: Form, state: FastState, write: Write, slot: Array) -> tuple[Tra
         added = left.T @ write.right, left.sum(0)
     if write.momentum is not None and trace.momentum is not None:
         added = jax.tree.map(lambda s, new: write.momentum * s + new, trace.momentum, added)
-    if form.keep == "input":
-        kept = (
-            jnp.broadcast_to(jnp.reshape(write.keep, (1, -1)), trace.weight.shape) * trace.weight,
-            trace.bias,
-        )
+    if form.keep in ("input", "synapse"):
+        keep = write.keep if jnp.ndim(write.keep) == 2 else jnp.reshape(write.keep, (1, -1))
+        kept = jnp.broadcast_to(keep, trace.weight.shape) * trace.weight, trace.bias
     else:
         keep = jnp.broadcast_to(write.keep, trace.bias.shape)
         kept = keep[:, None] * trace.weight, keep * trace.bias
     weight, bias = jax.tree.map(jnp.add, kept, added)
+    weight = weight if form.settle is None else form.settle(weight)
     after = TraceMatrix(weight, bias, added if form.momentum else None)
     after = jax.tree.map(lambda new, old: new.astype(old.dtype), after, trace)
     return after, jnp.zeros((0,), state.history.dtype)

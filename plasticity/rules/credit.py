@@ -7,32 +7,47 @@ import jax.numpy as jnp
 
 from plasticity.types import Array, Read
 
+Credits = dict[str, tuple[Array, Array]]  # {layer: (credit [O], its input [I])}
 
-def credit(loss: Callable[[Read], Array], read: Read) -> dict[str, tuple[Array, Array]]:
-    """What a rule writes to each layer of a small network, to descend its loss.
+
+def pullback(f: Callable[[Read], Array], read: Read) -> tuple[Array, Callable[[Array], Credits]]:
+    """What a network says, and the credit of its layers for it.
 
     Args:
-      loss: (read) -> [], which calls read(x, layer) once for each layer.
+      f: (read) -> any array; it calls read(x, layer) once for each layer.
       read: that of `Site.write`.
 
     Returns:
-      {layer: (credit [O], its input [I])}; the gradient of its weights is their outer product.
+      f(read), and a function of d loss / d f(read), which returns the credits; the gradient of the
+      weights of a layer is the outer product of its credit and its input.
     """
     sizes: dict[str, Array] = {}
 
-    def measured(x: Array, layer: str) -> Array:
+    def measured(x: Array, layer: str = "", *, transposed: bool = False) -> Array:
+        del transposed
         sizes[layer] = jnp.zeros_like(read(x, layer))
         return sizes[layer]
 
     def probed(probe: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
         inputs: dict[str, Array] = {}
 
-        def recorded(x: Array, layer: str) -> Array:
+        def recorded(x: Array, layer: str = "", *, transposed: bool = False) -> Array:
+            del transposed
             inputs[layer] = x
             return read(x, layer) + probe[layer]
 
-        return loss(recorded), inputs
+        return f(recorded), inputs
 
-    loss(measured)
-    credits, inputs = jax.grad(probed, has_aux=True)(sizes)
-    return {layer: (credits[layer], x) for layer, x in inputs.items()}
+    f(measured)
+    answer, back, inputs = jax.vjp(probed, sizes, has_aux=True)
+
+    def credits(slope: Array) -> Credits:
+        return {layer: (c, inputs[layer]) for layer, c in back(slope)[0].items()}
+
+    return answer, credits
+
+
+def credit(loss: Callable[[Read], Array], read: Read) -> Credits:
+    """The credit of each layer for a loss [], which calls read(x, layer) once for each layer."""
+    value, credits = pullback(loss, read)
+    return credits(jnp.ones_like(value))

@@ -22,7 +22,6 @@ from plasticity.types import (
 )
 
 DECAYS = ("clipped", "unclipped")
-KEEPS = ("scalar", "output", "input")  # of `Form`
 
 
 @dataclasses.dataclass(frozen=True)

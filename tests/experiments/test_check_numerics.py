@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from plasticity.experiments.traces.memories import MEMORIES
 from plasticity.memory import ENGINES
 from plasticity.rules import RULES
 from tests.conftest import GOLDEN
@@ -10,13 +11,42 @@ from tests.experiments.wrong_uses.traces import CASES as WRONG_USES
 from tests.experiments.wrong_uses.traces import changed
 
 TRACES = sorted(GOLDEN.glob("*.npz"))
-# By default every trace by the definition, and one of each format by each fast engine.
-QUICK = ("gradient_regression", "rnn_gradient", "hebb_normalised", "gated_delta")
+# By default every network by the definition and every memory by its fast path, which
+# `test_associate.py` compares with the definition; and one of each format by every engine.
+QUICK = ("gradient_regression", "rnn_gradient", "assoc_gated_delta", "titans_mlp_frozen")
+
+
+def engines(path):
+    """The engines that can replay a trace, and those of them that do by default."""
+    if not path.stem.startswith("assoc"):
+        return [*ENGINES], ["dense"]
+    single = path.stem.removeprefix("assoc_") in BY_ANY_ENGINE
+    return ["dense", "parallel", *(["factored", "chunked"] if single else [])], ["parallel"]
+
+
+# Memories of one layer, linear in the state, whose writes have no form that needs the matrix.
+BY_ANY_ENGINE = {
+    "hebb",
+    "hebb_decay",
+    "hebb_channel_decay",
+    "hebb_normalised",
+    "delta",
+    "gated_delta",
+    "kda",
+    "comba",
+    "rwkv7",
+    "mesa",
+    "oja_gated",
+    "oja_classic",
+    "longhorn_exact",
+    "yaad_linear",
+    "yaad_linear_huber",
+}
 CASES = [
     pytest.param(path, engine, marks=() if always else pytest.mark.slow)
     for path in TRACES
-    for engine in [*ENGINES, *(["parallel"] if path.stem.startswith("assoc") else [])]
-    for always in [engine in ("dense", "parallel") or path.stem.endswith(QUICK)]
+    for engine in engines(path)[0]
+    for always in [engine in engines(path)[1] or path.stem.endswith(QUICK)]
 ]
 
 
@@ -35,8 +65,10 @@ def test_every_recorded_quantity_in_float64(path, engine, x64):
 
 
 def test_there_are_traces_of_every_rule():
-    assert len(TRACES) == 18
-    assert {rule for p in TRACES for rule in p.stem.split("_") if rule in RULES} == set(RULES)
+    memories = {p.stem.removeprefix("assoc_") for p in TRACES if p.stem.startswith("assoc")}
+    assert memories == set(MEMORIES)
+    networks = {rule for p in TRACES for rule in p.stem.split("_") if rule in RULES}
+    assert networks | {memory.rule for memory in MEMORIES.values()} == set(RULES)
 
 
 def test_the_program_in_float32(program):

@@ -56,7 +56,7 @@ def run(tmp_path_factory):
 
 
 def arguments(file, workdir, *extra):
-    return ["launch", f"--config={file}:rnn/oja", f"--workdir={workdir}", *TINY, *extra]
+    return ["launch", f"--config={file}:rnn/my_oja", f"--workdir={workdir}", *TINY, *extra]
 
 
 def test_it_trains_and_its_run_says_where_it_is(run, program):
@@ -123,7 +123,7 @@ def test_a_file_that_is_loaded_twice_is_no_error(file, tmp_path, monkeypatch):
 
 def test_a_sweep_over_a_traced_setting_shares_one_program(file, tmp_path):
     chosen = product(over("rule.forgetting", [0.0, 0.5]), over("rule.eta0", [0.1, 1.0]))
-    points = [Point(str(file), "rnn/oja", one, {}, tmp_path) for one in chosen]
+    points = [Point(str(file), "rnn/my_oja", one, {}, tmp_path) for one in chosen]
     check(points)
     assert len({point.identity for point in points}) == 4
     assert len({shape_of(point.config()) for point in points}) == 1

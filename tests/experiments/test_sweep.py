@@ -25,7 +25,7 @@ from plasticity.experiments.sweeps import points as points_module
 from plasticity.experiments.sweeps.overrides import points_of_sweep, values_of
 from plasticity.experiments.sweeps.points import Point, check, run_all, worker_code
 from plasticity.experiments.sweeps.schedule import Schedule, in_batches
-from plasticity.rules import RULES
+from plasticity.rules import feed_forward
 from tests.conftest import ROOT
 
 TINY = [
@@ -165,8 +165,8 @@ def test_dry_run_prints_commands(program, tmp_path):
     code, out, _ = program("sweep", *flags, "--dry_run", "--config.train.steps=70")
     assert code == 0
     commands = [shlex.split(line) for line in out.splitlines()]
-    assert len(commands) == len(architectures()) == 4 * len(RULES)
-    assert f"--config=configs/copying.py:lstm/{[*RULES][-1]}" in commands[-1]
+    assert len(commands) == len(architectures()) == 4 * len(feed_forward())
+    assert f"--config=configs/copying.py:lstm/{feed_forward()[-1]}" in commands[-1]
     assert "--config.train.steps=70" in commands[-1]
     assert not (tmp_path / "s").exists()
 
@@ -227,7 +227,7 @@ def test_the_argument_of_a_config_selects_the_rule(config, before, tmp_path):
     """Also where it names a task, too, or lacks what the file has a default for."""
     file, _, given = config.partition(":")
     points = points_of(tmp_path, file=file, given=given, sweep="rules")
-    assert [point.argument for point in points] == [f"{before}/{rule}" for rule in RULES]
+    assert [point.argument for point in points] == [f"{before}/{rule}" for rule in feed_forward()]
     check(points)
 
 

@@ -16,14 +16,13 @@ from hypothesis import strategies as st
 from plasticity.associate import associate, associate_step, initial_state
 from plasticity.memory import ENGINES
 from plasticity.memory.dense import TraceMatrix
-from plasticity.rules import RULES, credit
+from plasticity.rules import RULES
 from plasticity.types import Form, LayerShape, Rule, Site, Token, Write
-from tests.conftest import GOLDEN
 
 STEPS, INPUTS, OUTPUTS = 7, 3, 2
 SIZES = {"scalar": (), "output": (OUTPUTS,), "input": (INPUTS,)}
-DELTA, HEBB = RULES["delta"](), RULES["hebbian"]()
-PER_INPUT = RULES["delta"](keep_per="input")
+DELTA, HEBB = RULES["gated_delta"](), RULES["hebb"]()
+PER_INPUT = RULES["kda"]()
 NO_RULE = Rule(None, None)
 
 
@@ -98,7 +97,8 @@ def linear_gates(form, reads):
         st.sampled_from(["scalar", "input", "output"]),
         st.integers(1, 2),
         st.booleans(),
-        to_weights=st.none(),
+        **dict.fromkeys(("settle", "to_weights"), st.none()),
+        bias=st.just(False),
     ),
     reads=st.integers(0, 2),
     order=st.sampled_from(["read_after_write", "read_before_write"]),
@@ -141,7 +141,7 @@ def test_rules_that_are_special_cases(x64):
     once = jax.jit(functools.partial(associate, chunk=3), static_argnums=0)
     channels = jnp.broadcast_to(tokens.keep[:, None], (STEPS, INPUTS))
     close(once(PER_INPUT, tokens._replace(keep=channels)), once(DELTA, tokens))
-    per_output = RULES["delta"](keep_per="output")
+    per_output = RULES["gated_delta"](keep_per="output")
     rows = {
         n: jnp.broadcast_to(getattr(tokens, n)[:, None], (STEPS, OUTPUTS)) for n in ("rate", "keep")
     }
@@ -166,94 +166,12 @@ def test_the_delta_rule_overwrites_and_hebb_adds(x64):
 
 def test_keeps_per_output_of_the_delta_rule_decay_rows(x64):
     """With as many outputs as inputs, a keep on the wrong axis would not be an error."""
-    rule = RULES["delta"](keep_per="output")
+    rule = RULES["gated_delta"](keep_per="output")
     key, value, keep = normal(1, 1, 2), normal(2, 1, 2), normal(3, 1, 2)
     state = TraceMatrix(normal(4, 2, 2), jnp.zeros(2))
     _, after = associate(rule, Token(key, key, value, jnp.ones((1, 2)), keep), state)
     kept = keep[0][:, None] * state.weight
     close(after.weight, kept + jnp.outer(value[0] - kept @ key[0], key[0]))
-
-
-def comba(token, read):
-    error = token.value - token.keep * read(token.gates["error_key"])
-    return Write(error, token.key, token.rate, token.keep)
-
-
-def rwkv7(token, read):
-    removal, a = token.gates["removal"], token.gates["a"]
-    left = jnp.stack([-read(removal), token.value])
-    return Write(left, jnp.stack([removal * a, token.key]), token.rate, token.keep)
-
-
-def titans(token, read):
-    error = token.value - read(token.key)
-    keep, momentum = 1 - token.gates["forget"], token.gates["momentum"]
-    return Write(error, token.key, token.rate, keep, momentum)
-
-
-def net(x, read):
-    return read(jax.nn.silu(read(x, "W1")), "W2")
-
-
-def deep_titans(token, read):
-    """Each layer of the network descends its loss, by the same momentum and forgetting."""
-    keep, momentum = 1 - token.gates["forget"], token.gates["momentum"]
-    credits = credit(lambda read: ((net(token.key, read) - token.value) ** 2).sum() / 2, read)
-    return {
-        layer: Write(-left, right, token.rate, keep, momentum)
-        for layer, (left, right) in credits.items()
-    }
-
-
-DEEP = Site(deep_titans, linear=False, answer=lambda token, read: net(token.query, read))
-OTHERS = {
-    "comba": NO_RULE._replace(site=Site(comba)),
-    "rwkv7": NO_RULE._replace(form=Form("input", terms=2), site=Site(rwkv7)),
-    "titans_linear_online": NO_RULE._replace(form=Form(momentum=True), site=Site(titans)),
-    "titans_mlp_online": NO_RULE._replace(form=Form(momentum=True), site=DEEP),
-}
-
-
-@pytest.mark.parametrize("variant", OTHERS)
-def test_recorded_runs_of_rules_written_in_a_few_lines(variant, x64):
-    rule, recorded = OTHERS[variant], dict(np.load(GOLDEN / "sites" / f"assoc_{variant}.npz"))
-
-    def part(prefix):
-        return {n.removeprefix(prefix): a for n, a in recorded.items() if n.startswith(prefix)}
-
-    def head(chunk, inputs, initial):
-        names = {"beta": "rate", "decay": "keep", "q": "query", "k": "key", "v": "value"}
-        named = {names.get(n, n): a for n, a in inputs.items()}
-        given = {n: named.pop(n) for n in list(named) if n in Token._fields}
-
-        def trace(layer):
-            matrix, bias = initial[layer], jnp.zeros(len(initial[layer]))
-            sums = (initial[f"S_{layer}"], bias) if rule.form.momentum else None
-            return TraceMatrix(matrix, bias, sums)
-
-        layers = [n for n in initial if not n.startswith("S_")]
-        state = {n: trace(n) for n in layers} if len(layers) > 1 else trace("M")
-        answers, after = associate(rule, Token(**given, gates=named), state, chunk=chunk)
-        after = after if len(layers) > 1 else {"M": after}
-        final = {n: after[n].weight for n in layers}
-        if rule.form.momentum:
-            final |= {f"S_{n}": after[n].momentum[0] for n in layers}
-        return answers * recorded["setting/scale"], final
-
-    def loss(inputs, initial, chunk):
-        answers, final = jax.vmap(functools.partial(head, chunk))(inputs, initial)
-        value = (answers * recorded["cotangent/output/o"]).sum()
-        value += sum((a * recorded[f"cotangent/final/{n}"]).sum() for n, a in final.items())
-        return value, (answers, final)
-
-    given = part("input/"), part("initial/")
-    for chunk in (0, 5):
-        run = jax.jit(
-            jax.value_and_grad(functools.partial(loss, chunk=chunk), (0, 1), has_aux=True)
-        )
-        (value, results), grads = run(*given)
-        close((value, results), (recorded["loss"], (recorded["output/o"], part("final/"))))
-        close(grads, (part("grad/input/"), part("grad/initial/")))
 
 
 def test_transformations(x64):
@@ -332,7 +250,7 @@ def test_long_episodes_in_float32(x64):
 
 
 TOKENS = draw_tokens()
-MOMENTUM = NO_RULE._replace(form=Form(momentum=True), site=Site(titans))
+MOMENTUM = RULES["titans"]()
 
 
 @pytest.mark.parametrize(
@@ -365,8 +283,8 @@ MOMENTUM = NO_RULE._replace(form=Form(momentum=True), site=Site(titans))
             "dtype=int32 of a memory should be a floating type",
         ),
         (
-            NO_RULE._replace(site=Site(titans)),
-            {"gates": {"forget": TOKENS.rate, "momentum": TOKENS.rate}},
+            NO_RULE._replace(site=RULES["titans"]().site),
+            {"gates": {"momentum": TOKENS.rate}},
             {},
             r"momentum is .* Form\(momentum=False\)",
         ),
@@ -378,7 +296,7 @@ def test_wrong_uses(rule, changes, arguments, message):
 
 
 def test_the_empty_memory():
-    state = initial_state(RULES["hebbian"](normalised=True), TOKENS._replace(rate=1.0))
+    state = initial_state(RULES["hebb"](normalised=True), TOKENS._replace(rate=1.0))
     assert state.weight.shape == (OUTPUTS + 1, INPUTS)
     assert not state.weight.any()
     assert math.isclose(initial_state(DELTA, TOKENS).weight.sum(), 0)

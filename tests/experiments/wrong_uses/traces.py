@@ -73,9 +73,9 @@ CASES = [
     _refused("not a .npz file of arrays, or damaged", _without_names),
     _refused("no known format: it has no array num_heads or cell or variant", _arrays()),
     _refused("lacks the array 'eta0'", changed(TRANSFORMER, lambda a: {"eta0": None})),
-    _refused("rule='hebb' is not one of", changed(RNN, lambda a: {"rule": np.array("hebb")})),
+    _refused("rule='heb' is not one of", changed(RNN, lambda a: {"rule": np.array("heb")})),
     _refused(
-        "variant='mesa' is not one of", changed(SITE, lambda a: {"variant": np.array("mesa")})
+        "variant='mash' is not one of", changed(SITE, lambda a: {"variant": np.array("mash")})
     ),
     _refused("'input/k' should hold", changed(SITE, lambda a: {"input/k": a["input/k"] * np.inf})),
     _refused(

@@ -1,0 +1,138 @@
+"""What a chunk of steps at a memory site has written, and reads of it after any of its steps.
+
+The trace after step t is a mix of the parts of the state before the chunk (the trace, and with
+momentum the sum s) and of the chunk's own writes,
+
+  W_t = sum_k start_tk part_k + sum_s mix_ts left_s right_s^T
+
+so that W_t x needs no matrix W_t. Only the weights of a rule whose form has a map of the whole
+trace are formed (`Form.to_weights`, `Form.settle`). A plastic bias is a further column of W, whose
+input is 1.
+
+A memory is {layer: ...} here; the layer of a memory of one is "".
+
+Axis letters: t and s steps of the chunk (C), n terms of a write, j and k parts of the state.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from plasticity.memory.dense import TraceMatrix
+from plasticity.spans import Span
+from plasticity.types import Array, Form, Read, Site, Token
+
+
+class Written(NamedTuple):
+    """One layer of a memory after each step of a chunk. Keeps are one number per step."""
+
+    parts: tuple[Array, ...]  # k, each [O, I]
+    start: Array  # [C, K]
+    mix: Array  # [C, C], without the rates
+    left: Array  # [C, N, O], times the rate
+    right: Array  # [C, N, I]
+
+
+# The axes over which `jax.vmap` maps a layer: the steps after which it is read.
+AFTER_EACH = Written(parts=None, start=0, mix=0, left=None, right=None)  # type: ignore[arg-type]
+
+
+def parts_of(form: Form, state: TraceMatrix) -> tuple[Array, ...]:
+    """The K parts of the state, with biases as last columns: [O, I] or [O, I + 1]."""
+
+    def whole(weight: Array, bias: Array) -> Array:
+        return jnp.concatenate([weight, bias[:, None]], 1) if form.bias else weight
+
+    first = whole(state.weight, state.bias)
+    return (first,) if state.momentum is None else (first, whole(*state.momentum))
+
+
+def with_one(form: Form, x: Array) -> Array:
+    """An input [..., I], with the 1 that a bias is multiplied by."""
+    return jnp.concatenate([x, jnp.ones_like(x[..., :1])], -1) if form.bias else x
+
+
+def untouched(form: Form, state: TraceMatrix) -> Written:
+    """The state before a chunk, as a layer that was not written."""
+    parts = parts_of(form, state)
+    nothing = jnp.zeros((0, 1, 1), parts[0].dtype)
+    start = jnp.zeros(len(parts), parts[0].dtype).at[0].set(1)
+    left, right = (jnp.zeros((0, 1, size), parts[0].dtype) for size in parts[0].shape)
+    return Written(parts, start, nothing[:, 0, 0], left, right)
+
+
+def reader(form: Form, layers: Mapping[str, Written]) -> Read:
+    """`read` of a memory after one step: `start` [K] and `mix` [C]."""
+
+    def read(x: Array, layer: str = "", *, transposed: bool = False) -> Array:
+        written = layers[layer]
+        if form.to_weights is not None or form.settle is not None:
+            return _mapped(form, written, x, transposed)
+        if transposed:
+            found = _mixed(written, x, written.left, written.right, True)
+            return found[:-1] if form.bias else found
+        return _mixed(written, with_one(form, x), written.right, written.left, False)
+
+    return read
+
+
+def _mixed(layer: Written, x: Array, asked: Array, told: Array, transposed: bool) -> Array:
+    found = jnp.einsum("s,sn,sno->o", layer.mix, asked @ x, told)
+    for start, part in zip(layer.start, layer.parts, strict=True):
+        found += start * ((part.T if transposed else part) @ x)
+    return found
+
+
+def _mapped(form: Form, layer: Written, x: Array, transposed: bool) -> Array:
+    trace = jnp.einsum("s,sno,sni->oi", layer.mix, layer.left, layer.right)
+    for start, part in zip(layer.start, layer.parts, strict=True):
+        trace += start * part
+    weight = trace[:, :-1] if form.bias else trace
+    if form.settle is not None and len(layer.mix):  # the state before a chunk has settled
+        weight = form.settle(weight)
+    if form.to_weights is not None:
+        weight = form.to_weights(weight)
+    if transposed:
+        return weight.T @ x
+    return weight @ x + (trace[:, -1] if form.bias else 0)
+
+
+def answered(site: Site, form: Form, tokens: Token, layers: dict[str, Written]) -> Array:
+    """The answers [C, O] to prepared tokens [C, ...]."""
+
+    def one(token: Token, layers: dict[str, Written]) -> Array:
+        return site.answer(token, reader(form, layers))
+
+    return jax.vmap(one, (0, dict.fromkeys(layers, AFTER_EACH)))(tokens, layers)
+
+
+def after_chunk(
+    form: Form, state: TraceMatrix, chunk: Span, written: Array, right: Array
+) -> TraceMatrix:
+    """The state after a chunk.
+
+    Args:
+      form: of the writes.
+      state: before the chunk.
+      chunk: the chunk as one span.
+      written: left [C, N, O], times the rate.
+      right: [C, N, I], or I + 1 with a bias.
+    """
+    passed, wrote = chunk.passed[0, :, :, None], chunk.wrote[0, :, :, None]
+    parts, found = parts_of(form, state), []
+    for j in range(len(parts)):
+        part = jnp.einsum("sno,sni->oi", written, wrote[:, j] * right)
+        for k, old in enumerate(parts):
+            part += passed[j, k] * old
+        found.append(part)
+    pairs = [(part[:, :-1], part[:, -1]) if form.bias else (part, None) for part in found]
+
+    def one(pair: tuple[Array, Array | None], bias: Array) -> tuple[Array, Array]:
+        return pair[0], bias if pair[1] is None else pair[1]
+
+    weight, bias = one(pairs[0], state.bias)
+    weight = weight if form.settle is None else form.settle(weight)
+    momentum = None if state.momentum is None else one(pairs[1], state.momentum[1])
+    return TraceMatrix(weight, bias, momentum)

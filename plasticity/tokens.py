@@ -1,0 +1,128 @@
+"""Checks of what a memory site is given: tokens and the state before them."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from plasticity.memory.contract import check_dtype
+from plasticity.memory.dense import TraceMatrix, dense
+from plasticity.types import Array, Form, LayerShape, Scalar, Site, Token
+
+ONE_HEAD = "of one head and one episode; jax.vmap adds both"
+
+
+def prepared_shape(site: Site, token: Token) -> LayerShape:
+    """The shape of the memory for such tokens, without the axis T."""
+
+    def prepare(token: Token) -> Token:
+        if site.writes > 1:
+            token = token._replace(key=token.key[0], value=token.value[0], rate=token.rate[0])
+        return site.prepare(token)
+
+    prepared = jax.eval_shape(prepare, token)
+    return LayerShape(len(prepared.value), len(prepared.key))
+
+
+def each_write(site: Site, tokens: Token) -> Token:
+    """The N writes of each token as tokens of their own [T N, ...], which forget once per token."""
+    n = site.writes
+    if n == 1:
+        return tokens
+    steps = len(tokens.key)
+    first = jnp.arange(steps * n) % n == 0
+    again = jax.tree.map(lambda a: jnp.repeat(a, n, axis=0), tokens)
+    keep = jnp.where(first.reshape(-1, *(1,) * (again.keep.ndim - 1)), again.keep, 1)
+    flat = {
+        name: getattr(tokens, name).reshape(steps * n, *getattr(tokens, name).shape[2:])
+        for name in ("key", "value", "rate")
+    }
+    return again._replace(keep=keep, **flat)
+
+
+def check_tokens(site: Site, form: Form, tokens: Token) -> Token:
+    """The tokens as arrays, with rate and keep [T, ...].
+
+    Raises:
+      ValueError: an array has the wrong rank, size or type; the message names it.
+    """
+    several = () if site.writes == 1 else (site.writes,)
+    key, value = jnp.shape(tokens.key), jnp.shape(tokens.value)
+    rank = 2 + len(several)
+    if len(key) != rank or len(value) != rank or not key[0] or key[1:-1] != several:
+        sizes = "".join(f"{n}, " for n in ("T", *several))
+        raise ValueError(
+            f"key {key} and value {value} should be [{sizes}I] and [{sizes}O], {ONE_HEAD}"
+        )
+    steps = key[0]
+    numbers = {
+        "rate": _each(tokens.rate, tokens.value, (steps, *several)),
+        "keep": _each(tokens.keep, tokens.value, (steps,)),
+    }
+    for name, gate in tokens.gates.items():
+        if jnp.shape(gate)[:1] != (steps,):
+            should_be = (steps, *jnp.shape(gate)[1:])
+            raise ValueError(
+                f"gates[{name!r}] has shape {jnp.shape(gate)}, it should be {should_be}, {ONE_HEAD}"
+            )
+    tokens = tokens._replace(gates=dict(tokens.gates), **numbers)
+    first = jax.eval_shape(lambda t: jax.tree.map(lambda a: a[0], t), tokens)
+    outputs, inputs = prepared_shape(site, first)
+    per = {"scalar": (), "output": (outputs,), "input": (inputs,), "synapse": (outputs, inputs)}
+    per_rate = per["output"] if form.keep in ("output", "synapse") else ()
+    right: dict[str, list[tuple[int, ...]]] = {
+        "query": [(steps, key[-1])],
+        "key": [key],
+        "value": [(steps, *value[1:])],
+        "rate": [(steps, *several, *per_rate), (steps, *several)],
+        "keep": [(steps, *per[form.keep]), (steps,)],
+    }
+    gates = {f"gates[{name!r}]": gate for name, gate in tokens.gates.items()}
+    for name, array in (tokens._asdict() | gates).items():
+        if name == "gates":
+            continue
+        found = jnp.shape(array)
+        allowed = right.get(name, [(steps, *found[1:])])
+        if found not in allowed:
+            raise ValueError(f"{name} has shape {found}, it should be {allowed[0]}, {ONE_HEAD}")
+        if not jnp.issubdtype(jnp.result_type(array), jnp.floating):
+            raise ValueError(f"{name} has dtype {jnp.result_type(array)}, it should be floating")
+    return jax.tree.map(jnp.asarray, tokens)
+
+
+def _each(factor: Scalar, like: Array, shape: tuple[int, ...]) -> Array:
+    """One number for all steps as an array of one per step; arrays as they are."""
+    if jnp.ndim(factor):
+        return jnp.asarray(factor)
+    # A Python number has no type of its own.
+    return jnp.broadcast_to(jnp.asarray(factor, jnp.result_type(factor, like, jnp.float32)), shape)
+
+
+def check_state(site: Site, form: Form, tokens: Token, state: Any) -> dict[str, TraceMatrix]:
+    """The state of each layer.
+
+    Raises:
+      ValueError: it has other shapes than such tokens need, or no floating type.
+    """
+    layers = state if isinstance(state, dict) else {"": state}
+    first = jax.eval_shape(lambda t: jax.tree.map(lambda a: a[0], t), tokens)
+    shapes = site.layers(prepared_shape(site, first))
+    if layers.keys() != shapes.keys():
+        raise ValueError(f"the state has layers {list(layers)}, it should have {list(shapes)}")
+    for layer, shape in shapes.items():
+        empty = jax.eval_shape(lambda s=shape: dense(form=form).init(s, jnp.float32))
+        found, right = _shapes(layer, layers[layer]), _shapes(layer, empty)
+        for name in sorted(found.keys() | right.keys()):
+            is_now, should_be = found.get(name, "none"), right.get(name, "none, for this rule")
+            if is_now != should_be:
+                raise ValueError(f"{name} has shape {is_now}, it should be {should_be}")
+    layers = jax.tree.map(jnp.asarray, layers)
+    for array in jax.tree.leaves(layers):
+        check_dtype(array.dtype)
+    return layers
+
+
+def _shapes(layer: str, trace: TraceMatrix) -> dict[str, object]:
+    leaves, _ = jax.tree_util.tree_flatten_with_path(trace)
+    where = f"state[{layer!r}]" if layer else "state"
+    return {f"{where}{jax.tree_util.keystr(path)}": jnp.shape(a) for path, a in leaves}
