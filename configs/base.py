@@ -171,15 +171,13 @@ def get_config(
 
 
 # Coefficients of both signs, as in Duan et al. 2023: a write may strengthen or weaken. The paper's
-# constant 0.02 leaves the gradient rule no choice of sign. And a decay that is slower than the
-# rate: under the paper's keep = 1 - eta the gradient rule, whose writes its clip does not touch,
-# forgets half of a write within six steps, and no meta-gradient reaches what was written before.
-OURS = {
-    "alpha": "per_neuron",
-    "alpha_init": "uniform",
-    "alpha_scale": 1.0,
-    "decay_ratio": 0.05,
-}
+# constant 0.02 leaves the gradient rule no choice of sign.
+SIGNED = {"alpha": "per_neuron", "alpha_init": "uniform", "alpha_scale": 1.0}
+# A decay that is slower than the rate: under the paper's keep = 1 - eta the gradient rule, whose
+# writes the clip does not touch, forgets half of a write within one to six steps, and hardly any
+# meta-gradient reaches what was written before. Under the Hebbian rule the clip divides eta by some
+# 60 to 120, so that its keep is near 1 anyhow.
+OURS = {"gradient": SIGNED | {"decay_ratio": 0.05}}
 # Sizes for synthetic tasks: 67,000 to 69,000 slow weights each.
 SMALL = {
     "transformer": {"width": 64, "feed_forward": 128, "dropout": 0.0},
@@ -203,5 +201,5 @@ def start(
     config = get_config(model or ModelChoice.name, task, rule)
     config.model.update(sizes.get(config.model.name, {}))
     if issubclass(RULES[rule].settings, PlasticSettings):
-        config.rule.update(OURS)
+        config.rule.update(OURS.get(rule, SIGNED))
     return config

@@ -59,6 +59,11 @@ def main() -> int:
     config = workdir.trained_config()
     if RULES[config.rule.name]().static:
         raise ConfigError(f"--run={RUN.value}: rule.name={config.rule.name!r} writes nothing")
+    if not build.make_task(config).phases:
+        raise ConfigError(
+            f"--run={RUN.value}: task.name={config.task.name!r} names no phases (Task.phases), so "
+            "it is not known which steps are informative"
+        )
     out = cli.new_path("out", OUT.value)
     rows = diagnosed(config, workdir, EPISODES.value, EIGENVALUES.value)
     about = {"launch": describe_launch(), "run": RUN.value, "episodes": EPISODES.value}

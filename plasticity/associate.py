@@ -65,7 +65,7 @@ def associate(
     """
     site, chunk = site_of(rule), check_chunk("associate", chunk, 0)
     tokens = check_tokens(site, rule.form, tokens)
-    given = initial_state(rule, tokens) if state is None else state
+    given = _empty(rule, tokens) if state is None else state
     layers = check_state(site, rule.form, tokens, given)
     answer_type = tokens.value.dtype
     dtype = jnp.result_type(jnp.float32, *(a.dtype for a in jax.tree.leaves((tokens, layers))))
@@ -83,8 +83,11 @@ def initial_state(rule: Rule, tokens: Token) -> TraceMatrix:
     Raises:
       ValueError: the memory has several layers, which do not start empty.
     """
+    return _empty(rule, check_tokens(site_of(rule), rule.form, tokens))
+
+
+def _empty(rule: Rule, tokens: Token) -> TraceMatrix:
     site = site_of(rule)
-    tokens = check_tokens(site, rule.form, tokens)
     dtype = jnp.result_type(jnp.float32, *(a.dtype for a in jax.tree.leaves(tokens)))
     shapes = site.layers(prepared_shape(site, jax.tree.map(lambda a: a[0], tokens)))
     if set(shapes) != {""} or not site.empty:
@@ -104,11 +107,6 @@ def _path(rule: Rule) -> Any:
         form.to_weights or form.settle or form.bias
     )
     return _by_chunks if site.linear and one_triangle else _by_steps
-
-
-def site_shape(rule: Rule, token: Token) -> LayerShape:
-    """The shape of the memory for such tokens, without the axis T."""
-    return prepared_shape(site_of(rule), token)
 
 
 def associate_step(

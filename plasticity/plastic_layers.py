@@ -9,11 +9,12 @@ import jax.numpy as jnp
 from jax.extend import core
 
 from plasticity.arguments import check_shape
-from plasticity.associate import site_shape
+from plasticity.associate import site_of
 from plasticity.backbone import FastRead
 from plasticity.memory import ENGINES
 from plasticity.network import NetworkState
 from plasticity.registry import lookup
+from plasticity.tokens import check_taken, prepared_shape
 from plasticity.types import (
     Activity,
     Array,
@@ -100,7 +101,7 @@ def _inner_shape(rule: Rule, shape: LayerShape) -> LayerShape:
     if rule.static:
         return shape  # never written
     key, value = jnp.zeros(shape.inputs), jnp.zeros(shape.outputs)
-    return site_shape(rule, Token(key, key, value))
+    return prepared_shape(site_of(rule), Token(key, key, value))
 
 
 class Fast:
@@ -152,6 +153,8 @@ class Fast:
                 f"token of site {site!r}: query {query}, key {key}, value {value} should be [I], "
                 "[I] and [O], as `plastic` was told"
             )
+        if not self._plastic.rule.static:
+            check_taken(site_of(self._plastic.rule), token)
         token = jax.tree.map(lambda a: jnp.asarray(a, token.value.dtype), token)
         self.activities[site] = token
         return self._read.associate(site, jax.tree.map(lambda a: a[None], token))[0]

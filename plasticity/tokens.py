@@ -46,6 +46,7 @@ def check_tokens(site: Site, form: Form, tokens: Token) -> Token:
     Raises:
       ValueError: an array has the wrong rank, size or type; the message names it.
     """
+    check_taken(site, tokens)
     several = () if site.writes == 1 else (site.writes,)
     key, value = jnp.shape(tokens.key), jnp.shape(tokens.value)
     rank = 2 + len(several)
@@ -88,6 +89,21 @@ def check_tokens(site: Site, form: Form, tokens: Token) -> Token:
         if not jnp.issubdtype(jnp.result_type(array), jnp.floating):
             raise ValueError(f"{name} has dtype {jnp.result_type(array)}, it should be floating")
     return jax.tree.map(jnp.asarray, tokens)
+
+
+def check_taken(site: Site, tokens: Token) -> None:
+    """Raises ValueError if the rule lacks a gate, or would leave out what is given."""
+    if site.takes is None:
+        return
+    reads = f"this rule reads {', '.join(('query', 'key', 'value', *site.takes))}"
+    numbers = {"rate": tokens.rate, "keep": tokens.keep}
+    given = [n for n, a in numbers.items() if not (isinstance(a, float) and a == 1)]  # the default
+    left_out = [n for n in (*given, *tokens.gates) if n not in site.takes]
+    if left_out:
+        raise ValueError(f"{left_out[0]} is given, and {reads} only")
+    missing = [n for n in site.takes if n not in ("rate", "keep", *tokens.gates)]
+    if missing:
+        raise ValueError(f"gates lack {missing[0]!r}: {reads}")
 
 
 def _each(factor: Scalar, like: Array, shape: tuple[int, ...]) -> Array:

@@ -186,6 +186,8 @@ class Site(NamedTuple):
     prepare: what happens to a token first. It may change the number of outputs.
     layers: (shape for a value and a key) -> {layer: its shape}; "": the layer of a memory of one.
     empty: whether a memory may start at zero; otherwise its first weights are given.
+    takes: what the rule reads of a token beside query, key and value: "rate", "keep" and names of
+      gates. What else is given is refused, and so is a gate that is missing. None: anything.
     answer: (prepared token, read) -> [O].
     asks: how `answer` reads: "query": once, at `token.query`; "freely".
     """
@@ -199,6 +201,7 @@ class Site(NamedTuple):
     prepare: Callable[[Token], Token] = lambda token: token
     layers: Callable[[LayerShape], dict[str, LayerShape]] = lambda shape: {"": shape}
     empty: bool = True
+    takes: tuple[str, ...] | None = None
     answer: Callable[[Token, Read], Array] = lambda token, read: read(token.query)
     asks: str = "query"
 

@@ -146,12 +146,13 @@ class _Run:
             # A kill came between the save and the validation, or the run was extended.
             self._validate_if_due()
         curriculum = build.read(self.config, CurriculumSettings)
-        while self.step < self.steps and not self.interrupts.asked():
+        going = True
+        while going and self.step < self.steps:
             stage = curriculum.stage(self.step, self.steps)
             if curriculum.field:
                 self.progress.say(f"step {self.step}: {curriculum.in_words(stage)}")
             self.learner = self.program.learner_at(stage.value)
-            self._loop(self._compile(stage.value), stage.end)
+            going = self._loop(self._compile(stage.value), stage.end)
 
     def _compile(self, stage: int | None) -> Any:
         with self.clock.running("compile_seconds"):
@@ -159,8 +160,8 @@ class _Run:
             hosts.wait_for_all(f"compiled at step {self.step}")  # or the next would be charged
             return step
 
-    def _loop(self, train_step: Any, end: int) -> None:
-        """Trains up to the step `end`, or until a signal comes."""
+    def _loop(self, train_step: Any, end: int) -> bool:
+        """Trains up to the step `end`; False: until a signal came."""
         pending: tuple[int, dict[str, jax.Array]] | None = None
         with self.clock.running("train_seconds"):
             while self.step < end and not self.interrupts.asked():
@@ -179,6 +180,7 @@ class _Run:
                         self._validate_if_due()
             if pending:
                 self._report(*pending)
+        return self.step == end
 
     def _due(self, every: int) -> bool:
         return every > 0 and self.step % every == 0

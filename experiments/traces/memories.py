@@ -10,6 +10,7 @@ from plasticity.types import Array, Token
 
 Named = Mapping[str, Array]  # arrays of one head, under the names of the recording
 Settings = Mapping[str, Any]  # of the recording
+Changes = dict[str, Array | None]
 # Inputs of a recording that have other names in `Token`.
 FIELDS = {"q": "query", "k": "key", "v": "value", "beta": "rate", "decay": "keep", "theta": "rate"}
 NETS = {"linear": "linear", "silu_mlp": "mlp", "residual_mlp": "residual_mlp"}
@@ -25,7 +26,7 @@ class Recorded(NamedTuple):
     Attributes:
       rule: its name.
       settings: (settings of the recording, initial arrays) -> settings of our rule.
-      inputs: (inputs of a head, settings) -> changes of them.
+      inputs: (inputs of a head, settings) -> changes of them; None: none of a token's.
       layers: {our layer: the recorded arrays whose rows are its rows}.
       biases: {our layer: the recorded array}.
       scaled: whether answers have a scale.
@@ -34,7 +35,7 @@ class Recorded(NamedTuple):
 
     rule: str
     settings: Callable[[Settings, Named], dict[str, Any]] = lambda given, initial: {}
-    inputs: Callable[[Named, Settings], dict[str, Array]] = lambda inputs, given: {}
+    inputs: Callable[[Named, Settings], Changes] = lambda inputs, given: {}
     layers: Mapping[str, tuple[str, ...]] = {"": ("M",)}
     biases: Mapping[str, str] = {}
     scaled: bool = True
@@ -46,7 +47,7 @@ class Recorded(NamedTuple):
         changed = self.inputs(inputs, given)
         for name in {"k", "v"} - changed.keys():
             inputs[name]  # or it is said that the recording lacks it
-        inputs = {**inputs, **changed}
+        inputs = {n: a for n, a in {**inputs, **changed}.items() if a is not None}
         named = {FIELDS.get(name, name): array for name, array in inputs.items()}
         fields = {name: named.pop(name) for name in Token._fields if name in named}
         query = fields.pop("query", fields["key"])
@@ -115,39 +116,39 @@ def _ttt(given: Settings, initial: Named) -> dict[str, Any]:
     return {"frozen": int(given["chunk"]), "base_rate": float(given["base_rate"])}
 
 
-def _kept(inputs: Named, given: Settings) -> dict[str, Array]:
-    return {"keep": 1 - inputs["forget"]}
+def _kept(inputs: Named, given: Settings) -> Changes:
+    return {"keep": 1 - inputs["forget"], "forget": None}
 
 
-def _each_step(*names: str) -> Callable[[Named, Settings], dict[str, Array]]:
+def _each_step(*names: str) -> Callable[[Named, Settings], Changes]:
     """Inputs that are the same at all steps."""
 
-    def spread(inputs: Named, given: Settings) -> dict[str, Array]:
+    def spread(inputs: Named, given: Settings) -> Changes:
         steps = len(inputs["q"])
         return {n: jnp.broadcast_to(inputs[n], (steps, *inputs[n].shape)) for n in names}
 
     return spread
 
 
-def _ttt_inputs(inputs: Named, given: Settings) -> dict[str, Array]:
+def _ttt_inputs(inputs: Named, given: Settings) -> Changes:
     rates = inputs["token_rate"]
     tiled = jnp.tile(rates, len(inputs["q"]) // len(rates))
     return _each_step("gamma", "shift")(inputs, given) | {"token_rate": tiled}
 
 
-def _several(inputs: Named, given: Settings) -> dict[str, Array]:
+def _several(inputs: Named, given: Settings) -> Changes:
     n = int(given["householders"])
     return {
         name: inputs[name].reshape(-1, n, *inputs[name].shape[1:]) for name in ("k", "v", "beta")
     }
 
 
-def _without_value(outputs: int) -> Callable[[Named, Settings], dict[str, Array]]:
+def _without_value(outputs: int) -> Callable[[Named, Settings], Changes]:
     return lambda inputs, given: {"v": jnp.zeros((len(inputs["k"]), outputs), inputs["k"].dtype)}
 
 
-def _self_referential(inputs: Named, given: Settings) -> dict[str, Array]:
-    return {"k": inputs["x"], "v": jnp.zeros_like(inputs["x"])}
+def _self_referential(inputs: Named, given: Settings) -> Changes:
+    return {"k": inputs["x"], "v": jnp.zeros_like(inputs["x"]), "x": None}
 
 
 DEEP = {"W1": ("W1",), "W2": ("W2",)}

@@ -15,7 +15,7 @@ from plasticity.types import Read, Rule, Site, Token, Write
 def make(settings: SiteSettings) -> Rule:
     """The rule."""
     del settings
-    return site_rule(Site(_write))
+    return site_rule(Site(_write, takes=("rate", "keep", "error_key")))
 
 
 def _write(token: Token, read: Read) -> Write:

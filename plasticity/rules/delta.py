@@ -39,7 +39,7 @@ def make(settings: DeltaSettings) -> Rule:
         right = _over_square(layer.pre) if settings.normalise_pre else layer.pre
         return layer.value - layer.recall, right
 
-    return modulated(settings, delta, site=Site(_associate))
+    return modulated(settings, delta, site=Site(_associate, takes=("rate",)))
 
 
 def _associate(token: Token, read: Read) -> Write:

@@ -25,7 +25,7 @@ class GatedDeltaSettings(SiteSettings):
 
 def make(settings: GatedDeltaSettings) -> Rule:
     """The rule."""
-    return site_rule(Site(_write), Form(settings.keep_per))
+    return site_rule(Site(_write, takes=("rate", "keep")), Form(settings.keep_per))
 
 
 def _write(token: Token, read: Read) -> Write:

@@ -32,9 +32,9 @@ class HebbSettings(SiteSettings):
 
 def make(settings: HebbSettings) -> Rule:
     """The rule."""
-    site = Site(_write)
+    site = Site(_write, takes=("rate", "keep"))
     if settings.normalised:
-        site = Site(_write, prepare=_with_one, answer=_over_sum)
+        site = site._replace(prepare=_with_one, answer=_over_sum)
     return site_rule(site, Form(settings.keep_per))
 
 

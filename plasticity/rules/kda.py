@@ -13,7 +13,7 @@ from plasticity.types import Form, Read, Rule, Site, Token, Write
 def make(settings: SiteSettings) -> Rule:
     """The rule."""
     del settings
-    return site_rule(Site(_write), Form("input"))
+    return site_rule(Site(_write, takes=("rate", "keep")), Form("input"))
 
 
 def _write(token: Token, read: Read) -> Write:

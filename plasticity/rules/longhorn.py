@@ -33,7 +33,7 @@ class LonghornSettings(SiteSettings):
 def make(settings: LonghornSettings) -> Rule:
     """The rule."""
     write, keep = {"exact": (_exact, "output"), "diagonal": (_diagonal, "synapse")}[settings.form]
-    return site_rule(Site(write), Form(keep))
+    return site_rule(Site(write, takes=("rate",)), Form(keep))
 
 
 def _bounded(token: Token) -> Array:

@@ -21,7 +21,8 @@ from plasticity.types import Array, Read, Rule, Site, Token, Write
 def make(settings: SiteSettings) -> Rule:
     """The rule."""
     del settings
-    return site_rule(Site(_write, prepare=_with_key, answer=_best, asks="freely"))
+    takes = ("rate", "keep", "ridge")
+    return site_rule(Site(_write, takes=takes, prepare=_with_key, answer=_best, asks="freely"))
 
 
 def _with_key(token: Token) -> Token:

@@ -84,6 +84,7 @@ def gradient_site(
         "frozen": settings.frozen,
         "layers": layers,
         "empty": not net.deep,
+        "takes": ("rate", "keep"),
         "answer": lambda token, read: net.f(token.query, read),
     }
     return Site(write, **fields | parts)

@@ -18,7 +18,7 @@ from plasticity.types import Read, Rule, Site, Token, Write
 def make(settings: SiteSettings) -> Rule:
     """The rule."""
     del settings
-    return site_rule(Site(_write, linear=False, empty=False))
+    return site_rule(Site(_write, linear=False, empty=False, takes=("rate",)))
 
 
 def _write(token: Token, read: Read) -> Write:

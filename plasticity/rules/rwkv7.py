@@ -18,13 +18,13 @@ from plasticity.types import Form, Read, Rule, Site, Token, Write
 def make(settings: SiteSettings) -> Rule:
     """The rule."""
     del settings
-    return site_rule(Site(_write), Form("input", terms=2))
+    return site_rule(Site(_write, takes=("keep", "removal", "a")), Form("input", terms=2))
 
 
 def _write(token: Token, read: Read) -> Write:
     removal, a = token.gates["removal"], token.gates["a"]
     left = jnp.stack([-read(removal), token.value])
-    return Write(left, jnp.stack([removal * a, token.key]), token.rate, token.keep)
+    return Write(left, jnp.stack([removal * a, token.key]), jnp.ones_like(token.rate), token.keep)
 
 
 rwkv7 = Factory(SiteSettings, make)

@@ -29,6 +29,7 @@ def make(settings: SiteSettings) -> Rule:
         linear=False,
         layers=_layers,
         empty=False,
+        takes=(),
         answer=lambda token, read: read(token.key, "y"),
     )
     return site_rule(site)

@@ -18,7 +18,8 @@ from plasticity.types import Form, Rule
 def make(settings: GradientMemorySettings) -> Rule:
     """The rule."""
     linear = settings.memory == "linear"
-    site = gradient_site(settings, lambda token, error: error, linear=linear)
+    takes = ("rate", "keep", "momentum")
+    site = gradient_site(settings, lambda token, error: error, linear=linear, takes=takes)
     return site_rule(site, Form(momentum=True))
 
 

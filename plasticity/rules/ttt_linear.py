@@ -55,6 +55,7 @@ def ttt_rule(settings: TTTSettings, net: Net, **parts: Any) -> Rule:
         frozen=settings.frozen,
         reach=lambda token: jnp.maximum(token.gates["token_rate"], 0),
         empty=False,
+        takes=("rate", "token_rate", "gamma", "shift"),
         answer=lambda token, read: token.query + norm(token, net(token.query, read)),
     )
     return site_rule(site._replace(**parts), Form(bias=True))

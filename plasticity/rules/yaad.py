@@ -55,7 +55,7 @@ def make(settings: YaadSettings) -> Rule:
         tail = threshold * TAILS[settings.tail](error, norm)
         return jnp.where(norm <= threshold, error, tail)
 
-    return site_rule(gradient_site(settings, slope))
+    return site_rule(gradient_site(settings, slope, takes=("rate", "keep", "threshold")))
 
 
 yaad = Factory(YaadSettings, make)

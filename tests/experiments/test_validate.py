@@ -86,7 +86,6 @@ def test_configs_of_recorded_runs_are_as_they_were(images):
             "train.batch": 16,
             "train.steps": 800,
             "model.attention_window": -1,
-            "rule.decay_ratio": 1.0,
         }
     )
     for folder, config in made.items():

@@ -250,7 +250,9 @@ def test_long_episodes_in_float32(x64):
 
 
 TOKENS = draw_tokens()
-MOMENTUM = RULES["titans"]()
+MOMENTUM = NO_RULE._replace(form=Form(momentum=True), site=RULES["titans"]().site)
+MOMENTS = {"gates": {"momentum": TOKENS.rate}}
+NO_GATES = NO_RULE._replace(site=Site(RULES["hebb"]().site.write))
 
 
 @pytest.mark.parametrize(
@@ -265,11 +267,32 @@ MOMENTUM = RULES["titans"]()
         (DELTA, {"rate": TOKENS.rate[1:]}, {}, r"rate has shape \(6,\), .* \(7,\)"),
         (DELTA, {"keep": jnp.ones((7, 3))}, {}, r"keep has shape \(7, 3\), .* \(7,\)"),
         (PER_INPUT, {"keep": jnp.ones((7, 2))}, {}, r"keep has shape \(7, 2\), .* \(7, 3\)"),
-        (DELTA, {"gates": {"a": 1.0}}, {}, r"gates\['a'\] has shape \(\), .* \(7,\)"),
+        (NO_GATES, {"gates": {"a": 1.0}}, {}, r"gates\['a'\] has shape \(\), .* \(7,\)"),
+        (
+            RULES["delta"](),
+            {"keep": 0.9},
+            {},
+            "keep is given, and this rule reads query, key, .*rate",
+        ),
+        (RULES["comba"](), {}, {}, "gates lack 'error_key': this rule reads .*keep, error_key"),
+        (HEBB, {"gates": {"a": TOKENS.rate}}, {}, "a is given, and this rule reads"),
+        (RULES["oja"](), {"keep": 1.0}, {}, "does not start empty: give the state"),
+        (RULES["srwm"](), {"rate": 1.0, "keep": 1.0}, {}, r"of layers {'y'.*does not start empty"),
+        (
+            RULES["delta_product"](),
+            {},
+            {},
+            r"key \(7, 3\) and value \(7, 2\) should be \[T, 2, I\] and \[T, 2, O\]",
+        ),
         (DELTA, {}, {"chunk": -1}, "chunk=-1 of associate should be a whole number"),
         (DELTA, {}, {"chunk": 2.5}, r"chunk=2.5 of associate"),
         (DELTA, {}, {"state": draw_state(momentum=True)}, r"state.momentum\[0\] has .* none"),
-        (MOMENTUM, {}, {"state": draw_state()}, r"state.momentum\[0\] has shape none, .* \(2, 3\)"),
+        (
+            MOMENTUM,
+            MOMENTS,
+            {"state": draw_state()},
+            r"state.momentum\[0\] has shape none, .* \(2, 3\)",
+        ),
         (
             DELTA,
             {},

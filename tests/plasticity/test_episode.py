@@ -9,12 +9,12 @@ import pytest
 
 from plasticity.episode import parallel_episode, scan_episode
 from plasticity.memory import ENGINES
-from plasticity.rules import RULES, none
+from plasticity.rules import RULES, feed_forward, none
 from plasticity.unroll import run_episode
 from tests.networks import OUTPUTS, STEPS, make_inputs, make_network, make_params
 from tests.oracles import plain_episode
 
-PLASTIC = [name for name in RULES if not RULES[name]().static]
+PLASTIC = [name for name in feed_forward() if not RULES[name]().static]
 FAST = [name for name in ENGINES if name != "dense"]
 VARIANTS = {
     "per_neuron": {"alpha": "per_neuron"},

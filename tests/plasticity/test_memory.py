@@ -21,6 +21,8 @@ FORMS = st.builds(
     st.integers(1, 3),
     st.booleans(),
     to_weights=st.none(),
+    settle=st.none(),
+    bias=st.just(False),
 )
 
 

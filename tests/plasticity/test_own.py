@@ -58,7 +58,7 @@ def test_pieces_equal_one_pass(rule, memory, x64):
     def remembering(p, carry, x, fast):
         hidden = fast("hid", x, p["a"] @ x + p["r"] @ carry, jnp.tanh)
         if site:
-            hidden += fast.associate("site", P.Token(x, x / 2, jnp.tanh(hidden), 0.5, 0.9))
+            hidden += fast.associate("site", P.Token(x, x / 2, jnp.tanh(hidden), 0.5))
         return hidden, (fast("out", hidden, p["b"] @ hidden), p["g"] @ hidden)
 
     def loss(learned, pieces):
@@ -112,7 +112,8 @@ def test_run_equals_a_loop_by_hand(rule, x64):
 
 
 def test_a_memory_site_of_a_step_equals_associate_over_all_steps(x64):
-    plastic, theta = make("delta", {}, sites={"site": (4, 3)})
+    rule = P.gated_delta()
+    plastic, theta = make(rule, {}, sites={"site": (4, 3)})
     xs, projections = draw(), make_params()["b"][:, :3]
 
     def token(p, x):
@@ -126,7 +127,7 @@ def test_a_memory_site_of_a_step_equals_associate_over_all_steps(x64):
 
     def at_once(p):
         tokens = jax.vmap(lambda x: token(p, x)._replace(keep=jnp.full((), 0.9)))
-        return sum((P.associate(RULES["delta"], tokens(x))[0] ** 2).sum() for x in xs)
+        return sum((P.associate(rule, tokens(x))[0] ** 2).sum() for x in xs)
 
     by_step, at_once = (jax.jit(jax.value_and_grad(f)) for f in (by_step, at_once))
     assert_trees_close(by_step(projections), at_once(projections), 1e-10)

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from plasticity.episode import scan_episode
 from plasticity.memory import ENGINES
-from plasticity.rules import RULES
+from plasticity.rules import RULES, feed_forward
 from plasticity.types import Form, Rule, Write
 from plasticity.unroll import run_episode, run_episodes
 from tests.networks import INPUTS, STEPS, make_network, make_params
 from tests.plasticity.test_episode import assert_trees_close
 from tests.rounding import as_rounded
 
-PLASTIC = [name for name in RULES if not RULES[name]().static]
+PLASTIC = [name for name in feed_forward() if not RULES[name]().static]
 FAST = [name for name in ENGINES if name != "dense"]
 
 

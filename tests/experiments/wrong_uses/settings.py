@@ -47,7 +47,7 @@ CASES = [
     launch(COPYING, "train.batch=4294967296 must be at most 1048576", "train.batch=4294967296"),
     launch(COPYING, "seed=2147483648 must be at most 2147483647", "seed=2147483648"),
     launch(COPYING, "evaluate.episodes=1 must be at least 2", "evaluate.episodes=1"),
-    launch(COPYING, "rule.name='' is unknown: valid: delta, gradient", "rule.name="),
+    launch(COPYING, "rule.name='' is unknown: valid: comba, delta", "rule.name="),
     launch(
         COPYING, "rule.projection .* a setting of rule.name='gradient',", "rule.projection=fixed"
     ),
