@@ -11,8 +11,8 @@ Query MSE on 1024 test episodes, seed 0, and with plasticity off. Predicting the
 single outer product 1.254; the optimum is 0.
 
                      none     hebbian (off)     gradient (off)
-  full attention     .045     .011 (.156)       .028 (.074)
-  attention closed   3.90     .055 (3.93)       .079 (3.92)
+  full attention     .045     .011 (.156)       .024 (.086)
+  attention closed   3.90     .055 (3.93)       .061 (3.92)
 """
 
 from ml_collections import config_dict
