@@ -70,16 +70,9 @@ def test_encoder_features_rules(launch, tmp_path):
     assert result["metrics"]["eta_mean"]["mean"] > 0
 
 
-def test_end_to_end_from_pixels(launch, tmp_path):
-    config = ["--config=configs/omniglot.py:gradient", "--config.memory.engine=dense"]
-    code, _, err = launch("launch", *config, f"--workdir={tmp_path / 'run'}", *SMALL, *RULE)
-    assert code == 0, err
-    assert (tmp_path / "run" / "result.json").exists()
-
-
-def test_training_starts_with_the_encoder_of_another_run(launch, tmp_path):
+def test_from_pixels_with_the_encoder_of_another_run(launch, tmp_path):
     first = tmp_path / "first"
-    config = ["--config=configs/omniglot.py:hebbian", "--config.memory.engine=dense", *RULE]
+    config = ["--config=configs/omniglot.py:gradient", "--config.memory.engine=dense", *RULE]
     assert (
         launch("launch", "--config=configs/encoder.py:omniglot", f"--workdir={first}", *SMALL)[0]
         == 0

@@ -36,6 +36,7 @@ def test_retention_of_a_constant_rate():
     assert found["gate_shut"] == found["gate_open"] == 0
 
 
+@pytest.mark.slow
 def test_eigenvalues_are_those_of_the_dense_hessian():
     diagnosis, params, _ = diagnosis_of(model__auxiliary=0, task__delay=0)
     flat, shape = ravel_pytree(params)
