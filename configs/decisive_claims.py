@@ -128,7 +128,7 @@ def _plateaus() -> list[Claim]:
             Claim(
                 f"separate decay/CIFAR-FS, {shots} shots",
                 "A decay slower than the rate takes the gradient rule off its plateau: CIFAR-FS, "
-                f"{shots} shots, attention closed, better by .05",
+                f"{shots} shot{'s' * (shots > 1)}, attention closed, better by .05",
                 "ours",
                 [better],
             )
