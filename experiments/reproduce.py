@@ -18,6 +18,7 @@ what the seeds to come can see, by the spread of the earlier ones. DIR then hold
   power.json        with --before: the smallest effect that each comparison can see
 """
 
+import functools
 import os
 import pathlib
 import sys
@@ -189,6 +190,7 @@ def write_verdicts(folder: pathlib.Path, outcome: Outcome) -> None:
         print(f"{'':16}{claim['because']}")
 
 
+@functools.cache
 def _earlier() -> dict[str, Row]:
     return earlier_verdicts(path_of("before", BEFORE.value)) if BEFORE.value else {}
 

@@ -12,14 +12,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from plasticity.frozen import run_frozen
 from plasticity.memory.contract import check_chunk
 from plasticity.memory.dense import TraceMatrix, dense
 from plasticity.memory.history import advance
 from plasticity.parallel import plan_chunk, run_chunk
-from plasticity.steps import checkpointed_scan
+from plasticity.steps import checkpointed_scan, pieces_of, run_pieces
 from plasticity.synapse import PLAIN
 from plasticity.tokens import check_state, check_tokens, each_write, prepared_shape
 from plasticity.types import (
@@ -180,12 +179,9 @@ def _by_chunks(rule: Rule, tokens: Token, start: Layers, chunk: int) -> tuple[Ar
     site = site_of(rule)
     plan = functools.partial(plan_chunk, site, rule.form)
     run = functools.partial(run_chunk, site, rule.form)
-    pieces, rest = _pieces(tokens, chunk)
-    after, answers = lax.scan(run, start[""], jax.vmap(plan)(pieces))
-    answers = answers.reshape(-1, answers.shape[-1])
-    if len(rest.key):
-        after, last = run(after, plan(rest))
-        answers = jnp.concatenate([answers, last])
+    pieces, rest = pieces_of(tokens, chunk)
+    last = None if rest is None else plan(rest)
+    after, answers = run_pieces(run, start[""], jax.vmap(plan)(pieces), last)
     return answers, {"": after}
 
 
@@ -195,23 +191,9 @@ def _by_stretches(rule: Rule, tokens: Token, start: Layers, chunk: int) -> tuple
         return _by_steps(rule, tokens, start, chunk)
     site = site_of(rule)
     run = jax.checkpoint(functools.partial(run_frozen, site, rule.form))
-    pieces, rest = _pieces(tokens, site.frozen)
-    after, answers = lax.scan(run, start, pieces)
-    answers = answers.reshape(-1, answers.shape[-1])
-    if len(rest.key):
-        after, last = run(after, rest)
-        answers = jnp.concatenate([answers, last])
+    pieces, rest = pieces_of(tokens, site.frozen)
+    after, answers = run_pieces(run, start, pieces, rest)
     return answers, after
-
-
-def _pieces(tokens: Token, size: int) -> tuple[Token, Token]:
-    """Tokens in whole pieces [T / size, size, ...], and the rest."""
-    steps = len(tokens.key)
-    size = min(size, steps)
-    count = steps // size
-    whole = count * size
-    pieces = jax.tree.map(lambda a: a[:whole].reshape(count, size, *a.shape[1:]), tokens)
-    return pieces, jax.tree.map(lambda a: a[whole:], tokens)
 
 
 def _by_steps(rule: Rule, tokens: Token, start: Layers, chunk: int) -> tuple[Array, Layers]:
@@ -219,24 +201,29 @@ def _by_steps(rule: Rule, tokens: Token, start: Layers, chunk: int) -> tuple[Arr
     site, memory = site_of(rule), dense(form=rule.form)
     fast = {n: memory.open(trace, LayerShape(*trace.weight.shape), 1) for n, trace in start.items()}
 
-    def body(carry: Any, scanned: tuple[Token, Array]) -> tuple[Any, Array]:
-        (fast, origin), (token, place) = carry, scanned
+    steps, frozen = len(tokens.key), site.frozen > 1
+    count = jnp.arange(steps)
+    first, last = count % site.frozen == 0, (count + 1) % site.frozen == 0
+    last = last.at[-1].set(True)  # of a stretch that is shorter
+
+    def body(carry: Any, scanned: tuple[Token, Array, Array]) -> tuple[Any, Array]:
+        (fast, origin), (token, first, last) = carry, scanned
         token = site.prepare(token)
-        origin = jax.tree.map(lambda a, b: jnp.where(place == 0, a, b), fast, origin)
+        origin = jax.tree.map(lambda a, b: jnp.where(first, a, b), fast, origin) if frozen else fast
         written = site.write(token, _reader(memory, origin))
         after = _advanced(memory, fast, written, 0)  # a matrix has no slots
         if site.reach is not None:
-            reach, last = site.reach(token), place == site.frozen - 1
+            reach = site.reach(token)
             seen = jax.tree.map(lambda a, b: b + reach * (a - b), after, origin)
             after = jax.tree.map(lambda a, b: jnp.where(last, b, a), after, seen)
         else:
             seen = after
         read_from = seen if site.order == "read_after_write" else fast
-        return (after, origin), site.answer(token, _reader(memory, read_from))
+        kept = origin if frozen else None
+        return (after, kept), site.answer(token, _reader(memory, read_from))
 
-    steps = len(tokens.key)
-    places = jnp.arange(steps) % site.frozen
-    (fast, _), answers = checkpointed_scan(body, (fast, fast), (tokens, places), steps, chunk)
+    scanned, start_of = (tokens, first, last), fast if frozen else None
+    (fast, _), answers = checkpointed_scan(body, (fast, start_of), scanned, steps, chunk)
     return answers, {n: _closed(memory, start[n], state) for n, state in fast.items()}
 
 

@@ -50,3 +50,30 @@ def checkpointed_scan(
         return state, out
     state, rest = run_chunk(state, jax.tree.map(lambda a: a[whole:], scanned))
     return state, jax.tree.map(lambda a, b: jnp.concatenate([a, b]), out, rest)
+
+
+def pieces_of(stack: PyTree, size: int) -> tuple[PyTree, PyTree | None]:
+    """A stack of T steps in whole pieces [T // size, size, ...], and the rest; None: there is none.
+
+    Of fewer than `size` steps, one piece.
+    """
+    steps = length(stack)
+    size = min(size, steps)
+    count = steps // size
+    whole = count * size
+    pieces = jax.tree.map(lambda a: a[:whole].reshape(count, size, *a.shape[1:]), stack)
+    rest = jax.tree.map(lambda a: a[whole:], stack)
+    return pieces, rest if whole < steps else None
+
+
+def run_pieces(run: Callable, state: PyTree, pieces: PyTree, rest: PyTree | None) -> PyTree:
+    """The state after all pieces and the rest, and the answers [T, O].
+
+    run: (state, piece) -> state and answers of its steps.
+    """
+    after, answers = jax.lax.scan(run, state, pieces)
+    answers = answers.reshape(-1, answers.shape[-1])
+    if rest is None:
+        return after, answers
+    after, last = run(after, rest)
+    return after, jnp.concatenate([answers, last])

@@ -190,6 +190,22 @@ def test_the_triangle_by_doubling_is_that_by_rows(size, x64):
     close(*((jnp.tril(of_system, -1), of_known) for of_system, of_known in slopes))
 
 
+def test_a_last_stretch_may_be_shorter(x64):
+    """Also where the last token says how far its writes reach, and the state keeps that."""
+    rule = RULES["ttt_linear"](frozen=3)
+    ones = jnp.ones((STEPS, INPUTS))
+    gates = {"token_rate": jnp.linspace(0.5, 2, STEPS), "gamma": 2 * ones, "shift": ones / 3}
+    tokens = draw_tokens()._replace(value=normal(3, STEPS, INPUTS), keep=1.0, gates=gates)
+    state = TraceMatrix(normal(6, INPUTS, INPUTS), normal(7, INPUTS))
+
+    def loss(value, state, chunk):
+        answers, after = associate(rule, tokens._replace(value=value), state, chunk=chunk)
+        return jnp.sin(answers).sum() + jnp.cos(after.weight).sum() + jnp.cos(after.bias).sum()
+
+    run = jax.jit(jax.value_and_grad(loss, (0, 1)), static_argnums=2)
+    close(run(tokens.value, state, 1), run(tokens.value, state, 0))
+
+
 def test_transformations(x64):
     tokens = draw_tokens(steps=4)
     run = functools.partial(associate, DELTA, chunk=3)
