@@ -15,6 +15,7 @@ from tests.conftest import ROOT
 LAYERS = [
     ["plasticity.types", "plasticity.registry", "plasticity.settings", "plasticity.program"],
     ["plasticity.factory", "plasticity.commands", "plasticity.task", "plasticity.backbone"],
+    ["plasticity.features"],
     ["plasticity.steps", "plasticity.synapse", "plasticity.joint", "plasticity.sharding"],
     ["plasticity.append_scan", "plasticity.data"],
     ["plasticity.rules", "plasticity.memory", "plasticity.model", "plasticity.tasks"],
