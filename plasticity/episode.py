@@ -21,7 +21,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from plasticity.associate import associate_step, site_answer, site_write
 from plasticity.backbone import FastRead, Forward
 from plasticity.memory import advance, append
 from plasticity.network import (
@@ -41,6 +40,7 @@ from plasticity.pieces import (
     visible_steps,
     with_blanks,
 )
+from plasticity.site_steps import associate_step, site_answer, site_write
 from plasticity.steps import checkpointed_scan, join, length, no_fast_weights
 from plasticity.types import Array, Key, Outputs, PyTree, Token, Write
 

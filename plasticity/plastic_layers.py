@@ -9,11 +9,11 @@ import jax.numpy as jnp
 from jax.extend import core
 
 from plasticity.arguments import check_shape
-from plasticity.associate import site_of
 from plasticity.backbone import FastRead
 from plasticity.memory import ENGINES
 from plasticity.network import NetworkState
 from plasticity.registry import lookup
+from plasticity.site_steps import site_of
 from plasticity.tokens import check_taken, prepared_shape
 from plasticity.types import (
     Activity,
