@@ -158,14 +158,15 @@ class Learner:
     ) -> dict[str, Array]:
         """Metrics [B] of the fixed episodes with indices [B] of a split, which is a `RandomStream`.
 
-        `on=False` holds the fast weights at zero: the same net on the same episodes, not plastic.
+        `on=False` holds the fast weights at zero, and memories as an episode starts: the same net on
+        the same episodes, not plastic.
         """
 
         def run(index: Array, *args: PyTree) -> dict[str, Array]:
             params, seed, split, hyper = args
             network = self.make_network(hyper)
             if not on:
-                network = network._replace(rule=none())
+                network = network._replace(rule=none(), site_writes=False)
             start = jnp.zeros((), jnp.int32)
             episodes = self.episodes(seed, split, start, index, hyper.data)
             metrics, trace = evaluate_episodes(network, self.task, params, episodes, None)

@@ -111,13 +111,14 @@ def check_taken(site: Site, tokens: Token) -> None:
     """Raises ValueError if the rule lacks a gate, or would leave out what is given."""
     if site.takes is None:
         return
-    reads = f"this rule reads {', '.join(('query', 'key', 'value', *site.takes))}"
+    takes = [gate.name for gate in site.takes]
+    reads = f"this rule reads {', '.join(('query', 'key', 'value', *takes))}"
     numbers = {"rate": tokens.rate, "keep": tokens.keep}
     given = [n for n, a in numbers.items() if not (isinstance(a, float) and a == 1)]  # the default
-    left_out = [n for n in (*given, *tokens.gates) if n not in site.takes]
+    left_out = [n for n in (*given, *tokens.gates) if n not in takes]
     if left_out:
         raise ValueError(f"{left_out[0]} is given, and {reads} only")
-    missing = [n for n in site.takes if n not in ("rate", "keep", *tokens.gates)]
+    missing = [n for n in takes if n not in ("rate", "keep", *tokens.gates)]
     if missing:
         raise ValueError(f"gates lack {missing[0]!r}: {reads}")
 
