@@ -31,7 +31,7 @@ LAYERS = [
     ["plasticity.episode"],
     ["plasticity.at_once"],
     ["plasticity.unroll"],
-    ["plasticity.arguments"],
+    ["plasticity.arguments", "plasticity.memory_layer"],
     ["plasticity.plastic_layers"],
     ["plasticity.own"],
     ["plasticity.learner"],
