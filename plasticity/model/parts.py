@@ -31,6 +31,8 @@ def plastic_parts(value: str, known: Sequence[str]) -> frozenset[str]:
 
 def first_inputs(task: TaskShape) -> Array | Observation:
     """Returns zero inputs [1, ...] of a task, by which parameters are initialised."""
+    if task.tokens:
+        return jnp.zeros((1,), jnp.int32)
     vector = jnp.zeros((1, task.inputs))
     return vector if task.image is None else Observation(jnp.zeros((1, *task.image)), vector)
 

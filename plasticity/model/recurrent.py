@@ -23,7 +23,7 @@ from flax import linen as nn
 from plasticity.backbone import Backbone, FastRead, Forward
 from plasticity.model.conv4 import EncoderSettings, ImageEmbedding
 from plasticity.model.head import Head, modulator_column
-from plasticity.model.linear import uniform
+from plasticity.model.linear import table, uniform
 from plasticity.model.parts import first_inputs, initialized, plastic_parts
 from plasticity.model.plastic_dense import PlasticDense, activated
 from plasticity.registry import exportable
@@ -98,8 +98,10 @@ class Recurrent(nn.Module):
     settings: RecurrentSettings
     encoder_settings: EncoderSettings
     cell: Cell
+    inputs: int
     outputs: int
     image: tuple[int, int, int] | None
+    tokens: bool
 
     def setup(self) -> None:
         """Creates the parts. Their names are names of parameters and of plastic layers."""
@@ -112,6 +114,8 @@ class Recurrent(nn.Module):
 
         if self.image is not None:
             self.see = ImageEmbedding(self.encoder_settings)
+        if self.tokens:
+            self.embed = table(self.inputs, s.hidden)
         self.input = dense("input", s.hidden)
         self.hidden = dense("recurrent", cell.gates * s.hidden, cell.scale)
         self.drive = dense("recurrent", cell.gates * s.hidden, cell.scale)
@@ -120,7 +124,9 @@ class Recurrent(nn.Module):
 
     def prepare(self, inputs: Array | Observation, reference_images: Array | None) -> Array:
         """Returns inputs as vectors [S, I], the part that does not depend on fast weights."""
-        return self.see(inputs, reference_images) if isinstance(inputs, Observation) else inputs
+        if isinstance(inputs, Observation):
+            return self.see(inputs, reference_images)
+        return self.embed(inputs) if self.tokens else inputs
 
     def __call__(
         self, x: Array, state: Array, fast: FastRead
@@ -140,8 +146,9 @@ class Recurrent(nn.Module):
 def recurrent(
     cell: Cell, settings: RecurrentSettings, encoder: EncoderSettings, task: TaskShape
 ) -> Backbone:
-    """Builds the backbone for a task; `encoder` embeds inputs that are images."""
-    module = Recurrent(settings, encoder, cell, task.outputs, task.image)
+    """Builds the backbone for a task; `encoder` embeds images, a table embeds tokens."""
+    sizes = (task.inputs, task.outputs, task.image, task.tokens)
+    module = Recurrent(settings, encoder, cell, *sizes)
     apply: Any = module.apply
     width = cell.states * settings.hidden
 

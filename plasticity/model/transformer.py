@@ -18,7 +18,7 @@ from plasticity.model import attention
 from plasticity.model.attention import Attention, KeyValue
 from plasticity.model.conv4 import EncoderSettings, ImageEmbedding
 from plasticity.model.head import Head, modulator_column
-from plasticity.model.linear import linear
+from plasticity.model.linear import linear, table
 from plasticity.model.parts import first_inputs, initialized, plastic_parts
 from plasticity.model.plastic_dense import PlasticDense, activated
 from plasticity.model.positions import learned
@@ -116,6 +116,7 @@ class Transformer(nn.Module):
     outputs: int
     steps: int
     image: tuple[int, int, int] | None
+    tokens: bool
 
     def setup(self) -> None:
         """Creates the parts; the blocks are named block_0, block_1, ..."""
@@ -124,7 +125,8 @@ class Transformer(nn.Module):
         if self.image is not None:
             self.see = ImageEmbedding(self.encoder_settings)
         features = 0 if self.image is None else self.encoder_settings.features(self.image)
-        self.embed = linear(features + self.inputs, s.width)
+        inputs = features + self.inputs
+        self.embed = table(inputs, s.width) if self.tokens else linear(inputs, s.width)
         if s.position == "learned":
             shape = (self.steps + 1, s.width)  # all queries are at position T
             self.position = self.param("position", nn.initializers.normal(0.02), shape, jnp.float32)
@@ -141,7 +143,7 @@ class Transformer(nn.Module):
         reference_images: Array | None,
         deterministic: bool,
     ) -> tuple[Array, Array | None, list[KeyValue]]:
-        """Maps inputs [S, I], queries [Q, I] to [S, D], [Q, D]; see `Backbone.prepare`."""
+        """Maps inputs [S, ...], queries [Q, ...] to [S, D], [Q, D]; see `Backbone.prepare`."""
         joined, steps = join(inputs, queries), length(inputs)
         if isinstance(joined, Observation):
             joined = self.see(joined, reference_images)
@@ -193,9 +195,9 @@ def attends_ahead(settings: TransformerSettings) -> bool:
 def transformer(
     settings: TransformerSettings, encoder: EncoderSettings, task: TaskShape
 ) -> Backbone:
-    """Builds the backbone for a task; `encoder` embeds inputs that are images."""
+    """Builds the backbone for a task; `encoder` embeds images, a table embeds tokens."""
     inputs, outputs = task.inputs, task.outputs
-    module = Transformer(settings, encoder, inputs, outputs, task.steps, task.image)
+    module = Transformer(settings, encoder, inputs, outputs, task.steps, task.image, task.tokens)
     head_width, ahead = settings.width // settings.heads, int(attends_ahead(settings))
 
     def blank(slots: int, dtype: DType, blocks: int = settings.layers - ahead) -> list[KeyValue]:
