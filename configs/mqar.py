@@ -20,6 +20,8 @@ def get_config(which: str = "hebbian") -> config_dict.ConfigDict:
     config = base.start(which, "mqar")
     # The gradient rule's whole P would be a matrix [V, V].
     set_fields(config, {"rule.projection": "elementwise"})
+    if config.model.name == "transformer":
+        config.model.tied = True  # as published
     config.train.steps = 3000
     config.train.learning_rate = 2e-3
     config.train.schedule = "cosine"

@@ -192,7 +192,7 @@ def recurrent(
 
     init, shapes = initialized(module, first_step)
     head = task.outputs + 1 + settings.auxiliary
-    modulator_weights = partial(modulator_column, outputs=task.outputs)
+    modulator_weights = partial(modulator_column, auxiliary=settings.auxiliary)
     parts = (init, shapes, head, prepare, forward, blank)
     return Backbone(*parts, window=1, modulator_weights=modulator_weights)
 

@@ -46,6 +46,7 @@ class TransformerSettings(Settings):
     attention_window: int = setting(0, "steps back that attention sees; 0: all; -1: none", low=-1)
     position: str = setting("none", "position embedding", choices=POSITIONS)
     plastic: str = setting("feed_forward", "parts with fast weights: feed_forward, attention, head")
+    tied: bool = setting(False, "tokens as inputs: answers are products with their embeddings")
 
     def check(self) -> None:
         """Raises ValueError for parts that do not exist or sizes that do not divide."""
@@ -183,7 +184,8 @@ class Transformer(nn.Module):
                 entries += [] if no_past else [entry]
             x, active = block.feed_forward(x, fast, deterministic)
             activities |= active
-        outputs, active = self.head(self.final_norm(x), fast)
+        table = self.embed.embedding if self.settings.tied else None
+        outputs, active = self.head(self.final_norm(x), fast, table)
         return outputs, activities | active, entries
 
 
@@ -195,7 +197,16 @@ def attends_ahead(settings: TransformerSettings) -> bool:
 def transformer(
     settings: TransformerSettings, encoder: EncoderSettings, task: TaskShape
 ) -> Backbone:
-    """Builds the backbone for a task; `encoder` embeds images, a table embeds tokens."""
+    """Builds the backbone for a task; `encoder` embeds images, a table embeds tokens.
+
+    Raises:
+      ValueError: the answers are tied to a table that there is not, or that is of another size.
+    """
+    if settings.tied and not (task.tokens and task.inputs == task.outputs):
+        raise ValueError(
+            "model.tied=True must be False for this task: its inputs and its answers are not the "
+            "same tokens"
+        )
     inputs, outputs = task.inputs, task.outputs
     module = Transformer(settings, encoder, inputs, outputs, task.steps, task.image, task.tokens)
     head_width, ahead = settings.width // settings.heads, int(attends_ahead(settings))
@@ -240,7 +251,7 @@ def transformer(
         settings.attention_window,
         _shard_by(settings.layers),
         partial(blank, blocks=ahead),
-        partial(modulator_column, outputs=outputs),
+        partial(modulator_column, auxiliary=settings.auxiliary),
     )
 
 

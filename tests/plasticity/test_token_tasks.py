@@ -211,3 +211,32 @@ def test_tokens_are_rows_of_a_table(backbone):
     )
     unknown = run_episode(network, params, tokens.at[2].set(4)).outputs.task
     assert np.isnan(unknown[2]).all()
+
+
+def test_tied_answers_are_products_with_the_table():
+    """As of a head whose columns for the answers are the rows of the table."""
+    shape, tokens = TaskShape(4, 4, 3, tokens=True), jnp.array([3, 0, 1])
+    tied, free = (make_network("hebbian", shape=shape, model={"tied": t}) for t in (True, False))
+    params = init_parameters(tied, jax.random.key(0))
+    slow = params.slow["params"]
+    columns, table = slow["head"]["columns"], slow["embed"]["embedding"]
+    assert columns["kernel"].shape == (8, 1 + 2)
+    whole = {
+        "kernel": jnp.concatenate([table.T, columns["kernel"]], 1),
+        "bias": jnp.concatenate([jnp.zeros(4), columns["bias"]]),
+    }
+    same = params._replace(slow={"params": slow | {"head": {"columns": whole}}})
+    for found, expected in zip(
+        run_episode(tied, params, tokens).outputs,
+        run_episode(free, same, tokens).outputs,
+        strict=True,
+    ):
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    modulator = [net.backbone.modulator_weights for net in (tied, free)]
+    np.testing.assert_array_equal(modulator[0](params.slow), modulator[1](same.slow))
+
+
+@pytest.mark.parametrize("shape", [TaskShape(4, 4, 3), TaskShape(4, 2, 3, tokens=True)])
+def test_answers_are_tied_to_tokens_only(shape):
+    with pytest.raises(ValueError, match=r"model\.tied=True must be False"):
+        make_network("none", shape=shape, model={"tied": True})
