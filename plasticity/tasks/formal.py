@@ -14,7 +14,7 @@ Inputs are tokens: 0 for padding; parity: 1 + bit; modular: 1, 2, 3 for + - *, 4
 
 The headline metric is accuracy; scaled_accuracy = (accuracy - chance) / (1 - chance) is published.
 Chance level of parity: 1/2. Of modular: the frequency of the value 0, which is the most frequent
-one because a product with 0 is 0; it is exact, and 1 / modulus to many digits from ten numbers on.
+one because a product with 0 is 0. It is exact, and within .001 of 1 / modulus from ten numbers on.
 Optimum: 1.
 
 Source: Deletang et al. 2023 (arXiv 2207.02098); lengths, tokens and the single answer: the code of
