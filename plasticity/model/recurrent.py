@@ -98,35 +98,32 @@ class Recurrent(nn.Module):
     settings: RecurrentSettings
     encoder_settings: EncoderSettings
     cell: Cell
-    inputs: int
-    outputs: int
-    image: tuple[int, int, int] | None
-    tokens: bool
+    task: TaskShape  # without reference images
 
     def setup(self) -> None:
         """Creates the parts. Their names are names of parameters and of plastic layers."""
-        s, cell = self.settings, self.cell
+        s, cell, task = self.settings, self.cell, self.task
         parts = plastic_parts(s.plastic, PARTS)
 
         def dense(part: str, features: int, scale: float = 1.0) -> PlasticDense:
             init = uniform(scale * features**-0.5)
             return PlasticDense(features, part in parts, init, init)
 
-        if self.image is not None:
+        if task.image is not None:
             self.see = ImageEmbedding(self.encoder_settings)
-        if self.tokens:
-            self.embed = table(self.inputs, s.hidden)
+        if task.tokens:
+            self.embed = table(task.inputs, s.hidden)
         self.input = dense("input", s.hidden)
         self.hidden = dense("recurrent", cell.gates * s.hidden, cell.scale)
         self.drive = dense("recurrent", cell.gates * s.hidden, cell.scale)
-        columns = self.outputs + 1 + s.auxiliary
-        self.head = Head(self.outputs, s.auxiliary, "head" in parts, uniform(columns**-0.5))
+        columns = task.outputs + 1 + s.auxiliary
+        self.head = Head(task.outputs, s.auxiliary, "head" in parts, uniform(columns**-0.5))
 
     def prepare(self, inputs: Array | Observation, reference_images: Array | None) -> Array:
         """Returns inputs as vectors [S, I], the part that does not depend on fast weights."""
         if isinstance(inputs, Observation):
             return self.see(inputs, reference_images)
-        return self.embed(inputs) if self.tokens else inputs
+        return self.embed(inputs) if self.task.tokens else inputs
 
     def __call__(
         self, x: Array, state: Array, fast: FastRead
@@ -147,8 +144,7 @@ def recurrent(
     cell: Cell, settings: RecurrentSettings, encoder: EncoderSettings, task: TaskShape
 ) -> Backbone:
     """Builds the backbone for a task; `encoder` embeds images, a table embeds tokens."""
-    sizes = (task.inputs, task.outputs, task.image, task.tokens)
-    module = Recurrent(settings, encoder, cell, *sizes)
+    module = Recurrent(settings, encoder, cell, task._replace(reference_images=None))
     apply: Any = module.apply
     width = cell.states * settings.hidden
 

@@ -19,7 +19,7 @@ from plasticity.model.attention import Attention, KeyValue
 from plasticity.model.conv4 import EncoderSettings, ImageEmbedding
 from plasticity.model.head import Head, modulator_column
 from plasticity.model.linear import linear, table
-from plasticity.model.parts import first_inputs, initialized, plastic_parts
+from plasticity.model.parts import check_tied, first_inputs, initialized, plastic_parts
 from plasticity.model.plastic_dense import PlasticDense, activated
 from plasticity.model.positions import learned
 from plasticity.settings import Settings, setting, size
@@ -113,27 +113,23 @@ class Transformer(nn.Module):
 
     settings: TransformerSettings
     encoder_settings: EncoderSettings
-    inputs: int
-    outputs: int
-    steps: int
-    image: tuple[int, int, int] | None
-    tokens: bool
+    task: TaskShape  # without reference images
 
     def setup(self) -> None:
         """Creates the parts; the blocks are named block_0, block_1, ..."""
-        s = self.settings
+        s, task = self.settings, self.task
         parts = plastic_parts(s.plastic, PARTS)
-        if self.image is not None:
+        if task.image is not None:
             self.see = ImageEmbedding(self.encoder_settings)
-        features = 0 if self.image is None else self.encoder_settings.features(self.image)
-        inputs = features + self.inputs
-        self.embed = table(inputs, s.width) if self.tokens else linear(inputs, s.width)
+        features = 0 if task.image is None else self.encoder_settings.features(task.image)
+        embedding = table if task.tokens else linear
+        self.embed = embedding(features + task.inputs, s.width)
         if s.position == "learned":
-            shape = (self.steps + 1, s.width)  # all queries are at position T
+            shape = (task.steps + 1, s.width)  # all queries are at position T
             self.position = self.param("position", nn.initializers.normal(0.02), shape, jnp.float32)
         self.blocks = [Block(s, name=f"block_{i}") for i in range(s.layers)]
         self.final_norm = nn.LayerNorm(NORM_EPSILON)
-        self.head = Head(self.outputs, s.auxiliary, "head" in parts)
+        self.head = Head(task.outputs, s.auxiliary, "head" in parts)
 
     def prepare(
         self,
@@ -197,18 +193,9 @@ def attends_ahead(settings: TransformerSettings) -> bool:
 def transformer(
     settings: TransformerSettings, encoder: EncoderSettings, task: TaskShape
 ) -> Backbone:
-    """Builds the backbone for a task; `encoder` embeds images, a table embeds tokens.
-
-    Raises:
-      ValueError: the answers are tied to a table that there is not, or that is of another size.
-    """
-    if settings.tied and not (task.tokens and task.inputs == task.outputs):
-        raise ValueError(
-            "model.tied=True must be False for this task: its inputs and its answers are not the "
-            "same tokens"
-        )
-    inputs, outputs = task.inputs, task.outputs
-    module = Transformer(settings, encoder, inputs, outputs, task.steps, task.image, task.tokens)
+    """Builds the backbone for a task; `encoder` embeds images, a table embeds tokens."""
+    check_tied(settings.tied, task)
+    module = Transformer(settings, encoder, task._replace(reference_images=None))
     head_width, ahead = settings.width // settings.heads, int(attends_ahead(settings))
 
     def blank(slots: int, dtype: DType, blocks: int = settings.layers - ahead) -> list[KeyValue]:
@@ -244,7 +231,7 @@ def transformer(
     return Backbone(
         init,
         shapes,
-        outputs + 1 + settings.auxiliary,
+        task.outputs + 1 + settings.auxiliary,
         prepare,
         forward,
         blank,
