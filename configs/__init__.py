@@ -2,5 +2,5 @@
 
 NAMES = (
     "copying", "cue_reward", "regression", "omniglot", "cifar_fs", "duan", "paper", "encoder",
-    "large",
+    "large", "mqar", "parity", "modular",
 )  # fmt: skip

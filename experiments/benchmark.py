@@ -122,7 +122,7 @@ def benchmark(config: ConfigDict, rates: dict[str, float], repeats: int) -> dict
     cost = train.cost_analysis() or {}
     floor = max(products / rates["flops_per_second"], 2 * temporary / rates["bytes_per_second"])
     shapes = learner.make_network(hyper).backbone.shapes.values()
-    engine, chunk = build.choose_memory(config, shapes, learner.task.steps)
+    engine, chunk = build.choose_memory(config, shapes, learner.task.trained_on.steps)
     return {
         "engine": engine,
         "chunk": chunk,
@@ -131,7 +131,7 @@ def benchmark(config: ConfigDict, rates: dict[str, float], repeats: int) -> dict
         "meta_gradient": config.rule.meta_gradient,
         "batch": learner.batch,
         "microbatch": learner.microbatch,
-        "steps": learner.task.steps,
+        "steps": learner.task.trained_on.steps,
         "train_episodes_per_second": learner.batch / median,
         "spread": (max(seconds) - min(seconds)) / 2 / median,
         "forward_episodes_per_second": learner.batch / ahead,

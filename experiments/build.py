@@ -136,7 +136,7 @@ def make_learner(config: ConfigDict) -> Learner:
     memory = () if sites is None else (sites,)
     backbone = model.make(read(config, model.settings), encoder, task.shape, *memory)
     settings = read(config, rule.settings)
-    engine, chunk = choose_memory(config, backbone.shapes.values(), task.steps)
+    engine, chunk = choose_memory(config, backbone.shapes.values(), task.trained_on.steps)
 
     def make_network(hyper: Hyperparameters) -> Network:
         made = rule.make(dataclasses.replace(settings, **hyper.rule))

@@ -173,6 +173,8 @@ def _check_curriculum(config: ConfigDict, task: Task) -> None:
 
 def _check_backbone(config: ConfigDict) -> None:
     """What a backbone demands of its task and rule."""
+    if config.model.get("tied"):
+        build.make_learner(config)
     if config.model.name != "prototypical":
         return
     if config.rule.name != "none":

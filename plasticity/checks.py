@@ -97,7 +97,7 @@ def first_nonfinite(
         )
     )
     finite = jax.tree.map(lambda f: f.all(0), replay_all(episodes.inputs, episodes.queries))
-    steps = learner.task.steps
+    steps = learner.task.trained_on.steps
     for t in range(length(finite["output"])):
         for kind in ("output", "write", "fast weight") if t < steps else ("output",):
             bad = _first_bad(jax.tree.map(lambda f, t=t: f[t], finite[kind]))

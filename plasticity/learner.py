@@ -100,7 +100,7 @@ class Learner:
         network = self.make_network(hyper)
         episodes = self.episodes(seed, RandomStream.TRAIN, step, index, hyper.data)
         keys = _fold_many(stream_key(seed, RandomStream.DROPOUT, step), index)
-        metrics, _ = evaluate_episodes(network, self.task, params, episodes, keys)
+        metrics, _ = evaluate_episodes(network, self.task.trained_on, params, episodes, keys)
         metrics = jax.tree.map(jnp.mean, metrics)
         return metrics["loss"], metrics
 
@@ -178,9 +178,14 @@ class Learner:
     def episodes(
         self, seed: Array, split: Array | int, step: Array, index: Array, data: PyTree = None
     ) -> Episode:
-        """Episodes [B] with indices [B]: a pure function of all arguments."""
+        """Episodes [B] with indices [B]: a pure function of all arguments.
+
+        Those of `RandomStream.TRAIN` are of `Task.trained_on`.
+        """
         keys = _fold_many(stream_key(seed, split, step), index)
-        return jax.vmap(self.task.sample, (0, None))(keys, data)
+        # A traced split, as in `evaluate`, is never that of training.
+        task = self.task.trained_on if split is RandomStream.TRAIN else self.task
+        return jax.vmap(task.sample, (0, None))(keys, data)
 
     def _warmed_up(self, hyper: Hyperparameters, step: Array) -> Hyperparameters:
         """The hyperparameters at a step: eta0 grows by 1 / eta0_warmup of its value at each."""

@@ -21,10 +21,10 @@ class Episode(NamedTuple):
     another. In targets, weights and answers, queries follow the steps.
     """
 
-    inputs: Array | Observation  # [T, I]
+    inputs: Array | Observation  # [T, I], or tokens [T] int32 below I
     targets: PyTree  # leading axis T + Q
     weights: Array  # [T + Q], weight of each answer in the outer loss, not all zero
-    queries: Array | Observation | None = None  # [Q, I]
+    queries: Array | Observation | None = None  # [Q, I], or tokens [Q]
 
 
 exportable(Observation, Episode)
@@ -38,6 +38,7 @@ class TaskShape(NamedTuple):
     steps: int  # T
     image: tuple[int, int, int] | None = None  # H, W, channels, if inputs are `Observation`s
     reference_images: Array | None = None  # [n, H, W, channels], by which embeddings are centred
+    tokens: bool = False  # whether inputs are integers below I, for the one-hot vectors of size I
 
 
 class Task(NamedTuple):
@@ -48,10 +49,12 @@ class Task(NamedTuple):
     sample: (key, data) -> Episode, a pure function; `data` is an entry of the field `data`.
     loss: (answers [T + Q, O], episode) -> [T + Q], unweighted.
     metrics: (answers [T + Q, O], episode) -> {name: []}, of one episode.
-    image, reference_images: see `TaskShape`.
+    image, reference_images, tokens: see `TaskShape`.
     data: {"train" | "validation" | "test": arrays}; None: an episode depends on the key alone.
     checksum: of the data.
     phases: (event, steps) in order, T steps in all; the first phase is the informative one.
+    training: what training draws its episodes from, a task of the same I and O, and perhaps another
+      T; None: this task.
     """
 
     inputs: int
@@ -67,6 +70,8 @@ class Task(NamedTuple):
     data: Mapping[str, PyTree] | None = None
     checksum: str | None = None
     phases: tuple[tuple[str, int], ...] = ()
+    tokens: bool = False
+    training: "Task | None" = None
 
     @property
     def events(self) -> tuple[str, ...]:
@@ -76,4 +81,10 @@ class Task(NamedTuple):
     @property
     def shape(self) -> TaskShape:
         """The sizes that a backbone is built from."""
-        return TaskShape(self.inputs, self.outputs, self.steps, self.image, self.reference_images)
+        images = (self.image, self.reference_images)
+        return TaskShape(self.inputs, self.outputs, self.steps, *images, self.tokens)
+
+    @property
+    def trained_on(self) -> "Task":
+        """The task of the training episodes."""
+        return self.training or self

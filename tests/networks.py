@@ -33,6 +33,7 @@ def make_network(
     chunk=3,
     steps=STEPS,
     backbone="transformer",
+    shape=None,
 ) -> Network:
     """A small net (one block, width 8) with strong plasticity: eta0 = 1, large signed alpha."""
     make = BACKBONES[backbone]
@@ -40,7 +41,7 @@ def make_network(
     options = {"eta0": 1.0, "alpha_init": "uniform", "alpha_scale": 1.0} | (rule_settings or {})
     made = make_rule(rule, **options)
     return Network(
-        make.make(model, EncoderSettings(), TaskShape(INPUTS, OUTPUTS, steps)),
+        make.make(model, EncoderSettings(), shape or TaskShape(INPUTS, OUTPUTS, steps)),
         made,
         ENGINES[engine](chunk, made.form),
         meta_gradient,

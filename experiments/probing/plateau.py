@@ -76,7 +76,9 @@ class Diagnosis:
         episodes = self._learner.episodes(
             seed, RandomStream.TRAIN, step, self._index, self._hyper.data
         )
-        metrics, trace = evaluate_episodes(network, self._learner.task, params, episodes, None)
+        metrics, trace = evaluate_episodes(
+            network, self._learner.task.trained_on, params, episodes, None
+        )
         return metrics["loss"].mean(), (network, metrics, trace)
 
     def _measured(self, params: Parameters, seed: Array) -> dict[str, Array]:
@@ -102,7 +104,7 @@ class Diagnosis:
         gate: mean sigmoid(g); gate_shut, gate_open: shares of steps with less than SHUT, more than
         OPEN. internal_loss: mean over steps.
         """
-        steps = self._learner.task.steps
+        steps = self._learner.task.trained_on.steps
         keeps = jnp.stack(
             [w.keep.reshape(*w.keep.shape[:2], -1).mean(-1) for w in trace.writes.values()]
         ).mean(0)

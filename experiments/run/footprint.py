@@ -35,7 +35,7 @@ def estimate(config: ConfigDict) -> Footprint:
     hyper = build.make_hyperparameters(config, learner.task)
     state = jax.eval_shape(learner.init, jnp.int32(0), hyper)
     shapes = list(learner.make_network(hyper).backbone.shapes.values())
-    steps, seeds = learner.task.steps, config.train.num_seeds
+    steps, seeds = learner.task.trained_on.steps, config.train.num_seeds
     engine, chunk = build.choose_memory(config, shapes, steps)
     numbers = ROWS * steps * sum(s.outputs + s.inputs for s in shapes)
     synapses = sum(s.outputs * s.inputs for s in shapes)
@@ -86,7 +86,7 @@ def plan_in_words(config: ConfigDict) -> str:
     lines = []
     if not network.rule.static:
         shapes = network.backbone.shapes.values()
-        engine, chunk = build.choose_memory(config, shapes, learner.task.steps)
+        engine, chunk = build.choose_memory(config, shapes, learner.task.trained_on.steps)
         how = f"chunks of {chunk} steps" if chunk else "episodes in one piece"
         who = "memory.engine='auto' chose" if config.memory.engine == "auto" else "engine"
         lines.append(f"fast weights: {who} {engine!r}, with {how}")

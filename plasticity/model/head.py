@@ -1,5 +1,6 @@
 """The head: one linear map to answers, the modulator of plasticity, and auxiliary outputs."""
 
+import jax.numpy as jnp
 from flax import linen as nn
 
 from plasticity.backbone import FastRead
@@ -22,20 +23,27 @@ class Head(nn.Module):
     initializer: Initializer | None = None
 
     @nn.compact
-    def __call__(self, x: Array, fast: FastRead) -> tuple[Outputs, dict[str, Activity]]:
-        """Maps x [S, D] to Outputs [S, ...], and returns the activity if the head is plastic."""
+    def __call__(
+        self, x: Array, fast: FastRead, table: Array | None = None
+    ) -> tuple[Outputs, dict[str, Activity]]:
+        """Maps x [S, D] to Outputs [S, ...], and returns the activity if the head is plastic.
+
+        Answers are products with the rows of `table` [O, D]; None: columns of the layer.
+        """
         columns = PlasticDense(
-            self.outputs + 1 + self.auxiliary,
+            (self.outputs if table is None else 0) + 1 + self.auxiliary,
             self.plastic,
             self.initializer,
             self.initializer,
             name="columns",
         )
         raw, activities = columns(x, fast)
+        if table is not None:
+            raw = jnp.concatenate([x @ table.T, raw], axis=-1)
         outputs = Outputs(raw[:, : self.outputs], raw[:, self.outputs], raw[:, self.outputs + 1 :])
         return outputs, activities
 
 
-def modulator_column(slow: PyTree, outputs: int) -> Array:
+def modulator_column(slow: PyTree, auxiliary: int) -> Array:
     """Returns the slow weights [D] of the modulator, for a module whose head is named "head"."""
-    return slow["params"]["head"]["columns"]["kernel"][:, outputs]
+    return slow["params"]["head"]["columns"]["kernel"][:, -auxiliary - 1]

@@ -31,8 +31,19 @@ def plastic_parts(value: str, known: Sequence[str]) -> frozenset[str]:
     return frozenset(parts)
 
 
+def check_tied(tied: bool, task: TaskShape) -> None:
+    """Raises ValueError for `model.tied` unless inputs and answers are the same tokens."""
+    if tied and not (task.tokens and task.inputs == task.outputs):
+        raise ValueError(
+            "model.tied=True must be False for this task: its inputs and its answers are not the "
+            "same tokens"
+        )
+
+
 def first_inputs(task: TaskShape) -> Array | Observation:
     """Returns zero inputs [1, ...] of a task, by which parameters are initialised."""
+    if task.tokens:
+        return jnp.zeros((1,), jnp.int32)
     vector = jnp.zeros((1, task.inputs))
     return vector if task.image is None else Observation(jnp.zeros((1, *task.image)), vector)
 

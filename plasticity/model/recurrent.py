@@ -23,7 +23,7 @@ from flax import linen as nn
 from plasticity.backbone import Backbone, FastRead, Forward
 from plasticity.model.conv4 import EncoderSettings, ImageEmbedding
 from plasticity.model.head import Head, modulator_column
-from plasticity.model.linear import uniform
+from plasticity.model.linear import table, uniform
 from plasticity.model.parts import first_inputs, initialized, plastic_parts
 from plasticity.model.plastic_dense import PlasticDense, activated
 from plasticity.registry import exportable
@@ -98,29 +98,32 @@ class Recurrent(nn.Module):
     settings: RecurrentSettings
     encoder_settings: EncoderSettings
     cell: Cell
-    outputs: int
-    image: tuple[int, int, int] | None
+    task: TaskShape  # without reference images
 
     def setup(self) -> None:
         """Creates the parts. Their names are names of parameters and of plastic layers."""
-        s, cell = self.settings, self.cell
+        s, cell, task = self.settings, self.cell, self.task
         parts = plastic_parts(s.plastic, PARTS)
 
         def dense(part: str, features: int, scale: float = 1.0) -> PlasticDense:
             init = uniform(scale * features**-0.5)
             return PlasticDense(features, part in parts, init, init)
 
-        if self.image is not None:
+        if task.image is not None:
             self.see = ImageEmbedding(self.encoder_settings)
+        if task.tokens:
+            self.embed = table(task.inputs, s.hidden)
         self.input = dense("input", s.hidden)
         self.hidden = dense("recurrent", cell.gates * s.hidden, cell.scale)
         self.drive = dense("recurrent", cell.gates * s.hidden, cell.scale)
-        columns = self.outputs + 1 + s.auxiliary
-        self.head = Head(self.outputs, s.auxiliary, "head" in parts, uniform(columns**-0.5))
+        columns = task.outputs + 1 + s.auxiliary
+        self.head = Head(task.outputs, s.auxiliary, "head" in parts, uniform(columns**-0.5))
 
     def prepare(self, inputs: Array | Observation, reference_images: Array | None) -> Array:
         """Returns inputs as vectors [S, I], the part that does not depend on fast weights."""
-        return self.see(inputs, reference_images) if isinstance(inputs, Observation) else inputs
+        if isinstance(inputs, Observation):
+            return self.see(inputs, reference_images)
+        return self.embed(inputs) if self.task.tokens else inputs
 
     def __call__(
         self, x: Array, state: Array, fast: FastRead
@@ -140,8 +143,8 @@ class Recurrent(nn.Module):
 def recurrent(
     cell: Cell, settings: RecurrentSettings, encoder: EncoderSettings, task: TaskShape
 ) -> Backbone:
-    """Builds the backbone for a task; `encoder` embeds inputs that are images."""
-    module = Recurrent(settings, encoder, cell, task.outputs, task.image)
+    """Builds the backbone for a task; `encoder` embeds images, a table embeds tokens."""
+    module = Recurrent(settings, encoder, cell, task._replace(reference_images=None))
     apply: Any = module.apply
     width = cell.states * settings.hidden
 
@@ -185,7 +188,7 @@ def recurrent(
 
     init, shapes, _ = initialized(module, first_step)
     head = task.outputs + 1 + settings.auxiliary
-    modulator_weights = partial(modulator_column, outputs=task.outputs)
+    modulator_weights = partial(modulator_column, auxiliary=settings.auxiliary)
     parts = (init, shapes, head, prepare, forward, blank)
     return Backbone(*parts, window=1, modulator_weights=modulator_weights)
 

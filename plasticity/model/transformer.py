@@ -25,14 +25,14 @@ from plasticity.model.block import (
 from plasticity.model.conv4 import EncoderSettings, ImageEmbedding
 from plasticity.model.convolution import blank_inputs
 from plasticity.model.head import Head, modulator_column
-from plasticity.model.linear import linear
+from plasticity.model.linear import linear, table
 from plasticity.model.memory_mixer import MemoryMixer, MemorySpec
 from plasticity.model.mixers import MIXERS
-from plasticity.model.parts import first_inputs, initialized, plastic_parts
+from plasticity.model.parts import check_tied, first_inputs, initialized, plastic_parts
 from plasticity.model.positions import learned
 from plasticity.steps import join, length, no_fast_weights
 from plasticity.task import Observation, TaskShape
-from plasticity.types import Activity, Array, DType, Key, Outputs, PyTree, SiteShape
+from plasticity.types import Activity, Array, DType, Key, Outputs, PyTree
 
 
 class Transformer(nn.Module):
@@ -45,26 +45,24 @@ class Transformer(nn.Module):
 
     settings: TransformerSettings
     encoder_settings: EncoderSettings
-    inputs: int
-    outputs: int
-    steps: int
-    image: tuple[int, int, int] | None
+    task: TaskShape  # without reference images
     memory: MemorySpec | None = None
 
     def setup(self) -> None:
         """Creates the parts; the blocks are named block_0, block_1, ..."""
-        s = self.settings
+        s, task = self.settings, self.task
         parts = plastic_parts(s.plastic, PARTS)
-        if self.image is not None:
+        if task.image is not None:
             self.see = ImageEmbedding(self.encoder_settings)
-        features = 0 if self.image is None else self.encoder_settings.features(self.image)
-        self.embed = linear(features + self.inputs, s.width)
+        features = 0 if task.image is None else self.encoder_settings.features(task.image)
+        embedding = table if task.tokens else linear
+        self.embed = embedding(features + task.inputs, s.width)
         if s.position == "learned":
-            shape = (self.steps + 1, s.width)  # all queries are at position T
+            shape = (task.steps + 1, s.width)  # all queries are at position T
             self.position = self.param("position", nn.initializers.normal(0.02), shape, jnp.float32)
         self.blocks = [Block(s, self.memory, name=f"block_{i}") for i in range(s.layers)]
         self.final_norm = nn.LayerNorm(NORM_EPSILON)
-        self.head = Head(self.outputs, s.auxiliary, "head" in parts)
+        self.head = Head(task.outputs, s.auxiliary, "head" in parts)
 
     def prepare(
         self,
@@ -75,7 +73,7 @@ class Transformer(nn.Module):
         reference_images: Array | None,
         deterministic: bool,
     ) -> tuple[Array, Array | None, list[Any]]:
-        """Maps inputs [S, I], queries [Q, I] to [S, D], [Q, D]; see `Backbone.prepare`."""
+        """Maps inputs [S, ...], queries [Q, ...] to [S, D], [Q, D]; see `Backbone.prepare`."""
         joined, steps = join(inputs, queries), length(inputs)
         if isinstance(joined, Observation):
             joined = self.see(joined, reference_images)
@@ -115,7 +113,8 @@ class Transformer(nn.Module):
                 entries += [] if no_past else [entry]
             x, active = block.feed_forward(x, fast, deterministic)
             activities |= active
-        outputs, active = self.head(self.final_norm(x), fast)
+        table = self.embed.embedding if self.settings.tied else None
+        outputs, active = self.head(self.final_norm(x), fast, table)
         return outputs, activities | active, entries
 
     def first(self) -> dict[str, Any]:
@@ -144,7 +143,7 @@ def transformer(
 
     Args:
       settings: sizes and variants.
-      encoder: embeds inputs that are images.
+      encoder: embeds inputs that are images; a table embeds tokens.
       task: sizes of inputs and outputs.
       memory: of mixers that have one.
 
@@ -152,8 +151,8 @@ def transformer(
       ValueError: the mixer needs a memory that is not given, or settings do not go together.
     """
     check_memory(settings, memory)
-    inputs, outputs = task.inputs, task.outputs
-    module = Transformer(settings, encoder, inputs, outputs, task.steps, task.image, memory)
+    check_tied(settings.tied, task)
+    module = Transformer(settings, encoder, task._replace(reference_images=None), memory)
     head_width, ahead = settings.width // settings.heads, int(attends_ahead(settings))
     steps_back = window(settings, memory)
 
@@ -198,17 +197,15 @@ def transformer(
     return Backbone(
         init,
         shapes,
-        outputs + 1 + settings.auxiliary,
+        task.outputs + 1 + settings.auxiliary,
         prepare,
         forward,
         blank,
         steps_back,
         _shard_by(settings.layers),
         partial(blank, blocks=ahead),
-        partial(modulator_column, outputs=outputs),
-        {}
-        if memory is None
-        else {n: SiteShape(memory.settings.heads, memory.layers) for n in sites},
+        partial(modulator_column, auxiliary=settings.auxiliary),
+        {name: memory.site_shape for name in sites if memory is not None},
         None if memory is None or memory.site.empty else first,
         at_once=True,
     )

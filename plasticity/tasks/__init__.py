@@ -5,6 +5,8 @@ from plasticity.task import Task
 from plasticity.tasks.copying import copying
 from plasticity.tasks.cue_reward import cue_reward
 from plasticity.tasks.few_shot import few_shot
+from plasticity.tasks.formal import modular, parity
+from plasticity.tasks.mqar import mqar
 from plasticity.tasks.regression import regression
 
 TASKS: dict[str, Factory[Task]] = {
@@ -12,4 +14,7 @@ TASKS: dict[str, Factory[Task]] = {
     "cue_reward": cue_reward,
     "regression": regression,
     "few_shot": few_shot,
+    "mqar": mqar,
+    "parity": parity,
+    "modular": modular,
 }

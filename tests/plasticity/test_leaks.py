@@ -15,6 +15,8 @@ from plasticity.tasks import TASKS
 from plasticity.tasks.copying import copying
 from plasticity.tasks.cue_reward import cue_reward
 from plasticity.tasks.few_shot import few_shot
+from plasticity.tasks.formal import EQUALS, NUMBERS, PAD, modular, parity
+from plasticity.tasks.mqar import mqar
 from plasticity.tasks.regression import regression
 from tests import pools
 from tests.networks import make_rule
@@ -48,11 +50,27 @@ def hide_symbols(episode, key):
     return episode._replace(inputs=episode.inputs.at[:2].set(0))
 
 
+def hide_values(episode, key):
+    return episode._replace(inputs=episode.inputs.at[1:4:2].set(0))
+
+
+def hide_all_but_the_length(episode, key):
+    marks = (episode.inputs == PAD) | (episode.inputs == EQUALS)
+    return episode._replace(inputs=jnp.where(marks, episode.inputs, NUMBERS))
+
+
+def hide_bits(episode, key):
+    return episode._replace(inputs=jnp.minimum(episode.inputs, 1))
+
+
 CASES = {
     "copying": (lambda: copying(seq_length=2, delay=1, vocabulary=5), hide_symbols),
     "cue_reward": (lambda: cue_reward(num_pairs=3, cue_dim=4), hide(4)),
     "regression": (lambda: regression(input_dim=1, k_support=4, k_query=3), hide(1)),
     "few_shot": (lambda: few_shot(**SHOTS), hide(slice(0, FEATURES))),
+    "mqar": (lambda: mqar(vocabulary=8, steps=8, pairs=2), hide_values),
+    "parity": (lambda: parity(test_shortest=3, test_longest=4), hide_bits),
+    "modular": (lambda: modular(test_shortest=3, test_longest=5), hide_all_but_the_length),
     "few_shot, permuted": (lambda: few_shot(**SHOTS), permute_labels),
 }
 
@@ -80,7 +98,8 @@ def after_training(task, blind, rule):
     backbone = transformer(settings, EncoderSettings(), task.shape)
     made = make_rule(rule, alpha="per_neuron", alpha_init="uniform", alpha_scale=1.0)
     network = Network(backbone, made, factored())
-    learner = Learner(task._replace(sample=sample), lambda hyper: network, 32, STEPS, 10, "cosine")
+    seen = task._replace(sample=sample, training=None)  # trained on the lengths of the test
+    learner = Learner(seen, lambda hyper: network, 32, STEPS, 10, "cosine")
     data = task.data or dict.fromkeys(("train", "test"))
 
     @jax.jit

@@ -34,7 +34,13 @@ def test_tasks_keep_the_contract(name):
         assert len(task.events) == task.steps
         assert task.phases[0][1] > 0, "the informative span comes first"
         vector = episode.inputs.vector if task.image else episode.inputs
-        assert vector.shape[1:] == (task.inputs,)
+        if task.tokens:
+            assert vector.dtype == jnp.int32
+            assert vector.ndim == 1
+            assert 0 <= int(vector.min()) <= int(vector.max()) < task.inputs
+        else:
+            assert vector.shape[1:] == (task.inputs,)
+        assert task.trained_on.shape._replace(steps=task.steps) == task.shape
         if task.image:
             assert episode.inputs.image.shape == (task.steps, *task.image)
         assert float(episode.weights.sum()) > 0

@@ -1,0 +1,22 @@
+"""Arithmetic modulo 5 without brackets: trained on up to 40 symbols, tested on up to 256.
+
+Paper: Grazzi et al. 2024 (arXiv 2411.12537), section 5.1.
+
+  python -m experiments.launch --config=modular:lstm/none --workdir=runs/modular
+
+Chance level of accuracy: 1/5.
+"""
+
+from ml_collections import config_dict
+
+from plasticity.configs import base
+
+
+def get_config(which: str = "hebbian") -> config_dict.ConfigDict:
+    """The config for a rule: --config=modular:RULE, or :MODEL/RULE."""
+    config = base.start(which, "modular")
+    config.train.steps = 3000
+    config.train.learning_rate = 1e-3
+    config.train.schedule = "cosine"
+    config.evaluate.every = 1000
+    return config

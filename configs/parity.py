@@ -1,0 +1,23 @@
+"""Parity: trained on sequences of up to 40 symbols, tested on up to 256.
+
+Paper: Grazzi et al. 2024 (arXiv 2411.12537), section 5.1; its code trains 20,000 steps with batches
+of 256.
+
+  python -m experiments.launch --config=parity:lstm/none --workdir=runs/parity
+
+Chance level of accuracy: 1/2. A net without position embeddings has no last position.
+"""
+
+from ml_collections import config_dict
+
+from plasticity.configs import base
+
+
+def get_config(which: str = "hebbian") -> config_dict.ConfigDict:
+    """The config for a rule: --config=parity:RULE, or :MODEL/RULE."""
+    config = base.start(which, "parity")
+    config.train.steps = 3000
+    config.train.learning_rate = 1e-3
+    config.train.schedule = "cosine"
+    config.evaluate.every = 1000
+    return config
