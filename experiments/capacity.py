@@ -174,20 +174,20 @@ def opened(path: pathlib.Path) -> dict[str, Any]:
 def main() -> int:
     """Trains what is missing, and writes the file after every cell."""
     wanted = {
-        (row, keys, seed): task_of(row, keys)
-        for seed in range(SEEDS.value)
+        (seed, keys, row): task_of(row, keys)
         for row in ROWS.value
         for keys in COUNTS.value or KEYS[task_of(row, 2).setting]
+        for seed in range(SEEDS.value)
     }
     path = cli.local_path("out", OUT.value)
     content = opened(path)
-    done = {(cell["row"], cell["keys"], cell["seed"]) for cell in content["cells"]}
-    missing = [cell for cell in wanted if cell not in done]
+    done = {(cell["seed"], cell["keys"], cell["row"]) for cell in content["cells"]}
+    missing = sorted(wanted.keys() - done)  # all of the first seed, small ones first
     if missing:
         content["launches"].append(describe_launch())
-    for row, keys, seed in missing:
+    for seed, keys, row in missing:
         cell = {"row": row, "keys": keys, "seed": seed}
-        cell |= trained(wanted[row, keys, seed], seed, STEPS.value)
+        cell |= trained(wanted[seed, keys, row], seed, STEPS.value)
         content["cells"].append(cell)
         content["table"] = table_of(content["cells"])
         write_json(path, content)
