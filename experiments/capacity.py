@@ -7,7 +7,9 @@ A row is SETTING/MEMORY/FEATURE. Settings: `unique`, S keys are written once eac
 keys are drawn with replacement, and the last value of a key counts. Memories: `sums` (divided by
 the sum of keys), `hebb` (sums of normalised keys), `delta`, `gated_delta`. Features: those of
 plasticity/features.py. Training stops at a loss of .001, or after eleven evaluations without
-progress; the best evaluation counts. The same command goes on where it stopped.
+progress; the best evaluation counts. As in the authors' code, evaluations write S pairs in both
+settings: `loss_as_trained` is after as many as in training. The same command goes on where it
+stopped.
 """
 
 import functools
