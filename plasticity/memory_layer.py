@@ -74,12 +74,14 @@ class MemoryLayer(nn.Module):
         spec = MemorySpec(rule, self.settings, x.shape[-1])
         mixer = MemoryMixer(spec)
         taps = self.settings.convolution
-        first = mixer.initial()
+        dtype = jnp.promote_types(x.dtype, jnp.float32)
+        first = jax.tree.map(lambda a: a.astype(dtype), mixer.initial())
         if state is None:
             blank = blank_inputs(taps - 1, spec.width_of_channels, x.dtype).value
             state = LayerState(first, blank if taps > 1 else ())
-        position = jnp.arange(len(x))
-        past = [] if isinstance(state.inputs, tuple) else [Inputs(state.inputs, position[:0])]
+        before = max(taps - 1, 0)
+        position = before + jnp.arange(len(x))
+        past = [] if isinstance(state.inputs, tuple) else [Inputs(state.inputs, jnp.arange(before))]
         tokens, entry = mixer.tokens(x, past, position, False, reset)
         run = partial(associate, rule, chunk=self.settings.chunk, reset=reset, valid=valid)
 
