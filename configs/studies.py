@@ -2,7 +2,8 @@
 
 `published` are the paper's tables under its own protocol. `proper` tests the same claims with
 learned writes, longer training, paired seeds, and plasticity switched off in the same nets.
-`decisive`, in a file of its own, gives those that it left undecided what they need.
+`decisive`, in a file of its own, gives those that it left undecided what they need, and `memories`
+compares every rule of the library as a memory.
 """
 
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Any
 from plasticity.configs import paper
 from plasticity.configs.algebra import over, product
 from plasticity.configs.decisive import decisive
+from plasticity.configs.memories import memories
 from plasticity.configs.study import CLOSED, IMAGES, PAPER_RULES, PLASTIC, Study, paper_attention
 
 
@@ -150,6 +152,7 @@ PRESETS: dict[str, Callable[[], dict[str, Study]]] = {
     "paper": published,
     "full": proper,
     "decisive": decisive,
+    "memories": memories,
 }
 TINY = {
     "train.num_seeds": 2,
@@ -173,6 +176,7 @@ BUDGETS: dict[str, dict[str, dict[str, Any]]] = {
         },
         # One core, some 25 hours; every study states its seeds.
         "decisive": {"evaluate.every": 0},
+        "memories": {"evaluate.every": 0},
     },
-    "smoke": dict.fromkeys(("paper", "full", "decisive"), TINY),
+    "smoke": dict.fromkeys(("paper", "full", "decisive", "memories"), TINY),
 }

@@ -1,0 +1,96 @@
+"""Every rule as a memory: `experiments.reproduce --preset=memories`.
+
+What rules that correct an error can do and sums cannot (recall of many pairs), what a rate above 1
+is for (state tracking), and which rule bridges the gap of the paper's own copying task and learns
+the classes of Omniglot, as a memory layer or, where its equation makes sense there, in the
+feed-forward layers. Budgets are small: a core and some hours.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from plasticity.configs.algebra import Overrides, chain, over, product
+from plasticity.configs.study import CLOSED, Study
+
+MEMORY: Overrides = {"model.mixer": "memory", "model.plastic": "none"}
+# Rules that ask for features of their own.
+POSITIVE: Overrides = {"site.feature": "elu", "site.key_norm": "none"}
+SOFTMAX: Overrides = {"site.feature": "softmax", "site.key_norm": "none"}
+DEEP: Overrides = {"rule.memory": "mlp", "rule.hidden": 32}
+LINEAR = ("hebb", "delta", "gated_delta", "kda", "comba", "delta_product", "oja_gated", "longhorn")
+NONLINEAR = ("rwkv7", "mesa", "titans", "ttt_linear", "ttt_mlp", "moneta", "yaad", "memora", "oja")
+THREE = {"train.num_seeds": 3, "train.batch": 16}
+STATE = MEMORY | {"train.num_seeds": 3, "train.batch": 64, "train.steps": 6000}
+
+
+def memories() -> dict[str, Study]:
+    """All studies, in the order in which they are run."""
+    return _state_tracking() | _recall() | _tasks()
+
+
+def every_rule() -> Sequence[Overrides]:
+    """Each rule as a memory layer, then those that have a meaning in feed-forward layers."""
+    named = over("rule.name", [*LINEAR, *NONLINEAR])
+    special: list[Overrides] = [
+        {"rule.name": "hebb", "rule.normalised": True} | POSITIVE,
+        {"rule.name": "srwm"} | SOFTMAX,
+        {"rule.name": "titans"} | DEEP,
+    ]
+    layers = product(over("rule.name", ["none", "hebbian", "gradient", "delta"]))
+    return chain(product([MEMORY], chain(named, special)), layers)
+
+
+def _state_tracking() -> dict[str, Study]:
+    """Grazzi et al. 2024: trained on up to 40 symbols, tested on up to 256."""
+    points = product(
+        over("rule.name", ["delta", "gated_delta"]), over("site.rate_limit", [1.0, 2.0])
+    )
+    return {
+        task: Study(
+            task,
+            f"{task}: rates in (0, 1) and (0, 2), trained on 3 to 40 symbols, tested on 40 to 256",
+            task,
+            points,
+            STATE,
+        )
+        for task in ("parity", "modular")
+    }
+
+
+def _recall() -> dict[str, Study]:
+    """Arora et al. 2023: accuracy over width."""
+    mixers: list[Overrides] = [{"rule.name": "none"}]
+    mixers += product([MEMORY], over("rule.name", ["hebb", "delta", "gated_delta", "titans"]))
+    sizes: list[Mapping[str, Any]] = [{"task.steps": 64, "task.pairs": 4}]
+    sizes += [{"task.steps": 128, "task.pairs": 8}, {"task.steps": 256, "task.pairs": 16}]
+    return {
+        "mqar": Study(
+            "mqar",
+            "recall of several pairs, by the width of the network",
+            "mqar",
+            product(sizes, over("model.width", [16, 32, 64]), mixers),
+            {"train.batch": 16, "train.steps": 3000},
+        )
+    }
+
+
+def _tasks() -> dict[str, Study]:
+    """The paper's copying task, and Omniglot with attention closed."""
+    return {
+        "rules_copying": Study(
+            "copying",
+            "every rule: copying over 20 steps, attention windows of six",
+            "copying",
+            every_rule(),
+            THREE,
+        ),
+        "rules_omniglot": Study(
+            "omniglot",
+            "every rule: Omniglot 5 shots, frozen features, attention closed",
+            "omniglot",
+            every_rule(),
+            CLOSED | THREE | {"task.shots": 5, "train.steps": 400},
+            dataset="omniglot",
+            frozen=True,
+        ),
+    }
