@@ -85,7 +85,7 @@ from plasticity.types import Write as Write
 _LATER = {
     "Hyperparameters": "plasticity.learner",
     "Learner": "plasticity.learner",
-    "MemoryLayer": "plasticity.memory_layer",
+    "MemoryLayer": "plasticity.layer",
     "MemoryLayerSettings": "plasticity.model",
     "Run": "plasticity.experiments.notebook",
     "open_run": "plasticity.experiments.notebook",

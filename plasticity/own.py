@@ -108,13 +108,8 @@ def network_of(
         window=1,
         sites=plastic.site_shapes(),
     )
-    return Network(
-        backbone,
-        plastic.rule,
-        plastic.memory,
-        site_rule=plastic.rule,
-        site_memory=plastic.memory,
-    )
+    rule, memory = plastic.rule, plastic.memory
+    return Network(backbone, rule, memory, site_rule=rule, site_memory=memory)
 
 
 def _one_step(

@@ -33,7 +33,7 @@ LAYERS = [
     ["plasticity.episode"],
     ["plasticity.at_once"],
     ["plasticity.unroll"],
-    ["plasticity.arguments", "plasticity.memory_layer"],
+    ["plasticity.arguments", "plasticity.layer"],
     ["plasticity.plastic_layers"],
     ["plasticity.own"],
     ["plasticity.learner"],

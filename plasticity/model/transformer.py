@@ -153,16 +153,7 @@ def transformer(
     check_memory(settings, memory)
     check_tied(settings.tied, task)
     module = Transformer(settings, encoder, task._replace(reference_images=None), memory)
-    head_width, ahead = settings.width // settings.heads, int(attends_ahead(settings))
-    steps_back = window(settings, memory)
-
-    def blank(slots: int, dtype: DType, blocks: int = settings.layers - ahead) -> list[Any]:
-        keys = attention.blank(slots, settings.heads, head_width, dtype)
-        inputs: Any = ()
-        if memory is not None and memory.settings.convolution > 1:
-            inputs = blank_inputs(slots, memory.width_of_channels, dtype)
-        segment = MIXERS[settings.mixer].blank(keys, inputs)
-        return [] if steps_back < 0 else [segment] * blocks
+    ahead, blank = int(attends_ahead(settings)), partial(_blank, settings, memory)
 
     def rngs(key: Key | None) -> dict[str, Key] | None:
         return None if key is None else {"dropout": key}
@@ -200,15 +191,27 @@ def transformer(
         task.outputs + 1 + settings.auxiliary,
         prepare,
         forward,
-        blank,
-        steps_back,
+        partial(blank, settings.layers - ahead),
+        window(settings, memory),
         _shard_by(settings.layers),
-        partial(blank, blocks=ahead),
+        partial(blank, ahead),
         partial(modulator_column, auxiliary=settings.auxiliary),
         {name: memory.site_shape for name in sites if memory is not None},
         None if memory is None or memory.site.empty else first,
         at_once=True,
     )
+
+
+def _blank(
+    settings: TransformerSettings, memory: MemorySpec | None, blocks: int, slots: int, dtype: DType
+) -> list[Any]:
+    """Entries of the past that hold nothing, for so many blocks; see `Backbone.blank`."""
+    keys = attention.blank(slots, settings.heads, settings.width // settings.heads, dtype)
+    inputs: Any = ()
+    if memory is not None and memory.settings.convolution > 1:
+        inputs = blank_inputs(slots, memory.width_of_channels, dtype)
+    segment = MIXERS[settings.mixer].blank(keys, inputs)
+    return [] if window(settings, memory) < 0 else [segment] * blocks
 
 
 def _shard_by(layers: int) -> dict[str, str]:

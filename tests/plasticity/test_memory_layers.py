@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from plasticity.episode import scan_episode
+from plasticity.layer import MemoryLayer
 from plasticity.memory import ENGINES
-from plasticity.memory_layer import MemoryLayer
 from plasticity.model import EncoderSettings, MemoryLayerSettings, MemorySpec
 from plasticity.model.convolution import Inputs, ShortConvolution
 from plasticity.model.mixers import MIXERS
