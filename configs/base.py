@@ -23,7 +23,7 @@ from plasticity.configs.training import (
     TrainSettings,
 )
 from plasticity.experiments.extend import REGISTRIES
-from plasticity.model import BACKBONES, EncoderSettings
+from plasticity.model import BACKBONES, EncoderSettings, MemoryLayerSettings
 from plasticity.network import META_GRADIENTS
 from plasticity.registry import lookup
 from plasticity.rules import RULES, PlasticSettings
@@ -106,7 +106,8 @@ class TaskChoice(Settings):
 
 # All settings but those of `alternatives`; each names its section.
 PARTS: tuple[type[Settings], ...] = (
-    *(RootSettings, RuleChoice, MemorySettings, ModelChoice, EncoderSettings, EncoderStart),
+    *(RootSettings, RuleChoice, MemorySettings, MemoryLayerSettings, ModelChoice),
+    *(EncoderSettings, EncoderStart),
     *(TrainSettings, CurriculumSettings, Layout, EvaluateSettings, CheckpointSettings),
     *(LogSettings, TaskChoice),
 )
@@ -167,6 +168,8 @@ def get_config(
         config.update({section: fields} if section else fields)
     for section, name in names.items():
         config[section].name = name
+    if RULES[rule]().write is None and "mixer" in config.model:
+        config.model.update(mixer="memory", plastic="none")  # it has a meaning there only
     return config
 
 

@@ -1,5 +1,6 @@
 """From a config to the library's objects: the only reader of `rule`, `memory`, `model`, `task`."""
 
+import contextlib
 import dataclasses
 import functools
 import os
@@ -15,14 +16,15 @@ from plasticity.configs.training import CurriculumSettings
 from plasticity.factory import Factory
 from plasticity.learner import Hyperparameters, Learner, RandomStream
 from plasticity.memory import ENGINES, choose, chunk_for
-from plasticity.model import BACKBONES, EncoderSettings
+from plasticity.model import BACKBONES, EncoderSettings, MemoryLayerSettings, MemorySpec
 from plasticity.network import Network
-from plasticity.rules import RULES
+from plasticity.registry import lookup
+from plasticity.rules import RULES, none
 from plasticity.settings import Settings
 from plasticity.sharding import Layout
 from plasticity.task import Task
 from plasticity.tasks import TASKS
-from plasticity.types import LayerShape
+from plasticity.types import LayerShape, Memory, Rule
 
 S = TypeVar("S", bound=Settings)
 DATA_FOLDER = "PLASTICITY_DATA_DIR"  # the environment variable
@@ -92,23 +94,66 @@ def choose_memory(config: ConfigDict, shapes: Iterable[LayerShape], steps: int) 
     return engine, chunk_for(engine, shapes, steps) if chunk < 0 else chunk
 
 
+def site_engine(rule: Rule, engine: str, chunk: int) -> Memory:
+    """The engine that holds the memories of sites: that of the plastic layers, if it can.
+
+    A memory that does not start empty, and a form that only a matrix expresses, are held densely.
+    """
+    assert rule.site is not None
+    if rule.site.empty:
+        with contextlib.suppress(ValueError):
+            return ENGINES[engine](chunk, rule.form)
+    return ENGINES["dense"](0, rule.form)
+
+
+def make_memory(config: ConfigDict) -> MemorySpec | None:
+    """The memory layers of a network; None: it has none.
+
+    Raises:
+      ValueError: the rule has no meaning at a memory site, or sizes do not go together.
+    """
+    if config.model.get("mixer", "attention") == "attention":
+        return None
+    settings = read(config, MemoryLayerSettings)
+    name = settings.rule or config.rule.name
+    factory = lookup(RULES, name, "site.rule")
+    same = name == config.rule.name
+    rule = factory.make(read(config, factory.settings)) if same else factory()
+    if rule.site is None:
+        raise ValueError(
+            f"model.mixer={config.model.mixer!r}: the rule {name!r} has no meaning at memory "
+            "sites; site.rule may name another one than rule.name"
+        )
+    return MemorySpec(rule, settings, config.model.width)
+
+
 def make_learner(config: ConfigDict) -> Learner:
     """The learner of a validated config."""
     task = make_task(config)
     model, rule = BACKBONES[config.model.name], RULES[config.rule.name]
     encoder = read(config, EncoderSettings)
-    backbone = model.make(read(config, model.settings), encoder, task.shape)
+    sites = make_memory(config)
+    memory = () if sites is None else (sites,)
+    backbone = model.make(read(config, model.settings), encoder, task.shape, *memory)
     settings = read(config, rule.settings)
     engine, chunk = choose_memory(config, backbone.shapes.values(), task.trained_on.steps)
 
     def make_network(hyper: Hyperparameters) -> Network:
         made = rule.make(dataclasses.replace(settings, **hyper.rule))
-        return Network(
+        made = made if backbone.shapes else none()
+        network = Network(
             backbone=backbone,
             rule=made,
             memory=ENGINES[engine](chunk, made.form),
             meta_gradient=config.rule.meta_gradient,
             matmul_precision=config.model.matmul_precision,
+        )
+        if sites is None:
+            return network
+        return network._replace(
+            site_rule=sites.rule,
+            site_memory=site_engine(sites.rule, engine if backbone.shapes else "dense", chunk),
+            site_chunk=sites.settings.chunk,
         )
 
     return Learner(

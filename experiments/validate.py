@@ -131,12 +131,20 @@ def _nearest_divisors(number: int, to: int) -> tuple[int, int]:
 
 
 def _check_rule(config: ConfigDict) -> None:
-    """The networks of the launcher are plastic at feed-forward sites."""
+    """The rule must have a meaning where the network is plastic."""
     factory = RULES[config.rule.name]
-    if factory.make(build.read(config, factory.settings)).write is None:
+    rule = factory.make(build.read(config, factory.settings))
+    model = config.model
+    memory = build.make_memory(config)
+    if rule.write is None and model.get("plastic", "none") != "none":
         raise ConfigError(
-            f"rule.name={config.rule.name!r} has a meaning at memory sites only, and this network "
-            f"has none: choose one of {feed_forward()}"
+            f"rule.name={config.rule.name!r} has a meaning at memory sites only, and "
+            f"model.plastic={model.plastic!r} has plastic layers: choose one of {feed_forward()}, "
+            "or model.plastic='none' and a memory in model.mixer"
+        )
+    if memory is not None and config.rule.meta_gradient != "full" and model.plastic == "none":
+        raise ConfigError(
+            f"rule.meta_gradient={config.rule.meta_gradient!r} must be 'full' for memory layers"
         )
 
 

@@ -23,7 +23,6 @@ from typing import Any
 
 from plasticity.append_scan import append_scan as append_scan
 from plasticity.associate import associate as associate
-from plasticity.associate import associate_step as associate_step
 from plasticity.memory import advance as advance
 from plasticity.memory import chunked as chunked
 from plasticity.memory import dense as dense
@@ -65,6 +64,7 @@ from plasticity.rules.settings import modulated as modulated
 from plasticity.settings import Settings as Settings
 from plasticity.settings import setting as setting
 from plasticity.settings import size as size
+from plasticity.site_steps import associate_step as associate_step
 from plasticity.task import Episode as Episode
 from plasticity.task import Task as Task
 from plasticity.types import Activity as Activity

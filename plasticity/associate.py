@@ -14,31 +14,25 @@ import jax
 import jax.numpy as jnp
 
 from plasticity.frozen import run_frozen
+from plasticity.marks import Marks
 from plasticity.memory.contract import check_chunk
 from plasticity.memory.dense import TraceMatrix, dense
-from plasticity.memory.history import advance
 from plasticity.parallel import plan_chunk, run_chunk
-from plasticity.steps import checkpointed_scan, pieces_of, run_pieces
-from plasticity.synapse import PLAIN
-from plasticity.tokens import check_state, check_tokens, each_write, prepared_shape
-from plasticity.types import (
-    Array,
-    FastState,
-    LayerShape,
-    Memory,
-    Read,
-    Rule,
-    Site,
-    Synapse,
-    Token,
-    Write,
-)
-
-Layers = dict[str, TraceMatrix]  # of a memory; "": the only layer
+from plasticity.site_steps import Layers, Steps, by_steps, site_of
+from plasticity.steps import pieces_of, run_pieces
+from plasticity.tokens import check_marks, check_state, check_tokens, each_write, prepared_shape
+from plasticity.types import Array, Rule, Token
 
 
 def associate(
-    rule: Rule, tokens: Token, state: Any = None, *, chunk: int = 32
+    rule: Rule,
+    tokens: Token,
+    state: Any = None,
+    *,
+    chunk: int = 32,
+    initial: Any = None,
+    reset: Array | None = None,
+    valid: Array | None = None,
 ) -> tuple[Array, Any]:
     """Writes and reads a memory at T steps, of one head and one episode; `jax.vmap` adds both.
 
@@ -51,10 +45,17 @@ def associate(
         gates [T, ...]. Of a rule that writes N times per token: key [T, N, I], value [T, N, O],
         rate [T, N].
       state: `TraceMatrix` before the first step, or {layer: TraceMatrix} of a memory of several;
-        None: an empty memory of one layer. A frozen rule begins a stretch with every call.
+        None: `initial`. A frozen rule begins a stretch with every call.
       chunk: steps that are computed at once, where the rule allows it; of a frozen rule it is its
         own number. Otherwise, steps after which training stores the state. 0: step by step, every
         state is stored.
+      initial: the memory before anything is written, like `state`; None: an empty memory of one
+        layer.
+      reset: [T] bool, steps before which the memory starts anew from `initial`, as at the first
+        token of each document of a packed sequence. A frozen rule then takes the gradients of the
+        rest of the stretch at `initial`. None: no step.
+      valid: [T] bool; a step that is not valid leaves the state as it is, and its answer has no
+        meaning. Its numbers have to be finite. None: all steps are valid.
 
     Returns:
       The answers [T, O], and the state after the last step, to go on from.
@@ -64,13 +65,21 @@ def associate(
     """
     site, chunk = site_of(rule), check_chunk("associate", chunk, 0)
     tokens = check_tokens(site, rule.form, tokens)
-    given = _empty(rule, tokens) if state is None else state
-    layers = check_state(site, rule.form, tokens, given)
+    marks = check_marks(Marks(reset, valid), len(tokens.key))
+    first = (
+        _empty(rule, tokens)
+        if initial is None and (state is None or reset is not None)
+        else initial
+    )
+    given = first if state is None else state
+    layers = check_state(site, rule.form, tokens, given, "state")
+    anew = None if reset is None else check_state(site, rule.form, tokens, first, "initial")
     answer_type = tokens.value.dtype
-    dtype = jnp.result_type(jnp.float32, *(a.dtype for a in jax.tree.leaves((tokens, layers))))
-    cast, start = jax.tree.map(lambda a: a.astype(dtype), (tokens, layers))
-    cast, start = each_write(site, cast), _varying(start, cast)
-    answers, after = _path(rule)(rule, cast, start, chunk * site.writes)
+    numbers = jax.tree.leaves((tokens, layers, anew))
+    dtype = jnp.result_type(jnp.float32, *(a.dtype for a in numbers))
+    cast, start, anew = jax.tree.map(lambda a: a.astype(dtype), (tokens, layers, anew))
+    (cast, marks), start = each_write(site, cast, marks), _varying(start, cast)
+    answers, after = _path(rule)(rule, (cast, marks), start, anew, chunk * site.writes)
     answers = answers[site.writes - 1 :: site.writes]
     after = jax.tree.map(lambda a, old: a.astype(old.dtype), after, layers)
     return answers.astype(answer_type), after if isinstance(given, dict) else after[""]
@@ -101,140 +110,39 @@ def _path(rule: Rule) -> Any:
     """The fastest way to take the steps of a rule."""
     site, form = site_of(rule), rule.form
     if site.frozen > 1:
-        return _by_stretches if form.keep == "scalar" else _by_steps
+        return _by_stretches if form.keep == "scalar" else by_steps
     one_triangle = form.keep in ("scalar", "input") and not (
         form.to_weights or form.settle or form.bias
     )
-    return _by_chunks if site.linear and one_triangle else _by_steps
+    return _by_chunks if site.linear and one_triangle else by_steps
 
 
-def associate_step(
-    rule: Rule, memory: Memory, fast: Any, token: Token, slot: Array | int
-) -> tuple[Array, Any]:
-    """One step, with any engine: the definition of rules that are neither frozen nor write twice.
-
-    Args:
-      rule, memory: made for the same form.
-      fast: `FastState` before the step, or one for each layer of the memory.
-      token: of the step, without the axis T.
-      slot: number of the write in its chunk, see `plasticity.memory.advance`.
-
-    Returns:
-      The answer [O] and the state after the step.
-    """
-    site = site_of(rule)
-    if site.frozen > 1 or site.writes > 1:
-        raise ValueError(
-            f"a rule with Site.frozen={site.frozen} and Site.writes={site.writes} takes no single "
-            "steps: `associate` takes its tokens"
-        )
-    after = _advanced(memory, fast, site_write(rule, memory, fast, token), slot)
-    read_from = after if site.order == "read_after_write" else fast
-    return site_answer(rule, memory, read_from, token), after
-
-
-def site_write(rule: Rule, memory: Memory, fast: Any, token: Token) -> Any:
-    """The write of a token, or one for each layer. Arguments as for `associate_step`."""
-    site = site_of(rule)
-    return site.write(site.prepare(token), _reader(memory, fast))
-
-
-def site_answer(rule: Rule, memory: Memory, fast: Any, token: Token) -> Array:
-    """The answer [O] to a token's query; nothing is written. Arguments as for `associate_step`."""
-    site = site_of(rule)
-    return site.answer(site.prepare(token), _reader(memory, fast))
-
-
-def site_of(rule: Rule) -> Site:
-    """The rule at a memory site; ValueError: it has no meaning there."""
-    if rule.site is None:
-        raise ValueError("this rule has no meaning at a memory site: its Rule.site is None")
-    return rule.site
-
-
-def _reader(memory: Memory, fast: Any) -> Read:
-    synapse = Synapse(beta=jnp.ones(())) if memory.form.bias else PLAIN
-
-    def read(x: Array, layer: str = "", *, transposed: bool = False) -> Array:
-        state = fast if isinstance(fast, FastState) else fast[layer]
-        if transposed:
-            return memory.weights(memory.close(state), synapse).weight.T @ x
-        return memory.read(state, synapse, x)
-
-    return read
-
-
-def _advanced(memory: Memory, fast: Any, written: Any, slot: Array | int) -> Any:
-    """The state after the writes of a step."""
-    if isinstance(fast, FastState):
-        return advance(memory, fast, written, slot)
-    written = {"": written} if isinstance(written, Write) else written
-    return {name: advance(memory, fast[name], write, slot) for name, write in written.items()}
-
-
-def _by_chunks(rule: Rule, tokens: Token, start: Layers, chunk: int) -> tuple[Array, Layers]:
+def _by_chunks(
+    rule: Rule, steps: Steps, start: Layers, initial: Layers | None, chunk: int
+) -> tuple[Array, Layers]:
     """By one triangular solve per chunk."""
     if not chunk:
-        return _by_steps(rule, tokens, start, chunk)
+        return by_steps(rule, steps, start, initial, chunk)
     site = site_of(rule)
     plan = functools.partial(plan_chunk, site, rule.form)
-    run = functools.partial(run_chunk, site, rule.form)
-    pieces, rest = pieces_of(tokens, chunk)
+    run = functools.partial(run_chunk, site, rule.form, None if initial is None else initial[""])
+    pieces, rest = pieces_of(steps, chunk)
     last = None if rest is None else plan(rest)
     after, answers = run_pieces(run, start[""], jax.vmap(plan)(pieces), last)
     return answers, {"": after}
 
 
-def _by_stretches(rule: Rule, tokens: Token, start: Layers, chunk: int) -> tuple[Array, Layers]:
+def _by_stretches(
+    rule: Rule, steps: Steps, start: Layers, initial: Layers | None, chunk: int
+) -> tuple[Array, Layers]:
     """By the writes of a whole stretch, all taken at its start."""
     if not chunk:
-        return _by_steps(rule, tokens, start, chunk)
+        return by_steps(rule, steps, start, initial, chunk)
     site = site_of(rule)
-    run = jax.checkpoint(functools.partial(run_frozen, site, rule.form))
-    pieces, rest = pieces_of(tokens, site.frozen)
+    run = jax.checkpoint(functools.partial(run_frozen, site, rule.form, initial))
+    pieces, rest = pieces_of(steps, site.frozen)
     after, answers = run_pieces(run, start, pieces, rest)
     return answers, after
-
-
-def _by_steps(rule: Rule, tokens: Token, start: Layers, chunk: int) -> tuple[Array, Layers]:
-    """One after the other: the definition of the above."""
-    site, memory = site_of(rule), dense(form=rule.form)
-    fast = {n: memory.open(trace, LayerShape(*trace.weight.shape), 1) for n, trace in start.items()}
-
-    steps, frozen = len(tokens.key), site.frozen > 1
-    count = jnp.arange(steps)
-    first, last = count % site.frozen == 0, (count + 1) % site.frozen == 0
-    last = last.at[-1].set(True)  # of a stretch that is shorter
-
-    def body(carry: Any, scanned: tuple[Token, Array, Array]) -> tuple[Any, Array]:
-        (fast, origin), (token, first, last) = carry, scanned
-        token = site.prepare(token)
-        origin = jax.tree.map(lambda a, b: jnp.where(first, a, b), fast, origin) if frozen else fast
-        written = site.write(token, _reader(memory, origin))
-        after = _advanced(memory, fast, written, 0)  # a matrix has no slots
-        if site.reach is not None:
-            reach = site.reach(token)
-            seen = jax.tree.map(lambda a, b: b + reach * (a - b), after, origin)
-            after = jax.tree.map(lambda a, b: jnp.where(last, b, a), after, seen)
-        else:
-            seen = after
-        read_from = seen if site.order == "read_after_write" else fast
-        kept = origin if frozen else None
-        return (after, kept), site.answer(token, _reader(memory, read_from))
-
-    scanned, start_of = (tokens, first, last), fast if frozen else None
-    (fast, _), answers = checkpointed_scan(body, (fast, start_of), scanned, steps, chunk)
-    return answers, {n: _closed(memory, start[n], state) for n, state in fast.items()}
-
-
-def _closed(memory: Memory, before: TraceMatrix, fast: FastState) -> TraceMatrix:
-    """The state after all steps. An engine always writes the bias, which a site may not have."""
-    after = memory.close(fast)
-    if memory.form.bias:
-        return after
-    if after.momentum is None or before.momentum is None:
-        return before._replace(weight=after.weight)
-    return TraceMatrix(after.weight, before.bias, (after.momentum[0], before.momentum[1]))
 
 
 def _varying(state: Layers, tokens: Token) -> Layers:

@@ -4,18 +4,21 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from plasticity.types import Array, DType, Key, LayerShape, Outputs, PyTree, Token
+from plasticity.types import Array, DType, Key, LayerShape, Outputs, PyTree, SiteShape, Token
 
 
 class FastRead(NamedTuple):
     """How a backbone reads its fast weights, `fast(layer, pre)` and `fast.associate(site, tokens)`.
 
     read: (layer, its inputs [S, I]) -> its fast part [S, O], or a zero [] if there is none.
-    associate: (memory site, tokens [S, ...]) -> the answers [S, O] to their queries.
+    associate: (memory site, tokens [S, H, ...]) -> the answers [S, H, O] to their queries. Where
+      all steps are taken at once, a site may be called several times, each with the steps to come.
+    recall: the same without writing them.
     """
 
     read: Callable[[str, Array], Array]
     associate: Callable[[str, Token], Array]
+    recall: Callable[[str, Token], Array]
 
     def __call__(self, layer: str, pre: Array) -> Array:
         """As `read`."""
@@ -26,7 +29,7 @@ class Forward(NamedTuple):
     """Result of `Backbone.forward` for S steps."""
 
     outputs: Outputs  # [S, ...]
-    activities: dict[str, Any]  # {layer: Activity, memory site: Token}, [S, ...]; credit is zero
+    activities: dict[str, Any]  # {layer: Activity, site: Token of heads}, [S, ...]; credit is zero
     entry: PyTree  # [S, ...], what these steps add to the past (keys and values, for example)
 
 
@@ -52,7 +55,11 @@ class Backbone(NamedTuple):
     shard_by: {layer: "outputs" or "inputs"} of wide layers that devices may share.
     blank_ahead: (P, dtype) -> P entries of `prepare` that hold nothing.
     modulator_weights: (slow) -> those of the modulator, for a metric of their gradient; or None.
-    sites: {memory site: shape of its memory}.
+    sites: {memory site: shape of its memories}.
+    first: (slow) -> {memory site: {layer: `TraceMatrix` [H, ...]}}, the memories at the start of an
+      episode; None: they start empty.
+    at_once: whether `forward` offers the tokens of all S steps in one call of `fast.associate`.
+      Otherwise it is called with S = 1 wherever anything is written.
     """
 
     init: Callable[[Key], PyTree]
@@ -65,9 +72,6 @@ class Backbone(NamedTuple):
     shard_by: Mapping[str, str] = MappingProxyType({})
     blank_ahead: Callable[[int, DType], PyTree] = lambda slots, dtype: ()
     modulator_weights: Callable[[PyTree], Array] | None = None
-    sites: Mapping[str, LayerShape] = MappingProxyType({})
-
-    @property
-    def memories(self) -> dict[str, LayerShape]:
-        """The shapes of all memories, at feed-forward sites and memory sites."""
-        return {**self.shapes, **self.sites}
+    sites: Mapping[str, SiteShape] = MappingProxyType({})
+    first: Callable[[PyTree], dict[str, Any]] | None = None
+    at_once: bool = False

@@ -79,7 +79,7 @@ def first_nonfinite(
         by_step = jax.tree.map(jax.vmap(_finite), by_step)
         fast = {
             name: replay(
-                network.backbone.memories[name],
+                network.layers[name],
                 write,
                 lambda w: jax.tree.map(_finite, w),
                 network.rule.form,

@@ -1,9 +1,9 @@
 """What a chunk of steps at a memory site has written, and reads of it after any of its steps.
 
 The trace after step t is a mix of the parts of the state before the chunk (the trace, and with
-momentum the sum s) and of the chunk's own writes,
+momentum the sum s), of those of a memory that starts anew within it, and of the chunk's own writes,
 
-  W_t = sum_k start_tk part_k + sum_s mix_ts left_s right_s^T
+  W_t = sum_p start_tp part_p + sum_s mix_ts left_s right_s^T
 
 so that W_t x needs no matrix W_t. Only the weights of a rule whose form has a map of the whole
 trace are formed (`Form.to_weights`, `Form.settle`). A plastic bias is a further column of W, whose
@@ -11,7 +11,8 @@ input is 1.
 
 A memory is {layer: ...} here; the layer of a memory of one is "".
 
-Axis letters: t and s steps of the chunk (C), n terms of a write, j and k parts of the state.
+Axis letters: t and s steps of the chunk (C), n terms of a write, j parts of the state (K), p parts
+of the memories from which the chunk starts (P, see `plasticity.marks`).
 """
 
 from collections.abc import Mapping
@@ -20,16 +21,16 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from plasticity.marks import Factors
 from plasticity.memory.dense import TraceMatrix
-from plasticity.spans import Span
 from plasticity.types import Array, Form, Read, Site, Token
 
 
 class Written(NamedTuple):
     """One layer of a memory after each step of a chunk. Keeps are one number per step."""
 
-    parts: tuple[Array, ...]  # k, each [O, I]
-    start: Array  # [C, K]
+    parts: tuple[Array, ...]  # p, each [O, I]
+    start: Array  # [C, P]
     mix: Array  # [C, C], without the rates
     left: Array  # [C, N, O], times the rate
     right: Array  # [C, N, I]
@@ -39,14 +40,18 @@ class Written(NamedTuple):
 AFTER_EACH = Written(parts=None, start=0, mix=0, left=None, right=None)  # type: ignore[arg-type]
 
 
-def parts_of(form: Form, state: TraceMatrix) -> tuple[Array, ...]:
-    """The K parts of the state, with biases as last columns: [O, I] or [O, I + 1]."""
+def parts_of(form: Form, *states: TraceMatrix | None) -> tuple[Array, ...]:
+    """The P parts of the states, with biases as last columns: [O, I] or [O, I + 1]."""
 
     def whole(weight: Array, bias: Array) -> Array:
         return jnp.concatenate([weight, bias[:, None]], 1) if form.bias else weight
 
-    first = whole(state.weight, state.bias)
-    return (first,) if state.momentum is None else (first, whole(*state.momentum))
+    found: list[Array] = []
+    for state in states:
+        if state is not None:
+            found.append(whole(state.weight, state.bias))
+            found += [] if state.momentum is None else [whole(*state.momentum)]
+    return tuple(found)
 
 
 def with_one(form: Form, x: Array) -> Array:
@@ -54,17 +59,15 @@ def with_one(form: Form, x: Array) -> Array:
     return jnp.concatenate([x, jnp.ones_like(x[..., :1])], -1) if form.bias else x
 
 
-def untouched(form: Form, state: TraceMatrix) -> Written:
-    """The state before a chunk, as a layer that was not written."""
-    parts = parts_of(form, state)
-    nothing = jnp.zeros((0, 1, 1), parts[0].dtype)
-    start = jnp.zeros(len(parts), parts[0].dtype).at[0].set(1)
-    left, right = (jnp.zeros((0, 1, size), parts[0].dtype) for size in parts[0].shape)
-    return Written(parts, start, nothing[:, 0, 0], left, right)
+def unwritten(parts: tuple[Array, ...], start: Array) -> Written:
+    """Traces that are mixes of parts alone, by `start` [C, P]."""
+    steps, dtype = len(start), parts[0].dtype
+    left, right = (jnp.zeros((0, 1, size), dtype) for size in parts[0].shape)
+    return Written(parts, start, jnp.zeros((steps, 0), dtype), left, right)
 
 
 def reader(form: Form, layers: Mapping[str, Written]) -> Read:
-    """`read` of a memory after one step: `start` [K] and `mix` [C]."""
+    """`read` of a memory after one step: `start` [P] and `mix` [C]."""
 
     def read(x: Array, layer: str = "", *, transposed: bool = False) -> Array:
         written = layers[layer]
@@ -109,23 +112,28 @@ def answered(site: Site, form: Form, tokens: Token, layers: dict[str, Written]) 
 
 
 def after_chunk(
-    form: Form, state: TraceMatrix, chunk: Span, written: Array, right: Array
+    form: Form,
+    state: TraceMatrix,
+    parts: tuple[Array, ...],
+    chunk: Factors,
+    written: Array,
+    right: Array,
 ) -> TraceMatrix:
     """The state after a chunk.
 
     Args:
       form: of the writes.
       state: before the chunk.
-      chunk: the chunk as one span.
+      parts: P, from which the chunk starts.
+      chunk: its factors.
       written: left [C, N, O], times the rate.
       right: [C, N, I], or I + 1 with a bias.
     """
-    passed, wrote = chunk.passed[0, :, :, None], chunk.wrote[0, :, :, None]
-    parts, found = parts_of(form, state), []
-    for j in range(len(parts)):
-        part = jnp.einsum("sno,sni->oi", written, wrote[:, j] * right)
-        for k, old in enumerate(parts):
-            part += passed[j, k] * old
+    found = []
+    for j in range(chunk.wrote.shape[1]):
+        part = jnp.einsum("sno,sni->oi", written, chunk.wrote[:, j, None] * right)
+        for p, old in enumerate(parts):
+            part += chunk.passed[j, p, None] * old
         found.append(part)
     pairs = [(part[:, :-1], part[:, -1]) if form.bias else (part, None) for part in found]
 

@@ -8,22 +8,23 @@ step t is first read at step t + 1. Example, T = 3 steps and Q = 2 queries:
   step 2   reads w_2         writes w_3     attends to entries 0, 1
   queries  read w_3          write nothing  attend to entries 0, 1, 2, not to each other
 
-`scan_episode` is this definition; `plasticity.unroll` computes the same faster. `parallel_episode`
-is the special case of a rule that never writes.
+`scan_episode` is this definition; `plasticity.unroll` computes the same faster, and
+`plasticity.at_once` where no plastic layer is written: memory sites need not be taken step by step.
 
 An episode may be run in pieces of any lengths: each takes the `NetworkState` that the one before it
 left, and together they equal one run over all steps, in values and gradients.
 """
 
-import functools
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from plasticity.associate import associate_step, site_answer, site_write
 from plasticity.backbone import FastRead, Forward
-from plasticity.memory import advance, append
+from plasticity.heads import silenced, step_site, write_site
+from plasticity.memories import advanced, asked, closed, first_row, opened, sites_of
+from plasticity.memory import append
 from plasticity.network import (
     EpisodeState,
     EpisodeTrace,
@@ -34,15 +35,14 @@ from plasticity.network import (
     float_type,
 )
 from plasticity.pieces import (
-    extended,
     initial_state,
     prepare,
     step_key,
     visible_steps,
     with_blanks,
 )
-from plasticity.steps import checkpointed_scan, join, length, no_fast_weights
-from plasticity.types import Array, Key, Outputs, PyTree, Token, Write
+from plasticity.steps import checkpointed_scan, join, length
+from plasticity.types import Array, Key, Outputs, PyTree, Token
 
 
 def _observe(
@@ -58,19 +58,25 @@ def _observe(
 
     def forward(probe: dict[str, Array]) -> tuple[Array, Forward]:
         def read(name: str, pre: Array) -> Array:
+            if name not in network.layers:
+                return jnp.zeros((), pre.dtype)
             synapse = params.plasticity.synapses[name]
             recall = memory.read(state.fast[name], synapse, pre[0])
             return (recall + probe.get(name, 0))[None]
 
         def write_and_answer(name: str, tokens: Token) -> Array:
-            token, slot = jax.tree.map(lambda a: a[0], tokens), state.slot
+            if not network.site_writes or name not in network.sites:
+                return asked(network, state.fast, name, tokens)
+            rule, engine = sites_of(network)
+            token, slot = first_row(tokens), state.slot
             assert slot is not None  # a step writes
-            return associate_step(network.rule, memory, state.fast[name], token, slot)[0][None]
+            return step_site(rule, engine, state.fast[name], token, slot)[None]
 
-        fast = FastRead(read, write_and_answer)
+        recall = partial(asked, network, state.fast)
+        fast = FastRead(read, write_and_answer, recall)
         stacked = jax.tree.map(lambda a: a[None], x)  # a backbone takes S steps; here S = 1
         out = network.backbone.forward(params.slow, state.past, stacked, t[None], fast, key, False)
-        out = jax.tree.map(lambda a: a[0], out)
+        out = first_row(out)
         loss = internal_loss(params.plasticity, out.outputs) if internal_loss else jnp.zeros(())
         return loss, out
 
@@ -103,19 +109,20 @@ def step(
     """
     params, state = _truncated(network, params, state)
     outputs, activities, past = _observe(network, params, state, x, t, key)
-    rule, sites = network.rule, network.backbone.sites
-    layers = {name: a for name, a in activities.items() if name not in sites}
-    writes = {}
-    if layers and rule.write is not None:  # `prepare` checks that it is not
-        writes = rule.write(params.plasticity, outputs.modulator, layers)
-    for name in sites:
+    writes, site_writes = {}, {}
+    layers = {name: activities[name] for name in network.layers}
+    if layers and network.rule.write is not None:  # `prepare` checks that it is not
+        writes = network.rule.write(params.plasticity, outputs.modulator, layers)
+    tokens = {name: activities[name] for name in network.sites}
+    for name, token in tokens.items():
         # The same as in `_observe`: a compiled program computes it once.
-        writes[name] = site_write(rule, network.memory, state.fast[name], activities[name])
+        found = write_site(*sites_of(network), state.fast[name], token)
+        site_writes[name] = found if network.site_writes else silenced(found)
     if network.intervention is not None:
         writes = network.intervention(writes, t)
     if network.meta_gradient == "truncated":
-        writes = jax.lax.stop_gradient(writes)
-    return StepRecord(writes, past), outputs
+        writes, site_writes = jax.lax.stop_gradient((writes, site_writes))
+    return StepRecord(writes, site_writes, tokens, past), outputs
 
 
 def answer_queries(
@@ -141,6 +148,8 @@ def answer_queries(
     memory = network.memory
 
     def read(name: str, pre: Array) -> Array:
+        if name not in network.layers:
+            return jnp.zeros((), pre.dtype)
         synapse = params.plasticity.synapses[name]
         if synapse.alpha is not None:
             # alpha [O, I] costs as much to read as the weights: form w once, for all queries.
@@ -148,11 +157,8 @@ def answer_queries(
             return pre @ weights.weight.T + weights.bias
         return jax.vmap(lambda x: memory.read(state.fast[name], synapse, x))(pre)
 
-    def answer(name: str, tokens: Token) -> Array:
-        ask = functools.partial(site_answer, network.rule, memory, state.fast[name])
-        return jax.vmap(ask)(tokens)
-
-    fast = FastRead(read, answer)
+    recall = partial(asked, network, state.fast)
+    fast = FastRead(read, recall, recall)
     position = jnp.full((length(queries),), t)
     forward = network.backbone.forward
     return forward(params.slow, state.past, queries, position, fast, key, True).outputs
@@ -191,67 +197,34 @@ def scan_episode(
       queries: [Q, I], answered after the last step; None: there are none.
       state: the state before the first of these steps; None: they begin the episode.
     """
-    steps, memory, shapes = length(inputs), network.memory, network.backbone.memories
+    steps, memory = length(inputs), network.memory
     if state is None:
         state = initial_state(network, params, slots=0)
     slots, first = visible_steps(network, state.past, steps), state.position
 
     def body(
         episode: EpisodeState, scanned: tuple[PyTree, Array]
-    ) -> tuple[EpisodeState, tuple[Outputs, dict[str, Write]]]:
+    ) -> tuple[EpisodeState, tuple[Outputs, StepRecord]]:
         x, slot = scanned
         t = first + slot
         record, outputs = step(network, params, episode._replace(slot=slot), x, t, step_key(key, t))
-        fast = {n: advance(memory, episode.fast[n], w, slot) for n, w in record.writes.items()}
+        after = advanced(network, episode.fast, record, slot)
         # A ring buffer: with slots = 2, step 5 overwrites the entry of step 3, which no later step
         # reads. Entries carry their positions, so their order does not matter.
         past = append(episode.past[0], record.past, slot % slots) if slots else episode.past[0]
-        return EpisodeState(fast, (past,), slot), (outputs, record.writes)
+        return EpisodeState(after, (past,), slot), (outputs, record)
 
     x, prepared_queries, ahead = prepare(network, params, state, inputs, queries, key)
-    # Under a static rule, memories stay empty, and no state holds them.
-    empty = {name: memory.init(shape, float_type(params)) for name, shape in shapes.items()}
-    fast = {
-        name: memory.open((state.fast or empty)[name], shape, steps)
-        for name, shape in shapes.items()
-    }
+    fast = opened(network, state.fast, steps)
     past = with_blanks(network, params, state.past, slots)
     episode = EpisodeState(fast, (past,), jnp.zeros((), jnp.int32))
     scanned = (x, jnp.arange(steps, dtype=jnp.int32))
     chunk = 0 if memory.append_only else memory.chunk
-    episode, (outputs, writes) = checkpointed_scan(body, episode, scanned, steps, chunk)
+    episode, (outputs, records) = checkpointed_scan(body, episode, scanned, steps, chunk)
     answers, end = None, first + steps
     if queries is not None:
         query_key = step_key(key, end)
         answers = answer_queries(network, params, episode, prepared_queries, end, query_key)
-    closed = {name: memory.close(episode.fast[name]) for name in state.fast}
     in_order = jax.tree.map(lambda a: jnp.roll(a, -steps, axis=0), episode.past[0])
-    return EpisodeTrace(join(outputs, answers), writes, NetworkState(closed, in_order, ahead, end))
-
-
-def parallel_episode(
-    network: Network,
-    params: Parameters,
-    inputs: PyTree,
-    key: Key | None = None,
-    queries: PyTree | None = None,
-    state: NetworkState | None = None,
-) -> EpisodeTrace:
-    """Runs an episode without fast weights, all steps at once; arguments as for `scan_episode`."""
-    steps, backbone, slow = length(inputs), network.backbone, params.slow
-    if state is None:
-        state = initial_state(network, params, slots=0)
-    x, prepared_queries, ahead = prepare(network, params, state, inputs, queries, key)
-    dropout_key = step_key(key, state.position)
-    position = state.position + jnp.arange(steps, dtype=jnp.int32)
-    out = backbone.forward(slow, (state.past,), x, position, no_fast_weights, dropout_key, False)
-    past = extended(state.past, out.entry, visible_steps(network, state.past, steps))
-    after = NetworkState({}, past, ahead, state.position + steps)
-    if queries is None:
-        return EpisodeTrace(out.outputs, {}, after)
-    position = jnp.full((length(queries),), after.position)
-    segments, dropout_key = (state.past, out.entry), step_key(key, after.position)
-    answers = backbone.forward(
-        slow, segments, prepared_queries, position, no_fast_weights, dropout_key, True
-    )
-    return EpisodeTrace(join(out.outputs, answers.outputs), {}, after)
+    after = NetworkState(closed(network, episode.fast), in_order, ahead, end)
+    return EpisodeTrace(join(outputs, answers), records.writes, records.tokens, after)

@@ -10,58 +10,92 @@ import jax
 import jax.numpy as jnp
 
 from plasticity.chunk_reads import (
+    AFTER_EACH,
     Written,
     after_chunk,
     answered,
     parts_of,
     reader,
-    untouched,
+    unwritten,
     with_one,
 )
+from plasticity.marks import Marks, cut, factors
 from plasticity.memory.contract import check_write
 from plasticity.memory.dense import TraceMatrix
-from plasticity.spans import Span, before, make_spans, mix
+from plasticity.spans import make_spans, mix
 from plasticity.types import Array, Form, Site, Token, Write
 
 Layers = dict[str, TraceMatrix]
 
 
-def run_frozen(site: Site, form: Form, state: Layers, tokens: Token) -> tuple[Layers, Array]:
+def run_frozen(
+    site: Site, form: Form, initial: Layers | None, state: Layers, piece: tuple[Token, Marks]
+) -> tuple[Layers, Array]:
     """The state after a stretch of C steps, and their answers [C, O].
 
     Args:
       site, form: of the rule; keeps are one number per step.
+      initial: the memory that starts anew at resets; None: there are none.
       state: before the stretch, of each layer.
-      tokens: [C, ...].
+      piece: tokens [C, ...] and their marks.
     """
+    tokens, marks = piece
     tokens = jax.vmap(site.prepare)(tokens)
-    read = reader(form, {name: untouched(form, trace) for name, trace in state.items()})
-    writes = jax.vmap(lambda token: site.write(token, read))(tokens)
-    writes = {"": writes} if isinstance(writes, Write) else writes
+    parts = {n: parts_of(form, t, initial[n] if initial else None) for n, t in state.items()}
     reach = jnp.ones_like(tokens.key[:, 0])
     if site.reach is not None:
         reach = jax.vmap(site.reach)(tokens)
+
+    def write(token: Token, layers: dict[str, Written]) -> dict[str, Write]:
+        found = site.write(token, reader(form, layers))
+        return {"": found} if isinstance(found, Write) else found
+
+    origins = {n: unwritten(all_of, _origin(form, marks, reach)) for n, all_of in parts.items()}
+    writes = jax.vmap(write, (0, dict.fromkeys(origins, AFTER_EACH)))(tokens, origins)
     layers, after = {}, {}
     for name, trace in state.items():
-        layers[name], after[name] = _layer(site, form, trace, writes[name], reach)
+        part = (parts[name], writes[name], marks, reach)
+        layers[name], after[name] = _layer(site, form, trace, *part)
     return after, answered(site, form, tokens, layers)
 
 
+def _origin(form: Form, marks: Marks, like: Array) -> Array:
+    """[C, P]: whose gradients are taken: at the state, or at the memory that started anew."""
+    count = 2 if form.momentum else 1
+    own = jnp.zeros((len(like), count), like.dtype).at[:, 0].set(1)
+    if marks.reset is None:
+        return own
+    started = (jnp.cumsum(marks.reset) > 0)[:, None]
+    return jnp.concatenate([jnp.where(started, 0, own), jnp.where(started, own, 0)], 1)
+
+
 def _layer(
-    site: Site, form: Form, state: TraceMatrix, write: Write, reach: Array
+    site: Site,
+    form: Form,
+    state: TraceMatrix,
+    parts: tuple[Array, ...],
+    write: Write,
+    marks: Marks,
+    reach: Array,
 ) -> tuple[Written, TraceMatrix]:
     """One layer after each step, as answers see it, and its state after the last."""
     jax.vmap(lambda one: check_write(form, one, *state.weight.shape))(write)
     steps = len(reach)
     keep, rate = (jnp.broadcast_to(a, (steps,)) for a in (write.keep, write.rate))
+    rate = rate if marks.valid is None else jnp.where(marks.valid, rate, 0)
     left, right = (a if form.terms > 1 else a[:, None] for a in (write.left, write.right))
-    spans = make_spans(keep[:, None], write.momentum)
+    spans = make_spans(keep[:, None], write.momentum, marks.valid)
     right, written = with_one(form, right), rate[:, None, None] * left
     after = site.order == "read_after_write"
-    passed, reads, wrote = spans[-1]
-    reads, wrote = reads[:, :steps], wrote[:, :steps]
-    seen = (reads if after else before(reads))[0, :, :, 0]
-    mixed = reach[:, None] * mix(spans, steps, after)
-    layer = Written(parts_of(form, state), seen, mixed, written, right)
-    whole = Span(passed, reads, wrote)
-    return layer, after_chunk(form, state, whole, reach[-1] * written, right)
+    chunk = factors(spans, marks, steps)
+    mixed = reach[:, None] * cut(mix(spans, steps, after), chunk.same)
+    seen = chunk.after if after else chunk.before
+    layer = Written(parts, seen[..., 0], mixed, written, right)
+    return layer, after_chunk(form, state, parts, chunk, _last(reach, marks) * written, right)
+
+
+def _last(reach: Array, marks: Marks) -> Array:
+    """The reach of the last step that counts."""
+    if marks.valid is None:
+        return reach[-1]
+    return reach[len(reach) - 1 - jnp.argmax(marks.valid[::-1])]

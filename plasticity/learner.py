@@ -158,14 +158,14 @@ class Learner:
     ) -> dict[str, Array]:
         """Metrics [B] of the fixed episodes with indices [B] of a split, which is a `RandomStream`.
 
-        `on=False` holds the fast weights at zero: the same net on the same episodes, not plastic.
+        `on=False` holds fast weights at zero, and memories as an episode starts: the same net.
         """
 
         def run(index: Array, *args: PyTree) -> dict[str, Array]:
             params, seed, split, hyper = args
             network = self.make_network(hyper)
             if not on:
-                network = network._replace(rule=none())
+                network = network._replace(rule=none(), site_writes=False)
             start = jnp.zeros((), jnp.int32)
             episodes = self.episodes(seed, split, start, index, hyper.data)
             metrics, trace = evaluate_episodes(network, self.task, params, episodes, None)
@@ -177,10 +177,7 @@ class Learner:
     def episodes(
         self, seed: Array, split: Array | int, step: Array, index: Array, data: PyTree = None
     ) -> Episode:
-        """Episodes [B] with indices [B]: a pure function of all arguments.
-
-        Those of `RandomStream.TRAIN` are of `Task.trained_on`.
-        """
+        """Episodes [B] with indices [B]: a pure function of all arguments."""
         keys = _fold_many(stream_key(seed, split, step), index)
         # A traced split, as in `evaluate`, is never that of training.
         task = self.task.trained_on if split is RandomStream.TRAIN else self.task

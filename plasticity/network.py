@@ -1,7 +1,7 @@
 """A network: its parts, parameters, state within an episode, and the trace of an episode."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,13 +11,15 @@ from plasticity.registry import exportable
 from plasticity.types import (
     Array,
     DType,
-    FastState,
     Key,
+    LayerShape,
     Memory,
     Outputs,
     Plasticity,
     PyTree,
     Rule,
+    SiteShape,
+    Token,
     Write,
 )
 
@@ -37,6 +39,9 @@ class Network(NamedTuple):
         receive no gradient.
       matmul_precision: of matrix products; a name in `plasticity.unroll.MATMUL_PRECISIONS`.
       intervention: changes writes before they are applied; see `plasticity.interventions`.
+      site_rule, site_memory: the rule at memory sites and the engine that holds their memories.
+      site_writes: whether anything is written there; False: memories stay as an episode starts.
+      site_chunk: steps that sites take at once, where all are known; see `plasticity.associate`.
     """
 
     backbone: Backbone
@@ -45,6 +50,27 @@ class Network(NamedTuple):
     meta_gradient: str = "full"
     matmul_precision: str = "default"
     intervention: Intervention | None = None
+    site_rule: Rule | None = None
+    site_memory: Memory | None = None
+    site_writes: bool = True
+    site_chunk: int = 32
+
+    @property
+    def layers(self) -> dict[str, LayerShape]:
+        """The plastic layers that have a memory; none under a rule that never writes."""
+        return {} if self.rule.static else self.backbone.shapes
+
+    @property
+    def sites(self) -> dict[str, SiteShape]:
+        """The sites that have a memory."""
+        if self.site_rule is None or self.site_rule.static:
+            return {}
+        return dict(self.backbone.sites)
+
+    @property
+    def at_once(self) -> bool:
+        """Whether all steps of an episode are computed at once."""
+        return not self.layers and (self.backbone.at_once or not self.sites)
 
 
 class Parameters(NamedTuple):
@@ -57,7 +83,7 @@ class Parameters(NamedTuple):
 class EpisodeState(NamedTuple):
     """State before a step: everything that earlier steps of the episode left."""
 
-    fast: dict[str, FastState]
+    fast: dict[str, Any]  # {plastic layer: FastState, memory site: {layer: FastState} of its heads}
     past: Sequence[PyTree]  # segments, see `Backbone`
     slot: Array | None = None  # [], of the step's writes; None: nothing is written
 
@@ -65,7 +91,9 @@ class EpisodeState(NamedTuple):
 class StepRecord(NamedTuple):
     """The contribution of one step to the state."""
 
-    writes: dict[str, Write]
+    writes: dict[str, Write]  # of plastic layers
+    site_writes: dict[str, dict[str, Write]]  # {site: {layer: [H, ...]}}
+    tokens: dict[str, Token]  # {site: [H, ...]}
     past: PyTree  # an entry of the past
 
 
@@ -75,7 +103,7 @@ class NetworkState(NamedTuple):
     Of B episodes, all leaves but `position` are [B, ...]. Entries are ordered, blank ones first.
     """
 
-    fast: dict[str, PyTree]  # {layer: base of its memory}; empty under a static rule
+    fast: dict[str, PyTree]  # {layer: base of its memory, site: {layer: bases of its heads}}
     past: PyTree  # a segment of the last `Backbone.window` entries, or of all
     ahead: PyTree  # likewise of the entries of `Backbone.prepare`
     position: Array  # [] int32, of the next step; all episodes share it
@@ -89,6 +117,7 @@ class EpisodeTrace(NamedTuple):
 
     outputs: Outputs  # [T + Q, ...], queries last
     writes: dict[str, Write]  # {layer: [T, ...]}; empty under a static rule
+    tokens: dict[str, Token]  # {site: [T, H, ...]}
     state: NetworkState  # after the last step
 
 

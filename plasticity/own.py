@@ -106,9 +106,15 @@ def network_of(
         forward=run,
         blank=blank,
         window=1,
-        sites=plastic.sites,
+        sites=plastic.site_shapes(),
     )
-    return Network(backbone, plastic.rule, plastic.memory)
+    return Network(
+        backbone,
+        plastic.rule,
+        plastic.memory,
+        site_rule=plastic.rule,
+        site_memory=plastic.memory,
+    )
 
 
 def _one_step(

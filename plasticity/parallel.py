@@ -20,7 +20,8 @@ Keeps per output are not for this module: each output would have a triangle of i
 it takes longer than to go step by step. Products of keeps are those of `plasticity.spans`.
 
 Axis letters: t and s steps of the chunk (C), m reads of a step, n terms of a write, i inputs, o
-outputs, j and k parts of the state. L is 1, or I if keeps are per input.
+outputs, p parts from which the chunk starts (P, see `plasticity.marks`). L is 1, or I if keeps are
+per input.
 """
 
 import functools
@@ -32,12 +33,13 @@ import jax.numpy as jnp
 from jax.scipy.linalg import solve_triangular
 
 from plasticity.chunk_reads import Written, after_chunk, answered, parts_of
+from plasticity.marks import Factors, Marks, cut, factors
 from plasticity.memory.contract import check_write
 from plasticity.memory.dense import TraceMatrix
-from plasticity.spans import Span, before, fill, make_spans, mix, products, spread, total
+from plasticity.spans import Span, fill, make_spans, mix, products, spread, total
 from plasticity.types import Array, Form, PyTree, Read, Site, Token, Write
 
-Parts = tuple[Array, ...]  # the K parts of the state before the chunk, [O, I] each
+Parts = tuple[Array, ...]  # the P parts from which the chunk starts, [O, I] each
 
 
 class Plan(NamedTuple):
@@ -47,41 +49,46 @@ class Plan(NamedTuple):
     addresses: Array  # a [C, M, I]
     factors: Array  # f [C, M, N]
     write: Write  # left is u [C, N, O]; right [C, N, I]
-    chunk: Span  # the chunk as one span, B = 1
+    chunk: Factors
     system: Array  # [C N, C N], of each left in each later one: strictly lower triangular
     answers: PyTree  # of `ANSWERS`
 
 
-def plan_chunk(site: Site, form: Form, tokens: Token) -> Plan:
-    """Plans C steps: tokens [C, ...]."""
+def plan_chunk(site: Site, form: Form, piece: tuple[Token, Marks]) -> Plan:
+    """Plans C steps: tokens [C, ...] and their marks."""
+    tokens, marks = piece
     tokens = jax.vmap(site.prepare)(tokens)
-    addresses, factors, write = jax.vmap(functools.partial(_affine, site, form))(tokens)
+    addresses, factored, write = jax.vmap(functools.partial(_affine, site, form))(tokens)
+    if marks.valid is not None:
+        write = write._replace(rate=jnp.where(marks.valid, write.rate, 0))
     steps, terms, _ = write.left.shape
-    spans = make_spans(write.keep.reshape(steps, -1), write.momentum)
-    recalled = products(spans, addresses, write.right, after=False)
-    system = jnp.einsum("tmn,tsmp,s->tnsp", factors, recalled, write.rate)
+    spans = make_spans(write.keep.reshape(steps, -1), write.momentum, marks.valid)
+    chunk = factors(spans, marks, steps)
+    recalled = cut(products(spans, addresses, write.right, after=False), chunk.same)
+    system = jnp.einsum("tmn,tsmp,s->tnsp", factored, recalled, write.rate)
     system = system.reshape(steps * terms, steps * terms)
     after = site.order == "read_after_write"
-    answers = ANSWERS[site.asks][0](spans, tokens, write.right, after)
-    passed, reads, wrote = spans[-1]
-    chunk = Span(passed, reads[:, :steps], wrote[:, :steps])
-    return Plan(tokens, addresses, factors, write, chunk, system, answers)
+    answers = ANSWERS[site.asks][0](spans, tokens, write.right, after, chunk.same)
+    return Plan(tokens, addresses, factored, write, chunk, system, answers)
 
 
-def run_chunk(site: Site, form: Form, state: TraceMatrix, plan: Plan) -> tuple[TraceMatrix, Array]:
+def run_chunk(
+    site: Site, form: Form, initial: TraceMatrix | None, state: TraceMatrix, plan: Plan
+) -> tuple[TraceMatrix, Array]:
     """The state after C steps, and their answers [C, O]. See `plasticity.associate`."""
-    reads, parts = plan.chunk.reads, parts_of(form, state)
-    earlier = before(reads)
-    left = _solve(plan, _from_start(earlier[0], parts, plan.addresses))
+    parts, chunk = parts_of(form, state, initial), plan.chunk
+    left = _solve(plan, _from_start(chunk.before, parts, plan.addresses))
     written = plan.write.rate[:, None, None] * left
-    seen = (reads if site.order == "read_after_write" else earlier)[0]
+    seen = chunk.after if site.order == "read_after_write" else chunk.before
     answers = ANSWERS[site.asks][1](site, form, parts, plan, seen, written)
-    return after_chunk(form, state, plan.chunk, written, plan.write.right), answers
+    return after_chunk(form, state, parts, chunk, written, plan.write.right), answers
 
 
-def _plan_query(spans: list[Span], tokens: Token, right: Array, after: bool) -> Array:
+def _plan_query(
+    spans: list[Span], tokens: Token, right: Array, after: bool, same: Array | None
+) -> Array:
     """Of rate_s left_sn in answer t: [C, C, N]."""
-    return products(spans, tokens.query[:, None], right, after)[:, :, 0]
+    return cut(products(spans, tokens.query[:, None], right, after)[:, :, 0], same)
 
 
 def _at_query(
@@ -94,10 +101,16 @@ def _at_query(
 
 
 def _plan_transposed(
-    spans: list[Span], tokens: Token, right: Array, after: bool
+    spans: list[Span], tokens: Token, right: Array, after: bool, same: Array | None
 ) -> Callable[[Array], Array]:
     """The products of keeps: what a write leaves in an answer is known once it is."""
-    return jax.tree_util.Partial(functools.partial(spread, after=after), spans, right=right)
+    return jax.tree_util.Partial(functools.partial(_spread, after), spans, right, same)
+
+
+def _spread(
+    after: bool, spans: list[Span], right: Array, same: Array | None, given: Array
+) -> Array:
+    return spread(spans, cut(given, same), right, after)
 
 
 def _transposed(
@@ -105,7 +118,7 @@ def _transposed(
 ) -> Array:
     """One read of the transposed memory, at the query."""
     query = plan.tokens.query
-    found = total(seen[:, k] * (query @ part) for k, part in enumerate(parts))
+    found = total(seen[:, p] * (query @ part) for p, part in enumerate(parts))
     found += plan.answers(jnp.einsum("sno,to->tsn", written, query))
     return jax.vmap(lambda token, o: site.answer(token, _says(o)))(plan.tokens, found)
 
@@ -120,8 +133,10 @@ def _says(answer: Array) -> Read:
     return read
 
 
-def _plan_free(spans: list[Span], tokens: Token, right: Array, after: bool) -> Array:
-    return mix(spans, len(right), after)
+def _plan_free(
+    spans: list[Span], tokens: Token, right: Array, after: bool, same: Array | None
+) -> Array:
+    return cut(mix(spans, len(right), after), same)
 
 
 def _free(site: Site, form: Form, parts: Parts, plan: Plan, seen: Array, written: Array) -> Array:
@@ -172,8 +187,8 @@ def _affine(site: Site, form: Form, token: Token) -> tuple[Array, Array, Write]:
 
 
 def _from_start(reads: Array, parts: Parts, x: Array) -> Array:
-    """What the state before the chunk adds to w_t x_tm, for reads [C, K, L] and x [C, M, I]."""
-    return total((reads[:, None, k] * x) @ part.T for k, part in enumerate(parts))
+    """What the chunk starts from adds to w_t x_tm, for reads [C, P, L] and x [C, M, I]."""
+    return total((reads[:, None, p] * x) @ part.T for p, part in enumerate(parts))
 
 
 def _solve(plan: Plan, start: Array) -> Array:

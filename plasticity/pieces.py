@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from plasticity.heads import init_site
 from plasticity.network import Network, NetworkState, Parameters, float_type
 from plasticity.program import is_float
 from plasticity.steps import length
@@ -30,14 +31,26 @@ def initial_state(
     """
     backbone, dtype = network.backbone, float_type(params)
     slots = max(backbone.window, 0) if slots is None else slots
-    shapes = {} if network.rule.static else backbone.memories
-    fast = {name: network.memory.init(shape, dtype) for name, shape in shapes.items()}
+    fast: dict[str, Any] = {n: network.memory.init(s, dtype) for n, s in network.layers.items()}
+    fast |= _first_of_sites(network, params)
     parts = (fast, backbone.blank(slots, dtype), backbone.blank_ahead(slots, dtype))
     if episodes is not None:
         parts = jax.tree.map(lambda a: jnp.broadcast_to(a, (episodes, *a.shape)), parts)
     # An array of NumPy is a number while JAX traces, too: `Backbone.prepare` can check it.
     start: Any = np.zeros((), np.int32)
     return NetworkState(*parts, start)
+
+
+def _first_of_sites(network: Network, params: Parameters) -> dict[str, Any]:
+    """The memories of sites before step 0, {site: {layer: base}}."""
+    if not network.sites:
+        return {}
+    dtype, first = float_type(params), network.backbone.first
+    if first is not None:
+        return jax.tree.map(lambda a: a.astype(dtype), first(params.slow))
+    memory = network.site_memory
+    assert memory is not None
+    return {name: init_site(memory, site, dtype) for name, site in network.sites.items()}
 
 
 def prepare(
@@ -56,19 +69,9 @@ def prepare(
     Raises:
       ValueError: `state` is not of this network, or the memory is made for writes of another form.
     """
-    if not network.rule.static and network.memory.form != network.rule.form:
-        raise ValueError(
-            f"the memory is made for {network.memory.form}, but the rule writes "
-            f"{network.rule.form}: make the engine with form=rule.form"
-        )
+    _check(network)
     dtype, backbone, position = float_type(params), network.backbone, state.position
-    feed_forward = sorted(backbone.shapes.keys() - set(backbone.sites))
-    if feed_forward and network.rule.write is None:
-        raise ValueError(
-            f"the layers {feed_forward} are plastic, and this rule has a meaning at memory sites "
-            "only: its Rule.write is None"
-        )
-    layers = [] if network.rule.static else sorted(backbone.memories)
+    layers = sorted([*network.layers, *network.sites])
     if sorted(state.fast) != layers:
         raise ValueError(f"state.fast has the layers {sorted(state.fast)}, it should have {layers}")
 
@@ -82,6 +85,27 @@ def prepare(
     x, asked, new = backbone.prepare(params.slow, state.ahead, inputs, queries, position, key)
     slots = visible_steps(network, state.ahead, length(inputs))
     return x, asked, extended(state.ahead, new, slots)
+
+
+def _check(network: Network) -> None:
+    """ValueError: a rule has no meaning where it writes, or an engine is made for another form."""
+    at_layers = (network.layers, network.rule, network.memory)
+    at_sites = (network.sites, network.site_rule, network.site_memory)
+    for written, rule, memory in (at_layers, at_sites):
+        if written and rule and memory and memory.form != rule.form:
+            raise ValueError(
+                f"the memory is made for {memory.form}, but the rule writes {rule.form}: make the "
+                "engine with form=rule.form"
+            )
+    if network.layers and network.rule.write is None:
+        raise ValueError(
+            f"the layers {sorted(network.layers)} are plastic, and this rule has a meaning at "
+            "memory sites only: its Rule.write is None"
+        )
+    if network.sites and network.at_once and network.meta_gradient == "truncated":
+        raise ValueError(
+            "meta_gradient='truncated' must be 'full' where memory sites take all steps at once"
+        )
 
 
 def step_key(key: Key | None, t: Array) -> Key | None:

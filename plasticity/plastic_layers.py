@@ -2,18 +2,18 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 from jax.extend import core
 
 from plasticity.arguments import check_shape
-from plasticity.associate import site_of
 from plasticity.backbone import FastRead
 from plasticity.memory import ENGINES
 from plasticity.network import NetworkState
 from plasticity.registry import lookup
+from plasticity.site_steps import site_of
 from plasticity.tokens import check_taken, prepared_shape
 from plasticity.types import (
     Activity,
@@ -24,8 +24,11 @@ from plasticity.types import (
     Memory,
     Plasticity,
     Rule,
+    SiteShape,
     Token,
 )
+
+S = TypeVar("S")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)  # hashable: a static argument of jax.jit
@@ -35,19 +38,23 @@ class Plastic:
     Attributes:
       rule, memory: see `plasticity.types`.
       layers: {name: shape} of the feed-forward sites.
-      sites: {name: shape} of the memory sites.
+      sites: {name: (O, I) or (H, O, I)} of the memory sites.
       head: O + A + 1, the numbers that an internal loss reads; 0 for rules without one.
     """
 
     rule: Rule
     memory: Memory
     layers: dict[str, LayerShape]
-    sites: dict[str, LayerShape]
+    sites: dict[str, tuple[int, ...]]
     head: int
 
     def init(self, key: Key) -> Plasticity:
         """Initial theta, in float32: the coefficients of plasticity that the outer loop learns."""
         return self.rule.init(key, self.layers, self.head)
+
+    def site_shapes(self) -> dict[str, SiteShape]:
+        """The memories of the sites."""
+        return {name: _site(self.rule, shape) for name, shape in self.sites.items()}
 
     def weights(self, theta: Plasticity, state: NetworkState) -> dict[str, FastWeights]:
         """Fast weights in a state of B episodes: {layer: (weight [B, O, I], bias [B, O])}; empty
@@ -63,7 +70,7 @@ def plastic(
     rule: Rule,
     layers: Mapping[str, tuple[int, int]] | None = None,
     *,
-    sites: Mapping[str, tuple[int, int]] | None = None,
+    sites: Mapping[str, tuple[int, ...]] | None = None,
     memory: str = "chunked",
     chunk: int = 32,
     head: int = 0,
@@ -73,7 +80,8 @@ def plastic(
     Args:
       rule: how they are written, for example `hebbian(eta0=1.0)`.
       layers: {name: (O, I)}, the outputs and inputs of layers that `fast(name, ...)` reads.
-      sites: {name: (O, I)}, the numbers in a value and in a key of `fast.associate(name, ...)`.
+      sites: {name: (O, I) or (H, O, I)}, the heads of `fast.associate(name, ...)` and the numbers
+        in a value and in a key of one.
       memory: the engine: "dense", "factored" or "chunked".
       chunk: steps per chunk of the engine.
       head: O + A + 1 for a rule with an internal loss, which reads the answer (O numbers), the
@@ -92,16 +100,25 @@ def plastic(
         raise ValueError(f"head={head} must be O + A + 1: the internal loss of this rule reads it")
     engine = lookup(ENGINES, memory, "memory")
     shapes = {n: LayerShape(*s) for n, s in layers.items()}
-    inner = {n: _inner_shape(rule, LayerShape(*s)) for n, s in sites.items()}
-    return Plastic(rule, engine(chunk, rule.form), shapes, inner, head)
+    made = Plastic(rule, engine(chunk, rule.form), shapes, sites, head)
+    made.site_shapes()
+    return made
 
 
-def _inner_shape(rule: Rule, shape: LayerShape) -> LayerShape:
-    """The shape of the memory for keys [I] and values [O]."""
+def _site(rule: Rule, shape: tuple[int, ...]) -> SiteShape:
+    """The memories for keys and values of shape (O, I) or (H, O, I)."""
+    if len(shape) not in (2, 3):
+        raise ValueError(f"sites: {shape} should be (O, I) or (H, O, I)")
+    heads, outputs, inputs = (1, *shape)[-3:]
     if rule.static:
-        return shape  # never written
-    key, value = jnp.zeros(shape.inputs), jnp.zeros(shape.outputs)
-    return prepared_shape(site_of(rule), Token(key, key, value))
+        return SiteShape(heads, {"": LayerShape(outputs, inputs)})  # never written
+    site = site_of(rule)
+    if not site.empty:
+        raise ValueError(
+            "sites: the memory of this rule does not start empty; `associate` takes it"
+        )
+    key, value = jnp.zeros(inputs), jnp.zeros(outputs)
+    return SiteShape(heads, site.layers(prepared_shape(site, Token(key, key, value))))
 
 
 class Fast:
@@ -140,26 +157,33 @@ class Fast:
         return out
 
     def associate(self, site: str, token: Token) -> Array:
-        """Writes a token at a memory site and answers its query, [O]; see `Site.order`."""
+        """Writes a token at a memory site and answers its query, [O]; see `Site.order`.
+
+        All have the axis H in front if the site has heads.
+        """
         shape = self._new(self._plastic.sites, site)
+        heads, (outputs, inputs) = shape[:-2], shape[-2:]
         query, key, value = (jnp.shape(a) for a in token[:3])
-        sizes = (*value, *key)
-        if (
-            query != key
-            or len(sizes) != 2
-            or _inner_shape(self._plastic.rule, LayerShape(*sizes)) != shape
-        ):
+        if not query == key == (*heads, inputs) or value != (*heads, outputs):
             raise ValueError(
-                f"token of site {site!r}: query {query}, key {key}, value {value} should be [I], "
-                "[I] and [O], as `plastic` was told"
+                f"token of site {site!r}: query {query}, key {key}, value {value} should be "
+                f"{(*heads, inputs)}, the same, and {(*heads, outputs)}, as `plastic` was told"
             )
         if not self._plastic.rule.static:
             check_taken(site_of(self._plastic.rule), token)
-        token = jax.tree.map(lambda a: jnp.asarray(a, token.value.dtype), token)
-        self.activities[site] = token
-        return self._read.associate(site, jax.tree.map(lambda a: a[None], token))[0]
 
-    def _new(self, known: Mapping[str, LayerShape], name: str) -> LayerShape:
+        def per_head(a: Any) -> Array:
+            a = jnp.asarray(a, token.value.dtype)
+            return jnp.broadcast_to(a, (*heads, *a.shape)) if heads and not a.ndim else a
+
+        token = jax.tree.map(per_head, token)
+        if not heads:
+            token = jax.tree.map(lambda a: a[None], token)
+        self.activities[site] = token
+        answer = self._read.associate(site, jax.tree.map(lambda a: a[None], token))[0]
+        return answer if heads else answer[0]
+
+    def _new(self, known: Mapping[str, S], name: str) -> S:
         if name in self.activities:
             raise ValueError(f"layer {name!r} is called twice in a step")
         if self._trace != _current_trace():

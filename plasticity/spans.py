@@ -29,10 +29,10 @@ class Span(NamedTuple):
     wrote: Array  # [B, n, K, L], of what each step wrote in part j at the end
 
 
-def make_spans(keep: Array, momentum: Array | None) -> list[Span]:
+def make_spans(keep: Array, momentum: Array | None, valid: Array | None = None) -> list[Span]:
     """Spans of 1, 2, 4, ... steps, the last of all C; steps that fill it up do nothing.
 
-    For keep [C, L] and momentum [C].
+    For keep [C, L] and momentum [C]. Steps that are not `valid` [C] do nothing either.
     """
     rows = [[keep]]
     if momentum is not None:
@@ -40,6 +40,8 @@ def make_spans(keep: Array, momentum: Array | None) -> list[Span]:
         rows = [[keep, slower], [jnp.zeros_like(keep), slower]]
     passed = jnp.stack([jnp.stack(row, 1) for row in rows], 1)
     idle = jnp.eye(len(rows), dtype=keep.dtype)[None, :, :, None]
+    if valid is not None:
+        passed = jnp.where(valid[:, None, None, None], passed, idle)
     idle = jnp.broadcast_to(idle, (fill(len(keep)), *passed.shape[1:]))
     passed = jnp.concatenate([passed, idle])
     reads = passed[:, None, 0]

@@ -9,6 +9,7 @@ from plasticity.backbone import FastRead
 from plasticity.types import PyTree
 
 EMPTY = -1  # position of a blank entry of the past
+ALWAYS = -2  # of one that every step sees
 
 
 def length(stack: PyTree) -> int:
@@ -27,6 +28,7 @@ def join(first: PyTree, second: PyTree | None) -> PyTree:
 no_fast_weights = FastRead(
     read=lambda layer, pre: jnp.zeros((), pre.dtype),
     associate=lambda site, tokens: jnp.zeros_like(tokens.value),
+    recall=lambda site, tokens: jnp.zeros_like(tokens.value),
 )
 
 

@@ -1,5 +1,6 @@
 """Measures of plasticity, for logs and results: rates, sizes of writes, norms of fast weights."""
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -9,7 +10,7 @@ import optax
 from plasticity.memory import trace_after
 from plasticity.network import EpisodeTrace, Network, Parameters
 from plasticity.synapse import PLAIN, scaled_matrix, write_norm_squared
-from plasticity.types import Array, Form, LayerShape, Synapse, Write
+from plasticity.types import Array, Form, LayerShape, Memory, PyTree, Synapse, Write
 
 
 def plasticity_gradients(network: Network, grads: Parameters) -> dict[str, Array]:
@@ -28,7 +29,7 @@ def plasticity_gradients(network: Network, grads: Parameters) -> dict[str, Array
     if network.backbone.modulator_weights is not None:
         weights = network.backbone.modulator_weights(grads.slow)
         norms["grad_modulator"] = jnp.linalg.norm(weights)
-    return dict.fromkeys(norms, jnp.zeros(())) if network.rule.static else norms
+    return norms if network.layers else dict.fromkeys(norms, jnp.zeros(()))
 
 
 class Modulation(NamedTuple):
@@ -39,7 +40,7 @@ class Modulation(NamedTuple):
 
 
 def modulation(network: Network, params: Parameters, trace: EpisodeTrace) -> Modulation:
-    """Returns rates and sizes of all writes of B episodes; empty under a static rule."""
+    """Returns rates and sizes of all writes of B episodes, at plastic layers."""
     rates, sizes = {}, {}
     norm = jax.vmap(jax.vmap(write_norm_squared, (None, 0, 0)), (None, 0, 0))
     for name, write in trace.writes.items():
@@ -51,19 +52,22 @@ def modulation(network: Network, params: Parameters, trace: EpisodeTrace) -> Mod
 
 
 def telemetry(network: Network, params: Parameters, trace: EpisodeTrace) -> dict[str, Array]:
-    """Summarises the writes of B episodes; zeros under a static rule.
+    """Summarises the writes of B episodes; zeros if nothing is written.
 
     Returns:
-      eta_mean [B]: the rate, averaged over steps and layers.
+      eta_mean [B]: the rate, averaged over steps, layers, and the heads of memory sites.
       write_norm [B]: ||eta alpha delta|| over all plastic weights, averaged over steps.
     """
-    if network.rule.static:
-        return dict.fromkeys(("eta_mean", "write_norm"), jnp.zeros(len(trace.outputs.task)))
+    nothing = jnp.zeros(len(trace.outputs.task))
     rates, sizes = modulation(network, params, trace)
+    means = [rate.mean(1) for rate in rates.values()]
+    for token in trace.tokens.values():
+        if jnp.ndim(token.rate) > 2:  # otherwise the rule has no rate
+            means.append(token.rate.reshape(len(nothing), -1).mean(1))
     squares = sum(size**2 for size in sizes.values())
     return {
-        "eta_mean": jnp.mean(jnp.stack([rate.mean(1) for rate in rates.values()]), axis=0),
-        "write_norm": jnp.sqrt(squares).mean(1),
+        "eta_mean": jnp.mean(jnp.stack(means), axis=0) if means else nothing,
+        "write_norm": jnp.sqrt(squares).mean(1) if sizes else nothing,
     }
 
 
@@ -89,9 +93,17 @@ def fast_norm(network: Network, params: Parameters, trace: EpisodeTrace) -> Arra
     It forms the matrices w [O, I], which training does not need.
     """
     squares = [jnp.zeros(len(trace.outputs.task))]
-    for name, base in trace.state.fast.items():
-        synapse = params.plasticity.synapses.get(name, PLAIN)
-        squares.append(
-            jax.vmap(lambda b, s=synapse: (network.memory.weights(b, s).weight ** 2).sum())(base)
-        )
+    for name in network.layers:
+        synapse = params.plasticity.synapses[name]
+        squares.append(_square(network.memory, synapse, trace.state.fast[name]))
+    for name in network.sites:
+        assert network.site_memory is not None
+        of_head = partial(_square, network.site_memory, PLAIN)
+        for bases in trace.state.fast[name].values():
+            squares.append(jax.vmap(of_head, 1)(bases).sum(0))
     return jnp.sqrt(sum(squares))
+
+
+def _square(memory: Memory, synapse: Synapse, bases: PyTree) -> Array:
+    """||w||^2 [B] of B episodes."""
+    return jax.vmap(lambda base: (memory.weights(base, synapse).weight ** 2).sum())(bases)

@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from plasticity.marks import Marks
 from plasticity.memory.contract import check_dtype
 from plasticity.memory.dense import TraceMatrix, dense
 from plasticity.types import Array, Form, LayerShape, Scalar, Site, Token
@@ -24,20 +25,35 @@ def prepared_shape(site: Site, token: Token) -> LayerShape:
     return LayerShape(len(prepared.value), len(prepared.key))
 
 
-def each_write(site: Site, tokens: Token) -> Token:
+def each_write(site: Site, tokens: Token, marks: Marks) -> tuple[Token, Marks]:
     """The N writes of each token as tokens of their own [T N, ...], which forget once per token."""
     n = site.writes
     if n == 1:
-        return tokens
+        return tokens, marks
     steps = len(tokens.key)
     first = jnp.arange(steps * n) % n == 0
-    again = jax.tree.map(lambda a: jnp.repeat(a, n, axis=0), tokens)
+    again, marks = jax.tree.map(lambda a: jnp.repeat(a, n, axis=0), (tokens, marks))
     keep = jnp.where(first.reshape(-1, *(1,) * (again.keep.ndim - 1)), again.keep, 1)
     flat = {
         name: getattr(tokens, name).reshape(steps * n, *getattr(tokens, name).shape[2:])
         for name in ("key", "value", "rate")
     }
-    return again._replace(keep=keep, **flat)
+    if marks.reset is not None:
+        marks = marks._replace(reset=marks.reset & first)
+    return again._replace(keep=keep, **flat), marks
+
+
+def check_marks(marks: Marks, steps: int) -> Marks:
+    """The marks as arrays; ValueError: one is not [T] bool."""
+    for name, mark in marks._asdict().items():
+        if mark is None:
+            continue
+        if jnp.shape(mark) != (steps,) or jnp.result_type(mark) != jnp.bool_:
+            raise ValueError(
+                f"{name} has shape {jnp.shape(mark)} and dtype {jnp.result_type(mark)}, it should "
+                f"be {(steps,)} and bool, {ONE_HEAD}"
+            )
+    return jax.tree.map(jnp.asarray, marks)
 
 
 def check_tokens(site: Site, form: Form, tokens: Token) -> Token:
@@ -95,13 +111,14 @@ def check_taken(site: Site, tokens: Token) -> None:
     """Raises ValueError if the rule lacks a gate, or would leave out what is given."""
     if site.takes is None:
         return
-    reads = f"this rule reads {', '.join(('query', 'key', 'value', *site.takes))}"
+    takes = [gate.name for gate in site.takes]
+    reads = f"this rule reads {', '.join(('query', 'key', 'value', *takes))}"
     numbers = {"rate": tokens.rate, "keep": tokens.keep}
     given = [n for n, a in numbers.items() if not (isinstance(a, float) and a == 1)]  # the default
-    left_out = [n for n in (*given, *tokens.gates) if n not in site.takes]
+    left_out = [n for n in (*given, *tokens.gates) if n not in takes]
     if left_out:
         raise ValueError(f"{left_out[0]} is given, and {reads} only")
-    missing = [n for n in site.takes if n not in ("rate", "keep", *tokens.gates)]
+    missing = [n for n in takes if n not in ("rate", "keep", *tokens.gates)]
     if missing:
         raise ValueError(f"gates lack {missing[0]!r}: {reads}")
 
@@ -114,8 +131,10 @@ def _each(factor: Scalar, like: Array, shape: tuple[int, ...]) -> Array:
     return jnp.broadcast_to(jnp.asarray(factor, jnp.result_type(factor, like, jnp.float32)), shape)
 
 
-def check_state(site: Site, form: Form, tokens: Token, state: Any) -> dict[str, TraceMatrix]:
-    """The state of each layer.
+def check_state(
+    site: Site, form: Form, tokens: Token, state: Any, what: str
+) -> dict[str, TraceMatrix]:
+    """The state of each layer; `what` it is called in messages.
 
     Raises:
       ValueError: it has other shapes than such tokens need, or no floating type.
@@ -124,10 +143,10 @@ def check_state(site: Site, form: Form, tokens: Token, state: Any) -> dict[str, 
     first = jax.eval_shape(lambda t: jax.tree.map(lambda a: a[0], t), tokens)
     shapes = site.layers(prepared_shape(site, first))
     if layers.keys() != shapes.keys():
-        raise ValueError(f"the state has layers {list(layers)}, it should have {list(shapes)}")
+        raise ValueError(f"{what} has layers {list(layers)}, it should have {list(shapes)}")
     for layer, shape in shapes.items():
         empty = jax.eval_shape(lambda s=shape: dense(form=form).init(s, jnp.float32))
-        found, right = _shapes(layer, layers[layer]), _shapes(layer, empty)
+        found, right = _shapes(what, layer, layers[layer]), _shapes(what, layer, empty)
         for name in sorted(found.keys() | right.keys()):
             is_now, should_be = found.get(name, "none"), right.get(name, "none, for this rule")
             if is_now != should_be:
@@ -138,7 +157,7 @@ def check_state(site: Site, form: Form, tokens: Token, state: Any) -> dict[str, 
     return layers
 
 
-def _shapes(layer: str, trace: TraceMatrix) -> dict[str, object]:
+def _shapes(what: str, layer: str, trace: TraceMatrix) -> dict[str, object]:
     leaves, _ = jax.tree_util.tree_flatten_with_path(trace)
-    where = f"state[{layer!r}]" if layer else "state"
+    where = f"{what}[{layer!r}]" if layer else what
     return {f"{where}{jax.tree_util.keystr(path)}": jnp.shape(a) for path, a in leaves}

@@ -22,24 +22,33 @@ Axis letters, used in all docstrings; exceptions are stated where they occur:
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import jax
 
 from plasticity.registry import exportable
+from plasticity.site import KEEP as KEEP
+from plasticity.site import RATE as RATE
+from plasticity.site import Array as Array
+from plasticity.site import Form as Form
+from plasticity.site import Gate as Gate
+from plasticity.site import LayerShape as LayerShape
+from plasticity.site import Read as Read
+from plasticity.site import Scalar as Scalar
+from plasticity.site import Site as Site
+from plasticity.site import Token as Token
+from plasticity.site import Write as Write
 
-Array = jax.Array
 Key = jax.Array
 PyTree = Any
 DType = Any
-Scalar = Array | float
 
 
-class LayerShape(NamedTuple):
-    """Size of one plastic layer."""
+class SiteShape(NamedTuple):
+    """Size of one memory site."""
 
-    outputs: int  # O
-    inputs: int  # I
+    heads: int  # H
+    layers: dict[str, LayerShape]  # of the memory of one head; "": its only layer
 
 
 class Activity(NamedTuple):
@@ -55,56 +64,6 @@ class Activity(NamedTuple):
     def value(self) -> Array:
         """The slow part of post, [O]: what the layer makes of pre without its fast weights."""
         return self.post - self.recall
-
-
-class Token(NamedTuple):
-    """What a memory site offers to a rule at one step."""
-
-    query: Array  # [I]  at which the memory is read
-    key: Array  # [I]
-    value: Array  # [O]
-    rate: Array = 1.0  # type: ignore[assignment]  # [], or [O] if the rule's form says so
-    keep: Array = 1.0  # type: ignore[assignment]  # [], or [O] or [I] if the rule's form says so
-    gates: dict[str, Array] = {}  # noqa: RUF012  # further inputs, which some rules read
-
-
-class Form(NamedTuple):
-    """The form of a rule's writes. An engine is made for one form, or refuses it.
-
-    keep: "scalar": rate and keep are []; "output": both [O]; "input": keep is [I], rate [];
-      "synapse": keep is [O, I], rate [].
-    terms: N outer products per write: left [N, O], right [N, I]; 1: left [O], right [I].
-    momentum: whether writes have a momentum.
-    bias: whether the memory at a site has a plastic bias; a feed-forward site has one by itself.
-    settle: what becomes of the trace h [O, I] after every write; None: nothing. Settling once after
-      several writes must be settling after each.
-    to_weights: the map from the trace h [O, I] to weights [O, I], before alpha; None: identity.
-    """
-
-    keep: str = "scalar"
-    terms: int = 1
-    momentum: bool = False
-    bias: bool = False
-    settle: Callable[[Array], Array] | None = None
-    to_weights: Callable[[Array], Array] | None = None
-
-
-class Write(NamedTuple):
-    """An update of one memory, by one outer product or a sum of N of them.
-
-    The trace h, of which the weights are w = alpha * h (or a map of it, see `Form`), becomes
-
-      h <- keep * h + rate * left right^T
-
-    With momentum, s <- momentum * s + rate * left right^T, h <- keep * h + s, s_0 = 0. A plastic
-    bias is written alike, from an input that is 1; a keep per input leaves it as it is.
-    """
-
-    left: Array  # [O] or [N, O]
-    right: Array  # [I] or [N, I]
-    rate: Array  # [] or [O]
-    keep: Array  # [], [O], [I] or [O, I]
-    momentum: Array | None = None  # []; None: no momentum
 
 
 class Synapse(NamedTuple):
@@ -155,57 +114,6 @@ class FastWeights(NamedTuple):
     bias: Array  # [O], zeros if the bias is not plastic
 
 
-class Read(Protocol):
-    """Reads a memory: `read(x)`, x [I], is w x + b, [O].
-
-    layer: which one, of a memory of several; "": the only one.
-    transposed: x is [O], and w^T x, [I], is returned.
-    """
-
-    def __call__(self, x: Array, layer: str = "", *, transposed: bool = False) -> Array:
-        """See the class."""
-
-
-class Site(NamedTuple):
-    """A rule at a memory site.
-
-    write: (token, read) -> Write. `read` is of the state before the write, undecayed. A rule that
-      takes its error at the decayed state says so: keep * read(key), or read(keep * key). A memory
-      of several layers, as of a rule that descends the loss of a small network, has one trace for
-      each and returns {layer: Write}; `plasticity.rules.credit` gives each layer its credit.
-    order: "read_after_write": the answer to a query contains the token's own write;
-      "read_before_write": it does not.
-    linear: `left` is affine in what `read` returned, output by output, and nothing else depends on
-      it. Many steps are then computed at once. Under a form whose keep is not per output, the
-      factors of what was read are the same for all outputs.
-    frozen: C: `write` reads the state before the first of every C tokens, while keeps and momentum
-      act at every token; the last stretch may be shorter. 1: it reads the state before the token.
-    reach: (token) -> []: of a frozen rule, the factor with which a token sees what its stretch has
-      written; the last token's factor stays. None: 1.
-    writes: N: a token holds N keys, values and rates, which are written one after the other.
-    prepare: what happens to a token first. It may change the number of outputs.
-    layers: (shape for a value and a key) -> {layer: its shape}; "": the layer of a memory of one.
-    empty: whether a memory may start at zero; otherwise its first weights are given.
-    takes: what the rule reads of a token beside query, key and value: "rate", "keep" and names of
-      gates. What else is given is refused, and so is a gate that is missing. None: anything.
-    answer: (prepared token, read) -> [O].
-    asks: how `answer` reads: "query": once, at `token.query`; "freely".
-    """
-
-    write: Callable[[Token, Read], Any]
-    order: str = "read_after_write"
-    linear: bool = True
-    frozen: int = 1
-    reach: Callable[[Token], Array] | None = None
-    writes: int = 1
-    prepare: Callable[[Token], Token] = lambda token: token
-    layers: Callable[[LayerShape], dict[str, LayerShape]] = lambda shape: {"": shape}
-    empty: bool = True
-    takes: tuple[str, ...] | None = None
-    answer: Callable[[Token, Read], Array] = lambda token, read: read(token.query)
-    asks: str = "query"
-
-
 class Rule(NamedTuple):
     """A plasticity rule, as pure functions.
 
@@ -254,4 +162,4 @@ class Memory(NamedTuple):
     grows: bool = False
 
 
-exportable(Activity, Write, Synapse, Plasticity, Outputs, FastState, FastWeights)
+exportable(Activity, Synapse, Plasticity, Outputs, FastState, FastWeights)

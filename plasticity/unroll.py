@@ -26,7 +26,9 @@ import jax
 import jax.numpy as jnp
 
 from plasticity.append_scan import append_scan
-from plasticity.episode import answer_queries, parallel_episode, scan_episode, step
+from plasticity.at_once import parallel_episode
+from plasticity.episode import answer_queries, scan_episode, step
+from plasticity.memories import applied, closed, joined, opened, part_of, sites_of
 from plasticity.network import (
     EPISODES,
     EpisodeState,
@@ -47,7 +49,7 @@ from plasticity.pieces import (
 )
 from plasticity.registry import lookup
 from plasticity.steps import join
-from plasticity.types import Array, FastState, Key, Outputs, PyTree, Write
+from plasticity.types import Array, FastState, Key, Outputs, PyTree, Token, Write
 
 # {model.matmul_precision: JAX's name}. Accumulators and all state keep their dtype. On a CPU, XLA
 # multiplies in float32 in any case.
@@ -94,13 +96,15 @@ def run_episodes(
     """
     precision = lookup(MATMUL_PRECISIONS, network.matmul_precision, "model.matmul_precision")
     with jax.default_matmul_precision(precision) if precision else contextlib.nullcontext():
-        if network.memory.append_only and not network.rule.static:
+        engines = [network.memory] if network.layers else []
+        engines += [sites_of(network)[1]] if network.sites else []
+        if not network.at_once and all(engine.append_only for engine in engines):
             return append_episodes(network, params, inputs, keys, queries, state)
-        run = parallel_episode if network.rule.static else scan_episode
+        run = parallel_episode if network.at_once else scan_episode
         run_all = jax.vmap(
             lambda x, key, query, state: run(network, params, x, key, query, state),
             in_axes=(0, 0, 0, None if state is None else EPISODES),
-            out_axes=EpisodeTrace._make((0, 0, EPISODES)),
+            out_axes=EpisodeTrace._make((0, 0, 0, EPISODES)),
         )
         return run_all(inputs, keys, queries, state)
 
@@ -153,12 +157,13 @@ def append_episodes(
 
     state = NetworkState(state.fast, past, (), jnp.asarray(first))
     chunk = min(memory.chunk or steps, steps)
-    state, (outputs, writes) = _over_chunks(run, state, prepared, steps, chunk, memory.grows)
+    state, trace = _over_chunks(run, state, prepared, steps, chunk, memory.grows)
+    outputs, writes, tokens = trace
     state = state._replace(ahead=ahead, position=first + steps)
     answers = None
     if queries is not None:
         answers = _answers(network, params, state, prepared_queries, keys)
-    return EpisodeTrace(jax.vmap(join)(outputs, answers), writes, state)
+    return EpisodeTrace(jax.vmap(join)(outputs, answers), writes, tokens, state)
 
 
 def _answers(
@@ -172,11 +177,8 @@ def _answers(
 
     def answer(state: NetworkState, queries: PyTree, key: Key | None) -> Outputs:
         # Queries write nothing, so they are a chunk with no slots.
-        fast = {
-            name: network.memory.open(state.fast[name], shape, 0)
-            for name, shape in network.backbone.memories.items()
-        }
-        episode, end = EpisodeState(fast, (state.past,)), state.position
+        episode = EpisodeState(opened(network, state.fast, 0), (state.past,))
+        end = state.position
         return answer_queries(network, params, episode, queries, end, step_key(key, end))
 
     return jax.vmap(answer, in_axes=(EPISODES, 0, 0))(state, queries, keys)
@@ -214,17 +216,14 @@ def _chunk(
     xs: PyTree,
     keys: Key | None,
     slots: int,
-) -> tuple[NetworkState, tuple[Outputs, dict[str, Write]]]:
+) -> tuple[NetworkState, tuple[Outputs, dict[str, Write], dict[str, Token]]]:
     """Runs one chunk of steps, xs [C, B, ...]; its results are [B, C, ...].
 
     The state after it has the last `slots` entries of the past.
     """
-    memory, (steps, episodes) = network.memory, jax.tree.leaves(xs)[0].shape[:2]
-    shapes = network.backbone.memories
-    opened = {
-        name: jax.vmap(lambda base, s=shape: memory.open(base, s, steps))(state.fast[name])
-        for name, shape in shapes.items()
-    }
+    steps, episodes = jax.tree.leaves(xs)[0].shape[:2]
+    bases = jax.vmap(lambda fast: opened(network, fast, steps))(state.fast)
+    base, start, blank_rows = (part_of(bases, field) for field in FastState._fields)
     blank_past = jax.tree.map(
         lambda a: jnp.broadcast_to(a, (episodes, *a.shape)),
         network.backbone.blank(steps, float_type(params)),
@@ -232,29 +231,24 @@ def _chunk(
 
     def step_of_one(fixed: Any, carry: PyTree, rows: ChunkRows, x: PyTree, slot: Array) -> Any:
         """Step number `slot` of the chunk, of one episode, as `append_scan` calls it."""
-        (params, first), (bases, earlier, key) = fixed
-        fast = {n: FastState(bases[n], carry[n], rows.fast[n]) for n in shapes}
+        (params, first), (base, earlier, key) = fixed
+        fast = joined(network, base, carry, rows.fast)
         t = first + slot
         episode = EpisodeState(fast, (earlier, rows.past), slot)
         record, outputs = step(network, params, episode, x, t, step_key(key, t))
-        applied = {n: memory.apply(fast[n], w, slot) for n, w in record.writes.items()}
-        carry = {n: after for n, (after, _) in applied.items()}
-        row = ChunkRows({n: row for n, (_, row) in applied.items()}, record.past)
+        carry, row = applied(network, fast, record, slot)
         factors = {n: (w.rate, w.keep, w.momentum) for n, w in record.writes.items()}
-        return carry, row, (outputs, factors)
+        return carry, ChunkRows(row, record.past), (outputs, factors, record.tokens)
 
     # Constant during the chunk: parameters, which all episodes share, and the state before it.
-    fixed = ((params, state.position), ({n: s.base for n, s in opened.items()}, state.past, keys))
+    fixed = ((params, state.position), (base, state.past, keys))
     step_of_all = jax.vmap(step_of_one, in_axes=((None, 0), 0, 0, 0, None))
-    carry = {n: s.carry for n, s in opened.items()}
-    blank = ChunkRows({n: s.history for n, s in opened.items()}, blank_past)
-    carry, rows, out = append_scan(step_of_all, fixed, carry, blank, xs, axis=1)
-    outputs, factors = jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), out)  # [B, C, ...]
+    blank = ChunkRows(blank_rows, blank_past)
+    carry, rows, out = append_scan(step_of_all, fixed, start, blank, xs, axis=1)
+    outputs, factors, tokens = jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), out)  # [B, C, ...]
     # `left` and `right` of the writes are the rows themselves.
-    writes = {n: Write(*rows.fast[n], *factors[n]) for n in shapes}
-    fast = {
-        n: jax.vmap(memory.close)(FastState(s.base, carry[n], rows.fast[n]))
-        for n, s in opened.items()
-    }
+    writes = {n: Write(*rows.fast[n], *factors[n]) for n in network.layers}
+    fast = jax.vmap(lambda fast: closed(network, fast))(joined(network, base, carry, rows.fast))
     past = extended(state.past, rows.past, slots, axis=1)
-    return NetworkState(fast, past, state.ahead, state.position + steps), (outputs, writes)
+    after = NetworkState(fast, past, state.ahead, state.position + steps)
+    return after, (outputs, writes, tokens)

@@ -13,13 +13,14 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
-from plasticity.associate import associate, associate_step, site_of
+from plasticity.associate import associate
 from plasticity.experiments.traces.memories import MEMORIES, Recorded
 from plasticity.experiments.traces.recorded import Arrays, GoldenTrace
 from plasticity.experiments.validate import ConfigError
 from plasticity.memory import ENGINES
 from plasticity.memory.dense import TraceMatrix
 from plasticity.rules import RULES
+from plasticity.site_steps import associate_step, site_of
 from plasticity.synapse import PLAIN, WrittenRows
 from plasticity.tokens import check_tokens
 from plasticity.types import Array, FastState, LayerShape, Memory, PyTree, Rule, Token

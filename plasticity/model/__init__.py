@@ -6,6 +6,8 @@ It is made by (settings, encoder settings, TaskShape) -> Backbone.
 from plasticity.backbone import Backbone
 from plasticity.factory import Factory
 from plasticity.model.conv4 import EncoderSettings
+from plasticity.model.memory_mixer import MemorySpec
+from plasticity.model.memory_settings import MemoryLayerSettings
 from plasticity.model.prototypical import PrototypicalSettings, prototypical
 from plasticity.model.recurrent import RecurrentSettings, lstm, rnn
 from plasticity.model.transformer import TransformerSettings, transformer
@@ -20,6 +22,8 @@ BACKBONES: dict[str, Factory[Backbone]] = {
 __all__ = [
     "BACKBONES",
     "EncoderSettings",
+    "MemoryLayerSettings",
+    "MemorySpec",
     "PrototypicalSettings",
     "RecurrentSettings",
     "TransformerSettings",

@@ -15,7 +15,7 @@ from plasticity.backbone import FastRead
 from plasticity.model.plastic_dense import PlasticDense
 from plasticity.model.positions import rotate
 from plasticity.registry import exportable
-from plasticity.steps import EMPTY
+from plasticity.steps import ALWAYS, EMPTY
 from plasticity.types import Activity, Array, DType
 
 
@@ -53,7 +53,8 @@ def visible(query: Array, key: Array, window: int, present: bool, independent: b
     recent = age <= window if window else True
     if present and independent:
         return jnp.eye(len(key), dtype=bool)
-    return (key != EMPTY)[None, :] & (age >= (0 if present else 1)) & recent
+    seen = (key != EMPTY)[None, :] & (age >= (0 if present else 1)) & recent
+    return seen | (key == ALWAYS)[None, :]
 
 
 class Context(NamedTuple):
@@ -145,6 +146,7 @@ class Attention(nn.Module):
       rotary: whether positions are rotary.
       dropout: rate, applied to the weights.
       plastic: whether both projections carry fast weights.
+      persistent: learned keys and values that every step attends to.
     """
 
     heads: int
@@ -152,6 +154,7 @@ class Attention(nn.Module):
     rotary: bool
     dropout: float
     plastic: bool = False
+    persistent: int = 0
 
     @nn.compact
     def __call__(
@@ -187,6 +190,7 @@ class Attention(nn.Module):
         drop = nn.Dropout(self.dropout, deterministic=deterministic)
         segments = [segment for segment in past if len(segment.position)]
         lengths = [len(segment.position) for segment in segments]
+        always = self._always(width // self.heads)
 
         if self.window < 0:  # a step attends to itself only: the softmax of one score is 1
             mixed = drop(jnp.ones((steps, self.heads, 1), value.dtype)) * value
@@ -196,16 +200,27 @@ class Attention(nn.Module):
             queries, previous, block = band(query, before, present, self.window)
 
             def block_scores(query: Array, previous: KeyValue, block: KeyValue) -> Array:
-                return score(query, block.position, Context([previous], block), self.window)
+                context = Context([*always, previous], block)
+                return score(query, block.position, context, self.window)
 
             scores = jax.vmap(block_scores)(queries, previous, block)
             weights = drop(jax.nn.softmax(scores))
-            mixed = jax.vmap(lambda w, p, b: mix(w, Context([p], b)))(weights, previous, block)
+            mixed = jax.vmap(lambda w, p, b: mix(w, Context([*always, p], b)))(
+                weights, previous, block
+            )
             mixed = mixed.reshape(-1, self.heads, width // self.heads)[:steps]
         else:
-            context = Context(segments, present, independent)
+            context = Context([*always, *segments], present, independent)
             scores = score(query, position, context, self.window)
             mixed = mix(drop(jax.nn.softmax(scores)), context)
         out = PlasticDense(width, self.plastic, name="out")
         mixed, active_out = out(mixed.reshape(steps, width), fast)
         return mixed, present, activities | active_out
+
+    def _always(self, head_width: int) -> list[KeyValue]:
+        """The persistent keys and values, if there are any."""
+        if not self.persistent:
+            return []
+        shape = (2, self.persistent, self.heads, head_width)
+        key, value = self.param("persistent", nn.initializers.normal(0.02), shape)
+        return [KeyValue(key, value, jnp.full((self.persistent,), ALWAYS, jnp.int32))]

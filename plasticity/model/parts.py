@@ -12,11 +12,13 @@ from plasticity.types import Activity, Array, Key, LayerShape, PyTree
 
 
 def plastic_parts(value: str, known: Sequence[str]) -> frozenset[str]:
-    """Returns the parts in `model.plastic`, a list separated by commas.
+    """Returns the parts in `model.plastic`, a list separated by commas, or "none".
 
     Raises:
       ValueError: the list is empty, a part is unknown, or one is named twice.
     """
+    if value == "none":
+        return frozenset()
     parts = [part.strip() for part in value.split(",")]
     for part in parts:
         if part not in known:
@@ -48,16 +50,21 @@ def first_inputs(task: TaskShape) -> Array | Observation:
 
 def initialized(
     module: nn.Module, first_step: Callable[..., dict[str, Activity]]
-) -> tuple[Callable[[Key], PyTree], dict[str, LayerShape]]:
-    """Returns the function (key) -> slow parameters, and the shapes of the plastic layers.
+) -> tuple[Callable[[Key], PyTree], dict[str, LayerShape], list[str]]:
+    """How a network begins, and what of it is plastic.
 
     Args:
       module: a Linen module.
       first_step: (module) -> activities of one step, which creates every parameter.
+
+    Returns:
+      (key) -> slow parameters, the shapes of the plastic layers, and the names of memory sites.
     """
     # Without jit, Linen would run the network eagerly, operation by operation.
     init = jax.jit(lambda key: module.init(key, method=first_step))
     activities, _ = jax.eval_shape(
         lambda key: module.init_with_output(key, method=first_step), jax.random.key(0)
     )
-    return init, {n: LayerShape(a.post.shape[-1], a.pre.shape[-1]) for n, a in activities.items()}
+    layers = {n: a for n, a in activities.items() if isinstance(a, Activity)}
+    shapes = {n: LayerShape(a.post.shape[-1], a.pre.shape[-1]) for n, a in layers.items()}
+    return init, shapes, [name for name in activities if name not in layers]

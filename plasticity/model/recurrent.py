@@ -186,7 +186,7 @@ def recurrent(
         x = module.prepare(first_inputs(task), task.reference_images)
         return module(x, jnp.zeros((1, width)), no_fast_weights)[1]
 
-    init, shapes = initialized(module, first_step)
+    init, shapes, _ = initialized(module, first_step)
     head = task.outputs + 1 + settings.auxiliary
     modulator_weights = partial(modulator_column, auxiliary=settings.auxiliary)
     parts = (init, shapes, head, prepare, forward, blank)

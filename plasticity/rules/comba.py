@@ -9,13 +9,15 @@ Source: Hu et al. 2025 (arXiv 2506.02475). Departures: none.
 
 from plasticity.factory import Factory
 from plasticity.rules.site_rules import SiteSettings, site_rule
-from plasticity.types import Read, Rule, Site, Token, Write
+from plasticity.types import KEEP, RATE, Gate, Read, Rule, Site, Token, Write
+
+ERROR_KEY = Gate("error_key", "scaled_key", "input")
 
 
 def make(settings: SiteSettings) -> Rule:
     """The rule."""
     del settings
-    return site_rule(Site(_write, takes=("rate", "keep", "error_key")))
+    return site_rule(Site(_write, takes=(RATE, KEEP, ERROR_KEY)))
 
 
 def _write(token: Token, read: Read) -> Write:

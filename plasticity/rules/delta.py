@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from plasticity.factory import Factory
 from plasticity.rules.settings import PlasticSettings, modulated
 from plasticity.settings import setting
-from plasticity.types import Activity, Array, Read, Rule, Site, Token, Write
+from plasticity.types import RATE, Activity, Array, Read, Rule, Site, Token, Write
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +39,7 @@ def make(settings: DeltaSettings) -> Rule:
         right = _over_square(layer.pre) if settings.normalise_pre else layer.pre
         return layer.value - layer.recall, right
 
-    return modulated(settings, delta, site=Site(_associate, takes=("rate",)))
+    return modulated(settings, delta, site=Site(_associate, takes=(RATE,)))
 
 
 def _associate(token: Token, read: Read) -> Write:

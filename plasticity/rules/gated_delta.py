@@ -13,7 +13,7 @@ import dataclasses
 from plasticity.factory import Factory
 from plasticity.rules.site_rules import SiteSettings, site_rule
 from plasticity.settings import setting
-from plasticity.types import Form, Read, Rule, Site, Token, Write
+from plasticity.types import KEEP, RATE, Form, Read, Rule, Site, Token, Write
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +25,7 @@ class GatedDeltaSettings(SiteSettings):
 
 def make(settings: GatedDeltaSettings) -> Rule:
     """The rule."""
-    return site_rule(Site(_write, takes=("rate", "keep")), Form(settings.keep_per))
+    return site_rule(Site(_write, takes=(RATE, KEEP)), Form(settings.keep_per))
 
 
 def _write(token: Token, read: Read) -> Write:

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from plasticity.factory import Factory
 from plasticity.rules.site_rules import SiteSettings, site_rule
 from plasticity.settings import setting
-from plasticity.types import Array, Form, Read, Rule, Site, Token, Write
+from plasticity.types import KEEP, RATE, Array, Form, Read, Rule, Site, Token, Write
 
 SUM_EPSILON = 1e-10
 
@@ -32,7 +32,7 @@ class HebbSettings(SiteSettings):
 
 def make(settings: HebbSettings) -> Rule:
     """The rule."""
-    site = Site(_write, takes=("rate", "keep"))
+    site = Site(_write, takes=(RATE, KEEP))
     if settings.normalised:
         site = site._replace(prepare=_with_one, answer=_over_sum)
     return site_rule(site, Form(settings.keep_per))

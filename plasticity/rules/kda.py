@@ -7,13 +7,13 @@ Source: Kimi Team 2025 (arXiv 2510.26692). Departures: none; keys are used as th
 
 from plasticity.factory import Factory
 from plasticity.rules.site_rules import SiteSettings, site_rule
-from plasticity.types import Form, Read, Rule, Site, Token, Write
+from plasticity.types import KEEP, RATE, Form, Read, Rule, Site, Token, Write
 
 
 def make(settings: SiteSettings) -> Rule:
     """The rule."""
     del settings
-    return site_rule(Site(_write, takes=("rate", "keep")), Form("input"))
+    return site_rule(Site(_write, takes=(RATE, KEEP)), Form("input"))
 
 
 def _write(token: Token, read: Read) -> Write:

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from plasticity.factory import Factory
 from plasticity.rules.site_rules import SiteSettings, site_rule
 from plasticity.settings import setting
-from plasticity.types import Array, Form, Read, Rule, Site, Token, Write
+from plasticity.types import RATE, Array, Form, Read, Rule, Site, Token, Write
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +33,7 @@ class LonghornSettings(SiteSettings):
 def make(settings: LonghornSettings) -> Rule:
     """The rule."""
     write, keep = {"exact": (_exact, "output"), "diagonal": (_diagonal, "synapse")}[settings.form]
-    return site_rule(Site(write, takes=("rate",)), Form(keep))
+    return site_rule(Site(write, takes=(RATE,)), Form(keep))
 
 
 def _bounded(token: Token) -> Array:

@@ -15,13 +15,13 @@ import jax.numpy as jnp
 
 from plasticity.factory import Factory
 from plasticity.rules.site_rules import SiteSettings, site_rule
-from plasticity.types import Array, Read, Rule, Site, Token, Write
+from plasticity.types import KEEP, RATE, Array, Gate, Read, Rule, Site, Token, Write
 
 
 def make(settings: SiteSettings) -> Rule:
     """The rule."""
     del settings
-    takes = ("rate", "keep", "ridge")
+    takes = (RATE, KEEP, Gate("ridge", "ridge", "input"))
     return site_rule(Site(_write, takes=takes, prepare=_with_key, answer=_best, asks="freely"))
 
 

@@ -16,7 +16,7 @@ import jax
 from plasticity.rules.credit import pullback
 from plasticity.rules.site_rules import SiteSettings
 from plasticity.settings import setting, size
-from plasticity.types import Array, LayerShape, Read, Site, Token, Write
+from plasticity.types import KEEP, RATE, Array, LayerShape, Read, Site, Token, Write
 
 NORM_EPSILON = 1e-6
 
@@ -84,7 +84,7 @@ def gradient_site(
         "frozen": settings.frozen,
         "layers": layers,
         "empty": not net.deep,
-        "takes": ("rate", "keep"),
+        "takes": (RATE, KEEP),
         "answer": lambda token, read: net.f(token.query, read),
     }
     return Site(write, **fields | parts)

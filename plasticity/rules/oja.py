@@ -12,13 +12,13 @@ import jax.numpy as jnp
 
 from plasticity.factory import Factory
 from plasticity.rules.site_rules import SiteSettings, site_rule
-from plasticity.types import Read, Rule, Site, Token, Write
+from plasticity.types import RATE, Read, Rule, Site, Token, Write
 
 
 def make(settings: SiteSettings) -> Rule:
     """The rule."""
     del settings
-    return site_rule(Site(_write, linear=False, empty=False, takes=("rate",)))
+    return site_rule(Site(_write, linear=False, empty=False, takes=(RATE,), ignores=("value",)))
 
 
 def _write(token: Token, read: Read) -> Write:

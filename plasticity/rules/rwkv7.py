@@ -12,13 +12,14 @@ import jax.numpy as jnp
 
 from plasticity.factory import Factory
 from plasticity.rules.site_rules import SiteSettings, site_rule
-from plasticity.types import Form, Read, Rule, Site, Token, Write
+from plasticity.types import KEEP, Form, Gate, Read, Rule, Site, Token, Write
 
 
 def make(settings: SiteSettings) -> Rule:
     """The rule."""
     del settings
-    return site_rule(Site(_write, takes=("keep", "removal", "a")), Form("input", terms=2))
+    takes = (KEEP, Gate("removal", "key_direction", "input"), Gate("a", "unit", "input"))
+    return site_rule(Site(_write, takes=takes), Form("input", terms=2))
 
 
 def _write(token: Token, read: Read) -> Write:

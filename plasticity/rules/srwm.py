@@ -30,6 +30,7 @@ def make(settings: SiteSettings) -> Rule:
         layers=_layers,
         empty=False,
         takes=(),
+        ignores=("query", "value"),
         answer=lambda token, read: read(token.key, "y"),
     )
     return site_rule(site)

@@ -12,13 +12,13 @@ are half of these.
 from plasticity.factory import Factory
 from plasticity.rules.networks import GradientMemorySettings, gradient_site
 from plasticity.rules.site_rules import site_rule
-from plasticity.types import Form, Rule
+from plasticity.types import KEEP, RATE, Form, Gate, Rule
 
 
 def make(settings: GradientMemorySettings) -> Rule:
     """The rule."""
     linear = settings.memory == "linear"
-    takes = ("rate", "keep", "momentum")
+    takes = (RATE, KEEP, Gate("momentum", "unit"))
     site = gradient_site(settings, lambda token, error: error, linear=linear, takes=takes)
     return site_rule(site, Form(momentum=True))
 

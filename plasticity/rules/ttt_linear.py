@@ -22,9 +22,15 @@ from plasticity.rules.credit import pullback
 from plasticity.rules.networks import normalised
 from plasticity.rules.site_rules import SiteSettings, site_rule
 from plasticity.settings import setting, size
-from plasticity.types import Array, Form, Read, Rule, Site, Token, Write
+from plasticity.types import RATE, Array, Form, Gate, Read, Rule, Site, Token, Write
 
 Net = Callable[[Array, Read], Array]
+TAKES = (
+    RATE,
+    Gate("token_rate", "average"),
+    Gate("gamma", "one", "output"),
+    Gate("shift", "zero", "output"),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +61,7 @@ def ttt_rule(settings: TTTSettings, net: Net, **parts: Any) -> Rule:
         frozen=settings.frozen,
         reach=lambda token: jnp.maximum(token.gates["token_rate"], 0),
         empty=False,
-        takes=("rate", "token_rate", "gamma", "shift"),
+        takes=TAKES,
         answer=lambda token, read: token.query + norm(token, net(token.query, read)),
     )
     return site_rule(site._replace(**parts), Form(bias=True))

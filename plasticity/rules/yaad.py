@@ -17,7 +17,7 @@ from plasticity.factory import Factory
 from plasticity.rules.networks import GradientMemorySettings, gradient_site
 from plasticity.rules.site_rules import site_rule
 from plasticity.settings import setting
-from plasticity.types import Array, Rule, Token
+from plasticity.types import KEEP, RATE, Array, Gate, Rule, Token
 
 
 def _norm(error: Array) -> Array:
@@ -55,7 +55,8 @@ def make(settings: YaadSettings) -> Rule:
         tail = threshold * TAILS[settings.tail](error, norm)
         return jnp.where(norm <= threshold, error, tail)
 
-    return site_rule(gradient_site(settings, slope, takes=("rate", "keep", "threshold")))
+    takes = (RATE, KEEP, Gate("threshold", "positive"))
+    return site_rule(gradient_site(settings, slope, takes=takes))
 
 
 yaad = Factory(YaadSettings, make)

@@ -13,11 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plasticity.associate import associate, associate_step, initial_state
+from plasticity.associate import associate, initial_state
 from plasticity.memory import ENGINES
 from plasticity.memory.dense import TraceMatrix
 from plasticity.parallel import by_doubling, by_rows
 from plasticity.rules import RULES
+from plasticity.site_steps import associate_step
 from plasticity.types import Form, LayerShape, Rule, Site, Token, Write
 
 STEPS, INPUTS, OUTPUTS = 7, 3, 2

@@ -1,0 +1,99 @@
+"""A memory site as a network has it: H heads, each with a memory of one or several layers.
+
+All heads are written and read alike, by one rule and one engine: what `plasticity.site_steps` does
+for one head is mapped over them. A site is {layer: FastState} here, in which heads are axis 0 of
+base and carry and axis 1 of the history, whose rows are the writes of a step.
+"""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from plasticity.memory.history import advance
+from plasticity.site_steps import associate_step, site_answer, site_write
+from plasticity.types import Array, DType, FastState, Memory, PyTree, Rule, SiteShape, Token, Write
+
+Fast = dict[str, FastState]  # {layer of the memory: its state}
+HEADS: Any = FastState(0, 0, 1)  # the axis of heads
+Writes = dict[str, Write]  # {layer: [H, ...]}
+
+
+def axes(tokens: Token, axis: int = 0) -> Any:
+    """For `jax.vmap`: the axis of all numbers of a token but those that are one for all."""
+    return jax.tree.map(lambda a: axis if jnp.ndim(a) else None, tokens)
+
+
+def _heads(fast: Fast) -> dict[str, Any]:
+    """The axis of heads, layer by layer."""
+    return dict.fromkeys(fast, HEADS)
+
+
+def init_site(memory: Memory, site: SiteShape, dtype: DType) -> dict[str, PyTree]:
+    """The bases of an empty site."""
+    bases = {name: memory.init(shape, dtype) for name, shape in site.layers.items()}
+    return jax.tree.map(lambda a: jnp.broadcast_to(a, (site.heads, *a.shape)), bases)
+
+
+def open_site(memory: Memory, bases: dict[str, PyTree], site: SiteShape, slots: int) -> Fast:
+    """The site before a chunk of writes."""
+    one = functools.partial(jax.vmap, out_axes=HEADS)
+    return {
+        name: one(lambda base, s=shape: memory.open(base, s, slots))(bases[name])
+        for name, shape in site.layers.items()
+    }
+
+
+def close_site(memory: Memory, fast: Fast) -> dict[str, PyTree]:
+    """The bases after a chunk."""
+    return {name: jax.vmap(memory.close, (HEADS,))(state) for name, state in fast.items()}
+
+
+def step_site(rule: Rule, memory: Memory, fast: Fast, token: Token, slot: Array) -> Array:
+    """The answers [H, O] of a step, token [H, ...], which writes."""
+
+    def one(fast: Fast, token: Token) -> Array:
+        return associate_step(rule, memory, fast, token, slot)[0]
+
+    return jax.vmap(one, (_heads(fast), axes(token)))(fast, token)
+
+
+def write_site(rule: Rule, memory: Memory, fast: Fast, token: Token) -> Writes:
+    """The writes of a step, token [H, ...]."""
+
+    def one(fast: Fast, token: Token) -> Writes:
+        write = site_write(rule, memory, fast, token)
+        return {"": write} if isinstance(write, Write) else write
+
+    return jax.vmap(one, (_heads(fast), axes(token)))(fast, token)
+
+
+def read_site(rule: Rule, memory: Memory, fast: Fast, tokens: Token) -> Array:
+    """The answers [Q, H, O] to queries of tokens [Q, H, ...]; nothing is written."""
+    one = functools.partial(site_answer, rule, memory)
+    each = axes(tokens)
+    return jax.vmap(jax.vmap(one, (_heads(fast), each)), (None, each))(fast, tokens)
+
+
+def silenced(writes: Writes) -> Writes:
+    """The same writes, which change nothing."""
+    return {
+        name: write._replace(rate=jnp.zeros_like(write.rate), keep=jnp.ones_like(write.keep))
+        for name, write in writes.items()
+    }
+
+
+def apply_site(memory: Memory, fast: Fast, writes: Writes, slot: Array) -> tuple[PyTree, PyTree]:
+    """The carries after writes, and their rows; see `Memory.apply`."""
+    both = {
+        name: jax.vmap(memory.apply, (HEADS, 0, None))(fast[name], write, slot)
+        for name, write in writes.items()
+    }
+    return {n: carry for n, (carry, _) in both.items()}, {n: row for n, (_, row) in both.items()}
+
+
+def advance_site(memory: Memory, fast: Fast, writes: Writes, slot: Array) -> Fast:
+    """The site after writes."""
+    step = jax.vmap(functools.partial(advance, memory), (HEADS, 0, None), HEADS)
+    return {name: step(fast[name], write, slot) for name, write in writes.items()}

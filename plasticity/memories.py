@@ -1,0 +1,89 @@
+"""All memories of a network: at plastic layers, and at the heads of memory sites."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from plasticity.heads import advance_site, apply_site, close_site, open_site, read_site
+from plasticity.memory import advance
+from plasticity.network import Network, StepRecord
+from plasticity.types import Array, FastState, Memory, PyTree, Rule, Token
+
+
+def first_row(tree: PyTree) -> PyTree:
+    """Of S = 1 steps the only one; numbers that are one for all steps as they are."""
+    return jax.tree.map(lambda a: a[0] if jnp.ndim(a) else a, tree)
+
+
+def sites_of(network: Network) -> tuple[Rule, Memory]:
+    """The rule and the engine of memory sites."""
+    assert network.site_rule is not None
+    assert network.site_memory is not None
+    return network.site_rule, network.site_memory
+
+
+def asked(network: Network, fast: dict[str, Any], name: str, tokens: Token) -> Array:
+    """The answers [S, H, O] of a site to tokens that it does not write."""
+    if name not in network.sites:
+        return jnp.zeros_like(tokens.value)
+    return read_site(*sites_of(network), fast[name], tokens)
+
+
+def opened(network: Network, fast: dict[str, PyTree], slots: int) -> dict[str, Any]:
+    """The memories of one episode before a chunk, from their bases."""
+    found: dict[str, Any] = {
+        name: network.memory.open(fast[name], shape, slots)
+        for name, shape in network.layers.items()
+    }
+    for name, site in network.sites.items():
+        found[name] = open_site(sites_of(network)[1], fast[name], site, slots)
+    return found
+
+
+def closed(network: Network, fast: dict[str, Any]) -> dict[str, PyTree]:
+    """The bases after a chunk."""
+    found = {name: network.memory.close(fast[name]) for name in network.layers}
+    for name in network.sites:
+        found[name] = close_site(sites_of(network)[1], fast[name])
+    return found
+
+
+def advanced(
+    network: Network, fast: dict[str, Any], record: StepRecord, slot: Array
+) -> dict[str, Any]:
+    """The memories after the writes of a step."""
+    after: dict[str, Any] = {
+        name: advance(network.memory, fast[name], write, slot)
+        for name, write in record.writes.items()
+    }
+    for name, writes in record.site_writes.items():
+        after[name] = advance_site(sites_of(network)[1], fast[name], writes, slot)
+    return after
+
+
+def applied(
+    network: Network, fast: dict[str, Any], record: StepRecord, slot: Array
+) -> tuple[dict[str, PyTree], dict[str, PyTree]]:
+    """The carries after the writes of a step, and their rows; see `Memory.apply`."""
+    both: dict[str, tuple[PyTree, PyTree]] = {
+        name: network.memory.apply(fast[name], write, slot) for name, write in record.writes.items()
+    }
+    for name, writes in record.site_writes.items():
+        both[name] = apply_site(sites_of(network)[1], fast[name], writes, slot)
+    return {n: carry for n, (carry, _) in both.items()}, {n: row for n, (_, row) in both.items()}
+
+
+def part_of(fast: PyTree, field: str) -> PyTree:
+    """One part of every `FastState`: base, carry or history."""
+    states = jax.tree.leaves(fast, is_leaf=lambda a: isinstance(a, FastState))
+    tree = jax.tree.structure(fast, is_leaf=lambda a: isinstance(a, FastState))
+    return jax.tree.unflatten(tree, [getattr(state, field) for state in states])
+
+
+def joined(network: Network, base: PyTree, carry: PyTree, history: PyTree) -> dict[str, Any]:
+    """The states of which `part_of` took the three parts."""
+    fast: dict[str, Any] = {n: FastState(base[n], carry[n], history[n]) for n in network.layers}
+    for n in network.sites:
+        fast[n] = {i: FastState(base[n][i], carry[n][i], history[n][i]) for i in base[n]}
+    return fast

@@ -1,0 +1,164 @@
+"""Steps at a memory site one after the other: the definition of `plasticity.associate`."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from plasticity.marks import Marks
+from plasticity.memory.dense import TraceMatrix, dense
+from plasticity.memory.history import advance
+from plasticity.steps import checkpointed_scan
+from plasticity.synapse import PLAIN
+from plasticity.types import (
+    Array,
+    FastState,
+    LayerShape,
+    Memory,
+    Read,
+    Rule,
+    Site,
+    Synapse,
+    Token,
+    Write,
+)
+
+Layers = dict[str, TraceMatrix]  # of a memory; "": the only layer
+Steps = tuple[Token, Marks]
+
+
+def associate_step(
+    rule: Rule, memory: Memory, fast: Any, token: Token, slot: Array | int
+) -> tuple[Array, Any]:
+    """One step, with any engine: the definition of rules that are neither frozen nor write twice.
+
+    Args:
+      rule, memory: made for the same form.
+      fast: `FastState` before the step, or one for each layer of the memory.
+      token: of the step, without the axis T.
+      slot: number of the write in its chunk, see `plasticity.memory.advance`.
+
+    Returns:
+      The answer [O] and the state after the step.
+    """
+    site = site_of(rule)
+    if site.frozen > 1 or site.writes > 1:
+        raise ValueError(
+            f"a rule with Site.frozen={site.frozen} and Site.writes={site.writes} takes no single "
+            "steps: `associate` takes its tokens"
+        )
+    after = _advanced(memory, fast, site_write(rule, memory, fast, token), slot)
+    read_from = after if site.order == "read_after_write" else fast
+    return site_answer(rule, memory, read_from, token), after
+
+
+def site_write(rule: Rule, memory: Memory, fast: Any, token: Token) -> Any:
+    """The write of a token, or one for each layer. Arguments as for `associate_step`."""
+    site = site_of(rule)
+    return site.write(site.prepare(token), _reader(memory, fast))
+
+
+def site_answer(rule: Rule, memory: Memory, fast: Any, token: Token) -> Array:
+    """The answer [O] to a token's query; nothing is written. Arguments as for `associate_step`."""
+    site = site_of(rule)
+    return site.answer(site.prepare(token), _reader(memory, fast))
+
+
+def site_of(rule: Rule) -> Site:
+    """The rule at a memory site; ValueError: it has no meaning there."""
+    if rule.site is None:
+        raise ValueError("this rule has no meaning at a memory site: its Rule.site is None")
+    return rule.site
+
+
+def _reader(memory: Memory, fast: Any) -> Read:
+    synapse = Synapse(beta=jnp.ones(())) if memory.form.bias else PLAIN
+
+    def read(x: Array, layer: str = "", *, transposed: bool = False) -> Array:
+        state = fast if isinstance(fast, FastState) else fast[layer]
+        if transposed:
+            return memory.weights(memory.close(state), synapse).weight.T @ x
+        return memory.read(state, synapse, x)
+
+    return read
+
+
+def _advanced(memory: Memory, fast: Any, written: Any, slot: Array | int) -> Any:
+    """The state after the writes of a step."""
+    if isinstance(fast, FastState):
+        return advance(memory, fast, written, slot)
+    written = {"": written} if isinstance(written, Write) else written
+    return {name: advance(memory, fast[name], write, slot) for name, write in written.items()}
+
+
+def by_steps(
+    rule: Rule, steps: Steps, start: Layers, initial: Layers | None, chunk: int
+) -> tuple[Array, Layers]:
+    """One after the other: the definition of the above."""
+    site, memory, (tokens, marks) = site_of(rule), dense(form=rule.form), steps
+    fast, anew = (_opened(memory, layers) for layers in (start, initial))
+    frozen = site.frozen > 1
+
+    def body(carry: Any, scanned: tuple[Token, Marks, Ends]) -> tuple[Any, Array]:
+        (fast, origin), (token, mark, ends) = carry, scanned
+        token = site.prepare(token)
+        fast = _where(mark.reset, anew, fast)
+        origin = _where(ends.first, fast, _where(mark.reset, anew, origin)) if frozen else fast
+        written = site.write(token, _reader(memory, origin))
+        after = seen = _advanced(memory, fast, written, 0)  # a matrix has no slots
+        if site.reach is not None:
+            reach = site.reach(token)
+            seen = jax.tree.map(lambda a, b: b + reach * (a - b), after, origin)
+            after = _where(ends.last, seen, after)
+        answer = site.answer(
+            token, _reader(memory, seen if site.order == "read_after_write" else fast)
+        )
+        after = after if mark.valid is None else _where(mark.valid, after, fast)
+        return (after, origin if frozen else None), answer
+
+    count = len(tokens.key)
+    ends = _ends(site.frozen, marks.valid, count)
+    carry = (fast, fast if frozen else None)
+    (fast, _), answers = checkpointed_scan(body, carry, (tokens, marks, ends), count, chunk)
+    return answers, {n: _closed(memory, start[n], state) for n, state in fast.items()}
+
+
+class Ends(NamedTuple):
+    """Of the stretches of a frozen rule, for each step."""
+
+    first: Array  # [T] bool
+    last: Array  # [T] bool, of the steps that are valid
+
+
+def _ends(size: int, valid: Array | None, steps: int) -> Ends:
+    count = jnp.arange(steps)
+    counts = jnp.ones(steps, bool) if valid is None else valid
+    # The number of the next step that is valid, T if there is none.
+    ahead = jax.lax.cummin(jnp.where(counts, count, steps), reverse=True)
+    following = jnp.append(ahead[1:], steps)
+    last = (following // size > count // size) | (following == steps)
+    return Ends(count % size == 0, last & counts)
+
+
+def _opened(memory: Memory, layers: Layers | None) -> Any:
+    """The states of the layers before a chunk of one write."""
+    if layers is None:
+        return None
+    return {n: memory.open(t, LayerShape(*t.weight.shape), 1) for n, t in layers.items()}
+
+
+def _where(condition: Array | None, chosen: Any, other: Any) -> Any:
+    """The chosen state, where there is such a condition."""
+    if condition is None or chosen is None:
+        return other
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), chosen, other)
+
+
+def _closed(memory: Memory, before: TraceMatrix, fast: FastState) -> TraceMatrix:
+    """The state after all steps. An engine always writes the bias, which a site may not have."""
+    after = memory.close(fast)
+    if memory.form.bias:
+        return after
+    if after.momentum is None or before.momentum is None:
+        return before._replace(weight=after.weight)
+    return TraceMatrix(after.weight, before.bias, (after.momentum[0], before.momentum[1]))
