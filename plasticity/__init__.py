@@ -9,6 +9,7 @@
                  credit and pullback help one that descends the loss of a small network.
   Own networks   plastic, run, step: plastic layers in a network of plain JAX, Linen, NNX, Equinox.
   Memory sites   associate, associate_step: keys, values and queries of all steps, or of one.
+  Memory layers  MemoryLayer, MemoryLayerSettings: projections, gates and norms around a rule.
   Memories       dense, factored, chunked: the engines, and advance, which applies a write.
   Scans          append_scan: a scan whose state grows, differentiated without a copy per step.
   Training       Learner, Hyperparameters: slow weights and theta of any Network, on any Task.
@@ -84,6 +85,8 @@ from plasticity.types import Write as Write
 _LATER = {
     "Hyperparameters": "plasticity.learner",
     "Learner": "plasticity.learner",
+    "MemoryLayer": "plasticity.memory_layer",
+    "MemoryLayerSettings": "plasticity.model",
     "Run": "plasticity.experiments.notebook",
     "open_run": "plasticity.experiments.notebook",
     "register_backbone": "plasticity.experiments.extend",

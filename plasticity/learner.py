@@ -158,7 +158,8 @@ class Learner:
     ) -> dict[str, Array]:
         """Metrics [B] of the fixed episodes with indices [B] of a split, which is a `RandomStream`.
 
-        `on=False` holds fast weights at zero, and memories as an episode starts: the same net.
+        `on=False` holds the fast weights at zero, and memories as an episode starts: the same net
+        on the same episodes, not plastic.
         """
 
         def run(index: Array, *args: PyTree) -> dict[str, Array]:

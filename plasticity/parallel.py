@@ -30,13 +30,13 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.linalg import solve_triangular
 
 from plasticity.chunk_reads import Written, after_chunk, answered, parts_of
 from plasticity.marks import Factors, Marks, cut, factors
 from plasticity.memory.contract import check_write
 from plasticity.memory.dense import TraceMatrix
-from plasticity.spans import Span, fill, make_spans, mix, products, spread, total
+from plasticity.solves import solve_unit_lower
+from plasticity.spans import Span, make_spans, mix, products, spread, total
 from plasticity.types import Array, Form, PyTree, Read, Site, Token, Write
 
 Parts = tuple[Array, ...]  # the P parts from which the chunk starts, [O, I] each
@@ -198,31 +198,5 @@ def _solve(plan: Plan, start: Array) -> Array:
         return u
     known = u + jnp.einsum("tmn,tmo->tno", plan.factors, start)
     known = known.reshape(len(plan.system), -1)
-    # On accelerators a solve takes its rows one after the other.
-    left = jax.lax.platform_dependent(plan.system, known, cpu=by_rows, default=by_doubling)
+    left = solve_unit_lower(plan.system, known)
     return left.reshape(u.shape)
-
-
-def by_rows(system: Array, known: Array) -> Array:
-    """(1 - system)^-1 known, for a strictly lower triangular system."""
-    return solve_triangular(-system, known, lower=True, unit_diagonal=True)
-
-
-def by_doubling(system: Array, known: Array) -> Array:
-    """The same by the inverse, whose diagonal blocks are joined in pairs, log2 of the size times.
-
-    [[a, 0], [c, b]]^-1 = [[a', 0], [-b' c a', b']],  a', b' the inverses of a and b
-    """
-    size = len(system)
-    extra = fill(size)
-    lower = -jnp.pad(system, (0, extra))
-    inverse = jnp.ones((len(lower), 1, 1), system.dtype)
-    while len(inverse) > 1:
-        pairs, each = len(inverse) // 2, jnp.arange(len(inverse) // 2)
-        width = inverse.shape[1]
-        a, b = (inverse.reshape(pairs, 2, width, width)[:, half] for half in (0, 1))
-        c = lower.reshape(pairs, 2, width, pairs, 2, width)[each, 1, :, each, 0]
-        corner = -b @ c @ a
-        upper = jnp.concatenate([a, jnp.zeros_like(corner)], 2)
-        inverse = jnp.concatenate([upper, jnp.concatenate([corner, b], 2)], 1)
-    return inverse[0, :size, :size] @ known

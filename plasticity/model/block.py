@@ -41,6 +41,7 @@ class TransformerSettings(Settings):
     plastic: str = setting(
         "feed_forward", "parts with fast weights: feed_forward, attention, head; or none"
     )
+    tied: bool = setting(False, "tokens as inputs: answers are products with their embeddings")
     mixer: str = setting("attention", "what mixes steps", choices=MIXERS)
     tied: bool = setting(False, "tokens as inputs: answers are products with their embeddings")
 

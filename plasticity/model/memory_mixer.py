@@ -150,7 +150,7 @@ class MemoryMixer(nn.Module):
         blank = jnp.zeros((*key.shape[:-1], spec.shape.outputs), key.dtype)
         value = FEATURES[s.value_feature](parts["value"]) if "value" in parts else blank
         stretch = spec.site.frozen
-        stream = Stream(x, key, position % stretch, stretch)
+        stream = Stream(x, key, jnp.arange(len(x)) % stretch, stretch)
         gates = {name: gate(stream) for name, gate in self.gates.items()}
         factors = {name: gates.pop(name) for name in ("rate", "keep") if name in gates}
         return Token(parts.get("query", key), key, value, **factors, gates=gates), entry

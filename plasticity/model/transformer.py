@@ -32,7 +32,7 @@ from plasticity.model.parts import check_tied, first_inputs, initialized, plasti
 from plasticity.model.positions import learned
 from plasticity.steps import join, length, no_fast_weights
 from plasticity.task import Observation, TaskShape
-from plasticity.types import Activity, Array, DType, Key, Outputs, PyTree, SiteShape
+from plasticity.types import Activity, Array, DType, Key, Outputs, PyTree
 
 
 class Transformer(nn.Module):
@@ -205,9 +205,7 @@ def transformer(
         _shard_by(settings.layers),
         partial(blank, blocks=ahead),
         partial(modulator_column, auxiliary=settings.auxiliary),
-        {}
-        if memory is None
-        else {n: SiteShape(memory.settings.heads, memory.layers) for n in sites},
+        {name: memory.site_shape for name in sites if memory is not None},
         None if memory is None or memory.site.empty else first,
         at_once=True,
     )

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 
 from plasticity.factory import Factory
 from plasticity.rules.site_rules import SiteSettings, site_rule
+from plasticity.solves import solve_positive
 from plasticity.types import KEEP, RATE, Array, Gate, Read, Rule, Site, Token, Write
 
 
@@ -38,7 +39,7 @@ def _best(token: Token, read: Read) -> Array:
     inputs = len(token.query)
     whole = jax.vmap(read)(jnp.eye(inputs, dtype=token.query.dtype)).T
     second_moment = whole[-inputs:] + jnp.diag(token.gates["ridge"])
-    return whole[:-inputs] @ jnp.linalg.solve(second_moment, token.query)
+    return whole[:-inputs] @ solve_positive(second_moment, token.query)
 
 
 mesa = Factory(SiteSettings, make)

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from plasticity.associate import associate, initial_state
 from plasticity.memory import ENGINES
 from plasticity.memory.dense import TraceMatrix
-from plasticity.parallel import by_doubling, by_rows
 from plasticity.rules import RULES
 from plasticity.site_steps import associate_step
 from plasticity.types import Form, LayerShape, Rule, Site, Token, Write
@@ -174,21 +173,6 @@ def test_keeps_per_output_of_the_delta_rule_decay_rows(x64):
     _, after = associate(rule, Token(key, key, value, jnp.ones((1, 2)), keep), state)
     kept = keep[0][:, None] * state.weight
     close(after.weight, kept + jnp.outer(value[0] - kept @ key[0], key[0]))
-
-
-@pytest.mark.parametrize("size", [1, 5, 8])
-def test_the_triangle_by_doubling_is_that_by_rows(size, x64):
-    """The former is for accelerators: a CPU never takes it by itself."""
-    system, known = jnp.tril(normal(1, size, size), -1), normal(2, size, 3)
-
-    def loss(solve):
-        return lambda *given: (jnp.sin(solve(*given))).sum()
-
-    for solve in (by_rows, by_doubling):
-        exact = jnp.linalg.solve(jnp.eye(size) - system, known)
-        close(jax.jit(solve)(system, known), exact)
-    slopes = [jax.jit(jax.grad(loss(f), (0, 1)))(system, known) for f in (by_rows, by_doubling)]
-    close(*((jnp.tril(of_system, -1), of_known) for of_system, of_known in slopes))
 
 
 def test_a_last_stretch_may_be_shorter(x64):

@@ -177,6 +177,11 @@ OUTPUTS = [
     Case("scaling", (LARGE, "--out={tmp}/s.json", "--meshes=axb"), r"--meshes=axb must be DATAxMO"),
     Case("scaling", (LARGE, "--out={tmp}/s.json", "--meshes=0x8"), r"--meshes=0x8 must be DATAxMO"),
     Case("scaling", (LARGE, "--out={tmp}/s.json", f"--meshes=1x{'9' * 5000}"), r"must be DATAxMO"),
+    Case("capacity", (), r"--out is missing: JSON file"),
+    Case("capacity", ("--rows=sums",), r"--rows=sums must be SETTING/MEMORY/FEATURE, such as"),
+    Case("capacity", ("--rows=unique/sum/elu",), r"memory='sum' is unknown: did you mean 'sums'"),
+    Case("capacity", ("--keys=1",), r"keys.*1"),
+    Case("capacity", ("--out=pyproject.toml",), r"pyproject.toml is not JSON"),
     Case("scaling", (LARGE, "--out={tmp}/s.json", "--share=1000000000"), r"train.batch=.* at most"),
     Case("scaling", (LARGE, "--out={tmp}/s.json", "--meshes=8x9999"), r"at most 4096 devices"),
 ]

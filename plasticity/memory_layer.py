@@ -1,0 +1,98 @@
+"""A memory layer for Linen networks of one's own.
+
+layer = MemoryLayer("gated_delta", MemoryLayerSettings(heads=4))
+params = layer.init(jax.random.key(0), xs[0])              # xs [B, T, D]
+ys, state = jax.vmap(lambda x: layer.apply(params, x))(xs)
+more, state = jax.vmap(lambda x, s: layer.apply(params, x, s))(further, state)  # goes on
+"""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from plasticity.associate import associate
+from plasticity.heads import axes
+from plasticity.model import MemoryLayerSettings, MemorySpec
+from plasticity.model.convolution import Inputs, blank_inputs
+from plasticity.model.memory_mixer import MemoryMixer
+from plasticity.registry import exportable, lookup
+from plasticity.rules import RULES
+from plasticity.types import Array, Rule
+
+
+class LayerState(NamedTuple):
+    """What a memory layer takes over from one call to the next."""
+
+    memory: dict[str, Any]  # {layer of the memory: TraceMatrix [H, ...]}
+    inputs: Array | tuple[()]  # the last inputs of the convolution, [taps - 1, channels]
+
+
+exportable(LayerState)
+
+
+class MemoryLayer(nn.Module):
+    """Projections, convolution, gates and norms around a rule; see `MemoryLayerSettings`.
+
+    Attributes:
+      rule: a rule with a meaning at memory sites, or its name with the default settings.
+      settings: of the layer.
+    """
+
+    rule: Rule | str
+    settings: MemoryLayerSettings = MemoryLayerSettings()
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Array,
+        state: LayerState | None = None,
+        *,
+        reset: Array | None = None,
+        valid: Array | None = None,
+    ) -> tuple[Array, LayerState]:
+        """Maps x [T, D] to [T, D], of one episode.
+
+        Args:
+          x: the stream.
+          state: that an earlier call returned; None: nothing was read before. A frozen rule begins
+            a stretch with every call.
+          reset: [T] bool, True at the first token of every document of a packed sequence.
+          valid: [T] bool, False at the tokens that fill up a shorter sequence at its end.
+
+        Returns:
+          The result, and the state after the last valid token.
+
+        Raises:
+          ValueError: the rule is unknown, or has no meaning at a memory site.
+        """
+        rule = lookup(RULES, self.rule, "rule")() if isinstance(self.rule, str) else self.rule
+        if rule.site is None:
+            raise ValueError(f"rule={self.rule!r} has no meaning at a memory site")
+        spec = MemorySpec(rule, self.settings, x.shape[-1])
+        mixer = MemoryMixer(spec)
+        taps = self.settings.convolution
+        dtype = jnp.promote_types(x.dtype, jnp.float32)
+        first = jax.tree.map(lambda a: a.astype(dtype), mixer.initial())
+        if state is None:
+            blank = blank_inputs(taps - 1, spec.width_of_channels, x.dtype).value
+            state = LayerState(first, blank if taps > 1 else ())
+        before = max(taps - 1, 0)
+        position = before + jnp.arange(len(x))
+        past = [] if isinstance(state.inputs, tuple) else [Inputs(state.inputs, jnp.arange(before))]
+        tokens, entry = mixer.tokens(x, past, position, False, reset)
+        run = partial(associate, rule, chunk=self.settings.chunk, reset=reset, valid=valid)
+
+        def of_head(tokens: Any, memory: Any, first: Any) -> tuple[Array, Any]:
+            return run(tokens, memory, initial=first)
+
+        over_heads = jax.vmap(of_head, (axes(tokens, 1), 0, 0), (1, 0))
+        answers, memory = over_heads(tokens, state.memory, first)
+        inputs: Array | tuple[()] = ()
+        if not isinstance(state.inputs, tuple):
+            count = len(x) if valid is None else valid.sum()
+            whole = jnp.concatenate([state.inputs, entry.value])
+            inputs = jax.lax.dynamic_slice_in_dim(whole, count, taps - 1)
+        return mixer.finish(x, answers), LayerState(memory, inputs)
