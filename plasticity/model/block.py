@@ -43,7 +43,6 @@ class TransformerSettings(Settings):
     )
     tied: bool = setting(False, "tokens as inputs: answers are products with their embeddings")
     mixer: str = setting("attention", "what mixes steps", choices=MIXERS)
-    tied: bool = setting(False, "tokens as inputs: answers are products with their embeddings")
 
     def check(self) -> None:
         """Raises ValueError for parts that do not exist or sizes that do not divide."""
