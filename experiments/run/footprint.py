@@ -13,6 +13,7 @@ from plasticity.experiments import build
 from plasticity.experiments.configfile import fields_of
 from plasticity.experiments.run.program import program_for
 from plasticity.experiments.validate import ConfigError
+from plasticity.types import SiteShape
 
 FLOAT_BYTES = 4
 # Numbers that the backward pass keeps, per episode, step and plastic layer [O, I]: so many times
@@ -34,7 +35,8 @@ def estimate(config: ConfigDict) -> Footprint:
     learner = program_for(config).learner
     hyper = build.make_hyperparameters(config, learner.task)
     state = jax.eval_shape(learner.init, jnp.int32(0), hyper)
-    shapes = list(learner.make_network(hyper).backbone.shapes.values())
+    network = learner.make_network(hyper)
+    shapes = list(network.backbone.shapes.values())
     steps, seeds = learner.task.trained_on.steps, config.train.num_seeds
     engine, chunk = build.choose_memory(config, shapes, steps)
     numbers = ROWS * steps * sum(s.outputs + s.inputs for s in shapes)
@@ -51,9 +53,22 @@ def estimate(config: ConfigDict) -> Footprint:
         at_once = min(at_once, learner.microbatch * devices)
     if learner.task.image is None:  # seeds of image tasks are trained in turn
         at_once *= seeds
-    history = FLOAT_BYTES * at_once * (numbers + matrices.get(engine, 0.0) * synapses)
+    numbers += matrices.get(engine, 0.0) * synapses
+    numbers += sum(_of_site(site, steps, network.site_chunk) for site in network.sites.values())
+    history = FLOAT_BYTES * at_once * numbers
     leaves = jax.tree.leaves((state, state.params))
     return Footprint(seeds * sum(leaf.size * leaf.dtype.itemsize for leaf in leaves), history)
+
+
+def _of_site(site: SiteShape, steps: int, chunk: int) -> float:
+    """Numbers kept of a memory site: rows of every step, a state for every chunk."""
+    chunk = chunk or 1
+    of_heads = (
+        ROWS * steps * (shape.outputs + shape.inputs + chunk)
+        + (steps / chunk + 1) * shape.outputs * shape.inputs
+        for shape in site.layers.values()
+    )
+    return site.heads * sum(of_heads)
 
 
 def check_footprint(config: ConfigDict) -> None:

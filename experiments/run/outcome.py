@@ -58,6 +58,8 @@ def check_plasticity_learns(config: ConfigDict, seeds: Sequence[Mapping[str, flo
     rule = config.rule
     # What another rule learns is not known here.
     plastic = issubclass(RULES[rule.name].settings, PlasticSettings)
+    if config.model.get("plastic") == "none":  # the rule is that of memory layers
+        return
     if plastic and rule.meta_gradient == "full" and rule.eta0 > 0:
         for values in seeds:
             check_meta_gradient(values, rule.modulated and rule.alpha_scale != 0)
