@@ -178,10 +178,7 @@ class Learner:
     def episodes(
         self, seed: Array, split: Array | int, step: Array, index: Array, data: PyTree = None
     ) -> Episode:
-        """Episodes [B] with indices [B]: a pure function of all arguments.
-
-        Those of `RandomStream.TRAIN` are of `Task.trained_on`.
-        """
+        """Episodes [B] with indices [B]: a pure function of all arguments."""
         keys = _fold_many(stream_key(seed, split, step), index)
         # A traced split, as in `evaluate`, is never that of training.
         task = self.task.trained_on if split is RandomStream.TRAIN else self.task
