@@ -17,6 +17,7 @@ from plasticity.factory import Factory
 from plasticity.learner import Hyperparameters, Learner, RandomStream
 from plasticity.memory import ENGINES, choose, chunk_for
 from plasticity.model import BACKBONES, EncoderSettings, MemoryLayerSettings, MemorySpec
+from plasticity.model.block import check_memory
 from plasticity.network import Network
 from plasticity.registry import lookup
 from plasticity.rules import RULES, none
@@ -124,7 +125,9 @@ def make_memory(config: ConfigDict) -> MemorySpec | None:
             f"model.mixer={config.model.mixer!r}: the rule {name!r} has no meaning at memory "
             "sites; site.rule may name another one than rule.name"
         )
-    return MemorySpec(rule, settings, config.model.width)
+    memory = MemorySpec(rule, settings, config.model.width)
+    check_memory(read(config, BACKBONES[config.model.name].settings), memory)
+    return memory
 
 
 def make_learner(config: ConfigDict) -> Learner:

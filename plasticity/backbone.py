@@ -73,5 +73,5 @@ class Backbone(NamedTuple):
     blank_ahead: Callable[[int, DType], PyTree] = lambda slots, dtype: ()
     modulator_weights: Callable[[PyTree], Array] | None = None
     sites: Mapping[str, SiteShape] = MappingProxyType({})
-    first: Callable[[PyTree], dict[str, Any]] | None = None
+    first: Callable[[PyTree], Any] | None = None
     at_once: bool = False

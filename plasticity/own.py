@@ -93,23 +93,25 @@ def network_of(
             out = jax.lax.scan(in_turn, before, x)[1]
         return Forward(out[0], out[1], _Carried(out[2], position))
 
-    def blank(slots: int, dtype: DType) -> _Carried:
-        del dtype
-        zeros = jax.tree.map(lambda a: jnp.zeros((slots, *a.shape), a.dtype), shape)
-        return _Carried(zeros, jnp.full((slots,), EMPTY, jnp.int32))
-
     backbone = Backbone(
         init=init,
         shapes=plastic.layers,
         head=plastic.head,
         prepare=_as_they_are,
         forward=run,
-        blank=blank,
+        blank=functools.partial(_blank, shape),
         window=1,
         sites=plastic.site_shapes(),
     )
     rule, memory = plastic.rule, plastic.memory
     return Network(backbone, rule, memory, site_rule=rule, site_memory=memory)
+
+
+def _blank(shape: PyTree, slots: int, dtype: DType) -> _Carried:
+    """Entries that hold no carry."""
+    del dtype
+    zeros = jax.tree.map(lambda a: jnp.zeros((slots, *a.shape), a.dtype), shape)
+    return _Carried(zeros, jnp.full((slots,), EMPTY, jnp.int32))
 
 
 def _one_step(

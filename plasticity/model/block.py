@@ -124,6 +124,11 @@ def check_memory(settings: TransformerSettings, memory: MemorySpec | None) -> No
         raise ValueError(f"{mixer} {'needs a' if memory is None else 'has no'} memory")
     if memory is None:
         return
+    if settings.width % memory.settings.heads:
+        raise ValueError(
+            f"site.heads={memory.settings.heads} must divide model.width={settings.width} without "
+            "remainder"
+        )
     if settings.mixer in ("gate", "layer") and settings.attention_window < 0:
         raise ValueError(
             f"model.attention_window={settings.attention_window} must be at least 0 for {mixer}, "

@@ -155,13 +155,10 @@ def transformer(
     module = Transformer(settings, encoder, task._replace(reference_images=None), memory)
     ahead, blank = int(attends_ahead(settings)), partial(_blank, settings, memory)
 
-    def rngs(key: Key | None) -> dict[str, Key] | None:
-        return None if key is None else {"dropout": key}
-
     def prepare(slow: PyTree, *arguments: Any) -> Any:
         *steps, key = arguments
         rest = (task.reference_images, key is None)
-        return module.apply(slow, *steps, *rest, rngs=rngs(key), method="prepare")
+        return module.apply(slow, *steps, *rest, rngs=_rngs(key), method="prepare")
 
     def forward(
         slow: PyTree,
@@ -173,17 +170,14 @@ def transformer(
         independent: bool = False,
     ) -> Forward:
         arguments = (x, past, position, fast, independent, key is None)
-        return Forward(*module.apply(slow, *arguments, rngs=rngs(key)))
+        return Forward(*module.apply(slow, *arguments, rngs=_rngs(key)))
 
     def first_step(module: Transformer) -> dict[str, Activity]:
         """One step without fast weights."""
         x, *_ = module.prepare((), first_inputs(task), None, 0, task.reference_images, True)
         return module(x, (), jnp.zeros((1,), jnp.int32), no_fast_weights, False, True)[1]
 
-    def first(slow: PyTree) -> dict[str, Any]:
-        found: dict[str, Any] = module.apply(slow, method="first")  # type: ignore[assignment]
-        return found
-
+    first = partial(module.apply, method="first")
     init, shapes, sites = initialized(module, first_step)
     return Backbone(
         init,
@@ -200,6 +194,10 @@ def transformer(
         None if memory is None or memory.site.empty else first,
         at_once=True,
     )
+
+
+def _rngs(key: Key | None) -> dict[str, Key] | None:
+    return None if key is None else {"dropout": key}
 
 
 def _blank(

@@ -74,6 +74,33 @@ def test_the_shipped_configs_are_valid(rule):
             assert (theirs.model.name, theirs.rule.name) == (cell, rule)
 
 
+def test_a_rule_of_memories_makes_a_memory_layer():
+    for rule in RULES.keys() - set(feed_forward()):
+        config = copying.get_config(rule)
+        validate(config)
+        assert (config.model.mixer, config.model.plastic) == ("memory", "none")
+        assert build.make_memory(config).rule.site is not None
+
+
+@pytest.mark.parametrize(
+    ("which", "changes", "message"),
+    [
+        ("rnn/gated_delta", {}, "has a meaning at memory sites only"),
+        ("gated_delta", {"model.plastic": "head"}, "has a meaning at memory sites only"),
+        ("hebbian", {"model.mixer": "memory"}, "site.rule may name another one"),
+        ("hebbian", {"model.mixer": "memory", "site.rule": "delt"}, "site.rule='delt'"),
+        ("gated_delta", {"rule.meta_gradient": "truncated"}, "must be 'full' for memory layers"),
+        ("gated_delta", {"site.heads": 3, "site.key_width": 0}, "site.heads=3"),
+        ("hebb", {"site.rate_limit": 2.5}, "site.rate_limit=2.5"),
+    ],
+)
+def test_memory_layers_that_cannot_be(which, changes, message):
+    config = copying.get_config(which)
+    config.update_from_flattened_dict(changes)
+    with pytest.raises(ConfigError, match=message):
+        validate(config)
+
+
 def test_configs_of_recorded_runs_are_as_they_were(images):
     """A field that is renamed, removed or given another default changes what a run resumes."""
     made = {

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from plasticity.episode import parallel_episode, scan_episode
+from plasticity.at_once import parallel_episode
+from plasticity.episode import scan_episode
 from plasticity.memory import ENGINES
 from plasticity.rules import RULES, feed_forward, none
 from plasticity.unroll import run_episode
