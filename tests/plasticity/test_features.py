@@ -30,4 +30,5 @@ def test_norms_have_norm_one_and_a_derivative_at_zero():
     np.testing.assert_allclose(NORMS["sum"](x).sum(-1), 1, rtol=1e-6)
     for norm in NORMS.values():
         slope = jax.jacobian(norm)(jnp.zeros(3))
-        assert np.isfinite(slope).all() and np.array_equal(norm(jnp.zeros(3)), np.zeros(3))
+        assert np.isfinite(slope).all()
+        assert np.array_equal(norm(jnp.zeros(3)), np.zeros(3))
