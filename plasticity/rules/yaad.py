@@ -52,8 +52,9 @@ def make(settings: YaadSettings) -> Rule:
 
     def slope(token: Token, error: Array) -> Array:
         norm, threshold = _norm(error), token.gates["threshold"]
-        tail = threshold * TAILS[settings.tail](error, norm)
-        return jnp.where(norm <= threshold, error, tail)
+        inside = norm <= threshold
+        bound = jnp.where(inside, 1.0, threshold)  # an infinite one would have gradients of NaN
+        return jnp.where(inside, error, bound * TAILS[settings.tail](error, norm))
 
     takes = (RATE, KEEP, Gate("threshold", "positive"))
     return site_rule(gradient_site(settings, slope, takes=takes))

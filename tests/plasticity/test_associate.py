@@ -1,6 +1,7 @@
 """Chunks of a memory site are its steps, for every rule that is linear in the state.
 
-Recorded runs of the rules of the library are replayed by `test_check_numerics.py`.
+Recorded runs of the rules of the library are replayed by `test_check_numerics.py`; what they obey
+is in `test_rule_laws.py` and `test_rule_relations.py`.
 """
 
 import functools
@@ -51,17 +52,12 @@ def close(ours, theirs, tolerance=1e-10):
     )
 
 
-@functools.partial(jax.jit, static_argnames=("rule", "pieces", "chunk"))
-def answers_and_gradient(rule, tokens, state, pieces=(), chunk=0):
-    """Answers and state of tokens in pieces, and the gradient of a scalar of both."""
+@functools.partial(jax.jit, static_argnames=("rule", "chunk"))
+def answers_and_gradient(rule, tokens, state, chunk=0):
+    """Answers and state, and the gradient of a scalar of both."""
 
     def loss(tokens, state):
-        answers, steps, start = [], len(tokens.key), 0
-        for end in (*pieces, steps):
-            part = jax.tree.map(lambda a, s=slice(start, end): a[s], tokens)
-            some, state = associate(rule, part, state, chunk=chunk)
-            answers, start = [*answers, some], end
-        results = jnp.concatenate(answers), state
+        results = associate(rule, tokens, state, chunk=chunk)
         weighted = jax.tree.map(lambda a: (jnp.cos(jnp.arange(a.size)) * a.ravel()).sum(), results)
         return sum(jax.tree.leaves(weighted)), results
 
@@ -130,24 +126,10 @@ def test_steps_are_those_of_any_engine(engine, x64):
     close(answers, jax.jit(functools.partial(associate, rule, chunk=STEPS))(tokens)[0])
 
 
-@pytest.mark.parametrize("rule", [DELTA, PER_INPUT], ids=["scalar", "input"])
-def test_in_pieces_with_the_state_carried(rule, x64):
-    tokens, state = draw_tokens(rule.form.keep), draw_state()
-    at_once = answers_and_gradient(rule, tokens, state, chunk=4)
-    close(answers_and_gradient(rule, tokens, state, pieces=(1, 4), chunk=2), at_once)
-
-
-def test_rules_that_are_special_cases(x64):
+def test_a_number_counts_for_all_steps(x64):
     tokens = draw_tokens()
     once = jax.jit(functools.partial(associate, chunk=3), static_argnums=0)
-    channels = jnp.broadcast_to(tokens.keep[:, None], (STEPS, INPUTS))
-    close(once(PER_INPUT, tokens._replace(keep=channels)), once(DELTA, tokens))
-    per_output = RULES["gated_delta"](keep_per="output")
-    rows = {
-        n: jnp.broadcast_to(getattr(tokens, n)[:, None], (STEPS, OUTPUTS)) for n in ("rate", "keep")
-    }
-    close(once(per_output, tokens._replace(**rows)), once(DELTA, tokens))
-    ungated = tokens._replace(keep=1.0, rate=0.5)  # numbers, and arrays of them
+    ungated = tokens._replace(keep=1.0, rate=0.5)
     ones = tokens._replace(keep=jnp.ones(STEPS), rate=jnp.full(STEPS, 0.5))
     for rule in (DELTA, HEBB):
         close(once(rule, ungated), once(rule, ones))
