@@ -55,7 +55,7 @@ def draw(name, options, seed, steps=STEPS):
     per_rate = per["output"] if form.keep in ("output", "synapse") else ()
     numbers = {"keep": (steps, *per[form.keep]), "rate": (*lead, *per_rate)}
     sizes = {"": (), "inputs": (INPUTS,), "outputs": (outputs,)}
-    for gate in site.takes or ():
+    for gate in (taken.name for taken in site.takes or ()):
         size, least, largest = GATES.get(gate, NUMBER)
         if size == "key":
             given[gate] = unit(steps)
