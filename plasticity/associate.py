@@ -66,14 +66,11 @@ def associate(
     site, chunk = site_of(rule), check_chunk("associate", chunk, 0)
     tokens = check_tokens(site, rule.form, tokens)
     marks = check_marks(Marks(reset, valid), len(tokens.key))
-    first = (
-        _empty(rule, tokens)
-        if initial is None and (state is None or reset is not None)
-        else initial
-    )
-    given = first if state is None else state
+    if initial is None and (state is None or reset is not None):
+        initial = _empty(rule, tokens)
+    given = initial if state is None else state
     layers = check_state(site, rule.form, tokens, given, "state")
-    anew = None if reset is None else check_state(site, rule.form, tokens, first, "initial")
+    anew = None if reset is None else check_state(site, rule.form, tokens, initial, "initial")
     answer_type = tokens.value.dtype
     numbers = jax.tree.leaves((tokens, layers, anew))
     dtype = jnp.result_type(jnp.float32, *(a.dtype for a in numbers))

@@ -12,7 +12,7 @@ from plasticity.heads import axes
 from plasticity.memories import asked, opened, sites_of
 from plasticity.network import EpisodeState, EpisodeTrace, Network, NetworkState, Parameters
 from plasticity.pieces import extended, initial_state, prepare, step_key, visible_steps
-from plasticity.steps import join, length
+from plasticity.steps import join, length, no_fast_weights
 from plasticity.types import Array, Key, PyTree, Token
 
 
@@ -36,10 +36,6 @@ def parallel_episode(
     position = state.position + jnp.arange(steps, dtype=jnp.int32)
     after = dict(state.fast)
 
-    def read(name: str, pre: Array) -> Array:
-        del name
-        return jnp.zeros((), pre.dtype)
-
     def recall(name: str, tokens: Token) -> Array:
         return asked(network, opened(network, after, 0), name, tokens)
 
@@ -52,7 +48,7 @@ def parallel_episode(
         answers, after[name] = over_heads(tokens, after[name])
         return answers
 
-    fast = FastRead(read, write_and_answer, recall)
+    fast = FastRead(no_fast_weights.read, write_and_answer, recall)
     out = backbone.forward(slow, (state.past,), x, position, fast, dropout_key, False)
     past = extended(state.past, out.entry, visible_steps(network, state.past, steps))
     end = NetworkState(after, past, ahead, state.position + steps)

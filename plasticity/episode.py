@@ -22,9 +22,9 @@ import jax
 import jax.numpy as jnp
 
 from plasticity.backbone import FastRead, Forward
-from plasticity.heads import silenced, step_site, write_site
+from plasticity.heads import step_site, write_site
 from plasticity.memories import advanced, asked, closed, first_row, opened, sites_of
-from plasticity.memory import append
+from plasticity.memory import append, silenced
 from plasticity.network import (
     EpisodeState,
     EpisodeTrace,
@@ -117,7 +117,9 @@ def step(
     for name, token in tokens.items():
         # The same as in `_observe`: a compiled program computes it once.
         found = write_site(*sites_of(network), state.fast[name], token)
-        site_writes[name] = found if network.site_writes else silenced(found)
+        if not network.site_writes:
+            found = {layer: silenced(write) for layer, write in found.items()}
+        site_writes[name] = found
     if network.intervention is not None:
         writes = network.intervention(writes, t)
     if network.meta_gradient == "truncated":

@@ -38,11 +38,11 @@ def init_site(memory: Memory, site: SiteShape, dtype: DType) -> dict[str, PyTree
 
 def open_site(memory: Memory, bases: dict[str, PyTree], site: SiteShape, slots: int) -> Fast:
     """The site before a chunk of writes."""
-    one = functools.partial(jax.vmap, out_axes=HEADS)
-    return {
-        name: one(lambda base, s=shape: memory.open(base, s, slots))(bases[name])
-        for name, shape in site.layers.items()
-    }
+    found = {}
+    for name, shape in site.layers.items():
+        one = jax.vmap(lambda base, s=shape: memory.open(base, s, slots), out_axes=HEADS)
+        found[name] = one(bases[name])
+    return found
 
 
 def close_site(memory: Memory, fast: Fast) -> dict[str, PyTree]:
@@ -74,14 +74,6 @@ def read_site(rule: Rule, memory: Memory, fast: Fast, tokens: Token) -> Array:
     one = functools.partial(site_answer, rule, memory)
     each = axes(tokens)
     return jax.vmap(jax.vmap(one, (_heads(fast), each)), (None, each))(fast, tokens)
-
-
-def silenced(writes: Writes) -> Writes:
-    """The same writes, which change nothing."""
-    return {
-        name: write._replace(rate=jnp.zeros_like(write.rate), keep=jnp.ones_like(write.keep))
-        for name, write in writes.items()
-    }
 
 
 def apply_site(memory: Memory, fast: Fast, writes: Writes, slot: Array) -> tuple[PyTree, PyTree]:

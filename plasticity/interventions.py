@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 import jax.numpy as jnp
 
+from plasticity.memory import silenced
 from plasticity.network import Intervention
 from plasticity.types import Array, Write
 
@@ -21,15 +22,9 @@ def silence(where: Mapping[str, Array]) -> Intervention:
     """
 
     def change(writes: dict[str, Write], t: Array) -> dict[str, Write]:
-        return writes | {name: _silenced(writes[name], silent[t]) for name, silent in where.items()}
+        return writes | {name: silenced(writes[name], silent[t]) for name, silent in where.items()}
 
     return change
-
-
-def _silenced(write: Write, silent: Array) -> Write:
-    return write._replace(
-        rate=jnp.where(silent, 0, write.rate), keep=jnp.where(silent, 1, write.keep)
-    )
 
 
 def hold(rates: Mapping[str, Array], keeps: Mapping[str, Array]) -> Intervention:

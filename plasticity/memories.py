@@ -76,9 +76,11 @@ def applied(
 
 def part_of(fast: PyTree, field: str) -> PyTree:
     """One part of every `FastState`: base, carry or history."""
-    states = jax.tree.leaves(fast, is_leaf=lambda a: isinstance(a, FastState))
-    tree = jax.tree.structure(fast, is_leaf=lambda a: isinstance(a, FastState))
-    return jax.tree.unflatten(tree, [getattr(state, field) for state in states])
+
+    def part(state: FastState) -> PyTree:
+        return getattr(state, field)
+
+    return jax.tree.map(part, fast, is_leaf=lambda a: isinstance(a, FastState))
 
 
 def joined(network: Network, base: PyTree, carry: PyTree, history: PyTree) -> dict[str, Any]:

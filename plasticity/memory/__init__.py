@@ -16,7 +16,7 @@ from plasticity.memory.choice import choose, chunk_for
 from plasticity.memory.chunked import chunked
 from plasticity.memory.dense import dense
 from plasticity.memory.factored import factored
-from plasticity.memory.history import advance, append, replay, trace_after
+from plasticity.memory.history import advance, append, replay, silenced, trace_after
 
 ENGINES = {"dense": dense, "factored": factored, "chunked": chunked}
 
@@ -30,5 +30,6 @@ __all__ = [
     "dense",
     "factored",
     "replay",
+    "silenced",
     "trace_after",
 ]

@@ -42,6 +42,13 @@ def advance(memory: Memory, state: FastState, write: Write, slot: Array | int) -
     return state._replace(carry=carry, history=append(state.history, row, slot))
 
 
+def silenced(write: Write, silent: Array | bool = True) -> Write:
+    """The write that leaves the memory as it is (rate 0, keep 1), where `silent` [] holds."""
+    return write._replace(
+        rate=jnp.where(silent, 0, write.rate), keep=jnp.where(silent, 1, write.keep)
+    )
+
+
 def replay(
     shape: LayerShape,
     writes: Write,

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from plasticity.features import unit
 from plasticity.model.memory_settings import MemoryLayerSettings
 from plasticity.types import Array, Gate, Key
 
@@ -114,9 +115,7 @@ def _scaled_key(maker: GateMaker, stream: Stream) -> Array:
 def _key_direction(maker: GateMaker, stream: Stream) -> Array:
     """RWKV-7's removal key: the key with learned weights per channel, at unit length."""
     scale = maker.param("value", nn.initializers.ones, maker.shape)
-    scaled = scale * stream.key
-    square = (scaled**2).sum(-1, keepdims=True)
-    return scaled * jax.lax.rsqrt(jnp.maximum(square, jnp.finfo(square.dtype).tiny))
+    return unit(scale * stream.key)
 
 
 def _average(maker: GateMaker, stream: Stream) -> Array:

@@ -20,7 +20,7 @@ from plasticity.features import FEATURES, NORMS
 from plasticity.memory.dense import TraceMatrix, dense
 from plasticity.model.convolution import Inputs, ShortConvolution
 from plasticity.model.gates import GateMaker, Stream
-from plasticity.model.memory_settings import GATES, MemoryLayerSettings
+from plasticity.model.memory_settings import OUTPUT_GATES, MemoryLayerSettings
 from plasticity.tokens import prepared_shape
 from plasticity.types import KEEP, RATE, Array, Gate, Key, LayerShape, Rule, Site, SiteShape, Token
 
@@ -161,7 +161,7 @@ class MemoryMixer(nn.Module):
         answers = self.norm(answers) if s.output_norm else answers
         flat = answers.reshape(len(x), -1)
         if s.output_gate != "none":
-            flat = flat * GATES[s.output_gate](self.gate(x))
+            flat = flat * OUTPUT_GATES[s.output_gate](self.gate(x))
         return self.out(flat)
 
     def initial(self) -> dict[str, TraceMatrix]:

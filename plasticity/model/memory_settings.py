@@ -7,7 +7,7 @@ import jax
 from plasticity.features import FEATURES, NORMS
 from plasticity.settings import Settings, setting, size
 
-GATES = {"none": lambda x: x, "silu": jax.nn.silu, "sigmoid": jax.nn.sigmoid}
+OUTPUT_GATES = {"none": lambda x: x, "silu": jax.nn.silu, "sigmoid": jax.nn.sigmoid}
 KEEPS = ("exponential", "sigmoid", "one")
 RATES = ("learned", "one")
 
@@ -32,7 +32,7 @@ class MemoryLayerSettings(Settings):
         "exponential", "decay: exp(-a softplus), sigmoid^(1/16), or always 1", choices=KEEPS
     )
     output_norm: bool = setting(True, "root mean square norm of each head's answer")
-    output_gate: str = setting("silu", "what gates the answer", choices=GATES)
+    output_gate: str = setting("silu", "what gates the answer", choices=OUTPUT_GATES)
     persistent: int = size(0, "learned tokens that attention always sees", low=0)
     segment: int = size(16, "mixer context: steps that attend to each other")
     chunk: int = size(32, "steps at once; 0: step by step", low=0)

@@ -10,8 +10,8 @@
 A is attention with `persistent` learned keys and values, M a memory layer.
 
 Source: Behrouz et al. 2024 (arXiv 2501.00663), memory as gate, layer and context. Departures:
-persistent tokens are keys and values of attention, which the memory does not read; its gates are
-named by no equation, they are sigmoids here; in `context` the convolution of the memory starts anew
+persistent tokens are keys and values of attention, which the memory does not read; the gates, which
+the paper leaves open, are sigmoids; in `context` the convolution of the memory starts anew
 with each segment, and every call begins a segment, as queries do.
 """
 
@@ -64,8 +64,8 @@ class _Combined(nn.Module):
         return [segment.attention for segment in past], inputs
 
 
-class Gate(_Combined):
-    """Memory as a gate."""
+class MemoryAsGate(_Combined):
+    """y = norm(A(x)) * sigmoid(norm(M(x)))."""
 
     def setup(self) -> None:
         """Creates the parts."""
@@ -81,8 +81,8 @@ class Gate(_Combined):
         return self.attention_norm(attended) * gate, Both(entry, other), active | tokens
 
 
-class Layer(_Combined):
-    """Memory as a layer before attention."""
+class MemoryAsLayer(_Combined):
+    """y = A(norm(M(x)))."""
 
     def __call__(self, x: Array, past: Sequence[Both], *arguments: Any) -> Result:
         """As `Attention`."""
@@ -92,8 +92,8 @@ class Layer(_Combined):
         return attended, Both(entry, other), active | tokens
 
 
-class Segments(nn.Module):
-    """Memory as context.
+class MemoryAsContext(nn.Module):
+    """Segments: h = M(x) is read, y = A([h, x]), y is written to M; see the module.
 
     Attributes:
       spec: of the memory. heads: of attention. dropout: rate, applied to its weights.
@@ -180,6 +180,7 @@ class Mixer(NamedTuple):
 
 
 def _wider(attention: int, taps: int) -> int:
+    """Of attention and a convolution together; a window of 0 is all steps."""
     return attention and max(attention, taps)
 
 
@@ -195,10 +196,14 @@ MIXERS: dict[str, Mixer] = {
         lambda attention, taps: taps or -1,
         lambda keys, inputs: inputs,
     ),
-    "gate": Mixer(lambda attend, memory, heads, dropout: Gate(attend, memory), _wider, Both),
-    "layer": Mixer(lambda attend, memory, heads, dropout: Layer(attend, memory), _wider, Both),
+    "gate": Mixer(
+        lambda attend, memory, heads, dropout: MemoryAsGate(attend, memory), _wider, Both
+    ),
+    "layer": Mixer(
+        lambda attend, memory, heads, dropout: MemoryAsLayer(attend, memory), _wider, Both
+    ),
     "context": Mixer(
-        lambda attend, memory, heads, dropout: Segments(memory, heads, dropout),
+        lambda attend, memory, heads, dropout: MemoryAsContext(memory, heads, dropout),
         lambda attention, taps: -1,
         lambda keys, inputs: (),
     ),
