@@ -51,7 +51,7 @@ def test_every_product_asks_for_bfloat16_on_accelerators(name, platform):
     asked = "lhs_precision_type = bf16, rhs_precision_type = bf16, accumulation_type = f32"
     assert len(products) > 40
     assert all(asked in line for line in products)
-    assert "tensor<4x4xbf16>" not in text
+    assert "xbf16" not in text  # no array is stored so
     assert "triangular_solve" not in text
 
 
@@ -78,8 +78,8 @@ def test_their_error_on_random_tokens(name, steps, size):
     )
     shown = "answers {:.1e}, state {:.1e}, gradients {:.1e}".format(*errors)
     print(f"\n{name}, T = {steps}, d = {size}: {shown}")
-    assert 1e-4 < errors[0] < 2e-2
-    assert max(errors) < 5e-2
+    assert errors[0] > 1e-4
+    assert max(errors) < 2e-2
 
 
 @pytest.mark.slow
@@ -96,6 +96,8 @@ def test_their_error_on_recorded_tokens(variant):
         (_, found), slopes = jax.jit(as_rounded(run))(trace.parameters(jnp.float32))
     found |= {f"grad/{name}": slope for name, slope in slopes.items()}
     errors = {name: error(found[name], array) for name, array in trace.recorded().items()}
+    del errors["loss"]  # a sum whose terms nearly cancel
     values = max(e for name, e in errors.items() if not name.startswith("grad/"))
-    print(f"\n{variant}, recorded: values {values:.1e}, gradients {max(errors.values()):.1e}")
-    assert 1e-4 < max(errors.values()) < 5e-2
+    slopes = max(e for name, e in errors.items() if name.startswith("grad/"))
+    print(f"\n{variant}, recorded: values {values:.1e}, gradients {slopes:.1e}")
+    assert 1e-4 < max(errors.values()) < 2e-2
