@@ -37,7 +37,9 @@ def associate(
     """Writes and reads a memory at T steps, of one head and one episode; `jax.vmap` adds both.
 
     All is computed in float32 at least: answers have the type of `value`, and the state keeps its
-    own, which for an empty memory is the one that was computed in.
+    own, which for an empty memory is the one that was computed in. Under
+    `jax.default_matmul_precision("BF16_BF16_F32")`, accelerators round the operands of all products
+    to bfloat16, those of the triangle included; sums and the state remain float32.
 
     Args:
       rule: with a `Site`.

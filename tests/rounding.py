@@ -11,7 +11,8 @@ def as_rounded(function):
     """The function, with the operands of every product in bfloat16 rounded, and exact sums.
 
     It interprets the jaxpr and rounds before each `dot_general` whose precision is ALGORITHM, in
-    bodies of scans and in nested calls as well.
+    bodies of scans and in nested calls as well. Of what depends on the platform it takes the
+    default, which is that of accelerators.
     """
 
     def run(*args):
@@ -38,7 +39,7 @@ def _apply(eqn, values):
     name, params = eqn.primitive.name, eqn.params
     if name == "dot_general" and params["precision"] == ALGORITHM:
         values = [lax.reduce_precision(v, exponent_bits=8, mantissa_bits=7) for v in values]
-        return [lax.dot_general(*values, params["dimension_numbers"])]
+        return [lax.dot_general(*values, params["dimension_numbers"], lax.Precision.HIGHEST)]
     if name == "scan":
         fixed, carried = _constants_and_carry(params, values)
         consts, carry = values[:fixed], values[fixed : fixed + carried]
@@ -51,6 +52,8 @@ def _apply(eqn, values):
             body, carry, values[fixed + carried :], params["length"], params["reverse"]
         )
         return [*carry, *ys]
+    if params.get("branches_platforms"):  # of `jax.lax.platform_dependent`
+        return _evaluate(params["branches"][-1], *values[1:])
     for inner in params.values():
         if isinstance(inner, ClosedJaxpr):
             return _evaluate(inner, *values)

@@ -38,7 +38,8 @@ def make(settings: LonghornSettings) -> Rule:
 
 def _bounded(token: Token) -> Array:
     """eps, [O]."""
-    return token.rate / (1 + token.rate * (token.key @ token.key))
+    # No product of matrices, which may be asked for in bfloat16.
+    return token.rate / (1 + token.rate * (token.key**2).sum())
 
 
 def _exact(token: Token, read: Read) -> Write:

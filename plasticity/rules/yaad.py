@@ -22,7 +22,7 @@ from plasticity.types import KEEP, RATE, Array, Gate, Rule, Token
 
 def _norm(error: Array) -> Array:
     """|e|, whose derivative at 0 is 0."""
-    square = error @ error
+    square = (error**2).sum()  # no product of matrices, which may be asked for in bfloat16
     return jnp.where(square == 0, 0.0, jnp.sqrt(jnp.where(square == 0, 1.0, square)))
 
 

@@ -64,8 +64,29 @@ def test_every_recorded_quantity_in_float64(path, engine, x64):
     assert sum(name.startswith("grad/") for name in errors) == len(trace.weights())
 
 
+SITES = [path for path in TRACES if path.stem.startswith("assoc")]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(p, marks=() if p.stem.endswith(QUICK) else pytest.mark.slow) for p in SITES],
+    ids=lambda path: path.stem,
+)
+def test_memories_in_float32(path):
+    """Answers, states and gradients. The other engines and the networks: BUILD_NOTES.md."""
+    import jax
+    import jax.numpy as jnp
+
+    from plasticity.experiments.check_numerics import FORMATS, compare
+    from plasticity.experiments.traces.recorded import load
+
+    with jax.default_matmul_precision("highest"):
+        errors = compare(load(str(path), FORMATS), jnp.float32, "parallel")
+    assert max(errors.values()) <= 1e-4, errors
+
+
 def test_there_are_traces_of_every_rule():
-    memories = {p.stem.removeprefix("assoc_") for p in TRACES if p.stem.startswith("assoc")}
+    memories = {path.stem.removeprefix("assoc_") for path in SITES}
     assert memories == set(MEMORIES)
     networks = {rule for p in TRACES for rule in p.stem.split("_") if rule in RULES}
     assert networks | {memory.rule for memory in MEMORIES.values()} == set(RULES)
