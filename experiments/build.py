@@ -95,6 +95,11 @@ def choose_memory(config: ConfigDict, shapes: Iterable[LayerShape], steps: int) 
     return engine, chunk_for(engine, shapes, steps) if chunk < 0 else chunk
 
 
+def writes_layers(config: ConfigDict) -> bool:
+    """Whether plastic layers are written; a network may have memory layers only."""
+    return config.model.get("plastic") != "none" and not RULES[config.rule.name]().static
+
+
 def site_engine(rule: Rule, engine: str, chunk: int) -> Memory:
     """The engine that holds the memories of sites: that of the plastic layers, if it can.
 

@@ -24,7 +24,6 @@ from plasticity.experiments.run.storage import write_json
 from plasticity.experiments.run.workdir import Workdir
 from plasticity.experiments.sweeps.tables import Row
 from plasticity.experiments.validate import ConfigError
-from plasticity.rules import RULES
 
 RUN = flags.DEFINE_string("run", None, "workdir of a run of a plastic network")
 OUT = flags.DEFINE_string("out", None, "new JSON file")
@@ -57,8 +56,10 @@ def main() -> int:
     cli.require(run=RUN.value, out=OUT.value)
     workdir = Workdir(RUN.value)
     config = workdir.trained_config()
-    if RULES[config.rule.name]().static:
-        raise ConfigError(f"--run={RUN.value}: rule.name={config.rule.name!r} writes nothing")
+    if not build.writes_layers(config):
+        raise ConfigError(
+            f"--run={RUN.value}: rule.name={config.rule.name!r} writes nothing in plastic layers"
+        )
     if not build.make_task(config).phases:
         raise ConfigError(
             f"--run={RUN.value}: task.name={config.task.name!r} names no phases (Task.phases), so "

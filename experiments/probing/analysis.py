@@ -24,7 +24,6 @@ from plasticity.experiments.run.storage import (
 )
 from plasticity.experiments.run.workdir import Workdir
 from plasticity.experiments.validate import ConfigError
-from plasticity.rules import RULES
 from plasticity.types import PyTree
 
 ANALYSIS = "analysis.json"  # in the workdir
@@ -72,10 +71,11 @@ def analysis_of(workdir: Workdir) -> dict[str, Any]:
     if is_there(path):
         return read_analysis(path, steps)
     config = workdir.trained_config()
-    if RULES[config.rule.name]().static:
+    if not build.writes_layers(config):
         raise ConfigError(
-            f"{workdir.path} holds a static network (model.name={config.model.name!r}, "
-            f"rule.name={config.rule.name!r}): an analysis needs a plastic one"
+            f"{workdir.path} holds a network without plastic layers that are written "
+            f"(model.name={config.model.name!r}, rule.name={config.rule.name!r}): an analysis "
+            "needs some"
         )
     if not workdir.saved_steps():
         raise WorkdirError(f"{workdir.checkpoints} holds no checkpoint with trained parameters")

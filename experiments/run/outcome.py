@@ -6,6 +6,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from plasticity.checks import check_meta_gradient, first_nonfinite
+from plasticity.experiments import build
 from plasticity.experiments.run.evaluate import Summary, averaged
 from plasticity.experiments.run.manifest import device_name
 from plasticity.experiments.run.seeds import Seeds
@@ -57,10 +58,8 @@ def check_plasticity_learns(config: ConfigDict, seeds: Sequence[Mapping[str, flo
     """
     rule = config.rule
     # What another rule learns is not known here.
-    plastic = issubclass(RULES[rule.name].settings, PlasticSettings)
-    if config.model.get("plastic") == "none":  # the rule is that of memory layers
-        return
-    if plastic and rule.meta_gradient == "full" and rule.eta0 > 0:
+    known = issubclass(RULES[rule.name].settings, PlasticSettings)
+    if known and build.writes_layers(config) and rule.meta_gradient == "full" and rule.eta0 > 0:
         for values in seeds:
             check_meta_gradient(values, rule.modulated and rule.alpha_scale != 0)
 
