@@ -14,15 +14,10 @@ from plasticity.types import Array
 
 def solve_unit_lower(system: Array, known: Array) -> Array:
     """(1 - system)^-1 known, for a strictly lower triangular system [n, n] and known [n, ...]."""
-    inverse = unit_lower_inverse(jax.lax.stop_gradient(system))
-    return jax.lax.custom_linear_solve(
-        lambda x: x - system @ x,
-        known,
-        lambda matvec, b: inverse @ b,
-        lambda vecmat, b: inverse.T @ b,
-    )
+    return unit_lower_inverse(system) @ known
 
 
+@jax.custom_jvp
 def unit_lower_inverse(system: Array) -> Array:
     """(1 - system)^-1, whose diagonal blocks are joined in pairs, log2 of n times.
 
@@ -43,6 +38,14 @@ def unit_lower_inverse(system: Array) -> Array:
         upper = jnp.concatenate([a, jnp.zeros_like(corner)], 2)
         inverse = jnp.concatenate([upper, jnp.concatenate([corner, b], 2)], 1)
     return inverse[0, :size, :size]
+
+
+@unit_lower_inverse.defjvp
+def _slope(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    """Not by the steps above. Nor by `custom_linear_solve`, which fails in `jax.shard_map` where
+    `jax.checkpoint` repeats it (jax 0.10.2)."""
+    inverse = unit_lower_inverse(*primals)
+    return inverse, inverse @ tangents[0] @ inverse
 
 
 def solve_positive(matrix: Array, known: Array) -> Array:
