@@ -47,9 +47,10 @@ def _bridges() -> list[Claim]:
             ],
         )
         for rule in (*LINEAR, *NONLINEAR)
-        if (where := {"rule.name": rule} | PLAIN | MEMORY)
+        if (where := {"rule.name": rule} | PLAIN | MEMORY | OWN.get(rule, {}))
     ]
 
 
 # Beside the points of a rule with settings of its own.
 PLAIN = {"site.feature": "silu"}
+OWN = {"titans": {"rule.memory": "linear"}}

@@ -5,6 +5,9 @@ they run on: two programs in flight, each at a solve, stop each other for ever w
 two threads (jaxlib 0.10.2). On accelerators a solve takes its rows one after the other.
 """
 
+import functools
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
@@ -12,9 +15,31 @@ from plasticity.spans import fill
 from plasticity.types import Array
 
 
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _solve(invert: Callable[[Array], Array], matrix: Array, known: Array) -> Array:
+    """matrix^-1 known; differentiated as a solve, not through the steps of `invert`."""
+    return invert(matrix) @ known
+
+
+@_solve.defjvp
+def _(
+    invert: Callable[[Array], Array],
+    primals: tuple[Array, Array],
+    tangents: tuple[Array, Array],
+) -> tuple[Array, Array]:
+    (matrix, known), (of_matrix, of_known) = primals, tangents
+    inverse = invert(matrix)
+    answer = inverse @ known
+    return answer, inverse @ (of_known - of_matrix @ answer)
+
+
 def solve_unit_lower(system: Array, known: Array) -> Array:
     """(1 - system)^-1 known, for a strictly lower triangular system [n, n] and known [n, ...]."""
-    return unit_lower_inverse(system) @ known
+    return _solve(_unit_lower, jnp.eye(len(system), dtype=system.dtype) - system, known)
+
+
+def _unit_lower(matrix: Array) -> Array:
+    return unit_lower_inverse(jnp.eye(len(matrix), dtype=matrix.dtype) - matrix)
 
 
 def unit_lower_inverse(system: Array) -> Array:
@@ -38,20 +63,17 @@ def unit_lower_inverse(system: Array) -> Array:
 
 
 def solve_positive(matrix: Array, known: Array) -> Array:
-    """matrix^-1 known, for a symmetric positive definite matrix [n, n] and known [n].
+    """matrix^-1 known, for a symmetric positive definite matrix [n, n] and known [n]."""
+    return _solve(_eliminated, matrix, known)
 
-    By elimination without exchange of rows, which such a matrix does not need.
-    """
 
-    def solve(matvec: object, b: Array) -> Array:
-        del matvec
-        whole = jnp.concatenate([jax.lax.stop_gradient(matrix), b[:, None]], 1)
+def _eliminated(matrix: Array) -> Array:
+    """The inverse, by elimination without exchange of rows, which such a matrix does not need."""
+    size = len(matrix)
+    whole = jnp.concatenate([matrix, jnp.eye(size, dtype=matrix.dtype)], 1)
 
-        def eliminate(row: int, whole: Array) -> Array:
-            pivot = whole[row] / whole[row, row]
-            rest = whole - jnp.outer(whole[:, row], pivot)
-            return rest.at[row].set(pivot)
+    def eliminate(whole: Array, row: Array) -> tuple[Array, None]:
+        pivot = whole[row] / whole[row, row]
+        return (whole - jnp.outer(whole[:, row], pivot)).at[row].set(pivot), None
 
-        return jax.lax.fori_loop(0, len(matrix), eliminate, whole)[:, -1]
-
-    return jax.lax.custom_linear_solve(lambda x: matrix @ x, known, solve, symmetric=True)
+    return jax.lax.scan(eliminate, whole, jnp.arange(size))[0][:, size:]

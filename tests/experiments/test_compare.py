@@ -31,6 +31,8 @@ METRICS = {
     "regression": {"query_mse"},
     "cifar_fs": {"accuracy"},
     "omniglot": {"accuracy"},
+    "parity": {"accuracy"},
+    "modular": {"accuracy"},
 }
 # Metrics of every analysis: see test_analysis.
 ANALYSIS = {"eta", "gate", "gating_index", "gating_index_gate", "gating_index_size"}
