@@ -51,15 +51,17 @@ def unit_lower_inverse(system: Array) -> Array:
     forms no number much larger than those of the inverse.
     """
     size = len(system)
-    inverse = jnp.eye(size, dtype=system.dtype)
-    half = 1
-    while half < size:
-        block = jnp.arange(size) // half
-        joined = (block[:, None] == block + 1) & (block % 2 == 0)
-        corners = jnp.where(joined, system, 0)
-        inverse += corners if half == 1 else inverse @ corners @ inverse
-        half *= 2
-    return inverse
+    lower = -jnp.pad(system, (0, fill(size)))
+    inverse = jnp.ones((len(lower), 1, 1), system.dtype)
+    while len(inverse) > 1:
+        pairs, each = len(inverse) // 2, jnp.arange(len(inverse) // 2)
+        width = inverse.shape[1]
+        a, b = (inverse.reshape(pairs, 2, width, width)[:, half] for half in (0, 1))
+        c = lower.reshape(pairs, 2, width, pairs, 2, width)[each, 1, :, each, 0]
+        corner = -b @ c @ a
+        upper = jnp.concatenate([a, jnp.zeros_like(corner)], 2)
+        inverse = jnp.concatenate([upper, jnp.concatenate([corner, b], 2)], 1)
+    return inverse[0, :size, :size]
 
 
 def solve_positive(matrix: Array, known: Array) -> Array:
