@@ -119,16 +119,31 @@ def _path(rule: Rule) -> Any:
 def _by_chunks(
     rule: Rule, steps: Steps, start: Layers, initial: Layers | None, chunk: int
 ) -> tuple[Array, Layers]:
-    """By one triangular solve per chunk."""
+    """By one triangular solve per chunk; training stores the states between groups of chunks."""
     if not chunk:
         return by_steps(rule, steps, start, initial, chunk)
+    run = functools.partial(_run_group, rule, None if initial is None else initial[""], chunk)
+    pieces, rest = pieces_of(steps, chunk * _group())
+    after, answers = run_pieces(jax.checkpoint(run), start[""], pieces, rest)
+    return answers, {"": after}
+
+
+def _group() -> int:
+    """Chunks that are planned at once: accelerators need the parallel work, CPUs their caches."""
+    return 1 if jax.default_backend() == "cpu" else 16
+
+
+def _run_group(
+    rule: Rule, initial: TraceMatrix | None, chunk: int, state: TraceMatrix, steps: Steps
+) -> tuple[TraceMatrix, Array]:
+    """The state after a group of chunks, and their answers."""
     site = site_of(rule)
     plan = functools.partial(plan_chunk, site, rule.form)
-    run = functools.partial(run_chunk, site, rule.form, None if initial is None else initial[""])
+    run = functools.partial(run_chunk, site, rule.form, initial)
+    if len(steps[0].key) <= chunk:
+        return run(state, plan(steps))  # an axis of one chunk would not be free
     pieces, rest = pieces_of(steps, chunk)
-    last = None if rest is None else plan(rest)
-    after, answers = run_pieces(run, start[""], jax.vmap(plan)(pieces), last)
-    return answers, {"": after}
+    return run_pieces(run, state, jax.vmap(plan)(pieces), None if rest is None else plan(rest))
 
 
 def _by_stretches(

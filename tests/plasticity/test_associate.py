@@ -157,6 +157,14 @@ def test_keeps_per_output_of_the_delta_rule_decay_rows(x64):
     close(after.weight, kept + jnp.outer(value[0] - kept @ key[0], key[0]))
 
 
+def test_groups_of_chunks_are_chunks(monkeypatch, x64):
+    """Accelerators plan several chunks at once."""
+    tokens, state = draw_tokens(), draw_state()
+    one_by_one = associate(DELTA, tokens, state, chunk=2)
+    monkeypatch.setattr("jax.default_backend", lambda: "gpu")
+    close(associate(DELTA, tokens, state, chunk=2), one_by_one)
+
+
 def test_a_last_stretch_may_be_shorter(x64):
     """Also where the last token says how far its writes reach, and the state keeps that."""
     rule = RULES["ttt_linear"](frozen=3)
