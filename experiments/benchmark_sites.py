@@ -2,7 +2,7 @@ r"""Speed and memory of memory sites, beside other ways to compute the same and 
 
 python -m experiments.benchmark_sites --out=sites.json [--rules=delta,gated_delta,titans] \
     [--against=steps,attention,memax,fla] [--steps=2048] [--width=64] [--heads=4] [--batch=4] \
-    [--chunk=32] [--repeats=5]
+    [--chunk=32] [--repeats=5] [--peak=989]
 
 Per way: tokens a second forward, and forward and backward (of all inputs), medians of `repeats`
 rounds in which the ways take turns, each after a warm-up; temporary memory of forward and backward
@@ -12,40 +12,42 @@ on all devices by XLA; and how many times faster the chunks of `plasticity.assoc
   chunks     `associate` with --chunk
   steps      `associate` with chunk=0, which stores every state
   attention  `jax.nn.dot_product_attention`, causal; it computes something else
+  flash      the same by cuDNN in bfloat16, on NVIDIA GPUs
   memax      the associative scan of its DeltaNet over matrices (pip install plasticity[benchmark])
   fla        the chunks of flash-linear-attention in plain PyTorch, delta_rule_chunkwise
 
-The last two know the delta rule only, and are left out, with a word, where they are not installed.
-All arrays are float32 with keys and queries of length 1.
+The last two know the delta rule only. What is not installed is left out, with a word. All arrays
+are float32 with keys and queries of length 1; JAX_DEFAULT_MATMUL_PRECISION=BF16_BF16_F32 rounds the
+operands of products to bfloat16 on accelerators.
+
+With --peak, the device's peak in 10^12 operations a second, `useful_share` is the share of it that
+the definition needs: a read, a write and an answer of 2 I O operations each, twice that again for
+the backward pass. What chunks compute in addition does not count.
 """
 
-import importlib
 import json
 import statistics
 import time
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
-from plasticity.associate import associate
 from plasticity.experiments import cli
+from plasticity.experiments.probing.site_ways import (
+    OTHER_FUNCTIONS,
+    SITES,
+    WAYS,
+    Sizes,
+    Way,
+    draw,
+    ways,
+)
 from plasticity.experiments.run.manifest import device_name
 from plasticity.experiments.validate import ConfigError
-from plasticity.rules import RULES
-from plasticity.sharding import DATA, Layout
-from plasticity.types import Array, Rule, Token
+from plasticity.sharding import Layout
 
-# {rule: (its settings, what it reads of a token beside query, key and value)}
-SITES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
-    "delta": ({}, ("rate",)),
-    "gated_delta": ({}, ("rate", "keep")),
-    "titans": ({"memory": "linear"}, ("rate", "keep", "momentum")),
-}
-RANGES = {"rate": (0.1, 0.9), "keep": (0.9, 1.0), "momentum": (0.3, 0.7)}
 RULE_NAMES = flags.DEFINE_list("rules", list(SITES), f"of {', '.join(SITES)}")
 AGAINST = flags.DEFINE_list("against", ["steps"], "ways to compare with, see above; may be empty")
 SIZES = {
@@ -59,123 +61,11 @@ SIZES = {
 }
 CHUNK = flags.DEFINE_integer("chunk", 32, "steps that are computed at once", lower_bound=1)
 REPEATS = flags.DEFINE_integer("repeats", 5, "timed rounds", lower_bound=1)
+PEAK = flags.DEFINE_float("peak", None, "10^12 operations a second of all devices", lower_bound=0)
 OUT = flags.DEFINE_string("out", None, "JSON file to write; never overwritten")
 WARM_SECONDS = 0.2
-Given = dict[str, Array]  # query, key, value [B, H, T, I]; gates [B, H, T]
-
-
-class Way(NamedTuple):
-    """A way to compute the answers [B, H, T, O] of given tokens, and the gradient of their sum."""
-
-    forward: Callable[[], Any]
-    train: Callable[[], Any]
-    temp_bytes: int | None = None
-
-
-def draw(rule: str) -> Given:
-    """Tokens for a rule, of the sizes of the flags."""
-    shape = tuple(flag.value for flag in SIZES.values())
-    random = np.random.default_rng(0)
-    given = {name: random.normal(size=shape) for name in ("query", "key", "value")}
-    for name in ("query", "key"):
-        given[name] /= np.linalg.norm(given[name], axis=-1, keepdims=True)
-    for name in SITES[rule][1]:
-        given[name] = random.uniform(*RANGES[name], size=shape[:-1])
-    if rule == "titans":  # with momentum a memory needs smaller rates
-        given["rate"] /= 10
-    return {name: jnp.asarray(array, jnp.float32) for name, array in given.items()}
-
-
-def compiled(answer: Callable[[Given], Array], given: Given) -> Way:
-    """A way in JAX, on all devices: each computes its share of the episodes."""
-    mesh = Layout().mesh(SIZES["batch"].value)
-    answer = jax.shard_map(answer, mesh=mesh, in_specs=jax.P(DATA), out_specs=jax.P(DATA))
-    given = jax.device_put(given, jax.NamedSharding(mesh, jax.P(DATA)))
-    forward = jax.jit(answer).lower(given).compile()
-    train = jax.jit(jax.grad(lambda g: answer(g).sum())).lower(given).compile()
-    temporary = train.memory_analysis().temp_size_in_bytes * mesh.size
-    return Way(lambda: forward(given), lambda: train(given), temporary)
-
-
-def at_site(rule: Rule, chunk: int, given: Given) -> Way:
-    """`plasticity.associate`."""
-
-    def one(given: Given) -> Array:
-        gates = {name: given[name] for name in ("momentum",) if name in given}
-        rest = {name: given[name] for name in given if name not in gates}
-        return associate(rule, Token(**rest, gates=gates), chunk=chunk)[0]
-
-    return compiled(jax.vmap(jax.vmap(one)), given)
-
-
-def attention(given: Given) -> Way:
-    """Causal softmax attention, on [B, T, H, I]."""
-    names = ("query", "key", "value")
-    given = {name: given[name].swapaxes(1, 2) for name in names}
-
-    def answer(given: Given) -> Array:
-        return jax.nn.dot_product_attention(*(given[n] for n in names), is_causal=True)
-
-    way = compiled(answer, given)
-    return way._replace(forward=lambda: way.forward().swapaxes(1, 2))
-
-
-def memax(given: Given) -> Way:
-    """An associative scan of (I - rate k k^T, rate k v^T), as in `memax.equinox.semigroups`."""
-    group = importlib.import_module("memax.equinox.semigroups.delta").DeltaNetSemigroup
-    scan = importlib.import_module("memax.equinox.scans").semigroup_scan
-    width = given["key"].shape[-1]
-    algebra = group(width)
-
-    def one(given: Given) -> Array:
-        scaled = given["rate"][:, None] * given["key"]
-        kept = jnp.eye(width) - jnp.einsum("ti,tj->tij", scaled, given["key"])
-        written = jnp.einsum("ti,to->tio", scaled, given["value"])
-        states = scan(algebra, algebra.initialize_carry(), (kept, written))[1]
-        return jnp.einsum("tio,ti->to", states, given["query"])
-
-    return compiled(jax.vmap(jax.vmap(one)), given)
-
-
-def fla(given: Given) -> Way:
-    """`fla.ops.delta_rule.naive.delta_rule_chunkwise`, on PyTorch's own threads."""
-    torch = importlib.import_module("torch")
-    chunks = importlib.import_module("fla.ops.delta_rule.naive").delta_rule_chunkwise
-    names = ("query", "key", "value", "rate")
-    tensors = [torch.tensor(np.asarray(given[name])) for name in names]
-
-    def answer(query: Any, *rest: Any) -> Any:
-        return chunks(query * query.shape[-1] ** 0.5, *rest, chunk_size=CHUNK.value)[0]
-
-    def forward() -> Any:
-        with torch.no_grad():
-            return answer(*tensors)
-
-    def train() -> Any:
-        inputs = [tensor.clone().requires_grad_() for tensor in tensors]
-        return torch.autograd.grad(answer(*inputs).sum(), inputs)
-
-    return Way(forward, train)
-
-
-WAYS: dict[str, Callable[[Given], Way]] = {"attention": attention, "memax": memax, "fla": fla}
-DELTA_ONLY = ("memax", "fla")
-
-
-def ways(name: str, given: Given) -> dict[str, Way]:
-    """The ways to compare for a rule; "chunks" is the first."""
-    settings, _ = SITES[name]
-    rule = RULES[name](**settings)
-    found = {"chunks": at_site(rule, CHUNK.value, given)}
-    for other in AGAINST.value:
-        if other == "steps":
-            found[other] = at_site(rule, 0, given)
-        elif name == "delta" or other not in DELTA_ONLY:
-            try:
-                found[other] = WAYS[other](given)
-            except ImportError as error:
-                print(f"{other} is left out: {error}", flush=True)
-    return found
+CLOSE = 0.05  # answers of ways that compute the same; products may be of bfloat16
+USEFUL = {"forward": 6, "train": 18}  # operations a token, head, input and output
 
 
 def measure(found: dict[str, Way], repeats: int) -> dict[str, dict[str, list[float]]]:
@@ -199,28 +89,36 @@ def measure(found: dict[str, Way], repeats: int) -> dict[str, dict[str, list[flo
     return seconds
 
 
-def benchmark(rule: str) -> list[dict[str, Any]]:
-    """The records of one rule."""
-    given = draw(rule)
-    found = ways(rule, given)
+def benchmark(rule: str, sizes: Sizes) -> list[dict[str, Any]]:
+    """The records of one rule.
+
+    Raises:
+      ValueError: a way that should compute the same does not.
+    """
+    found = ways(rule, CHUNK.value, AGAINST.value, draw(rule, sizes))
     seconds = measure(found, REPEATS.value)
     median = {n: {k: statistics.median(s) for k, s in both.items()} for n, both in seconds.items()}
-    sizes = {name: flag.value for name, flag in SIZES.items()}
     answers = np.asarray(found["chunks"].forward())
+    devices = {"device": device_name(), "devices": Layout().mesh(sizes.batch).size}
+    devices["matmul_precision"] = jax.config.jax_default_matmul_precision or "default"
     records = []
     for name, way in found.items():
-        differs = np.abs(np.asarray(way.forward()) - answers).max()
-        record: dict[str, Any] = {"rule": rule, "way": name, "chunk": CHUNK.value, **sizes}
+        record: dict[str, Any] = {"rule": rule, "way": name, "chunk": CHUNK.value}
+        record |= sizes._asdict()
         for kind, took in seconds[name].items():
-            tokens = sizes["batch"] * sizes["steps"]
-            record[f"{kind}_tokens_per_second"] = tokens / median[name][kind]
+            rate = sizes.batch * sizes.steps / median[name][kind]
+            record[f"{kind}_tokens_per_second"] = rate
             record[f"{kind}_spread"] = (max(took) - min(took)) / 2 / median[name][kind]
             record[f"chunks_{kind}_speedup"] = median[name][kind] / median["chunks"][kind]
+            if PEAK.value and name not in OTHER_FUNCTIONS:
+                useful = USEFUL[kind] * rate * sizes.heads * sizes.width**2
+                record[f"{kind}_useful_share"] = useful / (PEAK.value * 1e12)
         record["temp_bytes"] = way.temp_bytes
-        record["difference"] = None if name == "attention" else float(differs)
-        records.append(
-            record | {"device": device_name(), "devices": Layout().mesh(sizes["batch"]).size}
-        )
+        if name not in OTHER_FUNCTIONS:
+            record["difference"] = float(np.abs(np.asarray(way.forward()) - answers).max())
+            if not record["difference"] < CLOSE:
+                raise ValueError(f"{rule}, {name}: answers differ by {record['difference']:.3g}")
+        records.append(record | devices)
     return records
 
 
@@ -234,19 +132,22 @@ def line(record: dict[str, Any]) -> str:
         )
     if record["temp_bytes"] is not None:
         shown.append(f"temp {record['temp_bytes'] / 1e6:.0f} MB")
+    if "train_useful_share" in record:
+        shown.append(f"{record['train_useful_share']:.2%} of peak")
     return "; ".join(shown)
 
 
 def main() -> int:
     """Measures every rule, prints and writes the records."""
-    for flag, known in ((RULE_NAMES, list(SITES)), (AGAINST, ["steps", *WAYS])):
+    for flag, known in ((RULE_NAMES, list(SITES)), (AGAINST, list(WAYS))):
         for name in flag.value:
             if name not in known:
                 raise ConfigError(f"--{flag.name} names {name!r}: choose of {', '.join(known)}")
     out = cli.new_path("out", OUT.value)
+    sizes = Sizes(**{name: flag.value for name, flag in SIZES.items()})
     records: list[dict[str, Any]] = []
     for rule in RULE_NAMES.value:
-        for record in benchmark(rule):
+        for record in benchmark(rule, sizes):
             records.append(record)
             print(line(record), flush=True)
         out.write_text(json.dumps(records, indent=2) + "\n")  # of those so far

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from plasticity.spans import Span
+from plasticity.spans import Maps, Span, composed
 from plasticity.types import Array
 
 
@@ -41,14 +41,15 @@ class Factors(NamedTuple):
 
 def factors(spans: list[Span], marks: Marks, steps: int) -> Factors:
     """The factors of a chunk of so many steps, of which `make_spans` has made spans."""
-    passed, reads, wrote = spans[-1].passed[0], spans[-1].reads[0, :steps], spans[-1].wrote[0]
-    wrote = wrote[:steps]
+    whole = spans[-1]
+    passed = jnp.stack([jnp.stack([a[0] for a in row]) for row in whole.passed])
+    reads, wrote = (jnp.stack([a[0, :steps] for a in all_of], 1) for all_of in whole[1:])
     own = jnp.zeros_like(reads[:1]).at[:, 0].set(1)  # of the trace itself
     if marks.reset is None:
         return Factors(passed, reads, jnp.concatenate([own, reads[:-1]]), wrote, None)
     start = jnp.cumsum(marks.reset)  # how many there were up to each step
-    since = _since(spans[0].passed[:steps], marks.reset)
-    after = since[:, 0]
+    since = _since(jax.tree.map(lambda a: a[:steps], spans[0].passed), marks.reset)
+    after = jnp.stack(since[0], 1)
     before = jnp.concatenate([own, after[:-1]])
     before = jnp.where(marks.reset[:, None, None], own, before)
 
@@ -59,7 +60,7 @@ def factors(spans: list[Span], marks: Marks, steps: int) -> Factors:
 
     started = (start > 0)[:, None, None]
     return Factors(
-        split(since[-1], started[-1]),
+        split(jnp.stack([jnp.stack([a[-1] for a in row]) for row in since]), started[-1]),
         split(after, started),
         split(before, started),
         wrote * (start == start[-1])[:, None, None],
@@ -67,13 +68,13 @@ def factors(spans: list[Span], marks: Marks, steps: int) -> Factors:
     )
 
 
-def _since(steps: Array, reset: Array) -> Array:
-    """The products [C, K, K, L] of the maps of steps since the last start, or since step 0."""
+def _since(steps: Maps, reset: Array) -> Maps:
+    """The products of the maps of steps since the last start, or since step 0."""
 
-    def joined(first: tuple[Array, Array], second: tuple[Array, Array]) -> tuple[Array, Array]:
-        product = jnp.einsum("tjkl,tkpl->tjpl", second[1], first[1])
-        anew = second[0][:, None, None, None]
-        return first[0] | second[0], jnp.where(anew, second[1], product)
+    def joined(first: tuple[Array, Maps], second: tuple[Array, Maps]) -> tuple[Array, Maps]:
+        product, anew = composed(second[1], first[1]), second[0][:, None]
+        kept = jax.tree.map(lambda a, b: jnp.where(anew, a, b), second[1], product)
+        return first[0] | second[0], kept
 
     return jax.lax.associative_scan(joined, (reset, steps))[1]
 

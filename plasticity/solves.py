@@ -11,7 +11,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from plasticity.spans import fill
+from plasticity.spans import corners, fill
 from plasticity.types import Array
 
 
@@ -54,11 +54,8 @@ def unit_lower_inverse(system: Array) -> Array:
     lower = -jnp.pad(system, (0, fill(size)))
     inverse = jnp.ones((len(lower), 1, 1), system.dtype)
     while len(inverse) > 1:
-        pairs, each = len(inverse) // 2, jnp.arange(len(inverse) // 2)
-        width = inverse.shape[1]
-        a, b = (inverse.reshape(pairs, 2, width, width)[:, half] for half in (0, 1))
-        c = lower.reshape(pairs, 2, width, pairs, 2, width)[each, 1, :, each, 0]
-        corner = -b @ c @ a
+        a, b = inverse[0::2], inverse[1::2]
+        corner = -b @ corners(lower, len(a)) @ a
         upper = jnp.concatenate([a, jnp.zeros_like(corner)], 2)
         inverse = jnp.concatenate([upper, jnp.concatenate([corner, b], 2)], 1)
     return inverse[0, :size, :size]

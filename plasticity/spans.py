@@ -20,13 +20,20 @@ import jax.numpy as jnp
 
 from plasticity.types import Array
 
+Maps = tuple[tuple[Array, ...], ...]  # K x K arrays [..., L], of part k in part j
+
 
 class Span(NamedTuple):
-    """What B spans of n steps each do to the K parts of the state."""
+    """What B spans of n steps each do to the K parts of the state.
 
-    passed: Array  # [B, K, K, L], of part k at the start of the span in part j at its end
-    reads: Array  # [B, n, K, L], of part k at the start in the trace after each step
-    wrote: Array  # [B, n, K, L], of what each step wrote in part j at the end
+    Parts are entries of tuples, not an axis: it would have size 1 for most rules, and XLA crashes
+    on CPUs where an array of seven axes, one of them so small, is multiplied and summed (jaxlib
+    0.10.2). Seeds, episodes and heads take three of the seven.
+    """
+
+    passed: Maps  # [B, L] each, of part k at the start in part j at the end
+    reads: tuple[Array, ...]  # [k]: [B, n, L], of part k at the start in the trace after each step
+    wrote: tuple[Array, ...]  # [j]: [B, n, L], of what each step wrote in part j at the end
 
 
 def make_spans(keep: Array, momentum: Array | None, valid: Array | None = None) -> list[Span]:
@@ -34,31 +41,32 @@ def make_spans(keep: Array, momentum: Array | None, valid: Array | None = None) 
 
     For keep [C, L] and momentum [C]. Steps that are not `valid` [C] do nothing either.
     """
-    rows = [[keep]]
+    passed: Maps = ((keep,),)
     if momentum is not None:
         slower = jnp.broadcast_to(momentum[:, None], keep.shape)
-        rows = [[keep, slower], [jnp.zeros_like(keep), slower]]
-    passed = jnp.stack([jnp.stack(row, 1) for row in rows], 1)
-    idle = jnp.eye(len(rows), dtype=keep.dtype)[None, :, :, None]
-    if valid is not None:
-        passed = jnp.where(valid[:, None, None, None], passed, idle)
-    idle = jnp.broadcast_to(idle, (fill(len(keep)), *passed.shape[1:]))
-    passed = jnp.concatenate([passed, idle])
-    reads = passed[:, None, 0]
-    spans = [Span(passed, reads, jnp.ones_like(reads))]
-    while len(spans[-1].passed) > 1:
+        passed = ((keep, slower), (jnp.zeros_like(keep), slower))
+
+    def filled(a: Array, idle: float) -> Array:
+        if valid is not None:
+            a = jnp.where(valid[:, None], a, idle)
+        return jnp.pad(a, [(0, fill(len(a))), (0, 0)], constant_values=idle)
+
+    passed = tuple(tuple(filled(a, j == k) for k, a in enumerate(r)) for j, r in enumerate(passed))
+    reads = tuple(a[:, None] for a in passed[0])
+    spans = [Span(passed, reads, tuple(jnp.ones_like(a) for a in reads))]
+    while len(spans[-1].reads[0]) > 1:
         spans.append(_joined(*(jax.tree.map(half, spans[-1]) for half in (_earlier, _later))))
     return spans
 
 
 def _earlier(a: Array) -> Array:
     """The first of every two spans, or blocks."""
-    return a.reshape(len(a) // 2, 2, *a.shape[1:])[:, 0]
+    return a[0::2]
 
 
 def _later(a: Array) -> Array:
     """The second."""
-    return a.reshape(len(a) // 2, 2, *a.shape[1:])[:, 1]
+    return a[1::2]
 
 
 def fill(steps: int) -> int:
@@ -68,28 +76,41 @@ def fill(steps: int) -> int:
 
 def _joined(first: Span, second: Span) -> Span:
     """Each span with the one that follows it."""
-    parts = range(first.passed.shape[1])
-
-    def after_first(later: Array) -> Array:
-        return total(later[:, :, k, None] * first.passed[:, None, k] for k in parts)
-
-    wrote = total(first.wrote[:, :, k, None] * second.passed[:, None, :, k] for k in parts)
+    parts = range(len(first.reads))
+    after = tuple(
+        total(second.reads[j] * first.passed[j][k][:, None] for j in parts) for k in parts
+    )
+    wrote = tuple(
+        total(first.wrote[k] * second.passed[j][k][:, None] for k in parts) for j in parts
+    )
     return Span(
-        after_first(second.passed),
-        jnp.concatenate([first.reads, after_first(second.reads)], 1),
-        jnp.concatenate([wrote, second.wrote], 1),
+        composed(second.passed, first.passed),
+        tuple(jnp.concatenate(two, 1) for two in zip(first.reads, after, strict=True)),
+        tuple(jnp.concatenate(two, 1) for two in zip(wrote, second.wrote, strict=True)),
+    )
+
+
+def composed(second: Maps, first: Maps) -> Maps:
+    """What the first map, then the second do to the parts: a product of matrices [K][K]."""
+    parts = range(len(first))
+    return tuple(
+        tuple(total(second[j][k] * first[k][p] for k in parts) for p in parts) for j in parts
     )
 
 
 def total(parts: Iterable[Array]) -> Array:
-    """The sum over parts of the state. As an axis of size 1 to be reduced it would not be free."""
+    """The sum over parts of the state."""
     return functools.reduce(jnp.add, parts)
 
 
-def before(reads: Array) -> Array:
-    """[B, n, K, L], of the trace before each step, from those of the trace after it."""
-    start = jnp.zeros_like(reads[:, :1]).at[:, :, 0].set(1)
-    return jnp.concatenate([start, reads[:, :-1]], 1)
+def _reads(span: Span, after: bool) -> tuple[Array, ...]:
+    """`Span.reads`, or those of the trace before each step."""
+    if after:
+        return span.reads
+    first = [jnp.full_like(a[:, :1], k == 0) for k, a in enumerate(span.reads)]
+    return tuple(
+        jnp.concatenate([one, a[:, :-1]], 1) for one, a in zip(first, span.reads, strict=True)
+    )
 
 
 def products(spans: list[Span], x: Array, right: Array, after: bool) -> Array:
@@ -98,50 +119,70 @@ def products(spans: list[Span], x: Array, right: Array, after: bool) -> Array:
     For x [C, M, I] and right [C, N, I].
     """
     steps, more = len(x), [(0, fill(len(x))), (0, 0), (0, 0)]
-    if spans[0].reads.shape[-1] == 1:
-        kept = mix(spans, steps, after)[:, :, None, None]
-        return jnp.einsum("tmi,sni->tsmn", x, right) * kept
-    return _lower(spans, jnp.pad(x, more), jnp.pad(right, more), after)[:steps, :steps]
+    if not x.shape[1]:  # such as sums, whose writes read nothing
+        return jnp.zeros((steps, steps, 0, right.shape[1]), x.dtype)
+    if spans[0].reads[0].shape[-1] == 1:
+        kept, terms = mix(spans, steps, after), range(right.shape[1])
+        rows = [[kept * (x[:, m] @ right[:, n].T) for n in terms] for m in range(x.shape[1])]
+        return jnp.stack([jnp.stack(row, -1) for row in rows], 2)
+    x, right = jnp.pad(x, more), jnp.pad(right, more)
+    found = _lower(spans, x, right, after).reshape(*x.shape[:2], *right.shape[:2])
+    return found.swapaxes(1, 2)[:steps, :steps]
 
 
 def _lower(spans: list[Span], x: Array, right: Array, after: bool) -> Array:
-    """`products` for x [C, M, L] and right [C, N, L], from the diagonal outwards."""
-    blocks = jnp.einsum("tmi,tni->tmn", x, right)[:, None, None]
+    """`products` [C M, C N] for x [C, M, L] and right [C, N, L], from the diagonal outwards."""
+    blocks = x @ right.swapaxes(1, 2)
     blocks = blocks if after else jnp.zeros_like(blocks)
     for span in spans[:-1]:
-        count, size, *_ = span.reads.shape
-        reads = span.reads if after else before(span.reads)
+        count, size = span.reads[0].shape[:2]
         x, right = (a.reshape(count, size, *a.shape[-2:]) for a in (x, right))
-        later = _later(reads)[:, :, None] * _later(x)[:, :, :, None]
-        earlier = _earlier(span.wrote)[:, :, None] * _earlier(right)[:, :, :, None]
-        corner = jnp.einsum("btmki,bsnki->btsmn", later, earlier)
+        later, earlier = _later(x), _earlier(right)
+        corner = total(
+            _scaled(_later(read), later) @ _scaled(_earlier(wrote), earlier).swapaxes(1, 2)
+            for read, wrote in zip(_reads(span, after), span.wrote, strict=True)
+        )
         upper = jnp.concatenate([_earlier(blocks), jnp.zeros_like(corner)], 2)
         blocks = jnp.concatenate([upper, jnp.concatenate([corner, _later(blocks)], 2)], 1)
     return blocks[0]
 
 
+def _scaled(factors: Array, vectors: Array) -> Array:
+    """[B, n M, L]: vectors [B, n, M, L] times factors [B, n, L], without a sum in its gradient."""
+    found = jnp.stack([factors * vectors[:, :, m] for m in range(vectors.shape[2])], 2)
+    return found.reshape(len(found), -1, found.shape[-1])
+
+
 def mix(spans: list[Span], steps: int, after: bool) -> Array:
     """G_ts [C, C] for keeps that are one number per step: of write s after step t, or before it."""
-    one = jnp.ones((steps + fill(steps), 1, 1), spans[0].reads.dtype)
-    return _lower(spans, one, one, after)[:steps, :steps, 0, 0]
+    one = jnp.ones((steps + fill(steps), 1, 1), spans[0].wrote[0].dtype)
+    return _lower(spans, one, one, after)[:steps, :steps]
 
 
 def spread(spans: list[Span], given: Array, right: Array, after: bool) -> Array:
     """sum_sn given_tsn G_ts right_sn, [C, I], for given [C, C, N] and right [C, N, I]."""
-    steps, extra = len(right), fill(len(right))
+    steps, extra, terms = len(right), fill(len(right)), right.shape[1]
     given = jnp.pad(given, [(0, extra), (0, extra), (0, 0)])
     right = jnp.pad(right, [(0, extra), (0, 0), (0, 0)])
     found = jnp.einsum("ttn,tni->ti", given, right) * float(after)
     for span in spans[:-1]:
-        count, size, *_ = span.reads.shape
-        reads = span.reads if after else before(span.reads)
-        pairs, each = count // 2, jnp.arange(count // 2)
-        cut = given.reshape(pairs, 2, size, pairs, 2, size, -1)[each, 1, :, each, 0]
-        earlier = _earlier(right.reshape(count, size, *right.shape[1:]))
-        earlier = _earlier(span.wrote)[:, :, :, None] * earlier[:, :, None]
+        count, size = span.reads[0].shape[:2]
+        cut = corners(given.reshape(len(given), -1), count // 2, terms)
+        earlier = _earlier(right.reshape(count, size, terms, -1))
         added = total(
-            _later(reads)[:, :, k] * jnp.einsum("btsn,bsni->bti", cut, earlier[:, :, k])
-            for k in range(reads.shape[2])
+            _later(read) * (cut @ _scaled(_earlier(wrote), earlier))
+            for read, wrote in zip(_reads(span, after), span.wrote, strict=True)
         )
-        found = found.reshape(pairs, 2, size, -1).at[:, 1].add(added).reshape(len(given), -1)
+        found = found.reshape(count, size, -1).at[1::2].add(added).reshape(len(given), -1)
     return found[:steps]
+
+
+def corners(matrix: Array, pairs: int, terms: int = 1) -> Array:
+    """[pairs, n, n N], below the diagonal: of the later half of each pair's steps in the earlier.
+
+    For [C, C N] with C = 2 n pairs. Example, pairs 2 of 2 steps each, N 1: entries [1, 0], [3, 2].
+    """
+    size = len(matrix) // pairs
+    blocks = matrix.reshape(pairs, size, pairs, size * terms)
+    each = jnp.arange(pairs)
+    return blocks[each, :, each][:, size // 2 :, : size * terms // 2]

@@ -125,3 +125,30 @@ def test_long_episodes_stay_finite_in_float32(case):
     for leaf in jax.tree.leaves(run(given, state)):
         assert leaf.dtype == np.float32
         assert np.isfinite(leaf).all()
+
+
+MOST_AXES = {"reduce_sum": 3, "dot_general": 4}
+
+
+def sums(jaxpr):
+    """The equations that sum over axes, those inside of others included."""
+    for equation in jaxpr.eqns:
+        if equation.primitive.name in MOST_AXES:
+            yield equation
+        for inner in jax.tree.leaves(equation.params, is_leaf=lambda p: hasattr(p, "eqns")):
+            if hasattr(inner, "eqns"):
+                yield from sums(inner)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_sums_have_few_axes(case):
+    """On CPUs, XLA crashes at sums over arrays of seven axes if one of them has size 1.
+
+    `jax.vmap` over seeds, episodes and heads adds three. (jaxlib 0.10.2)
+    """
+    name, options = CASES[case]
+    given, state = draw(name, options, 0)
+    run = slopes(lambda g, s: associate(made(name, **options), token_of(g), s, chunk=4))
+    for equation in sums(jax.make_jaxpr(run)(given, state).jaxpr):
+        most = MOST_AXES[equation.primitive.name]
+        assert max(v.aval.ndim for v in equation.invars) <= most, equation
