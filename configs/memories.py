@@ -22,7 +22,8 @@ LINEAR = ("hebb", "delta", "gated_delta", "kda", "comba", "delta_product", "oja_
 NONLINEAR = ("rwkv7", "mesa", "titans", "ttt_linear", "ttt_mlp", "moneta", "yaad", "memora", "oja")
 THREE = {"train.num_seeds": 3, "train.batch": 16}
 # As published: 20,000 steps with batches of 256.
-STATE = MEMORY | {"train.num_seeds": 3, "train.batch": 256, "train.steps": 20_000}
+SELDOM = {"log.every": 100, "checkpoint.every": 1000}
+STATE = MEMORY | SELDOM | {"train.num_seeds": 3, "train.batch": 256, "train.steps": 20_000}
 
 
 def memories() -> dict[str, Study]:
@@ -71,7 +72,7 @@ def _recall() -> dict[str, Study]:
             "recall of several pairs, by the width of the network",
             "mqar",
             product(sizes, over("model.width", [16, 32, 64, 128]), mixers),
-            {"train.batch": 64, "train.steps": 6000},
+            SELDOM | {"train.batch": 64, "train.steps": 6000},
         )
     }
 
