@@ -156,6 +156,7 @@ WAYS: dict[str, Callable[[str, int, Given], Way]] = {
 }
 DELTA_ONLY = ("memax", "fla")
 OTHER_FUNCTIONS = ("attention", "flash")  # their answers are not those of a memory
+CLOSE = 0.05  # products may be of bfloat16
 
 
 def ways(rule: str, chunk: int, against: list[str], given: Given) -> dict[str, Way]:
@@ -168,3 +169,18 @@ def ways(rule: str, chunk: int, against: list[str], given: Given) -> dict[str, W
             except (ImportError, RuntimeError) as error:
                 print(f"{name} is left out: {error}", flush=True)
     return found
+
+
+def differences(found: dict[str, Way]) -> dict[str, float]:
+    """{way: its largest difference from the answers of "chunks"}, of those that compute the same.
+
+    Raises:
+      ValueError: one does not.
+    """
+    answers = np.asarray(found["chunks"].forward())
+    largest = {}
+    for name in found.keys() - set(OTHER_FUNCTIONS):
+        largest[name] = float(np.abs(np.asarray(found[name].forward()) - answers).max())
+        if not largest[name] < CLOSE:
+            raise ValueError(f"{name} differs from the chunks by {largest[name]:.3g}")
+    return largest
