@@ -20,6 +20,13 @@ SOFTMAX: Overrides = {"site.feature": "softmax", "site.key_norm": "none"}
 DEEP: Overrides = {"rule.memory": "mlp", "rule.hidden": 32}
 LINEAR = ("hebb", "delta", "gated_delta", "kda", "comba", "delta_product", "oja_gated", "longhorn")
 NONLINEAR = ("rwkv7", "mesa", "titans", "ttt_linear", "ttt_mlp", "moneta", "yaad", "memora", "oja")
+# Neighbours of an image are of other classes: with the short convolution nothing is learned.
+IMAGES: Overrides = {
+    "site.convolution": 0,
+    "site.feature": "none",
+    "site.value_feature": "none",
+    "site.output_gate": "none",
+}
 THREE = {"train.num_seeds": 3, "train.batch": 16}
 # Published: width 128, 20,000 steps with batches of 256.
 SELDOM = {"log.every": 100, "checkpoint.every": 1000}
@@ -92,7 +99,7 @@ def _tasks() -> dict[str, Study]:
             "every rule: Omniglot 5 shots, frozen features, attention closed",
             "omniglot",
             every_rule(),
-            CLOSED | THREE | {"task.shots": 5, "train.steps": 400},
+            CLOSED | THREE | IMAGES | {"task.shots": 5, "train.steps": 600},
             dataset="omniglot",
             frozen=True,
         ),
