@@ -39,8 +39,12 @@ def points_of(
 ) -> list[Point]:
     """The runs of a study, with `settings` in all of them."""
     file, _, given = study.config.partition(":")
-    fixed = dict(study.fixed) | dict(settings)
-    return [Point(file, given, chosen, fixed, folder / name) for chosen in study.points]
+
+    def fixed(chosen: Mapping[str, Any]) -> dict[str, Any]:
+        """A point may choose what the study sets for the others; the budget holds for all."""
+        return {f: v for f, v in study.fixed.items() if f not in chosen} | dict(settings)
+
+    return [Point(file, given, chosen, fixed(chosen), folder / name) for chosen in study.points]
 
 
 def config_field(config: Any, field: str) -> Any:

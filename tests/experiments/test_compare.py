@@ -7,6 +7,7 @@ from plasticity.configs.claim_lists import CLAIMS
 from plasticity.configs.claims import Claim, Comparison, Side
 from plasticity.configs.published import TABLES
 from plasticity.configs.studies import PRESETS
+from plasticity.configs.study import Study
 from plasticity.experiments.reports.campaigns import (
     because,
     earlier_verdicts,
@@ -262,3 +263,13 @@ def test_a_published_cell_needs_a_metric():
     """A result that lacks the metric leaves the cell out; the other cells stand."""
     row = {"study": "omniglot", "rule.name": "none", "seed": 0, "eta_mean": 0.0, "accuracy": None}
     assert [cell["metric"] for cell in published_table([row])] == ["eta_mean"]
+
+
+def test_a_point_may_choose_what_its_study_sets(tmp_path):
+    """The budget holds for all."""
+    points = [{"train.steps": 7, "train.batch": 5}, {"train.batch": 4}]
+    study = Study("copying", "", "copying", points, {"train.steps": 9, "seed": 3})
+    made = points_of(tmp_path, "study", study, {"train.batch": 2})
+    assert [p.settings for p in made] == [
+        {"train.steps": steps, "train.batch": 2, "seed": 3} for steps in (7, 9)
+    ]
