@@ -28,9 +28,10 @@ IMAGES: Overrides = {
     "site.output_gate": "none",
 }
 THREE = {"train.num_seeds": 3, "train.batch": 16}
-# Published: width 128, 20,000 steps with batches of 256.
 SELDOM = {"log.every": 100, "checkpoint.every": 1000}
-STATE = MEMORY | SELDOM | {"train.num_seeds": 3, "train.batch": 128, "train.steps": 6000}
+# Published: width 128, 20,000 steps with batches of 256.
+STATE = MEMORY | SELDOM | {"train.num_seeds": 3, "train.batch": 64, "model.width": 64}
+STATE_STEPS = {"parity": 2500, "modular": 5000}
 
 
 def memories() -> dict[str, Study]:
@@ -52,18 +53,16 @@ def every_rule() -> Sequence[Overrides]:
 
 def _state_tracking() -> dict[str, Study]:
     """Grazzi et al. 2024: trained on up to 40 symbols, tested on up to 256."""
-    points = product(
-        over("rule.name", ["delta", "gated_delta"]), over("site.rate_limit", [1.0, 2.0])
-    )
+    points = product(over("rule.name", ["delta"]), over("site.rate_limit", [1.0, 2.0]))
     return {
         task: Study(
             task,
             f"{task}: rates in (0, 1) and (0, 2), trained on 3 to 40 symbols, tested on 40 to 256",
             task,
             points,
-            STATE | {"model.width": 64},
+            STATE | {"train.steps": steps},
         )
-        for task in ("parity", "modular")
+        for task, steps in STATE_STEPS.items()
     }
 
 

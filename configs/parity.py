@@ -17,7 +17,7 @@ def get_config(which: str = "hebbian") -> config_dict.ConfigDict:
     """The config for a rule: --config=parity:RULE, or :MODEL/RULE."""
     config = base.start(which, "parity")
     config.train.steps = 3000
-    config.train.learning_rate = 1e-3
+    config.train.learning_rate = 3e-3
     config.train.schedule = "cosine"
     config.evaluate.every = 1000
     return config

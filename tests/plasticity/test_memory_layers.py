@@ -140,7 +140,7 @@ def test_every_rule_is_a_layer():
             continue
         layer = MemoryLayer(name, dataclasses.replace(SMALL, **(SOFTMAX if name == "srwm" else {})))
         x = jax.random.normal(jax.random.key(0), (STEPS, WIDTH))
-        params = layer.init(jax.random.key(1), x)
+        params = jax.jit(layer.init)(jax.random.key(1), x)
         loss = jax.jit(jax.value_and_grad(lambda p, x=x, n=layer: (n.apply(p, x)[0] ** 2).sum()))
         value, grads = loss(params)
         assert np.isfinite(value), name
