@@ -42,6 +42,7 @@ def lines(buckets):
     return [json.loads(line) for line in text.splitlines()]
 
 
+@pytest.mark.slow
 def test_a_run_in_a_bucket_is_the_run_in_a_folder(buckets, tmp_path):
     out = finish(start(WORKDIR, 1))
     assert f"result: {WORKDIR}/result.json" in out

@@ -70,6 +70,7 @@ def test_encoder_features_rules(launch, tmp_path):
     assert result["metrics"]["eta_mean"]["mean"] > 0
 
 
+@pytest.mark.slow
 def test_from_pixels_with_the_encoder_of_another_run(launch, tmp_path):
     first = tmp_path / "first"
     config = ["--config=configs/omniglot.py:gradient", "--config.memory.engine=dense", *RULE]

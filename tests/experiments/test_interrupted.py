@@ -38,6 +38,7 @@ def assert_same_end(workdir, undisturbed):
     assert logged(workdir) == logged(undisturbed)
 
 
+@pytest.mark.slow
 def test_killed_again_and_again_a_run_ends_as_if_nothing_had_happened(tmp_path, undisturbed):
     """kill -9 at random moments of the process's life, until it has completed; then bit for bit."""
     reference, seconds = undisturbed

@@ -24,6 +24,7 @@ PATHS = [
     *("gated_delta", "hebb_channel_decay", "oja_gated", "mesa", "rwkv7", "gated_delta_product"),
     *("titans_linear_online", "ttt_linear", "titans_mlp_frozen", "moneta_mlp_frozen", "srwm"),
 ]
+QUICK = ("gated_delta", "mesa", "titans_linear_online", "titans_mlp_frozen", "srwm")
 FROZEN = ["ttt_linear", "titans_mlp_frozen", "moneta_mlp_frozen"]
 ONLINE = ["gated_delta", "mesa", "gated_delta_product", "titans_linear_online", "srwm"]
 
@@ -80,7 +81,9 @@ def close(ours, theirs):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9), ours, theirs)
 
 
-@pytest.mark.parametrize("name", PATHS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n not in QUICK)) for n in PATHS]
+)
 def test_chunks_are_steps(name, x64):
     rule, tokens, state, initial = recorded(name)
     given = (rule, tokens, state, initial, *marks(0))

@@ -73,10 +73,17 @@ def answers(network, params, inputs, state=None, queries=None):
 SOFTMAX = {"feature": "softmax", "key_norm": "none"}
 # One of each kind: queries, free and transposed reads, several layers, momentum, two terms.
 ONLINE = {"gated_delta": {}, "mesa": {}, "oja_gated": {}, "srwm": SOFTMAX, "rwkv7": {}}
+QUICK = ("gated_delta", "mesa")
 DEEP = RULES["titans"](memory="mlp", hidden=3)
 
 
-@pytest.mark.parametrize("rule", [*ONLINE, DEEP], ids=[*ONLINE, "deep"])
+@pytest.mark.parametrize(
+    "rule",
+    [
+        *(pytest.param(r, marks=[pytest.mark.slow] * (r not in QUICK)) for r in ONLINE),
+        pytest.param(DEEP, id="deep"),
+    ],
+)
 def test_all_steps_at_once_are_the_steps_one_by_one(rule, x64):
     network, params = make(rule, **(ONLINE[rule] if isinstance(rule, str) else {}))
     assert network.at_once
@@ -85,11 +92,11 @@ def test_all_steps_at_once_are_the_steps_one_by_one(rule, x64):
 
 @pytest.mark.parametrize(("mixer", "window"), [("gate", 2), ("layer", 0), ("context", 2)])
 def test_so_they_are_beside_attention(mixer, window, x64):
-    network, params = make(mixer=mixer, window=window, layers=2)
+    network, params = make(mixer=mixer, window=window, layers=1 + (mixer == "layer"))
     close(*(with_gradient(run, network, params) for run in (run_episode, scan_episode)))
 
 
-@pytest.mark.parametrize("engine", ["factored", "chunked"])
+@pytest.mark.parametrize("engine", [pytest.param("factored", marks=pytest.mark.slow), "chunked"])
 def test_beside_plastic_layers_every_engine_is_the_dense_one(engine, x64):
     settings = {"plastic": "feed_forward", "convolution": 2}
     network, params = make(engine=engine, **settings)
