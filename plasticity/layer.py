@@ -66,8 +66,13 @@ class MemoryLayer(nn.Module):
           The result, and the state after the last valid token.
 
         Raises:
-          ValueError: the rule is unknown, or has no meaning at a memory site.
+          ValueError: the rule is unknown, has no meaning at a memory site, or is named twice.
         """
+        if self.settings.rule:
+            raise ValueError(
+                f"MemoryLayerSettings.rule={self.settings.rule!r} must be '': the rule of a "
+                f"MemoryLayer is its first argument, here {self.rule!r}"
+            )
         rule = lookup(RULES, self.rule, "rule")() if isinstance(self.rule, str) else self.rule
         if rule.site is None:
             raise ValueError(f"rule={self.rule!r} has no meaning at a memory site")

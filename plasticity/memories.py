@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from plasticity.heads import advance_site, apply_site, close_site, open_site, read_site
 from plasticity.memory import advance
 from plasticity.network import Network, StepRecord
+from plasticity.steps import no_answers
 from plasticity.types import Array, FastState, Memory, PyTree, Rule, Token
 
 
@@ -26,7 +27,7 @@ def sites_of(network: Network) -> tuple[Rule, Memory]:
 def asked(network: Network, fast: dict[str, Any], name: str, tokens: Token) -> Array:
     """The answers [S, H, O] of a site to tokens that it does not write."""
     if name not in network.sites:
-        return jnp.zeros_like(tokens.value)
+        return no_answers(tokens)
     return read_site(*sites_of(network), fast[name], tokens)
 
 

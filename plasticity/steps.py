@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from plasticity.backbone import FastRead
-from plasticity.types import PyTree
+from plasticity.types import Array, PyTree, Token
 
 EMPTY = -1  # position of a blank entry of the past
 ALWAYS = -2  # of one that every step sees
@@ -24,11 +24,16 @@ def join(first: PyTree, second: PyTree | None) -> PyTree:
     return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), first, second)
 
 
+def no_answers(tokens: Token) -> Array:
+    """[S, H, O]: one answer per token, also of rules that write several times."""
+    return jnp.zeros((*tokens.query.shape[:-1], tokens.value.shape[-1]), tokens.value.dtype)
+
+
 # A `FastRead` of fast weights that are zero.
 no_fast_weights = FastRead(
     read=lambda layer, pre: jnp.zeros((), pre.dtype),
-    associate=lambda site, tokens: jnp.zeros_like(tokens.value),
-    recall=lambda site, tokens: jnp.zeros_like(tokens.value),
+    associate=lambda site, tokens: no_answers(tokens),
+    recall=lambda site, tokens: no_answers(tokens),
 )
 
 

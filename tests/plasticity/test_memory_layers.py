@@ -127,6 +127,18 @@ def test_queries_do_not_see_each_other(mixer, x64):
     close(together[STEPS + 1], alone[STEPS])
 
 
+def test_a_network_of_a_rule_that_writes_twice_per_token(x64):
+    """In pieces, and asked from outside."""
+    network, params = make("delta_product")
+    inputs, queries = draw(), draw(2, 5)
+    whole, end = answers(network, params, inputs, queries=queries)
+    first, state = answers(network, params, inputs[:4])
+    rest, after = answers(network, params, inputs[4:], state, queries)
+    close((jnp.concatenate([first, rest]), after), (whole, end))
+    longer, _ = answers(network, params, jnp.concatenate([inputs, queries[:1]]))
+    assert jnp.abs(longer[-1] - whole[STEPS]).max() > 1e-6  # which reads after its own write
+
+
 def test_memories_that_are_not_written_stay_as_an_episode_starts(x64):
     for rule in ("gated_delta", DEEP):
         network, params = make(rule)
@@ -172,6 +184,8 @@ def test_a_layer_of_packed_and_of_unequal_sequences(rule, x64):
     close((filled[:2], short), (first, state))
     with pytest.raises(ValueError, match="rule='hebbian'"):
         MemoryLayer("hebbian").init(jax.random.key(0), x)
+    with pytest.raises(ValueError, match="first argument, here 'delta'"):
+        MemoryLayer("delta", MemoryLayerSettings(rule="mesa")).init(jax.random.key(0), x)
 
 
 def test_a_layer_goes_on_where_it_stopped(x64):
