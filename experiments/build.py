@@ -95,6 +95,13 @@ def choose_memory(config: ConfigDict, shapes: Iterable[LayerShape], steps: int) 
     return engine, chunk_for(engine, shapes, steps) if chunk < 0 else chunk
 
 
+def is_static(config: ConfigDict) -> bool:
+    """Whether a network writes nothing, in its plastic layers or its memory layers."""
+    memory = config.model.get("mixer", "attention") != "attention"
+    names = {config.rule.name, (memory and config.site.rule) or config.rule.name}
+    return all(RULES[name]().static for name in names)
+
+
 def writes_layers(config: ConfigDict) -> bool:
     """Whether plastic layers are written; a network may have memory layers only."""
     return config.model.get("plastic") != "none" and not RULES[config.rule.name]().static

@@ -46,8 +46,10 @@ class Run(NamedTuple):
 
     @property
     def static(self) -> bool:
-        """Whether its rule writes nothing."""
-        return self.rule in RULES and RULES[self.rule]().static
+        """Whether it writes nothing, in its plastic layers or its memory layers."""
+        memory = self.config.get("model.mixer", "attention") != "attention"
+        names = {self.rule, (memory and self.config["site.rule"]) or self.rule}
+        return all(name in RULES and RULES[name]().static for name in names)
 
     @property
     def diverged(self) -> list[bool]:

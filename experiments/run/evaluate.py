@@ -29,7 +29,6 @@ from plasticity.experiments.run.workdir import Workdir, free_name
 from plasticity.experiments.validate import ConfigError, validate
 from plasticity.learner import Learner, RandomStream, TrainState
 from plasticity.network import Parameters
-from plasticity.rules import RULES
 from plasticity.sharding import replicate
 
 Summary = dict[str, dict[str, float]]
@@ -48,7 +47,7 @@ def evaluate_parameters(
 ) -> list[tuple[Summary, Summary]] | None:
     """(plasticity on, plasticity off) of each seed; None once `stop()` is true.
 
-    A static rule has one summary for both.
+    A network that writes nothing has one summary for both.
     """
     seeds, episodes, batch = Seeds(config), config.evaluate.episodes, config.evaluate.batch
     mesh = program.learner.layout.mesh(batch)
@@ -56,7 +55,7 @@ def evaluate_parameters(
     params = jax.device_put(params, program.shardings(params, mesh))
     seed, hyper = replicate((seeds.array, hyper), mesh)
     summaries: list[list[Summary]] = []
-    for on in (True,) if RULES[config.rule.name]().static else (True, False):
+    for on in (True,) if build.is_static(config) else (True, False):
         parts = []
         for first in range(0, episodes, batch):
             if stop():
@@ -109,8 +108,8 @@ def evaluate(config: ConfigDict, path: str) -> int:
     report, metric, target = _report(config, workdir)
     print(json.dumps(report, indent=2))
     on, off = (report[part] for part in PARTS.values())
-    plastic = config.rule.name != "none"
-    print(contrast(metric, on, off if plastic else None, len(report.get("seeds", [report]))))
+    off = None if build.is_static(config) else off
+    print(contrast(metric, on, off, len(report.get("seeds", [report]))))
     print(f"written: {target}")
     return 0
 

@@ -207,8 +207,8 @@ class _Run:
 
     def _say_contrast(self, title: str, summaries: list[tuple[Summary, Summary]]) -> None:
         on, off = (across_seeds(seeds) for seeds in zip(*summaries, strict=True))
-        plastic = self.config.rule.name != "none"
-        what = contrast(self.learner.task.main_metric, on, off if plastic else None, len(summaries))
+        off = None if build.is_static(self.config) else off
+        what = contrast(self.learner.task.main_metric, on, off, len(summaries))
         self.progress.say(f"{title:12}{what}")
 
     def _report(self, step: int, metrics: dict[str, jax.Array]) -> None:

@@ -101,6 +101,23 @@ def test_memory_layers_that_cannot_be(which, changes, message):
         validate(config)
 
 
+@pytest.mark.parametrize(
+    ("which", "mixer", "site_rule", "static"),
+    [
+        ("none", "attention", "", True),
+        ("none", "attention", "delta", True),
+        ("none", "memory", "delta", False),
+        ("none", "memory", "", True),
+        ("hebbian", "memory", "delta", False),
+        ("hebbian", "attention", "", False),
+    ],
+)
+def test_a_network_whose_memory_layers_write_is_not_static(which, mixer, site_rule, static):
+    config = copying.get_config(which)
+    config.model.mixer, config.site.rule = mixer, site_rule
+    assert build.is_static(config) is static
+
+
 def test_configs_of_recorded_runs_are_as_they_were(images):
     """A field that is renamed, removed or given another default changes what a run resumes."""
     made = {
