@@ -95,11 +95,16 @@ def choose_memory(config: ConfigDict, shapes: Iterable[LayerShape], steps: int) 
     return engine, chunk_for(engine, shapes, steps) if chunk < 0 else chunk
 
 
+def writes_nothing(rule: str, mixer: str, site_rule: str) -> bool:
+    """Whether neither plastic layers nor memory layers are written; a rule unknown here writes."""
+    names = {rule} if mixer == "attention" else {rule, site_rule or rule}
+    return all(name in RULES and RULES[name]().static for name in names)
+
+
 def is_static(config: ConfigDict) -> bool:
-    """Whether a network writes nothing, in its plastic layers or its memory layers."""
-    memory = config.model.get("mixer", "attention") != "attention"
-    names = {config.rule.name, (memory and config.site.rule) or config.rule.name}
-    return all(RULES[name]().static for name in names)
+    """`writes_nothing`, of a config."""
+    mixer = config.model.get("mixer", "attention")
+    return writes_nothing(config.rule.name, mixer, config.site.rule)
 
 
 def writes_layers(config: ConfigDict) -> bool:

@@ -6,13 +6,13 @@ import pathlib
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
+from plasticity.experiments.build import writes_nothing
 from plasticity.experiments.probing.analysis import ANALYSIS, read_analysis
 from plasticity.experiments.run.checked import check, is_number, read, read_lines
 from plasticity.experiments.run.intervals import mean_interval
 from plasticity.experiments.run.result import PARTS, read_result, seeds_of
 from plasticity.experiments.run.storage import DamagedFileError
 from plasticity.experiments.run.stored_config import comparable
-from plasticity.rules import RULES
 
 Problems = list[str]  # messages on files that cannot be read; each names its file
 Record = dict[str, Any]
@@ -47,9 +47,8 @@ class Run(NamedTuple):
     @property
     def static(self) -> bool:
         """Whether it writes nothing, in its plastic layers or its memory layers."""
-        memory = self.config.get("model.mixer", "attention") != "attention"
-        names = {self.rule, (memory and self.config["site.rule"]) or self.rule}
-        return all(name in RULES and RULES[name]().static for name in names)
+        mixer = self.config.get("model.mixer", "attention")
+        return writes_nothing(self.rule, mixer, self.config.get("site.rule", ""))
 
     @property
     def diverged(self) -> list[bool]:
