@@ -16,6 +16,7 @@ MEMORY: Overrides = {"model.mixer": "memory", "model.plastic": "none"}
 # Rules that ask for features of their own.
 POSITIVE: Overrides = {"site.feature": "elu", "site.key_norm": "none"}
 SOFTMAX: Overrides = {"site.feature": "softmax", "site.key_norm": "none"}
+BOUNDED: Overrides = {"site.value_norm": "unit"}
 DEEP: Overrides = {"rule.memory": "mlp", "rule.hidden": 32}
 LINEAR = ("hebb", "delta", "gated_delta", "kda", "comba", "delta_product", "oja_gated", "longhorn")
 NONLINEAR = ("rwkv7", "mesa", "titans", "ttt_linear", "ttt_mlp", "moneta", "yaad", "memora", "oja")
@@ -45,6 +46,8 @@ def every_rule() -> Sequence[Overrides]:
         {"rule.name": "hebb", "rule.normalised": True} | POSITIVE,
         {"rule.name": "srwm"} | SOFTMAX,
         {"rule.name": "titans"} | DEEP,
+        {"rule.name": "titans"} | DEEP | BOUNDED,
+        {"rule.name": "oja_gated"} | BOUNDED,
     ]
     layers = product(over("rule.name", ["none", "hebbian", "gradient", "delta"]))
     return chain(product([MEMORY], chain(named, special)), layers)

@@ -14,7 +14,7 @@ import pathlib
 from absl import flags
 
 from plasticity.commands import command
-from plasticity.experiments import cli
+from plasticity.experiments import cli, unread
 from plasticity.experiments.run import hosts
 from plasticity.experiments.run.evaluate import evaluate
 from plasticity.experiments.run.train import train
@@ -42,7 +42,8 @@ MODE = flags.DEFINE_enum("mode", "train", list(MODES), "what to do")
 
 def main() -> int:
     """Runs the mode, and prints what to do next."""
-    config = cli.given_config(CONFIG).config
+    given = cli.given_config(CONFIG)
+    config = given.config
     cli.require(workdir=WORKDIR.value)
     place = hosts.Place(*(flag.value for flag in PLACE))
     if MULTIHOST.value:
@@ -54,6 +55,8 @@ def main() -> int:
     if MODE.value == "train" and hosts.primary():
         names = f"task {config.task.name}, model {config.model.name}, rule {config.rule.name}"
         print(f"{names}: building the network", flush=True)
+        for note in unread.notes(config, given.overrides):
+            print(note, flush=True)
     code = MODES[MODE.value](config, WORKDIR.value)
     if code == 0 and MODE.value == "train" and hosts.primary():
         _say_what_is_next(config.rule.name)

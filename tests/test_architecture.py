@@ -41,7 +41,7 @@ LAYERS = [
     ["plasticity.experiments.extend", "plasticity.experiments.data"],
     ["plasticity.configs"],
     ["plasticity.experiments.build", "plasticity.experiments.hints"],
-    ["plasticity.experiments.validate"],
+    ["plasticity.experiments.validate", "plasticity.experiments.unread"],
     ["plasticity.experiments.configfile"],
     ["plasticity.experiments.commandline"],
     ["plasticity.experiments.run"],

@@ -1,6 +1,6 @@
 """A memory in the place of attention: keys, values and gates of the stream, written and read.
 
-  q, k, v = convolution(x W),   q, k = norm(feature(q, k))
+  q, k, v = convolution(x W),   q, k = norm(feature(q, k)),   v = norm(feature(v))
   y       = (norm(answer) * gate(x G)) V,   answer of the rule, head by head
 
 Source: Schlag et al. 2021 (arXiv 2102.11174) and, for its parts, Yang et al. 2024 (arXiv
@@ -148,12 +148,16 @@ class MemoryMixer(nn.Module):
             parts[name] = norm(feature(parts[name]))
         key = parts["key"]
         blank = jnp.zeros((*key.shape[:-1], spec.shape.outputs), key.dtype)
-        value = FEATURES[s.value_feature](parts["value"]) if "value" in parts else blank
+        value = self._value(parts["value"]) if "value" in parts else blank
         stretch = spec.site.frozen
         stream = Stream(x, key, jnp.arange(len(x)) % stretch, stretch)
         gates = {name: gate(stream) for name, gate in self.gates.items()}
         factors = {name: gates.pop(name) for name in ("rate", "keep") if name in gates}
         return Token(parts.get("query", key), key, value, **factors, gates=gates), entry
+
+    def _value(self, value: Array) -> Array:
+        s = self.spec.settings
+        return NORMS[s.value_norm](FEATURES[s.value_feature](value))
 
     def finish(self, x: Array, answers: Array) -> Array:
         """The result [S, D] of answers [S, H, O] to the tokens of x [S, D]."""

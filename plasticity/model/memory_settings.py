@@ -23,6 +23,7 @@ class MemoryLayerSettings(Settings):
     convolution: int = size(4, "steps of the causal convolution of q, k and v; 0: none", low=0)
     feature: str = setting("silu", "feature map of keys and queries", choices=FEATURES)
     value_feature: str = setting("silu", "the same of values", choices=("none", "silu"))
+    value_norm: str = setting("none", "norm of values, after the map", choices=("none", "unit"))
     key_norm: str = setting("unit", "norm of keys and queries, after the map", choices=NORMS)
     rate: str = setting("learned", "rate of the writes; one: always 1", choices=RATES)
     rate_limit: float = setting(

@@ -4,7 +4,7 @@
 
 The state is stored as its transpose N = M^T, for which this is a delta rule with a keep per input:
 N <- N diag(keep); N <- N + rate (key - N value) value^T; the answer is N^T query. Values should
-have unit length.
+have unit length (site.value_norm=unit): the state explodes where rate |value|^2 passes 2.
 
 Source: flash-linear-attention's Oja layer, after Oja 1982. Departures: none.
 """

@@ -153,13 +153,15 @@ def test_memories_that_are_not_written_stay_as_an_episode_starts(x64):
 
 def test_every_rule_is_a_layer():
     """With the default settings: answers and gradients are finite, and every parameter has one."""
+    drawn = np.random.default_rng(0)
     for name, factory in RULES.items():
         rule = factory()
         if rule.site is None or rule.static:
             continue
         layer = MemoryLayer(name, dataclasses.replace(SMALL, **(SOFTMAX if name == "srwm" else {})))
         x = jax.random.normal(jax.random.key(0), (STEPS, WIDTH))
-        params = jax.jit(layer.init)(jax.random.key(1), x)
+        shapes = jax.eval_shape(layer.init, jax.random.key(1), x)
+        params = jax.tree.map(lambda a: drawn.normal(0, 0.3, a.shape).astype(a.dtype), shapes)
         loss = jax.jit(jax.value_and_grad(lambda p, x=x, n=layer: (n.apply(p, x)[0] ** 2).sum()))
         value, grads = loss(params)
         assert np.isfinite(value), name
@@ -211,6 +213,19 @@ def test_the_convolution_by_its_sum(x64):
     past = [Inputs(x[order], order)]
     one = module.apply(params, x[5:], past, position[5:], False)
     close(one, expected[5:])
+
+
+def test_values_of_unit_length_bound_the_gated_oja_rule(x64):
+    """It removes along the value: where rate |value|^2 passes 2, what is left grows."""
+
+    def largest(norm):
+        network, params = make("oja_gated", value_feature="none", value_norm=norm)
+        large = jax.tree.map(lambda a: 10 * a, params)
+        memories = answers(network, large, draw(200))[1].fast
+        return max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(memories))
+
+    assert largest("unit") < 10
+    assert not largest("none") < 1e10
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,38 @@
+"""Settings of memory layers that a network does not read."""
+
+from collections.abc import Iterable, Iterator
+
+from ml_collections import ConfigDict
+
+from plasticity.experiments import build
+from plasticity.types import KEEP, RATE
+
+# Mixers without attention inside, and those whose attention is not cut into segments.
+WITHOUT = {"persistent": ("memory",), "segment": ("memory", "gate", "layer")}
+
+
+def notes(config: ConfigDict, given: Iterable[str]) -> Iterator[str]:
+    """A sentence for each of the fields `given` that has no effect.
+
+    They are no errors: a sweep gives its settings to all of its points.
+    """
+    mixer = config.model.get("mixer", "attention")
+    memory = build.make_memory(config)
+    for field in given:
+        section, _, name = field.partition(".")
+        if section != "site":
+            continue
+        value = f"note: {field}={config.site[name]!r} has no effect"
+        if memory is None:
+            yield f"{value}: there is no memory layer (model.mixer={mixer!r})"
+            continue
+        takes = memory.site.takes
+        names = [gate.name for gate in ((RATE, KEEP) if takes is None else takes)]
+        gate = "rate" if name == "rate_limit" else name
+        if mixer in WITHOUT.get(name, ()):
+            yield f"{value} with model.mixer={mixer!r}"
+        elif gate in ("rate", "keep") and gate not in names:
+            rule = config.site.rule or config.rule.name
+            yield f"{value}: the rule {rule!r} has no {gate}"
+        elif name == "rate_limit" and config.site.rate == "one":
+            yield f"{value}: site.rate='one' fixes the rate"
