@@ -52,5 +52,5 @@ def _bridges() -> list[Claim]:
 
 
 # Beside the points of a rule with settings of its own.
-PLAIN = {"site.feature": "silu"}
+PLAIN = {"site.feature": "silu", "site.value_norm": "none"}
 OWN = {"titans": {"rule.memory": "linear"}}

@@ -62,10 +62,8 @@ def test_killed_again_and_again_a_run_ends_as_if_nothing_had_happened(tmp_path, 
     assert_same_end(workdir, reference)
 
 
-@pytest.mark.parametrize(
-    ("number", "code"),
-    [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_saves_first(number, code, tmp_path, undisturbed):
     workdir = tmp_path / "run"
     flags = [f for f in LONG if "checkpoint" not in f]  # only the signal saves before step 100

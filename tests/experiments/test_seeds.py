@@ -26,7 +26,7 @@ def test_one_seed_is_not_mapped():
     assert seeds.split({"a": jnp.ones(3)})[0]["a"].shape == (3,)
 
 
-@pytest.mark.parametrize("in_turn", [False, True])
+@pytest.mark.parametrize("in_turn", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_each_seed_trains_as_it_does_alone(in_turn):
     """Within 1e-5, because mapped products are summed in another order.
 

@@ -133,6 +133,7 @@ def test_forward_mode_is_refused():
         jax.jvp(lambda x: loss(append_scan, params, carry, blank, x), (xs,), (xs,))
 
 
+@pytest.mark.slow
 def test_episodes_sharded_over_two_devices(program_with_devices):
     """In a process of its own, which has two devices."""
     program_with_devices(2, "tests.plasticity.test_append_scan", "check_sharded")

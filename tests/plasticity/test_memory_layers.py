@@ -73,7 +73,7 @@ def answers(network, params, inputs, state=None, queries=None):
 SOFTMAX = {"feature": "softmax", "key_norm": "none"}
 # One of each kind: queries, free and transposed reads, several layers, momentum, two terms.
 ONLINE = {"gated_delta": {}, "mesa": {}, "oja_gated": {}, "srwm": SOFTMAX, "rwkv7": {}}
-QUICK = ("gated_delta", "mesa")
+QUICK = ("gated_delta",)
 DEEP = RULES["titans"](memory="mlp", hidden=3)
 
 
@@ -90,7 +90,13 @@ def test_all_steps_at_once_are_the_steps_one_by_one(rule, x64):
     close(*(with_gradient(run, network, params) for run in (run_episode, scan_episode)))
 
 
-@pytest.mark.parametrize(("mixer", "window"), [("gate", 2), ("layer", 0), ("context", 2)])
+@pytest.mark.parametrize(
+    ("mixer", "window"),
+    [
+        *(pytest.param(*c, marks=pytest.mark.slow) for c in (("gate", 2), ("layer", 0))),
+        ("context", 2),
+    ],
+)
 def test_so_they_are_beside_attention(mixer, window, x64):
     network, params = make(mixer=mixer, window=window, layers=1 + (mixer == "layer"))
     close(*(with_gradient(run, network, params) for run in (run_episode, scan_episode)))
@@ -171,7 +177,9 @@ def test_every_rule_is_a_layer():
             assert np.abs(grad).max() > 0, where
 
 
-@pytest.mark.parametrize("rule", ["gated_delta", "ttt_linear"])
+@pytest.mark.parametrize(
+    "rule", [pytest.param("gated_delta", marks=pytest.mark.slow), "ttt_linear"]
+)
 def test_a_layer_of_packed_and_of_unequal_sequences(rule, x64):
     layer = MemoryLayer(rule, dataclasses.replace(SMALL, convolution=3))
     x = jax.random.normal(jax.random.key(0), (STEPS, WIDTH))

@@ -29,9 +29,7 @@ BACKBONES = {
 UNEVEN = (1, 1, 3, 2)  # steps of each piece; chunks have 2
 QUICK = [
     ("none", "dense", "window", (1, 2, 5)),  # the last piece is cut in bands
-    ("delta", "chunked", "closed", (1, 3)),
     ("gradient", "chunked", "rnn", (1, 1, 1)),
-    ("hebbian", "factored", "open", (1, 1)),
     ("hebbian", "chunked", "ahead", (1, 2)),
 ]
 PRODUCT = itertools.product(
