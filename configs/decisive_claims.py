@@ -77,7 +77,7 @@ def _horizons() -> list[Claim]:
     claims.append(
         Claim(
             "gradient best/copying over 100 steps, as published",
-            f"{text} 100 steps, with keep = 1 - eta as published, ten times the episodes",
+            f"{text} 100 steps, with keep = 1 - eta as published, four times the episodes",
             "paper",
             [published],
         )
