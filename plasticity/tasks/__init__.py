@@ -8,6 +8,7 @@ from plasticity.tasks.few_shot import few_shot
 from plasticity.tasks.formal import modular, parity
 from plasticity.tasks.mqar import mqar
 from plasticity.tasks.regression import regression
+from plasticity.tasks.working_memory import WORKING_MEMORY
 
 TASKS: dict[str, Factory[Task]] = {
     "copying": copying,
@@ -17,4 +18,5 @@ TASKS: dict[str, Factory[Task]] = {
     "mqar": mqar,
     "parity": parity,
     "modular": modular,
+    **WORKING_MEMORY,
 }

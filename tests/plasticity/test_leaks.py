@@ -18,6 +18,7 @@ from plasticity.tasks.few_shot import few_shot
 from plasticity.tasks.formal import EQUALS, NUMBERS, PAD, modular, parity
 from plasticity.tasks.mqar import mqar
 from plasticity.tasks.regression import regression
+from plasticity.tasks.working_memory import WORKING_MEMORY
 from tests import pools
 from tests.networks import make_rule
 
@@ -59,8 +60,17 @@ def hide_all_but_the_length(episode, key):
     return episode._replace(inputs=jnp.where(marks, episode.inputs, NUMBERS))
 
 
+def hide_shown_symbols(episode, key):
+    return episode._replace(inputs=episode.inputs.at[:, 2:6].set(0))
+
+
 def hide_bits(episode, key):
     return episode._replace(inputs=jnp.minimum(episode.inputs, 1))
+
+
+def working_memory(name):
+    sizes = {"items": 2, "test_items": 2, "interval": 1, "test_interval": 1, "symbols": 4}
+    return lambda: WORKING_MEMORY[name](**sizes, **({"updates": 1} if name == "updating" else {}))
 
 
 CASES = {
@@ -71,6 +81,7 @@ CASES = {
     "mqar": (lambda: mqar(vocabulary=8, steps=8, pairs=2), hide_values),
     "parity": (lambda: parity(test_shortest=3, test_longest=4), hide_bits),
     "modular": (lambda: modular(test_shortest=3, test_longest=5), hide_all_but_the_length),
+    **{name: (working_memory(name), hide_shown_symbols) for name in WORKING_MEMORY},
     "few_shot, permuted": (lambda: few_shot(**SHOTS), permute_labels),
 }
 
@@ -136,18 +147,23 @@ def test_every_task_has_a_case():
     assert {name.split(",")[0] for name in CASES} == set(TASKS)
 
 
-SLOW = [name for name in CASES if "permuted" in name]
+# One task of a file stands for the others by default.
+SLOW = {"few_shot, permuted", *WORKING_MEMORY} - {"change_detection"}
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in CASES],
-)
+def by_case(names):
+    marks = {True: [pytest.mark.slow], False: []}
+    return pytest.mark.parametrize(
+        "name", [pytest.param(name, marks=marks[name in SLOW]) for name in names]
+    )
+
+
+@by_case(CASES)
 def test_no_net_beats_chance_without_the_evidence(name, features):
     assert case(name)(True) < 4
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if "," not in name])
+@by_case([name for name in CASES if "," not in name])
 def test_the_evidence_suffices_to_beat_chance(name, features):
     """The same net, trained as long, sees all: the test above can fail."""
     assert case(name)(False) > 10
