@@ -15,9 +15,10 @@ from plasticity.tasks import TASKS
 from plasticity.tasks.copying import copying
 from plasticity.tasks.cue_reward import cue_reward
 from plasticity.tasks.few_shot import few_shot
-from plasticity.tasks.formal import EQUALS, NUMBERS, PAD, modular, parity
+from plasticity.tasks.formal import EQUALS, NUMBERS, modular, parity
 from plasticity.tasks.mqar import mqar
 from plasticity.tasks.regression import regression
+from plasticity.tasks.sequences import PAD
 from tests import pools
 from tests.networks import make_rule
 
