@@ -17,13 +17,17 @@ from plasticity.tasks.cue_reward import cue_reward
 from plasticity.tasks.few_shot import few_shot
 from plasticity.tasks.formal import EQUALS, NUMBERS, modular, parity
 from plasticity.tasks.mqar import mqar
+from plasticity.tasks.next_symbols import aa_star, abab_star, anbn, anbncn, shuffle2
+from plasticity.tasks.permutations import permutations
 from plasticity.tasks.regression import regression
 from plasticity.tasks.sequences import PAD
+from plasticity.tasks.time_scales import delayed_match, n_parity
 from tests import pools
 from tests.networks import make_rule
 
 SEED = jnp.zeros((), jnp.int32)
 STEPS, FEATURES, WAYS = 150, 8, 3
+STRINGS = {"test_shortest": 4, "test_longest": 8}
 SHOTS = {"ways": WAYS, "shots": 2, "queries": 2, "features": "yes"}
 
 
@@ -60,8 +64,12 @@ def hide_all_but_the_length(episode, key):
     return episode._replace(inputs=jnp.where(marks, episode.inputs, NUMBERS))
 
 
-def hide_bits(episode, key):
+def hide_all_but_padding(episode, key):
     return episode._replace(inputs=jnp.minimum(episode.inputs, 1))
+
+
+def hide_all(episode, key):
+    return episode._replace(inputs=jnp.zeros_like(episode.inputs))
 
 
 CASES = {
@@ -70,8 +78,19 @@ CASES = {
     "regression": (lambda: regression(input_dim=1, k_support=4, k_query=3), hide(1)),
     "few_shot": (lambda: few_shot(**SHOTS), hide(slice(0, FEATURES))),
     "mqar": (lambda: mqar(vocabulary=8, steps=8, pairs=2), hide_values),
-    "parity": (lambda: parity(test_shortest=3, test_longest=4), hide_bits),
+    "parity": (lambda: parity(test_shortest=3, test_longest=4), hide_all_but_padding),
     "modular": (lambda: modular(test_shortest=3, test_longest=5), hide_all_but_the_length),
+    "aa_star": (lambda: aa_star(**STRINGS), hide_all),
+    "abab_star": (lambda: abab_star(**STRINGS), hide_all),
+    "anbn": (lambda: anbn(**STRINGS), hide_all),
+    "anbncn": (lambda: anbncn(**STRINGS), hide_all),
+    "shuffle2": (lambda: shuffle2(**STRINGS), hide_all),
+    "permutations": (
+        lambda: permutations(objects=3, moved=2, test_shortest=3, test_longest=3),
+        hide_all_but_padding,
+    ),
+    "n_parity": (lambda: n_parity(horizons="2"), hide_all_but_padding),
+    "delayed_match": (lambda: delayed_match(horizons="2"), hide_all_but_padding),
     "few_shot, permuted": (lambda: few_shot(**SHOTS), permute_labels),
 }
 
@@ -137,18 +156,17 @@ def test_every_task_has_a_case():
     assert {name.split(",")[0] for name in CASES} == set(TASKS)
 
 
-SLOW = [name for name in CASES if "permuted" in name]
+# One case of each file of tasks is tested by default.
+SLOW = {"abab_star", "anbn", "anbncn", "shuffle2", "delayed_match", "few_shot, permuted"}
+BY_SPEED = [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in CASES]
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in CASES],
-)
+@pytest.mark.parametrize("name", BY_SPEED)
 def test_no_net_beats_chance_without_the_evidence(name, features):
     assert case(name)(True) < 4
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if "," not in name])
+@pytest.mark.parametrize("name", [case for case in BY_SPEED if "," not in case.values[0]])
 def test_the_evidence_suffices_to_beat_chance(name, features):
     """The same net, trained as long, sees all: the test above can fail."""
     assert case(name)(False) > 10
