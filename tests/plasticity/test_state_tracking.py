@@ -1,5 +1,6 @@
 """Tasks that ask for a state at every step: next symbols of languages, word problems of groups."""
 
+import functools
 import itertools
 
 import jax
@@ -25,9 +26,20 @@ STARTS = {aa_star: 2, abab_star: 4}
 by_language = pytest.mark.parametrize("make", STRINGS, ids=NAMES)
 
 
-def draw(task, count, seed=0):
-    keys = jax.random.split(jax.random.key(seed), count)
+@functools.cache  # compiling takes most of the time of these tests
+def language(make):
+    """The task of a language, and its episodes."""
+    task = make(**LENGTHS)
+    return task, draw(task, 20_000)
+
+
+def draw(task, count):
+    keys = jax.random.split(jax.random.key(0), count)
     return jax.tree.map(np.asarray, jax.jit(jax.vmap(task.sample))(keys))
+
+
+def first(episodes, count):
+    return jax.tree.map(lambda x: x[:count], episodes)
 
 
 def score(task, answers, episodes):
@@ -57,15 +69,18 @@ def check_uniform(values, among):
 
 @by_language
 def test_sets_are_those_of_symbols_that_go_on_to_a_string(make):
-    task = make(**LENGTHS)
+    task, episodes = language(make)
     symbols, _ = STRINGS[make]
     unit, starts = UNITS[make], STARTS.get(make, 1)
     assert (task.inputs, task.outputs) == (1 + len(symbols), len(symbols) + 1)
-    for part, shortest, longest in ((task, 8, 17), (task.training, 4, 9)):
+    parts = [(task, 8, 17, first(episodes, 400))]
+    if make is anbn:  # what training and test are made of is shared
+        parts.append((task.training, 4, 9, draw(task.training, 400)))
+    assert task.training.steps == 9 + starts - 1
+    for part, shortest, longest, drawn in parts:
         assert part.steps == longest + starts - 1
         lengths, firsts = [], []
-        episodes = draw(part, 400)
-        for tokens, sets, weights in zip(*episodes[:3], strict=True):
+        for tokens, sets, weights in zip(*drawn[:3], strict=True):
             (at,) = np.nonzero(weights)
             np.testing.assert_array_equal(at, np.arange(at[0], at[-1] + 1))
             np.testing.assert_array_equal(weights, tokens > 0)
@@ -83,9 +98,8 @@ def test_sets_are_those_of_symbols_that_go_on_to_a_string(make):
 @by_language
 def test_chance_levels_of_sets(make):
     """One sequence of answers for all episodes: a string's own, or the most frequent set."""
-    task = make(**LENGTHS)
-    count = 20_000
-    episodes = draw(task, count, seed=1)
+    task, episodes = language(make)
+    count = len(episodes.weights)
     answers = episodes.targets[0]
     if make is shuffle2:
         numbers = (episodes.targets @ 2 ** np.arange(5)).astype(int)
@@ -109,8 +123,8 @@ def test_chance_levels_of_sets_at_the_default_lengths():
 
 
 def test_one_error_makes_a_string_wrong():
-    task = anbn(**LENGTHS)
-    episodes = draw(task, 100)
+    task, episodes = language(anbn)
+    episodes = first(episodes, 100)
     answers = 2 * episodes.targets - 1
     last = episodes.weights.sum(1).astype(int) - 1
     answers[np.arange(100), last, -1] *= -1
@@ -127,20 +141,19 @@ def test_products_of_permutations_are_where_objects_end(objects, moved):
     group = list(itertools.permutations(range(objects)))
     moves = [g for g in group if sum(a != b for a, b in enumerate(g)) <= moved]
     assert (task.inputs, task.outputs) == (1 + len(moves), len(group))
-    for part, shortest, longest in ((task, 8, 17), (task.training, 4, 9)):
-        episodes = draw(part, 400)
-        assert part.steps == longest
-        lengths = episodes.weights.sum(1).astype(int)
-        for tokens, answers, n in zip(episodes.inputs, episodes.targets, lengths, strict=True):
-            assert (tokens[:n] > 0).all()
-            assert (tokens[n:] == 0).all()
-            place = list(range(objects))  # of each object
-            for token, answer in zip(tokens[:n], answers[:n], strict=True):
-                place = [moves[token - 1][p] for p in place]
-                assert group[answer] == tuple(place)
-        check_uniform(lengths.tolist(), range(shortest, longest + 1))
-        shown = episodes.inputs[episodes.weights > 0]
-        check_uniform((shown - 1).tolist(), range(len(moves)))
+    episodes = draw(task, 400)
+    assert (task.steps, task.training.steps) == (17, 9)
+    lengths = episodes.weights.sum(1).astype(int)
+    for tokens, answers, n in zip(episodes.inputs, episodes.targets, lengths, strict=True):
+        assert (tokens[:n] > 0).all()
+        assert (tokens[n:] == 0).all()
+        place = list(range(objects))  # of each object
+        for token, answer in zip(tokens[:n], answers[:n], strict=True):
+            place = [moves[token - 1][p] for p in place]
+            assert group[answer] == tuple(place)
+    check_uniform(lengths.tolist(), range(8, 18))
+    shown = episodes.inputs[episodes.weights > 0]
+    check_uniform((shown - 1).tolist(), range(len(moves)))
 
 
 def test_tables_of_products_are_those_of_groups():
