@@ -2,5 +2,6 @@
 
 NAMES = (
     "copying", "cue_reward", "regression", "omniglot", "cifar_fs", "duan", "paper", "encoder",
-    "large", "mqar", "parity", "modular", "working_memory",
+    "large", "mqar", "parity", "modular", "aa_star", "abab_star", "anbn", "anbncn",
+    "shuffle2", "permutations", "n_parity", "delayed_match", "working_memory",
 )  # fmt: skip

@@ -9,14 +9,9 @@ Chance level of accuracy: 1/5.
 
 from ml_collections import config_dict
 
-from plasticity.configs import base
+from plasticity.configs import tracking
 
 
 def get_config(which: str = "hebbian") -> config_dict.ConfigDict:
     """The config for a rule: --config=modular:RULE, or :MODEL/RULE."""
-    config = base.start(which, "modular")
-    config.train.steps = 3000
-    config.train.learning_rate = 3e-3
-    config.train.schedule = "cosine"
-    config.evaluate.every = 1000
-    return config
+    return tracking.start(which, "modular")

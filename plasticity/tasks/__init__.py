@@ -7,7 +7,10 @@ from plasticity.tasks.cue_reward import cue_reward
 from plasticity.tasks.few_shot import few_shot
 from plasticity.tasks.formal import modular, parity
 from plasticity.tasks.mqar import mqar
+from plasticity.tasks.next_symbols import aa_star, abab_star, anbn, anbncn, shuffle2
+from plasticity.tasks.permutations import permutations
 from plasticity.tasks.regression import regression
+from plasticity.tasks.time_scales import delayed_match, n_parity
 from plasticity.tasks.working_memory import WORKING_MEMORY
 
 TASKS: dict[str, Factory[Task]] = {
@@ -18,5 +21,13 @@ TASKS: dict[str, Factory[Task]] = {
     "mqar": mqar,
     "parity": parity,
     "modular": modular,
+    "aa_star": aa_star,
+    "abab_star": abab_star,
+    "anbn": anbn,
+    "anbncn": anbncn,
+    "shuffle2": shuffle2,
+    "permutations": permutations,
+    "n_parity": n_parity,
+    "delayed_match": delayed_match,
     **WORKING_MEMORY,
 }

@@ -23,43 +23,25 @@ Departure: there, the answer is one of all tokens; here, one of two bits, or of 
 """
 
 import dataclasses
-from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from plasticity.factory import Factory
-from plasticity.settings import Settings, size
-from plasticity.task import Episode, Task
+from plasticity.settings import size
+from plasticity.task import Task
+from plasticity.tasks.sequences import (
+    Language,
+    LengthSettings,
+    at_the_last_step,
+    in_training_and_test,
+)
 from plasticity.types import Array, Key
 
-PAD = 0
 BITS = 1  # parity: the token of the bit 0
 PLUS, MINUS, TIMES, EQUALS, NUMBERS = 1, 2, 3, 4, 5  # modular; NUMBERS: the token of the number 0
-
-
-@dataclasses.dataclass(frozen=True)
-class LengthSettings(Settings):
-    """Lengths of sequences, their answers included."""
-
-    section = "task"
-    shortest: int = size(3, "shortest sequence of training, its answer included", low=3)
-    longest: int = size(40, "longest sequence of training", low=3)
-    test_shortest: int = size(40, "shortest sequence of validation and test", low=3)
-    test_longest: int = size(256, "longest sequence of validation and test", low=3)
-
-    def check(self) -> None:
-        """Raises ValueError for an empty range of lengths."""
-        for low, high in (("shortest", "longest"), ("test_shortest", "test_longest")):
-            if getattr(self, low) > getattr(self, high):
-                raise ValueError(
-                    f"task.{low}={getattr(self, low)} must be at most "
-                    f"task.{high}={getattr(self, high)}"
-                )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,87 +51,43 @@ class ModularSettings(LengthSettings):
     modulus: int = size(5, "numbers: from 0 up to it", low=2, high=100)
 
 
-class Language(NamedTuple):
-    """What its sequences and answers are.
-
-    draw: (key, T) -> tokens [T] of a sequence without end, and the answer [T] at each step.
-    unit: symbols that a sequence grows by.
-    end: the token at the last step; None: that of the sequence.
-    chance: (fewest, most units) -> chance level.
-    """
-
-    tokens: int
-    answers: int
-    draw: Callable[[Key, int], tuple[Array, Array]]
-    unit: int
-    end: int | None
-    chance: Callable[[int, int], float]
-
-
-def _task(language: Language, shortest: int, longest: int) -> Task:
-    steps, unit = longest - 1, language.unit  # the answer is no input
-    fewest, most = (shortest - 1) // unit, (longest - 1) // unit
-    chance = language.chance(fewest, most)
-
-    def sample(key: Key, data: None = None) -> Episode:
-        del data
-        length_key, key = jax.random.split(key)
-        last = unit * jax.random.randint(length_key, (), fewest, most + 1) - 1
-        tokens, answers = language.draw(key, steps)
-        step = jnp.arange(steps)
-        end = tokens if language.end is None else language.end
-        tokens = jnp.where(step < last, tokens, jnp.where(step == last, end, PAD))
-        return Episode(tokens, answers, (step == last).astype(jnp.float32))
-
-    def loss(answers: Array, episode: Episode) -> Array:
-        return optax.softmax_cross_entropy_with_integer_labels(answers, episode.targets)
-
-    def metrics(answers: Array, episode: Episode) -> dict[str, Array]:
-        correct = answers.argmax(-1) == episode.targets
-        accuracy = (correct * episode.weights).sum()
-        return {"accuracy": accuracy, "scaled_accuracy": (accuracy - chance) / (1 - chance)}
-
-    return Task(
-        inputs=language.tokens,
-        outputs=language.answers,
-        steps=steps,
-        main_metric="accuracy",
-        chance=chance,
-        sample=sample,
-        loss=loss,
-        metrics=metrics,
-        phases=(("sequence", steps),),
-        tokens=True,
-    )
-
-
-def _in_training_and_test(language: Language, s: LengthSettings) -> Task:
-    training = _task(language, s.shortest, s.longest)
-    return _task(language, s.test_shortest, s.test_longest)._replace(training=training)
-
-
 def _parity(s: LengthSettings) -> Task:
-    def draw(key: Key, steps: int) -> tuple[Array, Array]:
+    def draw(key: Key, length: Array, steps: int) -> tuple[Array, Array]:
+        del length
         bits = jax.random.randint(key, (steps,), 0, 2)
         return BITS + bits, jnp.cumsum(bits) % 2
 
-    language = Language(BITS + 2, 2, draw, unit=1, end=None, chance=lambda fewest, most: 0.5)
-    return _in_training_and_test(language, s)
+    language = Language(
+        tokens=BITS + 2,
+        outputs=2,
+        draw=draw,
+        chance=lambda fewest, most: 0.5,
+        metrics=at_the_last_step,
+        hidden=1,
+    )
+    return in_training_and_test(language, s)
 
 
 def _modular(s: ModularSettings) -> Task:
-    def draw(key: Key, steps: int) -> tuple[Array, Array]:
+    def draw(key: Key, length: Array, steps: int) -> tuple[Array, Array]:
         number_key, operator_key = jax.random.split(key)
         pairs = (steps + 1) // 2
         numbers = jax.random.randint(number_key, (pairs,), 0, s.modulus)
         operators = jax.random.randint(operator_key, (pairs,), PLUS, TIMES + 1)
         tokens = jnp.stack([NUMBERS + numbers, operators], -1).ravel()[:steps]
         values = evaluated(numbers, operators, s.modulus)
-        return tokens, jnp.repeat(values, 2)[:steps]
+        return tokens.at[length - 1].set(EQUALS), jnp.repeat(values, 2)[:steps]
 
-    chance = partial(_frequency_of_zero, s.modulus)
-    language = Language(NUMBERS + s.modulus, s.modulus, draw, unit=2, end=EQUALS, chance=chance)
-    return _in_training_and_test(language, s)
+    language = Language(
+        tokens=NUMBERS + s.modulus,
+        outputs=s.modulus,
+        draw=draw,
+        chance=partial(_frequency_of_zero, s.modulus),
+        metrics=at_the_last_step,
+        unit=2,
+        hidden=1,
+    )
+    return in_training_and_test(language, s)
 
 
 def evaluated(numbers: Array, operators: Array, modulus: int) -> Array:

@@ -15,15 +15,20 @@ from plasticity.tasks import TASKS
 from plasticity.tasks.copying import copying
 from plasticity.tasks.cue_reward import cue_reward
 from plasticity.tasks.few_shot import few_shot
-from plasticity.tasks.formal import EQUALS, NUMBERS, PAD, modular, parity
+from plasticity.tasks.formal import EQUALS, NUMBERS, modular, parity
 from plasticity.tasks.mqar import mqar
+from plasticity.tasks.next_symbols import aa_star, abab_star, anbn, anbncn, shuffle2
+from plasticity.tasks.permutations import permutations
 from plasticity.tasks.regression import regression
+from plasticity.tasks.sequences import PAD
+from plasticity.tasks.time_scales import delayed_match, n_parity
 from plasticity.tasks.working_memory import WORKING_MEMORY
 from tests import pools
 from tests.networks import make_rule
 
 SEED = jnp.zeros((), jnp.int32)
 STEPS, FEATURES, WAYS = 150, 8, 3
+STRINGS = {"test_shortest": 4, "test_longest": 8}
 SHOTS = {"ways": WAYS, "shots": 2, "queries": 2, "features": "yes"}
 
 
@@ -64,13 +69,17 @@ def hide_shown_symbols(episode, key):
     return episode._replace(inputs=episode.inputs.at[:, 2:6].set(0))
 
 
-def hide_bits(episode, key):
-    return episode._replace(inputs=jnp.minimum(episode.inputs, 1))
-
-
 def working_memory(name):
     sizes = {"items": 2, "test_items": 2, "interval": 1, "test_interval": 1, "symbols": 4}
     return lambda: WORKING_MEMORY[name](**sizes, **({"updates": 1} if name == "updating" else {}))
+
+
+def hide_all_but_padding(episode, key):
+    return episode._replace(inputs=jnp.minimum(episode.inputs, 1))
+
+
+def hide_all(episode, key):
+    return episode._replace(inputs=jnp.zeros_like(episode.inputs))
 
 
 CASES = {
@@ -79,8 +88,19 @@ CASES = {
     "regression": (lambda: regression(input_dim=1, k_support=4, k_query=3), hide(1)),
     "few_shot": (lambda: few_shot(**SHOTS), hide(slice(0, FEATURES))),
     "mqar": (lambda: mqar(vocabulary=8, steps=8, pairs=2), hide_values),
-    "parity": (lambda: parity(test_shortest=3, test_longest=4), hide_bits),
+    "parity": (lambda: parity(test_shortest=3, test_longest=4), hide_all_but_padding),
     "modular": (lambda: modular(test_shortest=3, test_longest=5), hide_all_but_the_length),
+    "aa_star": (lambda: aa_star(**STRINGS), hide_all),
+    "abab_star": (lambda: abab_star(**STRINGS), hide_all),
+    "anbn": (lambda: anbn(**STRINGS), hide_all),
+    "anbncn": (lambda: anbncn(**STRINGS), hide_all),
+    "shuffle2": (lambda: shuffle2(**STRINGS), hide_all),
+    "permutations": (
+        lambda: permutations(objects=3, moved=2, test_shortest=3, test_longest=3),
+        hide_all_but_padding,
+    ),
+    "n_parity": (lambda: n_parity(horizons="2"), hide_all_but_padding),
+    "delayed_match": (lambda: delayed_match(horizons="2"), hide_all_but_padding),
     **{name: (working_memory(name), hide_shown_symbols) for name in WORKING_MEMORY},
     "few_shot, permuted": (lambda: few_shot(**SHOTS), permute_labels),
 }
@@ -149,6 +169,7 @@ def test_every_task_has_a_case():
 
 # One task of a file stands for the others by default.
 SLOW = {"few_shot, permuted", *WORKING_MEMORY} - {"change_detection"}
+SLOW |= {"abab_star", "anbn", "anbncn", "shuffle2", "permutations", "delayed_match"}
 
 
 def by_case(names):

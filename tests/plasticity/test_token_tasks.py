@@ -10,8 +10,9 @@ import pytest
 from plasticity.learner import RandomStream
 from plasticity.network import init_parameters
 from plasticity.task import TaskShape
-from plasticity.tasks.formal import EQUALS, NUMBERS, PAD, modular, parity
+from plasticity.tasks.formal import EQUALS, NUMBERS, modular, parity
 from plasticity.tasks.mqar import drawn, mqar
+from plasticity.tasks.sequences import PAD
 from plasticity.unroll import run_episode
 from tests.conftest import GOLDEN
 from tests.networks import make_network

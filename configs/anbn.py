@@ -1,0 +1,19 @@
+"""a^n b^n: which symbol may come next? Trained on up to 50 symbols, tested on 52 to 100.
+
+Paper: Bhattamishra et al. 2020 (arXiv 2009.11264), whose nets read up to 50 symbols as well.
+
+  python -m experiments.launch --config=anbn:lstm/none --workdir=runs/anbn
+
+Expected: TO MEASURE
+
+Chance level of string_accuracy: 1/25, that of a net that guesses n. Optimum: 1.
+"""
+
+from ml_collections import config_dict
+
+from plasticity.configs import tracking
+
+
+def get_config(which: str = "hebbian") -> config_dict.ConfigDict:
+    """The config for a rule: --config=anbn:RULE, or :MODEL/RULE."""
+    return tracking.start(which, "anbn")
