@@ -2,5 +2,5 @@
 
 NAMES = (
     "copying", "cue_reward", "regression", "omniglot", "cifar_fs", "duan", "paper", "encoder",
-    "large", "mqar", "parity", "modular",
+    "large", "mqar", "parity", "modular", "needle", "rewriting", "mad",
 )  # fmt: skip

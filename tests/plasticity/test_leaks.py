@@ -16,8 +16,12 @@ from plasticity.tasks.copying import copying
 from plasticity.tasks.cue_reward import cue_reward
 from plasticity.tasks.few_shot import few_shot
 from plasticity.tasks.formal import EQUALS, NUMBERS, PAD, modular, parity
+from plasticity.tasks.mad import mad_compression, mad_copying, mad_memorisation
+from plasticity.tasks.mad_recall import mad_fuzzy_recall, mad_noisy_recall, mad_recall
 from plasticity.tasks.mqar import mqar
+from plasticity.tasks.needle import needle
 from plasticity.tasks.regression import regression
+from plasticity.tasks.rewriting import rewriting
 from tests import pools
 from tests.networks import make_rule
 
@@ -59,8 +63,14 @@ def hide_all_but_the_length(episode, key):
     return episode._replace(inputs=jnp.where(marks, episode.inputs, NUMBERS))
 
 
-def hide_bits(episode, key):
-    return episode._replace(inputs=jnp.minimum(episode.inputs, 1))
+def hide_tokens(first, stop):
+    """Replaces the tokens from `first` up to `stop` by one of them."""
+
+    def blind(episode, key):
+        hidden = (episode.inputs >= first) & (episode.inputs < stop)
+        return episode._replace(inputs=jnp.where(hidden, first, episode.inputs))
+
+    return blind
 
 
 CASES = {
@@ -69,8 +79,25 @@ CASES = {
     "regression": (lambda: regression(input_dim=1, k_support=4, k_query=3), hide(1)),
     "few_shot": (lambda: few_shot(**SHOTS), hide(slice(0, FEATURES))),
     "mqar": (lambda: mqar(vocabulary=8, steps=8, pairs=2), hide_values),
-    "parity": (lambda: parity(test_shortest=3, test_longest=4), hide_bits),
+    "parity": (lambda: parity(test_shortest=3, test_longest=4), hide_tokens(1, 3)),
     "modular": (lambda: modular(test_shortest=3, test_longest=5), hide_all_but_the_length),
+    "needle": (
+        lambda: needle(vocabulary=9, test_steps=7, needles=1, distractors=0),
+        hide_tokens(6, 9),
+    ),
+    "rewriting": (lambda: rewriting(vocabulary=8, keys=2, writes=2), hide_tokens(4, 8)),
+    "mad_recall": (lambda: mad_recall(vocabulary=4, length=8), hide_tokens(2, 4)),
+    "mad_noisy_recall": (
+        lambda: mad_noisy_recall(vocabulary=6, length=10, noise_vocabulary=2),
+        hide_tokens(2, 4),
+    ),
+    "mad_fuzzy_recall": (
+        lambda: mad_fuzzy_recall(vocabulary=7, length=12, key_tokens=2, value_tokens=2),
+        hide_tokens(3, 6),
+    ),
+    "mad_copying": (lambda: mad_copying(vocabulary=5, length=8, symbols=2), hide_tokens(0, 3)),
+    "mad_compression": (lambda: mad_compression(vocabulary=5, length=4), hide_tokens(0, 4)),
+    "mad_memorisation": (lambda: mad_memorisation(vocabulary=9, length=4), hide_tokens(0, 4)),
     "few_shot, permuted": (lambda: few_shot(**SHOTS), permute_labels),
 }
 
@@ -136,18 +163,22 @@ def test_every_task_has_a_case():
     assert {name.split(",")[0] for name in CASES} == set(TASKS)
 
 
-SLOW = [name for name in CASES if "permuted" in name]
+SLOW = {
+    *("few_shot, permuted", "mad_noisy_recall", "mad_fuzzy_recall"),
+    *("mad_copying", "mad_compression"),
+}
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in CASES],
-)
+def cases(names):
+    return [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in names]
+
+
+@pytest.mark.parametrize("name", cases(CASES))
 def test_no_net_beats_chance_without_the_evidence(name, features):
     assert case(name)(True) < 4
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if "," not in name])
+@pytest.mark.parametrize("name", cases(name for name in CASES if "," not in name))
 def test_the_evidence_suffices_to_beat_chance(name, features):
     """The same net, trained as long, sees all: the test above can fail."""
     assert case(name)(False) > 10
