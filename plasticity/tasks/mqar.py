@@ -23,11 +23,11 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from plasticity.factory import Factory
 from plasticity.settings import Settings, setting, size
 from plasticity.task import Episode, Task
+from plasticity.tasks.answers import accuracy, token_task
 from plasticity.types import Array, Key
 
 FILLERS = ("zero", "random")
@@ -86,25 +86,12 @@ def _mqar(s: MqarSettings) -> Task:
         targets = jnp.zeros(s.steps, jnp.int32).at[at].set(values)
         return Episode(inputs, targets, jnp.zeros(s.steps).at[at].set(1.0))
 
-    def loss(answers: Array, episode: Episode) -> Array:
-        return optax.softmax_cross_entropy_with_integer_labels(answers, episode.targets)
-
     def metrics(answers: Array, episode: Episode) -> dict[str, Array]:
-        correct = answers.argmax(-1) == episode.targets
-        return {"query_accuracy": (correct * episode.weights).sum() / s.pairs}
+        return {"query_accuracy": accuracy(answers, episode)}
 
-    return Task(
-        inputs=s.vocabulary,
-        outputs=s.vocabulary,
-        steps=s.steps,
-        main_metric="query_accuracy",
-        chance=1 / (s.vocabulary - half),
-        sample=sample,
-        loss=loss,
-        metrics=metrics,
-        phases=(("pairs", shown), ("queries", s.steps - shown)),
-        tokens=True,
-    )
+    phases = (("pairs", shown), ("queries", s.steps - shown))
+    task = token_task(s.vocabulary, 1 / (s.vocabulary - half), sample, phases)
+    return task._replace(main_metric="query_accuracy", metrics=metrics)
 
 
 mqar = Factory(MqarSettings, _mqar)

@@ -16,10 +16,14 @@ from plasticity.tasks.copying import copying
 from plasticity.tasks.cue_reward import cue_reward
 from plasticity.tasks.few_shot import few_shot
 from plasticity.tasks.formal import EQUALS, NUMBERS, modular, parity
+from plasticity.tasks.mad import mad_compression, mad_copying, mad_memorisation
+from plasticity.tasks.mad_recall import mad_fuzzy_recall, mad_noisy_recall, mad_recall
 from plasticity.tasks.mqar import mqar
+from plasticity.tasks.needle import needle
 from plasticity.tasks.next_symbols import aa_star, abab_star, anbn, anbncn, shuffle2
 from plasticity.tasks.permutations import permutations
 from plasticity.tasks.regression import regression
+from plasticity.tasks.rewriting import rewriting
 from plasticity.tasks.sequences import PAD
 from plasticity.tasks.time_scales import delayed_match, n_parity
 from plasticity.tasks.working_memory import WORKING_MEMORY
@@ -78,6 +82,16 @@ def hide_all_but_padding(episode, key):
     return episode._replace(inputs=jnp.minimum(episode.inputs, 1))
 
 
+def hide_tokens(first, stop):
+    """Replaces the tokens from `first` up to `stop` by one of them."""
+
+    def blind(episode, key):
+        hidden = (episode.inputs >= first) & (episode.inputs < stop)
+        return episode._replace(inputs=jnp.where(hidden, first, episode.inputs))
+
+    return blind
+
+
 def hide_all(episode, key):
     return episode._replace(inputs=jnp.zeros_like(episode.inputs))
 
@@ -102,6 +116,23 @@ CASES = {
     "n_parity": (lambda: n_parity(horizons="2"), hide_all_but_padding),
     "delayed_match": (lambda: delayed_match(horizons="2"), hide_all_but_padding),
     **{name: (working_memory(name), hide_shown_symbols) for name in WORKING_MEMORY},
+    "needle": (
+        lambda: needle(vocabulary=9, test_steps=7, needles=1, distractors=0),
+        hide_tokens(6, 9),
+    ),
+    "rewriting": (lambda: rewriting(vocabulary=8, keys=2, writes=2), hide_tokens(4, 8)),
+    "mad_recall": (lambda: mad_recall(vocabulary=4, length=8), hide_tokens(2, 4)),
+    "mad_noisy_recall": (
+        lambda: mad_noisy_recall(vocabulary=6, length=10, noise_vocabulary=2),
+        hide_tokens(2, 4),
+    ),
+    "mad_fuzzy_recall": (
+        lambda: mad_fuzzy_recall(vocabulary=7, length=12, key_tokens=2, value_tokens=2),
+        hide_tokens(3, 6),
+    ),
+    "mad_copying": (lambda: mad_copying(vocabulary=5, length=8, symbols=2), hide_tokens(0, 3)),
+    "mad_compression": (lambda: mad_compression(vocabulary=5, length=4), hide_tokens(0, 4)),
+    "mad_memorisation": (lambda: mad_memorisation(vocabulary=9, length=4), hide_tokens(0, 4)),
     "few_shot, permuted": (lambda: few_shot(**SHOTS), permute_labels),
 }
 
@@ -170,6 +201,7 @@ def test_every_task_has_a_case():
 # One task of a file stands for the others by default.
 SLOW = {"few_shot, permuted", *WORKING_MEMORY} - {"change_detection"}
 SLOW |= {"abab_star", "anbn", "anbncn", "shuffle2", "permutations", "delayed_match"}
+SLOW |= {"mad_noisy_recall", "mad_fuzzy_recall", "mad_copying", "mad_compression", "rewriting"}
 
 
 def by_case(names):

@@ -1,0 +1,50 @@
+"""What tasks with tokens have in common: each answer is a score of every token."""
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+import optax
+
+from plasticity.task import Episode, Task
+from plasticity.types import Array, Key
+
+
+def tokens(episode: Episode) -> Array:
+    """The inputs [T], without images."""
+    return jnp.asarray(episode.inputs)
+
+
+def cross_entropy(answers: Array, episode: Episode) -> Array:
+    """The cross-entropy [T + Q] of answers [T + Q, O] and targets [T + Q]."""
+    return optax.softmax_cross_entropy_with_integer_labels(answers, episode.targets)
+
+
+def correct(answers: Array, episode: Episode) -> Array:
+    """Whether each answer [T + Q, O] is right."""
+    return answers.argmax(-1) == episode.targets
+
+
+def accuracy(answers: Array, episode: Episode) -> Array:
+    """The share of right answers, among those that count."""
+    return (correct(answers, episode) * episode.weights).sum() / episode.weights.sum()
+
+
+def token_task(
+    vocabulary: int,
+    chance: float,
+    sample: Callable[[Key, None], Episode],
+    phases: tuple[tuple[str, int], ...],
+) -> Task:
+    """A task of which inputs and answers are tokens, and whose headline metric is accuracy."""
+    return Task(
+        inputs=vocabulary,
+        outputs=vocabulary,
+        steps=sum(steps for _, steps in phases),
+        main_metric="accuracy",
+        chance=chance,
+        sample=sample,
+        loss=cross_entropy,
+        metrics=lambda answers, episode: {"accuracy": accuracy(answers, episode)},
+        phases=phases,
+        tokens=True,
+    )
