@@ -1,6 +1,6 @@
 """Networks that explode while every number stays finite, so that nothing stops their training."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 # A loss that is so many times the first one has left every scale of the task.
@@ -10,22 +10,38 @@ FACTOR = 100.0
 class Explosions:
     """Compares the loss of each seed with its first one, over the rows of metrics.jsonl.
 
+    Where a curriculum makes the task harder, the loss rises by itself: the first loss of a stage
+    counts too, if it is larger and the network had not exploded before.
+
     Args:
       seeds: their numbers.
       rows: of the launches before.
+      stage: (step) -> what tells the stages of a curriculum apart.
     """
 
-    def __init__(self, seeds: Sequence[int], rows: Iterable[Mapping[str, Any]]):
-        self._seeds = seeds
+    def __init__(
+        self,
+        seeds: Sequence[int],
+        rows: Iterable[Mapping[str, Any]],
+        stage: Callable[[int], Any] = lambda step: None,
+    ):
+        self._seeds, self._stage = seeds, stage
         self._first: dict[int, float] = {}  # {seed: loss of its first row}
+        self._at: dict[int, Any] = {}  # {seed: stage of its last row}
         self._calm = dict.fromkeys(seeds, 0)  # {seed: step of its last row that had not exploded}
         self._told: set[int] = set()
+        self._exploded: set[int] = set()  # seeds whose last row had
         for row in rows:
             if row["split"] == "train" and row["loss"] is not None:
                 self._see(row["step"], row.get("seed", seeds[0]), row["loss"])
 
     def _see(self, step: int, seed: int, loss: float) -> bool:
+        stage, before = self._stage(step), self._at.get(seed)
+        self._at[seed] = stage
+        if stage != before and seed not in self._exploded:
+            self._first[seed] = max(self._first.get(seed, loss), loss)
         exploded = self._is(seed, loss)
+        (self._exploded.add if exploded else self._exploded.discard)(seed)
         if not exploded:
             self._calm[seed] = step
         return exploded

@@ -91,7 +91,13 @@ class _Run:
         self.diverged = set(self._behind())
         metrics = workdir.metrics if hosts.primary() else None
         self.log = MetricsLog(metrics, self.step, self.seeds.numbers, config.log.tensorboard)
-        self.explosions = Explosions(self.seeds.numbers, self.log.earlier)
+        curriculum = build.read(config, CurriculumSettings)
+        self.explosions = Explosions(
+            self.seeds.numbers,
+            self.log.earlier,
+            # The row of a step tells the loss before its update.
+            lambda step: curriculum.stage(step - 1, self.steps).value,
+        )
         batch, metric = config.train.batch * config.train.num_seeds, self.learner.task.main_metric
         self.progress = Progress(
             self.steps, self.step, batch, metric, config.log.every, quiet=not hosts.primary()

@@ -106,6 +106,16 @@ def test_an_explosion_is_told_once_and_recorded_if_it_lasts():
     assert explosions.after([0.1, 0.1]) == {}  # the network has recovered
 
 
+def test_a_harder_stage_is_no_explosion():
+    easy = [{"split": "train", "step": step, "seed": 7, "loss": 1e-4} for step in (1, 2)]
+    explosions = Explosions([7], easy, stage=lambda step: step // 3)
+    assert explosions.see(3, [1.0]) == []
+    assert explosions.see(4, [2.0]) == []
+    assert len(explosions.see(5, [2 * FACTOR])) == 1
+    assert explosions.see(6, [3 * FACTOR]) == []  # the next stage, and it was told
+    assert explosions.after([3 * FACTOR]) == {0: 4}
+
+
 def test_an_explosion_stands_in_the_result(tmp_path, monkeypatch):
     monkeypatch.setattr("plasticity.experiments.run.explosions.FACTOR", 0.5)
     config = tiny_config(train__steps=2, log__every=1, evaluate__every=0)
