@@ -54,18 +54,18 @@ def agrees(draws, right, errors=3):
 
 
 @pytest.mark.parametrize(
-    ("entry", "recorded"),
+    ("entry", "recorded", "draws"),
     [
-        ("hebb", "hebb"),
-        (f"hebb/keep={KEEP}", "hebb_decayed"),
-        ("delta", "delta_one_pass"),
-        ("mesa/ridge=1e-9", "least_squares"),
+        ("hebb", "hebb", 100),
+        (f"hebb/keep={KEEP}", "hebb_decayed", 100),
+        ("delta", "delta_one_pass", 100),
+        ("mesa/ridge=1e-9", "least_squares", 32),  # it solves a system for every answer
     ],
 )
-def test_simulations_agree_with_the_recorded_ones(entry, recorded):
+def test_simulations_agree_with_the_recorded_ones(entry, recorded, draws):
     """In the mean error, in that of the oldest and the newest item, and in accuracy."""
     at = PAIRS.index((32, 64))
-    found = simulate(untrained(entry), Sizes(64, 32), Drawn(draws=32))
+    found = simulate(untrained(entry), Sizes(64, 32), Drawn(draws=draws, seed=1))
     agrees(found.mse.mean(1), GOLD[f"{recorded}/mse"][at])
     for age in (0, -1):
         agrees(found.mse[:, age], GOLD[f"{recorded}/mse_by_age/32_64"][age])
@@ -73,9 +73,9 @@ def test_simulations_agree_with_the_recorded_ones(entry, recorded):
 
 
 @pytest.mark.parametrize("kind", ["correlated", "sparse"])
-@pytest.mark.parametrize("entry", ["hebb", "hebb/rate=.5/keep=.9"])
-def test_expectations_of_other_keys(entry, kind):
-    learner, sizes, drawn = untrained(entry), Sizes(6, 9), Drawn(kind, SPREAD, draws=400, seed=1)
+def test_expectations_of_other_keys(kind):
+    learner = untrained("hebb/rate=.5/keep=.9")
+    sizes, drawn = Sizes(6, 9), Drawn(kind, SPREAD, draws=400, seed=1)
     right, found = expected(learner, sizes, drawn), simulate(learner, sizes, drawn)
     agrees(found.mse.mean(1), right.mean())
     for age in (0, -1):
@@ -129,15 +129,15 @@ def test_numbers_of_a_memory_that_diverged_are_null():
 
 def test_the_file_holds_means_and_expectations(program, tmp_path):
     out = tmp_path / "i.json"
-    command = ("interference", f"--out={out}", "--rules=hebb,hebb/rate=.5", "--keys=sparse")
+    command = ("interference", f"--out={out}", "--rules=hebb/rate=.5", "--keys=sparse")
     code, printed, err = program(*command, "--dims=8", "--items=3", "--draws=5")
     assert code == 0, err
     content = json.loads(out.read_text())
     (sizes,) = content["sizes"]
     assert (sizes["items"], sizes["dim"], sizes["least_squares"]) == (3, 8, 0)
     assert len(sizes["false_match"]) == 5
-    first, second = content["cells"]
+    (cell,) = content["cells"]
     for name in ("mse_by_age", "mse_standard_error_by_age", "accuracy_by_age", "expected_by_age"):
-        assert len(first[name]) == 3
-    assert second["gates"] == {"rate": 0.5, "keep": 1}
+        assert len(cell[name]) == 3
+    assert cell["gates"] == {"rate": 0.5, "keep": 1}
     assert "expected" in printed

@@ -20,7 +20,6 @@ INTERFERENCE = {
     (OUT, "--dims=8,1"): r"--dims=8,1 must be integers from 2 to 4096, such as 16,32",
     (OUT, "--items="): r"--items= must be integers from 1 to 4096",
     (OUT, "--keys=sparse", "--dims=8,16", "--winners=9"): r"--winners=9 must be at most 8, as in",
-    ("--out=README.md",): r"README.md exists, and nothing is overwritten",
 }
 CASES = [
     Case(program, args, says)
