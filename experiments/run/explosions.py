@@ -16,7 +16,7 @@ class Explosions:
     Args:
       seeds: their numbers.
       rows: of the launches before.
-      stage: (step) -> what tells the stages of a curriculum apart.
+      stage: (number of updates before) -> what tells the stages of a curriculum apart.
     """
 
     def __init__(
@@ -36,7 +36,8 @@ class Explosions:
                 self._see(row["step"], row.get("seed", seeds[0]), row["loss"])
 
     def _see(self, step: int, seed: int, loss: float) -> bool:
-        stage, before = self._stage(step), self._at.get(seed)
+        # The row of a step tells the loss before its update.
+        stage, before = self._stage(step - 1), self._at.get(seed)
         self._at[seed] = stage
         if stage != before and seed not in self._exploded:
             self._first[seed] = max(self._first.get(seed, loss), loss)

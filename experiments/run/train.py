@@ -1,6 +1,7 @@
 """One training run, from config to result.json. After a kill it resumes bit for bit."""
 
 import contextlib
+import functools
 import math
 from typing import Any
 
@@ -91,13 +92,8 @@ class _Run:
         self.diverged = set(self._behind())
         metrics = workdir.metrics if hosts.primary() else None
         self.log = MetricsLog(metrics, self.step, self.seeds.numbers, config.log.tensorboard)
-        curriculum = build.read(config, CurriculumSettings)
-        self.explosions = Explosions(
-            self.seeds.numbers,
-            self.log.earlier,
-            # The row of a step tells the loss before its update.
-            lambda step: curriculum.stage(step - 1, self.steps).value,
-        )
+        stage_of = functools.partial(build.read(config, CurriculumSettings).stage, steps=self.steps)
+        self.explosions = Explosions(self.seeds.numbers, self.log.earlier, stage_of)
         batch, metric = config.train.batch * config.train.num_seeds, self.learner.task.main_metric
         self.progress = Progress(
             self.steps, self.step, batch, metric, config.log.every, quiet=not hosts.primary()

@@ -108,7 +108,7 @@ def test_an_explosion_is_told_once_and_recorded_if_it_lasts():
 
 def test_a_harder_stage_is_no_explosion():
     easy = [{"split": "train", "step": step, "seed": 7, "loss": 1e-4} for step in (1, 2)]
-    explosions = Explosions([7], easy, stage=lambda step: step // 3)
+    explosions = Explosions([7], easy, stage=lambda done: (done + 1) // 3)
     assert explosions.see(3, [1.0]) == []
     assert explosions.see(4, [2.0]) == []
     assert len(explosions.see(5, [2 * FACTOR])) == 1

@@ -198,16 +198,14 @@ def test_every_task_has_a_case():
     assert {name.split(",")[0] for name in CASES} == set(TASKS)
 
 
-# One task of a file stands for the others by default.
-SLOW = {"few_shot, permuted", *WORKING_MEMORY} - {"change_detection"}
-SLOW |= {"abab_star", "anbn", "anbncn", "shuffle2", "permutations", "delayed_match"}
-SLOW |= {"mad_noisy_recall", "mad_fuzzy_recall", "mad_copying", "mad_compression", "rewriting"}
+# Vectors, images, tokens, answers at every step, queries at the end.
+QUICK = {"copying", "few_shot", "mqar", "n_parity", "change_detection", "mad_recall"}
 
 
 def by_case(names):
     marks = {True: [pytest.mark.slow], False: []}
     return pytest.mark.parametrize(
-        "name", [pytest.param(name, marks=marks[name in SLOW]) for name in names]
+        "name", [pytest.param(name, marks=marks[name not in QUICK]) for name in names]
     )
 
 

@@ -12,7 +12,6 @@ from plasticity.layer import MemoryLayer
 from plasticity.memory import ENGINES
 from plasticity.model import EncoderSettings, MemoryLayerSettings, MemorySpec
 from plasticity.model.convolution import Inputs, ShortConvolution
-from plasticity.model.mixers import MIXERS
 from plasticity.model.transformer import TransformerSettings, transformer
 from plasticity.network import Network, init_parameters
 from plasticity.rules import RULES, none
@@ -111,7 +110,14 @@ def test_beside_plastic_layers_every_engine_is_the_dense_one(engine, x64):
     close(with_gradient(run_episode, network, params), theirs)
 
 
-@pytest.mark.parametrize("mixer", [mixer for mixer in MIXERS if mixer != "attention"])
+@pytest.mark.parametrize(
+    "mixer",
+    [
+        "memory",
+        "context",
+        *(pytest.param(mixer, marks=pytest.mark.slow) for mixer in ("gate", "layer")),
+    ],
+)
 def test_in_pieces_and_causal(mixer, x64):
     """A later step changes no earlier answer, and two pieces are one episode."""
     network, params = make(mixer=mixer, segment=2)
