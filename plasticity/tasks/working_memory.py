@@ -69,7 +69,9 @@ def _items(s: WorkingMemorySettings, shown: Array, symbols: Array, *, placed: bo
     return encoded(s, jnp.arange(s.items) if placed else None, symbols) * shown[:, None]
 
 
-def _each_place(s: WorkingMemorySettings, symbols: Array, shown: Array) -> tuple[Array, ...]:
+def _each_place(
+    s: WorkingMemorySettings, symbols: Array, shown: Array
+) -> tuple[Array, Array, Array]:
     """Which symbol [N] is at each place: queries, answers, weights."""
     queries = encoded(s, jnp.arange(s.items), query=True)
     return queries, answers_of(s, symbols), shown.astype(float)
