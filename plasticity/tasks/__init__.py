@@ -4,6 +4,7 @@ from plasticity.factory import Factory
 from plasticity.task import Task
 from plasticity.tasks.copying import copying
 from plasticity.tasks.cue_reward import cue_reward
+from plasticity.tasks.fast_mapping import fast_mapping
 from plasticity.tasks.few_shot import few_shot
 from plasticity.tasks.formal import modular, parity
 from plasticity.tasks.mad import mad_compression, mad_copying, mad_memorisation
@@ -22,6 +23,7 @@ TASKS: dict[str, Factory[Task]] = {
     "cue_reward": cue_reward,
     "regression": regression,
     "few_shot": few_shot,
+    "fast_mapping": fast_mapping,
     "mqar": mqar,
     "parity": parity,
     "modular": modular,

@@ -14,6 +14,7 @@ from plasticity.network import Network
 from plasticity.tasks import TASKS
 from plasticity.tasks.copying import copying
 from plasticity.tasks.cue_reward import cue_reward
+from plasticity.tasks.fast_mapping import fast_mapping
 from plasticity.tasks.few_shot import few_shot
 from plasticity.tasks.formal import EQUALS, NUMBERS, modular, parity
 from plasticity.tasks.mad import mad_compression, mad_copying, mad_memorisation
@@ -133,6 +134,10 @@ CASES = {
     "mad_copying": (lambda: mad_copying(vocabulary=5, length=8, symbols=2), hide_tokens(0, 3)),
     "mad_compression": (lambda: mad_compression(vocabulary=5, length=4), hide_tokens(0, 4)),
     "mad_memorisation": (lambda: mad_memorisation(vocabulary=9, length=4), hide_tokens(0, 4)),
+    "fast_mapping": (
+        lambda: fast_mapping(pairs=2, test_pairs=2, shapes=2, colours=2, words=2),
+        hide(slice(4, 6)),
+    ),
     "few_shot, permuted": (lambda: few_shot(**SHOTS), permute_labels),
 }
 
