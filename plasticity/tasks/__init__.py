@@ -16,6 +16,7 @@ from plasticity.tasks.permutations import permutations
 from plasticity.tasks.regression import regression
 from plasticity.tasks.rewriting import rewriting
 from plasticity.tasks.time_scales import delayed_match, n_parity
+from plasticity.tasks.what_and_when import what_and_when
 from plasticity.tasks.working_memory import WORKING_MEMORY
 
 TASKS: dict[str, Factory[Task]] = {
@@ -24,6 +25,7 @@ TASKS: dict[str, Factory[Task]] = {
     "regression": regression,
     "few_shot": few_shot,
     "fast_mapping": fast_mapping,
+    "what_and_when": what_and_when,
     "mqar": mqar,
     "parity": parity,
     "modular": modular,

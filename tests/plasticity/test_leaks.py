@@ -27,6 +27,7 @@ from plasticity.tasks.regression import regression
 from plasticity.tasks.rewriting import rewriting
 from plasticity.tasks.sequences import PAD
 from plasticity.tasks.time_scales import delayed_match, n_parity
+from plasticity.tasks.what_and_when import what_and_when
 from plasticity.tasks.working_memory import WORKING_MEMORY
 from tests import pools
 from tests.networks import make_rule
@@ -137,6 +138,10 @@ CASES = {
     "fast_mapping": (
         lambda: fast_mapping(pairs=2, test_pairs=2, shapes=2, colours=2, words=2),
         hide_all,  # but the queries
+    ),
+    "what_and_when": (
+        lambda: what_and_when(cues=1, outcomes=2, latest=2, rounds=4, units=6),
+        hide(slice(0, 8)),
     ),
     "few_shot, permuted": (lambda: few_shot(**SHOTS), permute_labels),
 }

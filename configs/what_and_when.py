@@ -1,0 +1,27 @@
+"""What and when: which outcome follows a cue, after how long, and how surely.
+
+Paper: Yamada and Chao 2025 (arXiv 2510.14382).
+
+  python -m experiments.launch --config=what_and_when:gradient --workdir=runs/what_and_when
+
+Expected: TO MEASURE
+
+Attention is closed, so that only fast weights remember. Chance level of skill: 0. Optimum: below 1.
+"""
+
+from ml_collections import config_dict
+
+from plasticity.configs import base
+
+
+def get_config(which: str = "hebbian") -> config_dict.ConfigDict:
+    """The config for a rule: --config=what_and_when:RULE, or :MODEL/RULE."""
+    config = base.start(which, "what_and_when")
+    if config.model.name == "transformer":
+        config.model.attention_window = -1
+    config.train.steps = 1000
+    config.train.batch = 32
+    config.train.learning_rate = 3e-3
+    config.train.schedule = "cosine"
+    config.evaluate.every = 500
+    return config
