@@ -71,8 +71,7 @@ def _recall() -> dict[str, Study]:
     """Arora et al. 2023: accuracy over width. They have 8,192 tokens, which a CPU is slow at."""
     # Attention has no convolution that puts a key beside its value: it needs longer to find it.
     attention: Overrides = {"rule.name": "none", "model.position": "learned", "train.steps": 16_000}
-    mixers = [attention]
-    mixers += product([MEMORY], over("rule.name", ["hebb", "delta", "gated_delta", "titans"]))
+    memory = product([MEMORY], over("rule.name", ["hebb", "delta", "gated_delta", "titans"]))
     # (tokens, pairs): widths. The large sizes take a CPU a quarter of an hour each.
     widths = {(64, 4): (16, 32, 64), (128, 8): (32, 64), (256, 16): (64,)}
     sizes = [
@@ -85,7 +84,7 @@ def _recall() -> dict[str, Study]:
             "mqar",
             "recall of several pairs, by the width of the network",
             "mqar",
-            product(sizes, mixers),
+            chain(product(sizes, memory), product(sizes, [attention])),
             SELDOM | {"task.vocabulary": 512, "train.batch": 32, "train.steps": 4000},
         )
     }
