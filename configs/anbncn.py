@@ -4,7 +4,7 @@ Paper: Bhattamishra et al. 2020 (arXiv 2009.11264), whose nets read up to 50 sym
 
   python -m experiments.launch --config=anbncn:lstm/none --workdir=runs/anbncn
 
-Expected: TO MEASURE
+Expected: string_accuracy .29 and step_accuracy .97 after one minute on a core: not yet learned.
 
 Chance level of string_accuracy: 1/17, that of a net that guesses n. Optimum: 1.
 """

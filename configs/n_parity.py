@@ -4,7 +4,7 @@ Paper: Khajehabdollahi et al. 2023 (arXiv 2309.12927), with several heads.
 
   python -m experiments.launch --config=n_parity:lstm/none --workdir=runs/n_parity
 
-Expected: TO MEASURE
+Expected: accuracy 1.00 after half a minute on a core.
 
 Chance level of accuracy: 1/2 (with --config.task.biased=True, as published, .589). Optimum: 1.
 Longer memories: --config.task.horizons=2,3,4,5,6,7,8.
