@@ -185,6 +185,7 @@ OURS = {"gradient": SIGNED | {"decay_ratio": 0.05}}
 SMALL = {
     "transformer": {"width": 64, "feed_forward": 128, "dropout": 0.0},
     "rnn": {"hidden": 180},
+    "leaky_rnn": {"hidden": 180},
     "lstm": {"hidden": 91},
 }
 

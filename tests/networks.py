@@ -14,6 +14,7 @@ INPUTS, OUTPUTS, STEPS = 3, 2, 7
 SMALL = {
     "transformer": {"layers": 1, "heads": 2, "width": 8, "feed_forward": 6, "dropout": 0.0},
     "rnn": {"hidden": 5},
+    "leaky_rnn": {"hidden": 5},
     "lstm": {"hidden": 4},
 }
 

@@ -9,12 +9,13 @@ from plasticity.model.conv4 import EncoderSettings
 from plasticity.model.memory_mixer import MemorySpec
 from plasticity.model.memory_settings import MemoryLayerSettings
 from plasticity.model.prototypical import PrototypicalSettings, prototypical
-from plasticity.model.recurrent import RecurrentSettings, lstm, rnn
+from plasticity.model.recurrent import LeakySettings, RecurrentSettings, leaky_rnn, lstm, rnn
 from plasticity.model.transformer import TransformerSettings, transformer
 
 BACKBONES: dict[str, Factory[Backbone]] = {
     "transformer": Factory(TransformerSettings, transformer),
     "rnn": Factory(RecurrentSettings, rnn),
+    "leaky_rnn": Factory(LeakySettings, leaky_rnn),
     "lstm": Factory(RecurrentSettings, lstm),
     "prototypical": Factory(PrototypicalSettings, prototypical),
 }
@@ -22,11 +23,13 @@ BACKBONES: dict[str, Factory[Backbone]] = {
 __all__ = [
     "BACKBONES",
     "EncoderSettings",
+    "LeakySettings",
     "MemoryLayerSettings",
     "MemorySpec",
     "PrototypicalSettings",
     "RecurrentSettings",
     "TransformerSettings",
+    "leaky_rnn",
     "lstm",
     "prototypical",
     "rnn",

@@ -1,17 +1,21 @@
 """Plastic RNN and LSTM: input layer, recurrent cell and head carry fast weights.
 
   e = relu(in x),   a = hidden(h) + drive(e)
-  rnn:   h <- relu(a)
-  lstm:  c <- sigmoid(f) c + sigmoid(i) tanh(g),   h <- sigmoid(o) tanh(c),   a = [i, f, g, o]
+  rnn:        h <- relu(a)
+  leaky_rnn:  h <- h + leak (relu(a) - h),   leak = sigmoid(..) of each unit; 1 / leak is its time
+              constant in steps. Both are learned
+  lstm:       c <- sigmoid(f) c + sigmoid(i) tanh(g),   h <- sigmoid(o) tanh(c),   a = [i, f, g, o]
   outputs = head h
 
 The state after a step, h or [h, c], is an entry of the past, like the keys and values of attention;
 the backbone's window is 1.
 
-Source: Duan et al. 2023 (arXiv 2302.03235).
+Source: Duan et al. 2023 (arXiv 2302.03235). leaky_rnn: Khajehabdollahi et al. 2023 (arXiv
+2309.12927). Departures from it: relu, not leaky relu; an input layer; leaks by a sigmoid.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -47,6 +51,15 @@ class RecurrentSettings(Settings):
     def check(self) -> None:
         """Raises ValueError if `plastic` names no part, an unknown one, or one twice."""
         plastic_parts(self.plastic, PARTS)
+
+
+@dataclasses.dataclass(frozen=True)
+class LeakySettings(RecurrentSettings):
+    """Settings of a leaky RNN."""
+
+    leak: float = setting(
+        0.5, "share of a unit that a step replaces, before training", above=0, below=1
+    )
 
 
 class Cell(NamedTuple):
@@ -109,6 +122,9 @@ class Recurrent(nn.Module):
             init = uniform(scale * features**-0.5)
             return PlasticDense(features, part in parts, init, init)
 
+        if isinstance(s, LeakySettings):
+            start = math.log(s.leak / (1 - s.leak))
+            self.leak = self.param("leak", nn.initializers.constant(start), (s.hidden,))
         if task.image is not None:
             self.see = ImageEmbedding(self.encoder_settings)
         if task.tokens:
@@ -134,7 +150,10 @@ class Recurrent(nn.Module):
         activities = activated(activities, embedded)
         recurrent, active_hidden = self.hidden(state[:, : self.settings.hidden], fast)
         driven, active_drive = self.drive(embedded, fast)
+        before = state
         state, hidden, activation = self.cell.step(recurrent + driven, state)
+        if isinstance(self.settings, LeakySettings):
+            state = hidden = activation = before + nn.sigmoid(self.leak) * (hidden - before)
         activities |= activated(active_hidden | active_drive, activation)
         outputs, active_head = self.head(hidden, fast)
         return outputs, activities | active_head, state
@@ -203,4 +222,5 @@ def _state_at(past: Sequence[State], position: Array, width: int, dtype: DType) 
 
 
 rnn = partial(recurrent, RNN)
+leaky_rnn = partial(recurrent, RNN)
 lstm = partial(recurrent, LSTM)

@@ -12,7 +12,8 @@ from plasticity.model.transformer import TransformerSettings, transformer
 from plasticity.network import init_parameters
 from plasticity.task import TaskShape
 from plasticity.types import LayerShape
-from tests.networks import make_network
+from plasticity.unroll import run_episode
+from tests.networks import make_inputs, make_network
 
 SMALL = {"transformer": {"width": 8, "feed_forward": 6, "heads": 2}}
 
@@ -26,7 +27,7 @@ def test_settings_are_checked():
         TransformerSettings(position="lerned")
 
 
-@pytest.mark.parametrize("name", ["rnn", "lstm", "transformer"])
+@pytest.mark.parametrize("name", ["rnn", "leaky_rnn", "lstm", "transformer"])
 def test_any_part_may_be_plastic(name):
     """`model.plastic` decides which layers have activities; all others are slow only."""
     make, settings = BACKBONES[name].make, BACKBONES[name].settings
@@ -38,7 +39,7 @@ def test_any_part_may_be_plastic(name):
             "head": ["head/columns"],
         },
     }
-    parts["lstm"] = parts["rnn"]
+    parts["lstm"] = parts["leaky_rnn"] = parts["rnn"]
     small = {"transformer": {"layers": 1}}.get(name, {})
 
     def shapes(plastic):
@@ -181,3 +182,29 @@ def test_parameters_are_float32_whatever_the_default(backbone, x64):
     network = make_network("gradient", backbone=backbone, model=model)
     params = jax.eval_shape(lambda key: init_parameters(network, key), jax.random.key(0))
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
+
+
+@pytest.mark.parametrize("leak", [0.25, 1 - 1e-7])
+def test_a_leaky_rnn_by_its_equation(leak):
+    """Each unit keeps 1 - leak of itself; with a leak of 1 it is an RNN."""
+    network = make_network("none", backbone="leaky_rnn", model={"leak": leak})
+    params = init_parameters(network, jax.random.key(0))
+    slow = dict(params.slow["params"])
+    np.testing.assert_allclose(jax.nn.sigmoid(slow.pop("leak")), leak, rtol=1e-6)
+    slow["head"] = slow["head"]["columns"]
+    inputs = make_inputs()
+    answers = run_episode(network, params, inputs).outputs.task
+
+    def dense(name, x):
+        return x @ slow[name]["kernel"] + slow[name]["bias"]
+
+    h = jnp.zeros(5)
+    for x, answer in zip(inputs, answers, strict=True):
+        drive = dense("drive", jax.nn.relu(dense("input", x)))
+        h = h + leak * (jax.nn.relu(dense("hidden", h) + drive) - h)
+        np.testing.assert_allclose(answer, dense("head", h)[:2], rtol=1e-5, atol=1e-6)
+    if leak > 0.5:
+        same = params._replace(slow={"params": {**params.slow["params"]}})
+        del same.slow["params"]["leak"]
+        plain = run_episode(make_network("none", backbone="rnn"), same, inputs)
+        np.testing.assert_allclose(answers, plain.outputs.task, rtol=1e-5, atol=1e-6)
