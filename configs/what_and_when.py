@@ -4,8 +4,8 @@ Paper: Yamada and Chao 2025 (arXiv 2510.14382).
 
   python -m experiments.launch --config=what_and_when:gradient --workdir=runs/what_and_when
 
-Expected: skill .97 and hit .99 under the gradient rule, with plasticity off -.32 and .26; some ten
-minutes on a core.
+Expected: skill .97 under the gradient rule and .96 under the Hebbian one, hit .99 (gradient, with
+plasticity off: -.32 and .26); some ten minutes on a core.
 
 Attention is closed, so that only fast weights remember. Chance level of skill: 0. Optimum: below 1.
 """
