@@ -9,7 +9,7 @@ of width 128; these nets are smaller.
 TASK is recall, noisy_recall, fuzzy_recall, copying, compression or memorisation; for an RNN or LSTM
 --config=mad:TASK/MODEL/RULE.
 
-Expected: accuracy 1.00 in recall under gated_delta (plasticity off: .13), some ten minutes on a core.
+Expected: accuracy 1.00 in recall under gated_delta (plasticity off: .13), ten minutes on a core.
 Of :TASK/none with --config.model.position=learned, one minute each: memorisation 1.00, compression
 .56, not yet learned. The other three were not trained.
 
