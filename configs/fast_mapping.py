@@ -12,16 +12,9 @@ remember. Chance level of accuracy: 1/8. Optimum: 1.
 
 from ml_collections import config_dict
 
-from plasticity.configs import base
+from plasticity.configs import closed
 
 
 def get_config(which: str = "hebbian") -> config_dict.ConfigDict:
     """The config for a rule: --config=fast_mapping:RULE, or :MODEL/RULE."""
-    config = base.start(which, "fast_mapping")
-    if config.model.name == "transformer":
-        config.model.attention_window = -1
-    config.train.steps = 1500
-    config.train.learning_rate = 3e-3
-    config.train.schedule = "cosine"
-    config.evaluate.every = 500
-    return config
+    return closed.start(which, "fast_mapping")

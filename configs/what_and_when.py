@@ -12,17 +12,12 @@ Attention is closed, so that only fast weights remember. Chance level of skill: 
 
 from ml_collections import config_dict
 
-from plasticity.configs import base
+from plasticity.configs import closed
 
 
 def get_config(which: str = "hebbian") -> config_dict.ConfigDict:
     """The config for a rule: --config=what_and_when:RULE, or :MODEL/RULE."""
-    config = base.start(which, "what_and_when")
-    if config.model.name == "transformer":
-        config.model.attention_window = -1
+    config = closed.start(which, "what_and_when")
     config.train.steps = 1000
     config.train.batch = 32
-    config.train.learning_rate = 3e-3
-    config.train.schedule = "cosine"
-    config.evaluate.every = 500
     return config

@@ -18,7 +18,7 @@ tells what a list of four or a longer interval costs: --mode=evaluate --config.t
 
 from ml_collections import config_dict
 
-from plasticity.configs import base
+from plasticity.configs import closed
 from plasticity.registry import lookup
 from plasticity.tasks.working_memory import WORKING_MEMORY
 
@@ -27,11 +27,4 @@ def get_config(which: str = "serial_recall/hebbian") -> config_dict.ConfigDict:
     """The config for a task: --config=working_memory:TASK/RULE, or :TASK/MODEL/RULE."""
     task, _, rest = which.partition("/")
     lookup(WORKING_MEMORY, task, "the task behind the colon of --config")
-    config = base.start(rest or "hebbian", task)
-    if config.model.name == "transformer":
-        config.model.attention_window = -1
-    config.train.steps = 1500
-    config.train.learning_rate = 3e-3
-    config.train.schedule = "cosine"
-    config.evaluate.every = 500
-    return config
+    return closed.start(rest or "hebbian", task)

@@ -26,8 +26,8 @@ Chance level: 1/2 where the answer is yes or no; test_items / symbols in free_re
 1 / symbols. Optimum: 1.
 
 Source: Sikarwar and Zhang 2023 (arXiv 2307.10768), WorM. Departures: symbols and places are one-hot
-vectors there drawn as images; a number marks the place in a list; queries do not follow each other
-and write nothing.
+vectors, there they are drawn as images; a number marks the place in a list; queries do not follow
+each other and write nothing.
 """
 
 import dataclasses

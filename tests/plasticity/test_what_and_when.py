@@ -1,5 +1,7 @@
 """What and when, against a reader of its episodes in plain Python, and the levels of its skill."""
 
+import importlib
+
 import jax
 import numpy as np
 import pytest
@@ -71,7 +73,7 @@ def test_the_reservoir_by_its_equation(drawn):
         np.testing.assert_allclose(row[:5], state, atol=1e-6)
 
 
-def test_skill_is_0_for_a_constant_and_1_for_who_knows_all(drawn):
+def test_skill_is_0_for_a_constant_and_hit_1_for_who_knows_outcome_and_latency(drawn):
     task, episodes = drawn
     some = PROBABILITIES.mean() / 4
     constant = np.log([1 - some, *[some / 3] * 3])
@@ -91,8 +93,21 @@ def test_skill_is_0_for_a_constant_and_1_for_who_knows_all(drawn):
     assert occurs.sum() / asked.sum() == pytest.approx(PROBABILITIES.mean(), abs=0.02)
 
 
-def test_who_knows_probabilities_too_has_a_skill_of_1():
-    """Where all are 1 there is nothing else to know."""
+def test_who_knows_probabilities_too_has_a_skill_of_1(monkeypatch):
+    """All are 1/2 here, so that outcome and latency are all that differs between cues."""
+    module = importlib.import_module("plasticity.tasks.what_and_when")
+    monkeypatch.setattr(module, "PROBABILITIES", np.array([0.5]))
+    task = what_and_when(**SIZES)
+    episodes = jax.jit(jax.vmap(task.sample))(jax.random.split(jax.random.key(0), COUNT))
+    possible = np.asarray(episodes.targets["possible"])[..., None]
+    answers = np.full((COUNT, task.steps, 4), -30.0)
+    np.put_along_axis(answers, possible, 0.0, -1)  # as likely as no outcome, where there may be one
+    answers[..., 0] = 0.0
+    skill = np.asarray(jax.vmap(task.metrics)(answers, episodes)["skill"])
+    assert abs(skill.mean() - 1) < 4 * skill.std() / COUNT**0.5 + 1e-3
+
+
+def test_the_right_answer_is_worth_more_than_the_best_prediction():
     task = what_and_when(**SIZES)
     ignorant, omniscient = levels(WhatAndWhenSettings(**SIZES))
     episode = task.sample(jax.random.key(0))
