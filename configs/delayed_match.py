@@ -6,7 +6,7 @@ Paper: Khajehabdollahi et al. 2023 (arXiv 2309.12927), with several heads.
 
 Expected: accuracy 1.00 after half a minute on a core.
 
-Chance level of accuracy: 1/2. Optimum: 1. Longer memories: --config.task.horizons=2,3,4,5,6,7,8.
+Chance level of accuracy: 1/2. Optimum: 1. Longer memories: --config.task.largest=8.
 """
 
 from ml_collections import config_dict

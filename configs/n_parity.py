@@ -7,7 +7,15 @@ Paper: Khajehabdollahi et al. 2023 (arXiv 2309.12927), with several heads.
 Expected: accuracy 1.00 after half a minute on a core.
 
 Chance level of accuracy: 1/2 (with --config.task.biased=True, as published, .589). Optimum: 1.
-Longer memories: --config.task.horizons=2,3,4,5,6,7,8.
+Longer memories: --config.task.largest=8. A curriculum, in which N grows at an accuracy of .98:
+
+  python -m experiments.launch --config=n_parity:leaky_rnn/none --workdir=runs/n_parity_curriculum \
+      --config.task.largest=30 --config.task.outputs_to=30 --config.curriculum.field=largest \
+      --config.curriculum.stages=2..29 --config.curriculum.until=.98 \
+      --config.curriculum.metrics=accuracy,largest_accuracy
+
+This is the multi-head curriculum; --config.task.heads=1 is the single-head one, 3 a sliding one.
+result.json has the largest N that was reached (`curriculum_reached`), metrics.jsonl N by step.
 """
 
 from ml_collections import config_dict

@@ -1,10 +1,11 @@
 """Settings of the outer loop: training, evaluation, checkpoints and logs."""
 
 import dataclasses
-from typing import NamedTuple
 
 from plasticity.learner import SCHEDULES
 from plasticity.settings import Settings, setting, size
+
+MOST_STAGES = 1000  # of a curriculum: each is a program of its own
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,16 +43,6 @@ class TrainSettings(Settings):
             )
 
 
-class Stage(NamedTuple):
-    """A stage of a curriculum: the value of the growing setting, None for the task's own; its end.
-
-    The step `end` is the first of the next stage.
-    """
-
-    value: int | None
-    end: int
-
-
 @dataclasses.dataclass(frozen=True)
 class CurriculumSettings(Settings):
     """A setting of the task that grows while the network trains.
@@ -61,13 +52,21 @@ class CurriculumSettings(Settings):
       curriculum.field="delay"   curriculum.stages="10,20,50"   curriculum.share=0.6
 
     steps 0 to 199 train with a delay of 10, then 200 with 20, 200 with 50, and the last 400 with
-    100. Every evaluation has the task's own value.
+    100. With curriculum.until=.98 the network earns each stage instead: it goes on to the next one
+    when the headline metric has reached .98. Every evaluation has the task's own value.
     """
 
     section = "curriculum"
     field: str = setting("", "integer setting of the task that grows; empty: none")
-    stages: str = setting("", "its values in turn before the task's own, as in 10,20,50")
+    stages: str = setting("", "its values in turn before the task's own, as in 10,20,50 or 2..9")
     share: float = setting(0.5, "part of train.steps that they share equally", above=0, below=1)
+    until: float = setting(
+        0.0, "a stage ends when metrics in training have reached this; 0: by share", low=0
+    )
+    metrics: str = setting(
+        "", "of the task, joined by commas: they must all reach it; empty: the headline metric"
+    )
+    window: int = size(20, "updates that a metric is a mean over, for curriculum.until")
 
     def check(self) -> None:
         """Raises ValueError for values that are not integers, or without a field."""
@@ -76,32 +75,40 @@ class CurriculumSettings(Settings):
                 f"curriculum.field={self.field!r} and curriculum.stages={self.stages!r}: give "
                 "both, as in delay and 10,20,50, or neither"
             )
+        for name in ("until", "metrics"):
+            if getattr(self, name) and not self.field:
+                raise ValueError(
+                    f"curriculum.{name}={getattr(self, name)!r} needs a curriculum.field"
+                )
+        if self.metrics and not self.until:
+            raise ValueError(f"curriculum.metrics={self.metrics!r} needs a curriculum.until")
         _ = self.parsed
+
+    @property
+    def names(self) -> list[str]:
+        """The metrics; empty: the headline metric."""
+        return [name.strip() for name in self.metrics.split(",")] if self.metrics else []
 
     @property
     def parsed(self) -> tuple[int, ...]:
         """The values."""
+        low, dots, high = self.stages.partition("..")
         try:
-            return tuple(int(value) for value in self.stages.split(",") if self.stages)
+            if dots:
+                found = tuple(range(int(low), int(high) + 1))
+            else:
+                found = tuple(int(value) for value in self.stages.split(",") if self.stages)
         except ValueError as error:
             raise ValueError(
                 f"curriculum.stages={self.stages!r} must be integers with commas between them, "
-                "as in 10,20,50"
+                "as in 10,20,50, or a range, as in 2..9"
             ) from error
-
-    def stage(self, step: int, steps: int) -> Stage:
-        """The stage that a step of `steps` is in."""
-        values = self.parsed
-        for which, value in enumerate(values, 1):
-            end = round(self.share * steps * which / len(values))
-            if step < end:
-                return Stage(value, end)
-        return Stage(None, steps)
-
-    def in_words(self, stage: Stage) -> str:
-        """What a stage trains with, for people."""
-        value = "its own value" if stage.value is None else stage.value
-        return f"curriculum: task.{self.field} is {value} until step {stage.end}"
+        if len(found) > MOST_STAGES or (dots and not found):
+            raise ValueError(
+                f"curriculum.stages={self.stages!r} are {len(found)} stages: 1 to {MOST_STAGES} "
+                "are possible"
+            )
+        return found
 
 
 @dataclasses.dataclass(frozen=True)

@@ -59,10 +59,10 @@ def make_stage(config: ConfigDict, learner: Learner, value: int | None) -> Learn
     Args:
       value: of the task's growing setting; None: its own.
     """
-    if value is None:
+    factory, field = TASKS[config.task.name], read(config, CurriculumSettings).field
+    if value is None or config.task[field] == value:
         return learner
-    factory = TASKS[config.task.name]
-    grown = {read(config, CurriculumSettings).field: value}
+    grown = {field: value}
     settings = dataclasses.replace(read(config, factory.settings), **grown)
     return dataclasses.replace(learner, task=factory.make(settings))
 

@@ -160,8 +160,13 @@ def _check_curriculum(config: ConfigDict, task: Task) -> None:
         hint = nearest(curriculum.field, sorted(known))
         raise ConfigError(f"{where} is not an integer setting of {config.task.name!r}: {hint}")
     learner = build.make_learner(config)
-    for value in curriculum.parsed:
+    for value in (*curriculum.parsed, config.task[curriculum.field]):
         stage = build.make_stage(config, learner, value).task
+        if missing := [name for name in curriculum.names if name not in stage.metric_names]:
+            raise ConfigError(
+                f"curriculum.metrics={curriculum.metrics!r}: {missing[0]!r} is no metric under "
+                f"task.{curriculum.field}={value}: {nearest(missing[0], stage.metric_names)}"
+            )
         same = (stage.inputs, stage.outputs, stage.image) == (task.inputs, task.outputs, task.image)
         if not same or stage.steps > task.steps:
             raise ConfigError(

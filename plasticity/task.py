@@ -3,6 +3,9 @@
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+import jax
+import jax.numpy as jnp
+
 from plasticity.registry import exportable
 from plasticity.types import Array, Key, PyTree
 
@@ -72,6 +75,15 @@ class Task(NamedTuple):
     phases: tuple[tuple[str, int], ...] = ()
     tokens: bool = False
     training: "Task | None" = None
+
+    @property
+    def metric_names(self) -> list[str]:
+        """The names of the metrics in training."""
+        task = self.trained_on
+        data = None if task.data is None else task.data["train"]
+        episode = jax.eval_shape(task.sample, jax.random.key(0), data)
+        answers = jax.ShapeDtypeStruct((*episode.weights.shape, task.outputs), jnp.float32)
+        return sorted(jax.eval_shape(task.metrics, answers, episode))
 
     @property
     def events(self) -> tuple[str, ...]:

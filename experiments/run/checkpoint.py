@@ -54,8 +54,11 @@ class Checkpoints:
         """The newest step that was saved, or None."""
         return self._manager.latest_step()
 
-    def save(self, step: int, state: Any, clock: Mapping[str, float]) -> None:
-        """Saves unless `step` is saved already. Arrays may be donated once this returns."""
+    def save(self, step: int, state: Any, clock: Mapping[str, Any]) -> None:
+        """Saves unless `step` is saved already. Arrays may be donated once this returns.
+
+        `clock`: numbers, and records that their readers check, as JSON.
+        """
         if step == self.latest():
             return
         items = ocp.args.Composite(
@@ -67,7 +70,7 @@ class Checkpoints:
 
     def restore(
         self, like: Any, shardings: Any, only: int | None = None
-    ) -> tuple[Any, dict[str, float]]:
+    ) -> tuple[Any, dict[str, Any]]:
         """The newest checkpoint that is whole, or that of the step `only`: its state and clock.
 
         Newer ones that are proven to be damaged are reported on stderr and moved to
@@ -108,7 +111,7 @@ class Checkpoints:
             f"no checkpoint in {self._directory} can be read, and nothing was moved. {reasons}"
         )
 
-    def _read(self, step: int, target: Any) -> tuple[Any, dict[str, float]]:
+    def _read(self, step: int, target: Any) -> tuple[Any, dict[str, Any]]:
         items = ocp.args.Composite(
             state=ocp.args.StandardRestore(target), clock=ocp.args.JsonRestore()
         )
@@ -131,7 +134,7 @@ class Checkpoints:
         found, saved = _checksum(state), clock.pop("checksum", None)
         if None not in (found, saved) and found != saved:
             raise DamagedFileError("the checksum of its arrays is not the one that was saved")
-        if not all(map(is_number, clock.values())):
+        if not all(is_number(v) or isinstance(v, dict) for v in clock.values()):
             raise DamagedFileError(f"its clock holds {clock}")
         return state, clock
 

@@ -1,7 +1,6 @@
 """One training run, from config to result.json. After a kill it resumes bit for bit."""
 
 import contextlib
-import functools
 import math
 from typing import Any
 
@@ -15,6 +14,7 @@ from plasticity.experiments import build
 from plasticity.experiments.run import hosts
 from plasticity.experiments.run.checkpoint import Checkpoints
 from plasticity.experiments.run.clock import Clock
+from plasticity.experiments.run.curriculum import Curriculum
 from plasticity.experiments.run.evaluate import Summary, contrast, evaluate_parameters
 from plasticity.experiments.run.explosions import Explosions
 from plasticity.experiments.run.footprint import check_footprint, plan_in_words
@@ -86,14 +86,17 @@ class _Run:
         self.seed, self.hyper = replicate((self.seeds.array, hyper), self.mesh)
         self.checkpoints = Checkpoints(workdir.checkpoints, config.checkpoint.keep)
         self.clock = Clock()
+        settings = build.read(config, CurriculumSettings)
+        own = config.task[settings.field] if settings.field else None
+        self.curriculum = Curriculum(settings, self.steps, own, self.learner.task.main_metric)
         self.state = self._initial_state()
         # Updates so far. The count in the state of a seed that diverged stands still.
         self.step = int(np.max(self.state.step))
         self.diverged = set(self._behind())
         metrics = workdir.metrics if hosts.primary() else None
         self.log = MetricsLog(metrics, self.step, self.seeds.numbers, config.log.tensorboard)
-        stage_of = functools.partial(build.read(config, CurriculumSettings).stage, steps=self.steps)
-        self.explosions = Explosions(self.seeds.numbers, self.log.earlier, stage_of)
+        earlier = self.log.earlier
+        self.explosions = Explosions(self.seeds.numbers, earlier, self.curriculum.stage)
         batch, metric = config.train.batch * config.train.num_seeds, self.learner.task.main_metric
         self.progress = Progress(
             self.steps, self.step, batch, metric, config.log.every, quiet=not hosts.primary()
@@ -124,15 +127,20 @@ class _Run:
             state = jax.device_put(state, there)
             # On disk before metrics.jsonl exists, so that a folder with metrics and no checkpoint
             # has lost one. A full disk is found out here too, before anything is compiled.
-            self.checkpoints.save(0, state, self.clock.totals())
+            self.checkpoints.save(0, state, self._record())
             self.checkpoints.wait()
             return state
-        state, clock = self.checkpoints.restore(like, there)
+        state, record = self.checkpoints.restore(like, there)
         newest, done = self.checkpoints.latest(), int(np.max(state.step))
         if newest != done:
             raise WorkdirError(f"{self.workdir.checkpoints}/{newest} is the state of step {done}")
-        self.clock.resume(clock)
+        self.clock.resume(record)
+        self.curriculum.resume(record)
         return state
+
+    def _record(self) -> dict[str, Any]:
+        """What a checkpoint keeps beside the state."""
+        return self.clock.totals() | self.curriculum.record()
 
     def _behind(self) -> dict[int, int]:
         """{index: last finite step} of the seeds that diverged."""
@@ -147,14 +155,13 @@ class _Run:
         if self.step > 0 and not hosts.agreed(self.log.has_validation):
             # A kill came between the save and the validation, or the run was extended.
             self._validate_if_due()
-        curriculum = build.read(self.config, CurriculumSettings)
         going = True
         while going and self.step < self.steps:
-            stage = curriculum.stage(self.step, self.steps)
-            if curriculum.field:
-                self.progress.say(f"step {self.step}: {curriculum.in_words(stage)}")
-            self.learner = self.program.learner_at(stage.value)
-            going = self._loop(self._compile(stage.value), stage.end)
+            value = self.curriculum.value(self.step)
+            if value is not None:
+                self.progress.say(f"step {self.step}: {self.curriculum.in_words(self.step)}")
+            self.learner = self.program.learner_at(value)
+            going = self._loop(self._compile(value))
 
     def _compile(self, stage: int | None) -> Any:
         with self.clock.running("compile_seconds"):
@@ -162,11 +169,14 @@ class _Run:
             hosts.wait_for_all(f"compiled at step {self.step}")  # or the next would be charged
             return step
 
-    def _loop(self, train_step: Any, end: int) -> bool:
-        """Trains up to the step `end`; False: until a signal came."""
+    def _loop(self, train_step: Any) -> bool:
+        """Trains to the end of the stage; False: until a signal came."""
         pending: tuple[int, dict[str, jax.Array]] | None = None
+        stage, going = self.curriculum.stage(self.step), True
         with self.clock.running("train_seconds"):
-            while self.step < end and not self.interrupts.asked():
+            while self.step < self.steps and self.curriculum.stage(self.step) == stage:
+                if not (going := not self.interrupts.asked()):
+                    break
                 self.state, metrics = train_step(self.state, self.seed, self.hyper)
                 self.step += 1
                 if pending:  # one step late: the device computes while the host logs
@@ -182,14 +192,14 @@ class _Run:
                         self._validate_if_due()
             if pending:
                 self._report(*pending)
-        return self.step == end
+        return going
 
     def _due(self, every: int) -> bool:
         return every > 0 and self.step % every == 0
 
     def _save(self) -> None:
         self.log.flush()  # a run that resumes here does not write these rows again
-        self.checkpoints.save(self.step, self.state, self.clock.totals())
+        self.checkpoints.save(self.step, self.state, self._record())
 
     def _evaluate(self, split: RandomStream) -> list[tuple[Summary, Summary]] | None:
         return evaluate_parameters(
@@ -222,6 +232,9 @@ class _Run:
           PlasticityError: no seed is left.
         """
         seeds = [{k: float(v) for k, v in own.items()} for own in self.seeds.split(metrics)]
+        if (value := self.curriculum.value(step - 1)) is not None:
+            self.curriculum.see(step - 1, seeds)
+            seeds = [own | {"curriculum": value} for own in seeds]
         bad = [i for i, v in enumerate(seeds) if not math.isfinite(v["loss"] + v["grad_norm"])]
         new = [i for i in bad if i not in self.diverged]
         if step % self.config.log.every == 0 or step == self.steps or new:
@@ -249,6 +262,10 @@ class _Run:
     def _write_result(self, summaries: list[tuple[Summary, Summary]]) -> None:
         task, clock = self.learner.task, self.clock.totals()
         result = result_of(self.config, task, self.seeds, summaries, clock)
+        if self.config.curriculum.until:
+            result["curriculum"] = self.curriculum.history()
+            for record in result.get("seeds", [result]):
+                record["curriculum_reached"] = self.curriculum.reached or 0
         for which, done in self._behind().items():
             result["seeds"][which]["diverged_after"] = done
         losses = [on["loss"]["mean"] for on, _ in summaries]

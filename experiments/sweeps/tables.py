@@ -37,11 +37,12 @@ def seed_rows(seeds: Sequence[Mapping[str, Any]], labels: Mapping[str, Any]) -> 
     """A row per seed of a run: labels, `seed`, and means over episodes, on and off.
 
     `diverged_after` is only of a seed that diverged: its last good step, to which its means belong;
-    `exploded_after` of one that exploded: its last step before.
+    `exploded_after` of one that exploded: its last step before. `curriculum_reached` is the last
+    value that was passed of a curriculum that is earned.
     """
     rows = []
     for record in seeds:
-        known = ("seed", "diverged_after", "exploded_after")
+        known = ("seed", "diverged_after", "exploded_after", "curriculum_reached")
         row = dict(labels) | {k: record[k] for k in known if k in record}
         for suffix, part in PARTS.items():
             row |= {f"{name}{suffix}": value["mean"] for name, value in record[part].items()}

@@ -1,6 +1,7 @@
 """What changes while a network trains: the task, eta0; and what it starts from."""
 
 import itertools
+import math
 import signal
 
 import jax
@@ -9,8 +10,9 @@ import numpy as np
 import pytest
 
 from plasticity.configs import copying
-from plasticity.configs.training import CurriculumSettings, Stage
+from plasticity.configs.training import CurriculumSettings
 from plasticity.experiments import build
+from plasticity.experiments.run.curriculum import Curriculum
 from plasticity.experiments.run.explosions import FACTOR, Explosions
 from plasticity.experiments.run.hosts import SharedInterrupts
 from plasticity.experiments.run.interrupts import Interrupts
@@ -22,12 +24,48 @@ GROWS = {"curriculum__field": "delay", "curriculum__stages": "1,2"}
 SEED = jnp.zeros((), jnp.int32)
 
 
+def curriculum(steps=1000, own=100, **fields):
+    settings = CurriculumSettings(field="delay", **{"stages": "10,20,50"} | fields)
+    return Curriculum(settings, steps, own, "accuracy")
+
+
 def test_stages_share_their_part_of_the_steps():
-    curriculum = CurriculumSettings(field="delay", stages="10,20,50", share=0.6)
-    first = [curriculum.stage(step, 1000) for step in (0, 199, 200, 400, 599, 600, 999)]
-    assert [stage.value for stage in first] == [10, 10, 20, 50, 50, None, None]
-    assert [stage.end for stage in first] == [200, 200, 400, 600, 600, 1000, 1000]
-    assert CurriculumSettings().stage(0, 7) == Stage(None, 7)
+    shared = curriculum(share=0.6)
+    values = [shared.value(step) for step in (0, 199, 200, 400, 599, 600, 999)]
+    assert values == [10, 10, 20, 50, 50, 100, 100]
+    assert Curriculum(CurriculumSettings(), 7, None, "accuracy").value(3) is None
+    assert CurriculumSettings(field="delay", stages="2..4").parsed == (2, 3, 4)
+
+
+def scores(*accuracies):
+    return [{"accuracy": value, "other": 1.0} for value in accuracies]
+
+
+def test_stages_are_earned_by_every_seed():
+    earned = curriculum(own=20, stages="10,20", until=0.9, window=2)
+    assert earned.values == [10, 20]
+    assert not earned.see(0, scores(1.0, 1.0))  # one update is no window
+    assert not earned.see(1, scores(1.0, 0.7))
+    assert not earned.see(2, scores(1.0, 1.0))  # .85 for the second seed
+    assert earned.reached is None
+    assert earned.see(3, scores(1.0, math.nan))  # it has diverged
+    assert earned.reached == 10
+    assert [earned.value(update) for update in (3, 4, 5)] == [10, 10, 20]
+    assert not earned.see(4, scores(1.0, 1.0))  # of the stage before
+    assert not earned.see(5, scores(1.0, 1.0))
+    assert earned.see(6, scores(0.8, 1.0))
+    assert earned.reached == 20
+    assert not any(earned.see(update, scores(1.0, 1.0)) for update in range(7, 12))
+    assert earned.history() == [
+        {"value": 10, "first_update": 0, "passed_after": 4},
+        {"value": 20, "first_update": 5, "passed_after": 7},
+    ]
+
+
+def test_every_metric_must_reach_it():
+    earned = curriculum(until=0.9, window=1, metrics="accuracy, other")
+    assert not earned.see(0, [{"accuracy": 1.0, "other": 0.8}])
+    assert earned.see(1, [{"accuracy": 1.0, "other": 0.9}])
 
 
 def test_a_stage_is_the_same_network_on_a_shorter_task():
@@ -41,8 +79,13 @@ def test_a_stage_is_the_same_network_on_a_shorter_task():
     assert build.make_stage(config, learner, None) is learner
 
 
-def test_a_curriculum_resumes_bit_for_bit_within_a_stage(tmp_path, monkeypatch):
-    fields = GROWS | {"task__delay": 4, "train__steps": 12, "checkpoint__every": 2}
+# A net answers with blanks first, so the first stage is not earned at once.
+EARNED = {"curriculum__until": 0.01, "curriculum__window": 3, "train__batch": 32}
+
+
+@pytest.mark.parametrize("how", [{}, EARNED], ids=["shared", "earned"])
+def test_a_curriculum_resumes_bit_for_bit_within_a_stage(tmp_path, monkeypatch, how):
+    fields = GROWS | {"task__delay": 4, "train__steps": 12, "checkpoint__every": 2} | how
     fields |= {"log__every": 1, "evaluate__every": 0, "train__eta0_warmup": 8}
     config = tiny_config(**fields)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
@@ -50,7 +93,7 @@ def test_a_curriculum_resumes_bit_for_bit_within_a_stage(tmp_path, monkeypatch):
     polls = itertools.count()
 
     def asked(interrupts):
-        if next(polls) == 4:  # within the second stage
+        if next(polls) == 5:  # within a stage, and within a window
             interrupts.signal = signal.SIGTERM
         return interrupts.signal is not None
 
@@ -61,9 +104,19 @@ def test_a_curriculum_resumes_bit_for_bit_within_a_stage(tmp_path, monkeypatch):
     assert not (parts / "result.json").exists()
     assert train(config, str(parts)) == 0
     assert_same_state(whole, parts)
-    assert [row["loss"] for row in rows(whole)] == [row["loss"] for row in rows(parts)]
-    result = read(whole / "result.json")
-    assert result["metrics"] == read(parts / "result.json")["metrics"]
+    for name in ("loss", "curriculum"):
+        assert [row[name] for row in rows(whole)] == [row[name] for row in rows(parts)]
+    result, again = (read(folder / "result.json") for folder in (whole, parts))
+    assert result["metrics"] == again["metrics"]
+    assert result.get("curriculum") == again.get("curriculum")
+    values = [row["curriculum"] for row in rows(whole)]
+    if how:
+        assert values == sorted(values)
+        assert {*values} == {stage["value"] for stage in result["curriculum"]} >= {1, 2}
+        passed = [stage["value"] for stage in result["curriculum"] if stage["passed_after"]]
+        assert passed[-1] == result["curriculum_reached"]
+    else:
+        assert values == [1] * 3 + [2] * 3 + [4] * 6
 
 
 @pytest.mark.parametrize(
@@ -75,6 +128,14 @@ def test_a_curriculum_resumes_bit_for_bit_within_a_stage(tmp_path, monkeypatch):
         ({"curriculum__field": "delay", "curriculum__stages": "9"}, "at most 6"),
         ({"curriculum__field": "vocabulary", "curriculum__stages": "5"}, "has 5 inputs"),
         ({"curriculum__field": "delay", "curriculum__stages": "-1"}, "task.delay=-1 must be"),
+        ({"curriculum__field": "delay", "curriculum__stages": "3..2"}, "are 0 stages"),
+        ({"curriculum__field": "delay", "curriculum__stages": "1..x"}, "or a range"),
+        ({"curriculum__until": 0.9}, "curriculum.until=0.9 needs a curriculum.field"),
+        (GROWS | {"curriculum__metrics": "loss"}, "needs a curriculum.until"),
+        (
+            GROWS | EARNED | {"curriculum__metrics": "recall"},
+            "'recall' is no metric under task.delay=1: did you mean 'recall_accuracy'",
+        ),
     ],
 )
 def test_a_curriculum_that_cannot_be_is_refused(fields, message):

@@ -115,8 +115,8 @@ CASES = {
         lambda: permutations(objects=3, moved=2, test_shortest=3, test_longest=3),
         hide_all_but_padding,
     ),
-    "n_parity": (lambda: n_parity(horizons="2"), hide_all_but_padding),
-    "delayed_match": (lambda: delayed_match(horizons="2"), hide_all_but_padding),
+    "n_parity": (lambda: n_parity(largest=2), hide_all_but_padding),
+    "delayed_match": (lambda: delayed_match(largest=2), hide_all_but_padding),
     **{name: (working_memory(name), hide_shown_symbols) for name in WORKING_MEMORY},
     "needle": (
         lambda: needle(vocabulary=9, test_steps=7, needles=1, distractors=0),

@@ -17,7 +17,8 @@ def draw(task):
 
 
 def score(task, answers, episodes):
-    metrics = jax.vmap(task.metrics)(jnp.broadcast_to(answers, episodes.targets.shape), episodes)
+    shape = (*episodes.weights.shape, task.outputs)
+    metrics = jax.vmap(task.metrics)(jnp.broadcast_to(answers, shape), episodes)
     return {name: float(values.mean()) for name, values in metrics.items()}
 
 
@@ -33,8 +34,8 @@ def test_labels_are_those_of_the_published_code(label, name):
 
 @pytest.mark.parametrize("make", [n_parity, delayed_match])
 def test_streams_are_labelled_at_their_last_bit(make):
-    task = make(horizons="2,5, 3")
-    assert (task.inputs, task.outputs, task.steps) == (3, 3, 21)
+    task = make(largest=5, heads=3)
+    assert (task.inputs, task.outputs, task.steps) == (3, 4, 21)
     episodes = draw(task)
     lengths = episodes.weights.argmax(1) + 1
     np.testing.assert_array_equal(episodes.weights, np.eye(21)[lengths - 1])
@@ -43,9 +44,9 @@ def test_streams_are_labelled_at_their_last_bit(make):
         bits = [int(token) - 1 for token in tokens[:n]]
         assert {*bits} <= {0, 1}
         if make is n_parity:
-            expected = [sum(bits[-2:]) % 2, sum(bits[-5:]) % 2, sum(bits[-3:]) % 2]
+            expected = [sum(bits[-n:]) % 2 for n in (3, 4, 5)]
         else:
-            expected = [bits[-1] == bits[-2], bits[-1] == bits[-5], bits[-1] == bits[-3]]
+            expected = [bits[-1] == bits[-n] for n in (3, 4, 5)]
         assert labels[n - 1].tolist() == expected
     counts = np.bincount(lengths)
     assert counts[:7].sum() == 0
@@ -53,16 +54,28 @@ def test_streams_are_labelled_at_their_last_bit(make):
     assert len(counts) == 22
     at_end = episodes.targets[np.arange(COUNT), lengths - 1]
     np.testing.assert_allclose(at_end.mean(0), 1 / 2, atol=2 * COUNT**-0.5)
-    right = score(task, 2 * episodes.targets - 1, episodes)
-    assert right == {"accuracy": 1, "largest_accuracy": 1}
-    swapped = score(task, (2 * episodes.targets - 1) * np.array([1, -1, 1]), episodes)
-    assert swapped == {"accuracy": pytest.approx(2 / 3), "largest_accuracy": 0}
+    # The output for N = 2 is not asked.
+    answers = np.pad(2 * episodes.targets - 1, ((0, 0), (0, 0), (1, 0)))
+    assert {*score(task, answers, episodes).values()} == {1}
+    found = score(task, answers * np.array([1, 1, 1, -1]), episodes)
+    wrong = {"largest_accuracy": 0, "horizon_3": 1, "horizon_4": 1, "horizon_5": 0}
+    assert found == {"accuracy": pytest.approx(2 / 3)} | wrong
+
+
+def test_which_n_are_asked():
+    def asked(**fields):
+        return [int(name[8:]) for name in n_parity(**fields).metric_names if "horizon" in name]
+
+    assert asked() == [2, 3, 4]
+    assert asked(largest=3, heads=1, outputs_to=9) == [3]
+    assert asked(largest=3, heads=4) == [2, 3]
+    assert n_parity(largest=3, outputs_to=9).outputs == 8
 
 
 @pytest.mark.parametrize("biased", [False, True])
 def test_chance_levels_of_parities(biased):
     """Always "even"."""
-    task = n_parity(horizons="2,3,4", biased=biased)
+    task = n_parity(biased=biased)
     episodes = draw(task)
     found = score(task, -1.0, episodes)
     error = 4 * 0.5 / COUNT**0.5
@@ -80,8 +93,7 @@ def test_chance_level_of_matches():
     assert found["accuracy"] == pytest.approx(1 / 2, abs=2 / COUNT**0.5)
 
 
-@pytest.mark.parametrize("horizons", ["", "2,,3", "1,2", "2,2", "2,-3", "2.5", "two", "2,10001"])
 @pytest.mark.parametrize("make", [n_parity, delayed_match])
-def test_wrong_horizons_are_named(make, horizons):
-    with pytest.raises(ValueError, match=f"task.horizons='{horizons}' must be different integers"):
-        make(horizons=horizons)
+def test_an_n_without_an_output_is_named(make):
+    with pytest.raises(ValueError, match=r"task.outputs_to=3 must be at least task.largest=4"):
+        make(outputs_to=3)
