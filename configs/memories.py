@@ -9,9 +9,9 @@ feed-forward layers. Budgets are those of a CPU: some hours of a core for each p
 from collections.abc import Sequence
 
 from plasticity.configs.algebra import Overrides, chain, over, product
+from plasticity.configs.memory_tasks import MEMORY, telling_apart
 from plasticity.configs.study import CLOSED, Study
 
-MEMORY: Overrides = {"model.mixer": "memory", "model.plastic": "none"}
 # Rules that ask for features of their own.
 POSITIVE: Overrides = {"site.feature": "elu", "site.key_norm": "none"}
 SOFTMAX: Overrides = {"site.feature": "softmax", "site.key_norm": "none"}
@@ -35,7 +35,7 @@ STATE_STEPS = {"parity": 2500, "modular": 5000}
 
 def memories() -> dict[str, Study]:
     """All studies, in the order in which they are run."""
-    return _state_tracking() | _recall() | _tasks()
+    return _state_tracking() | _recall() | _tasks() | telling_apart()
 
 
 def every_rule() -> Sequence[Overrides]:

@@ -19,6 +19,7 @@ class Study(NamedTuple):
     points: the overrides of each run. fixed: the overrides of all runs.
     elsewhere: further overrides under which each trained net is evaluated.
     analysed: whether `experiments.analysis` is applied to its plastic nets.
+    time_scales: whether the time constants of its nets are measured, of leaky RNNs.
     dataset: the images that it needs. frozen: as features of an encoder.
     """
 
@@ -29,6 +30,7 @@ class Study(NamedTuple):
     fixed: Mapping[str, Any] = {}
     elsewhere: Sequence[Overrides] = ()
     analysed: bool = False
+    time_scales: bool = False
     dataset: str = ""
     frozen: bool = False
 

@@ -31,7 +31,7 @@ def notes(config: ConfigDict, given: Iterable[str]) -> Iterator[str]:
         gate = "rate" if name == "rate_limit" else name
         if mixer in WITHOUT.get(name, ()):
             yield f"{value} with model.mixer={mixer!r}"
-        elif gate in ("rate", "keep") and gate not in names:
+        elif gate in ("rate", "keep", "momentum") and gate not in names:
             rule = config.site.rule or config.rule.name
             yield f"{value}: the rule {rule!r} has no {gate}"
         elif name == "rate_limit" and config.site.rate == "one":

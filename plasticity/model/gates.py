@@ -89,6 +89,12 @@ def _unit(maker: GateMaker, stream: Stream) -> Array:
     return jax.nn.sigmoid(maker.project(stream.x))
 
 
+def _momentum(maker: GateMaker, stream: Stream) -> Array:
+    if maker.settings.momentum == "zero":
+        return jnp.zeros((len(stream.x), *maker.shape), stream.x.dtype)
+    return _unit(maker, stream)
+
+
 def _positive(maker: GateMaker, stream: Stream) -> Array:
     return jax.nn.softplus(maker.project(stream.x))
 
@@ -130,6 +136,7 @@ KINDS: dict[str, Callable[[GateMaker, Stream], Array]] = {
     "rate": _rate,
     "keep": _keep,
     "unit": _unit,
+    "momentum": _momentum,
     "positive": _positive,
     "one": _one,
     "zero": _zero,

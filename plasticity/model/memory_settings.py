@@ -10,6 +10,7 @@ from plasticity.settings import Settings, setting, size
 OUTPUT_GATES = {"none": lambda x: x, "silu": jax.nn.silu, "sigmoid": jax.nn.sigmoid}
 KEEPS = ("exponential", "sigmoid", "one")
 RATES = ("learned", "one")
+MOMENTA = ("learned", "zero")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +33,7 @@ class MemoryLayerSettings(Settings):
     keep: str = setting(
         "exponential", "decay: exp(-a softplus), sigmoid^(1/16), or always 1", choices=KEEPS
     )
+    momentum: str = setting("learned", "of rules that have one; zero: none", choices=MOMENTA)
     output_norm: bool = setting(True, "root mean square norm of each head's answer")
     output_gate: str = setting("silu", "what gates the answer", choices=OUTPUT_GATES)
     persistent: int = size(0, "learned tokens that attention always sees", low=0)

@@ -1,0 +1,173 @@
+"""Studies that tell memories apart, of `experiments.reproduce --preset=memories`.
+
+Each has five paired seeds and a budget of minutes on a CPU core. A question that no published task
+asks has a task of ours; sizes are such that the memories differ.
+"""
+
+from plasticity.configs.algebra import Overrides, over, product
+from plasticity.configs.study import CLOSED, Study
+
+MEMORY: Overrides = {"model.mixer": "memory", "model.plastic": "none"}
+FIVE: Overrides = {"train.num_seeds": 5, "train.batch": 16}
+SEEDS = over(
+    "seed", range(5)
+)  # runs of one seed: a curriculum that is earned has stages of its own
+SELDOM: Overrides = {"log.every": 100, "checkpoint.every": 1000}
+
+# Khajehabdollahi et al. 2023: N grows at 98 %.
+GROWS: Overrides = {
+    "task.largest": 30,
+    "task.outputs_to": 30,
+    "curriculum.field": "largest",
+    "curriculum.stages": "2..29",
+    "curriculum.until": 0.98,
+    "curriculum.metrics": "accuracy,largest_accuracy",
+    "train.schedule": "constant",
+}
+TWELVE: Overrides = {"task.largest": 12, "task.outputs_to": 12}
+HEADS = {"multi-head": 0, "single-head": 1, "sliding": 3}
+
+
+def telling_apart() -> dict[str, Study]:
+    """All of them, in the order in which they are run."""
+    return _time_scales() | _rewriting() | _working_memory() | _languages() | _clamped()
+
+
+def _time_scales() -> dict[str, Study]:
+    """Curricula of N-parity, and what networks with fast weights reach in the same steps."""
+    fixed = SELDOM | {"train.steps": 2000}
+    return {
+        "parity_12": Study(
+            "n_parity",
+            "2- to 12-parity at once, with and without a curriculum",
+            "n_parity:leaky_rnn/none",
+            product(
+                [TWELVE | {"task.heads": heads} for heads in (0, 1)],
+                [
+                    {},
+                    {f: v for f, v in GROWS.items() if f not in TWELVE}
+                    | {"curriculum.stages": "2..11"},
+                ],
+            ),
+            fixed | FIVE | {"train.batch": 64},
+        ),
+        "curricula": Study(
+            "n_parity",
+            "a leaky RNN, N grows at an accuracy of .98: single-head, multi-head, sliding",
+            "n_parity:leaky_rnn/none",
+            product(over("task.heads", list(HEADS.values())), SEEDS),
+            fixed | GROWS,
+            elsewhere=[{"task.largest": 6, "task.heads": 1}],
+            time_scales=True,
+        ),
+        "curricula_rules": Study(
+            "n_parity",
+            "multi-head, N grows at an accuracy of .98: what each rule reaches in the same steps",
+            "n_parity:rnn/none",
+            product(over("rule.name", ["none", "hebbian", "gradient"]), SEEDS),
+            fixed | GROWS,
+        ),
+        "curricula_memory": Study(
+            "n_parity",
+            "the same of memory layers, rates in (0, 2)",
+            "n_parity:delta",
+            product(over("rule.name", ["hebb", "delta"]), SEEDS),
+            fixed | GROWS | MEMORY | {"site.rate_limit": 2.0},
+        ),
+    }
+
+
+def _rewriting() -> dict[str, Study]:
+    """Which rule, at which site, with which parts, on keys that are written again."""
+    fixed = FIVE | SELDOM | {"train.steps": 1500}
+    deep: Overrides = {"rule.name": "titans", "rule.hidden": 16, "site.value_norm": "unit"}
+    whole: Overrides = {"rule.memory": "mlp"}
+    ablations: list[Overrides] = [
+        whole,
+        whole | {"site.keep": "one"},
+        {"rule.memory": "linear"},
+        whole | {"site.convolution": 0},
+        whole | {"site.momentum": "zero"},
+    ]
+    # Fast weights of a layer: 4,096 numbers. Feed-forward: 2 x 64 x 32, of which one is plastic.
+    memory = MEMORY | {"site.heads": 1}
+    layers: Overrides = {"model.feed_forward": 32} | CLOSED
+    return {
+        "rewriting": Study(
+            "rewriting",
+            "eight keys written four times; the last value counts",
+            "rewriting:delta",
+            product([MEMORY], over("rule.name", ["hebb", "delta", "gated_delta"])),
+            fixed,
+        ),
+        "titans_parts": Study(
+            "rewriting",
+            "deep Titans without one of its parts at a time; width 32",
+            "rewriting:titans",
+            product([MEMORY | deep], ablations),
+            fixed | {"model.width": 32, "site.heads": 2, "task.writes": 2},
+        ),
+        "equal_state": Study(
+            "rewriting",
+            "4,096 fast weights in each layer: in a memory layer, or in the feed-forward layers",
+            "rewriting:delta",
+            [
+                *product([memory], over("rule.name", ["hebb", "delta"])),
+                *product([layers], over("rule.name", ["hebbian", "gradient", "delta"])),
+            ],
+            fixed,
+        ),
+    }
+
+
+def _working_memory() -> dict[str, Study]:
+    """Sikarwar and Zhang 2023: set size and serial position, with memories that are too small."""
+    return {
+        "serial_recall": Study(
+            "serial_recall",
+            "lists of twelve in small memories, with and without decay; shorter lists in the test",
+            "working_memory:serial_recall/hebb",
+            product([MEMORY | {"rule.name": "hebb"}], over("site.keep", ["exponential", "one"])),
+            FIVE
+            | SELDOM
+            | {
+                "model.width": 16,
+                "site.heads": 4,
+                "task.items": 12,
+                "task.test_items": 12,
+                "task.symbols": 24,
+                "train.steps": 1500,
+            },
+            elsewhere=over("task.test_items", [3, 6, 9]),
+        )
+    }
+
+
+def _languages() -> dict[str, Study]:
+    """Grazzi et al. 2024 and Bhattamishra et al. 2020: counting modulo 2."""
+    return {
+        "aa_star": Study(
+            "aa_star",
+            "(aa)*: rates in (0, 1) and (0, 2), trained on up to 50 symbols, tested on up to 100",
+            "aa_star:delta",
+            over("site.rate_limit", [1.0, 2.0]),
+            MEMORY | FIVE | SELDOM | {"train.steps": 1000},
+        )
+    }
+
+
+def _clamped() -> dict[str, Study]:
+    """Networks with attention and fast weights, tested with either clamped."""
+    fixed = FIVE | SELDOM | {"model.attention_window": 0, "train.steps": 800}
+    clamp = [{"model.attention_window": -1}]
+    return {
+        f"clamped_{task}": Study(
+            task,
+            f"{task}: trained with attention and fast weights, tested without either",
+            task,
+            over("rule.name", ["hebbian", "gradient"]),
+            fixed | {"train.learning_rate": 3e-3},
+            elsewhere=clamp,
+        )
+        for task in ("copying", "regression", "cue_reward")
+    }
