@@ -51,7 +51,7 @@ def main() -> int:
     for flag in PLACE:
         if flag.present and not MULTIHOST.value:
             raise ConfigError(f"--{flag.name}={flag.value} needs --multihost")
-    validate(config)
+    validate(config, training=MODE.value == "train")
     if MODE.value == "train" and hosts.primary():
         names = f"task {config.task.name}, model {config.model.name}, rule {config.rule.name}"
         print(f"{names}: building the network", flush=True)

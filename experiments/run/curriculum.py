@@ -11,7 +11,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ml_collections import ConfigDict
+
 from plasticity.configs.training import CurriculumSettings
+from plasticity.experiments import build
 from plasticity.experiments.run.checked import check, is_number
 from plasticity.experiments.run.storage import DamagedFileError
 
@@ -51,10 +54,12 @@ class Curriculum:
         """The value of the growing setting in an update; None: there is no curriculum."""
         return self.values[self.stage(update)]
 
-    @property
-    def reached(self) -> int | None:
-        """The largest value that was passed; None: none was, or stages are not earned."""
-        return self.values[len(self._passed) - 1] if self._passed else None
+    @classmethod
+    def of(cls, config: ConfigDict, metric: str) -> "Curriculum":
+        """That of a config whose task has this headline metric."""
+        settings = build.read(config, CurriculumSettings)
+        own = config.task[settings.field] if settings.field else None
+        return cls(settings, config.train.steps, own, metric)
 
     def see(self, update: int, seeds: Sequence[Mapping[str, float]]) -> bool:
         """Takes the metrics of each seed in an update. Whether they end the stage.
@@ -110,12 +115,21 @@ class Curriculum:
         self._first, self._passed = record["first"], record["passed"]
         self._recent = record["recent"]
 
-    def history(self) -> list[dict[str, Any]]:
+    def reached(self) -> dict[str, int | None]:
+        """For the record of a seed: the last value that was passed; 0: none was."""
+        if not self._settings.until:
+            return {}
+        return {"curriculum_reached": self.values[len(self._passed) - 1] if self._passed else 0}
+
+    def outcome(self) -> dict[str, Any]:
         """For result.json: each stage that began, its first update, and when it was passed."""
+        if not self._settings.until:
+            return {}
         passed = [*self._passed, *[None] * len(self._first)]
         stages = zip(self.values, self._first, passed, strict=False)
-        return [
+        begun = [
             {"value": value, "first_update": first, "passed_after": after}
             for value, first, after in stages
             if first < self._steps
         ]
+        return {"curriculum": begun}

@@ -68,6 +68,12 @@ def evaluate_parameters(
     return list(zip(summaries[0], summaries[-1], strict=True))
 
 
+def contrast_of(config: ConfigDict, metric: str, summaries: list[tuple[Summary, Summary]]) -> str:
+    """`contrast` over the seeds of a run."""
+    on, off = (across_seeds(seeds) for seeds in zip(*summaries, strict=True))
+    return contrast(metric, on, None if build.is_static(config) else off, len(summaries))
+
+
 def contrast(metric: str, on: Summary, off: Summary | None, seeds: int) -> str:
     """One sentence: the metric with plasticity on and off. None: a static net, which has one."""
     episodes = f"{on[metric]['n']} episodes" if seeds == 1 else "episodes"
@@ -130,7 +136,7 @@ def evaluated_elsewhere(workdir: Workdir, overrides: Mapping[str, Any]) -> dict[
             return report
     config = workdir.trained_config()
     config.update_from_flattened_dict(dict(overrides))
-    validate(config)
+    validate(config, training=False)
     return _report(config, workdir)[0]
 
 

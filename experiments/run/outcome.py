@@ -7,6 +7,7 @@ from ml_collections import ConfigDict
 
 from plasticity.checks import check_meta_gradient, first_nonfinite
 from plasticity.experiments import build
+from plasticity.experiments.run.curriculum import Curriculum
 from plasticity.experiments.run.evaluate import Summary, averaged
 from plasticity.experiments.run.manifest import device_name
 from plasticity.experiments.run.seeds import Seeds
@@ -14,8 +15,6 @@ from plasticity.learner import Learner, TrainState
 from plasticity.rules import RULES, PlasticSettings
 from plasticity.task import Task
 from plasticity.types import Array, PyTree
-
-CURES = "Usual cures: a smaller train.learning_rate or rule.eta0; rule.max_norm > 0."
 
 
 def result_of(
@@ -48,6 +47,20 @@ def result_of(
     }
 
 
+def add_ends(
+    result: dict[str, Any], ends: Mapping[str, Mapping[int, int]], curriculum: Curriculum
+) -> None:
+    """Adds to a result how far its curriculum came, and to its seeds how they ended.
+
+    Args:
+      ends: {field: {index of a seed: step}}.
+    """
+    result |= curriculum.outcome()
+    for which, record in enumerate(result.get("seeds", [result])):
+        record |= {end: steps[which] for end, steps in ends.items() if which in steps}
+        record |= curriculum.reached()
+
+
 def check_plasticity_learns(config: ConfigDict, seeds: Sequence[Mapping[str, float]]) -> None:
     """Checks the metrics of each seed in the first step under the full meta-gradient.
 
@@ -62,6 +75,14 @@ def check_plasticity_learns(config: ConfigDict, seeds: Sequence[Mapping[str, flo
     if known and build.writes_layers(config) and rule.meta_gradient == "full" and rule.eta0 > 0:
         for values in seeds:
             check_meta_gradient(values, rule.modulated and rule.alpha_scale != 0)
+
+
+def cures(checkpoint: str) -> str:
+    """What is left of a seed that diverged, and what usually helps."""
+    return (
+        f"Last good checkpoint: {checkpoint}. Usual cures: a smaller train.learning_rate or "
+        "rule.eta0; rule.max_norm > 0."
+    )
 
 
 def post_mortem(

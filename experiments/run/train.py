@@ -9,20 +9,20 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from plasticity.checks import PlasticityError
-from plasticity.configs.training import CurriculumSettings
 from plasticity.experiments import build
 from plasticity.experiments.run import hosts
 from plasticity.experiments.run.checkpoint import Checkpoints
 from plasticity.experiments.run.clock import Clock
 from plasticity.experiments.run.curriculum import Curriculum
-from plasticity.experiments.run.evaluate import Summary, contrast, evaluate_parameters
+from plasticity.experiments.run.evaluate import Summary, contrast_of, evaluate_parameters
 from plasticity.experiments.run.explosions import Explosions
 from plasticity.experiments.run.footprint import check_footprint, plan_in_words
 from plasticity.experiments.run.manifest import write_manifest
-from plasticity.experiments.run.metrics import MetricsLog, Progress, across_seeds, check_tensorboard
+from plasticity.experiments.run.metrics import MetricsLog, Progress, check_tensorboard
 from plasticity.experiments.run.outcome import (
-    CURES,
+    add_ends,
     check_plasticity_learns,
+    cures,
     post_mortem,
     result_of,
 )
@@ -86,21 +86,18 @@ class _Run:
         self.seed, self.hyper = replicate((self.seeds.array, hyper), self.mesh)
         self.checkpoints = Checkpoints(workdir.checkpoints, config.checkpoint.keep)
         self.clock = Clock()
-        settings = build.read(config, CurriculumSettings)
-        own = config.task[settings.field] if settings.field else None
-        self.curriculum = Curriculum(settings, self.steps, own, self.learner.task.main_metric)
+        self.curriculum = Curriculum.of(config, self.learner.task.main_metric)
         self.state = self._initial_state()
         # Updates so far. The count in the state of a seed that diverged stands still.
         self.step = int(np.max(self.state.step))
         self.diverged = set(self._behind())
         metrics = workdir.metrics if hosts.primary() else None
         self.log = MetricsLog(metrics, self.step, self.seeds.numbers, config.log.tensorboard)
-        earlier = self.log.earlier
-        self.explosions = Explosions(self.seeds.numbers, earlier, self.curriculum.stage)
+        told = self.log.earlier
+        self.explosions = Explosions(self.seeds.numbers, told, self.curriculum.stage)
         batch, metric = config.train.batch * config.train.num_seeds, self.learner.task.main_metric
-        self.progress = Progress(
-            self.steps, self.step, batch, metric, config.log.every, quiet=not hosts.primary()
-        )
+        quiet, every = not hosts.primary(), config.log.every
+        self.progress = Progress(self.steps, self.step, batch, metric, every, quiet)
 
     def run(self) -> int:
         """Trains to the end, evaluates, writes the result."""
@@ -127,7 +124,7 @@ class _Run:
             state = jax.device_put(state, there)
             # On disk before metrics.jsonl exists, so that a folder with metrics and no checkpoint
             # has lost one. A full disk is found out here too, before anything is compiled.
-            self.checkpoints.save(0, state, self._record())
+            self.checkpoints.save(0, state, self.clock.totals())
             self.checkpoints.wait()
             return state
         state, record = self.checkpoints.restore(like, there)
@@ -137,10 +134,6 @@ class _Run:
         self.clock.resume(record)
         self.curriculum.resume(record)
         return state
-
-    def _record(self) -> dict[str, Any]:
-        """What a checkpoint keeps beside the state."""
-        return self.clock.totals() | self.curriculum.record()
 
     def _behind(self) -> dict[int, int]:
         """{index: last finite step} of the seeds that diverged."""
@@ -199,7 +192,8 @@ class _Run:
 
     def _save(self) -> None:
         self.log.flush()  # a run that resumes here does not write these rows again
-        self.checkpoints.save(self.step, self.state, self._record())
+        record = self.clock.totals() | self.curriculum.record()
+        self.checkpoints.save(self.step, self.state, record)
 
     def _evaluate(self, split: RandomStream) -> list[tuple[Summary, Summary]] | None:
         return evaluate_parameters(
@@ -218,10 +212,8 @@ class _Run:
         self._say_contrast("validation", summaries)
 
     def _say_contrast(self, title: str, summaries: list[tuple[Summary, Summary]]) -> None:
-        on, off = (across_seeds(seeds) for seeds in zip(*summaries, strict=True))
-        off = None if build.is_static(self.config) else off
-        what = contrast(self.learner.task.main_metric, on, off, len(summaries))
-        self.progress.say(f"{title:12}{what}")
+        metric = self.learner.task.main_metric
+        self.progress.say(f"{title:12}{contrast_of(self.config, metric, summaries)}")
 
     def _report(self, step: int, metrics: dict[str, jax.Array]) -> None:
         """Logs the metrics of update `step`.
@@ -244,11 +236,9 @@ class _Run:
         for which in new:
             self.diverged.add(which)
             state, seed = self.seeds.pick((self.state, self.seed), which)
-            message = (
-                f"step {step}, seed {self.seeds.numbers[which]}: "
-                f"{post_mortem(self.learner, state, seed, self.hyper, seeds[which])} Last good "
-                f"checkpoint: {self.workdir.checkpoints}/{self.checkpoints.latest()}. {CURES}"
-            )
+            why = post_mortem(self.learner, state, seed, self.hyper, seeds[which])
+            left = cures(f"{self.workdir.checkpoints}/{self.checkpoints.latest()}")
+            message = f"step {step}, seed {self.seeds.numbers[which]}: {why} {left}"
             if len(bad) == len(seeds):
                 self.progress.say()
                 raise PlasticityError(message)
@@ -262,15 +252,9 @@ class _Run:
     def _write_result(self, summaries: list[tuple[Summary, Summary]]) -> None:
         task, clock = self.learner.task, self.clock.totals()
         result = result_of(self.config, task, self.seeds, summaries, clock)
-        if self.config.curriculum.until:
-            result["curriculum"] = self.curriculum.history()
-            for record in result.get("seeds", [result]):
-                record["curriculum_reached"] = self.curriculum.reached or 0
-        for which, done in self._behind().items():
-            result["seeds"][which]["diverged_after"] = done
         losses = [on["loss"]["mean"] for on, _ in summaries]
-        for which, calm in self.explosions.after(losses).items():
-            result.get("seeds", [result])[which]["exploded_after"] = calm
+        ends = {"diverged_after": self._behind(), "exploded_after": self.explosions.after(losses)}
+        add_ends(result, ends, self.curriculum)
         write_json(self.workdir.result, result)
         self._say_contrast("test", summaries)
         self.progress.say(f"result: {self.workdir.result}")

@@ -47,16 +47,16 @@ def test_stages_are_earned_by_every_seed():
     assert not earned.see(0, scores(1.0, 1.0))  # one update is no window
     assert not earned.see(1, scores(1.0, 0.7))
     assert not earned.see(2, scores(1.0, 1.0))  # .85 for the second seed
-    assert earned.reached is None
+    assert earned.reached() == {"curriculum_reached": 0}
     assert earned.see(3, scores(1.0, math.nan))  # it has diverged
-    assert earned.reached == 10
+    assert earned.reached() == {"curriculum_reached": 10}
     assert [earned.value(update) for update in (3, 4, 5)] == [10, 10, 20]
     assert not earned.see(4, scores(1.0, 1.0))  # of the stage before
     assert not earned.see(5, scores(1.0, 1.0))
     assert earned.see(6, scores(0.8, 1.0))
-    assert earned.reached == 20
+    assert earned.reached() == {"curriculum_reached": 20}
     assert not any(earned.see(update, scores(1.0, 1.0)) for update in range(7, 12))
-    assert earned.history() == [
+    assert earned.outcome()["curriculum"] == [
         {"value": 10, "first_update": 0, "passed_after": 4},
         {"value": 20, "first_update": 5, "passed_after": 7},
     ]
