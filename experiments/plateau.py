@@ -17,9 +17,8 @@ from ml_collections import ConfigDict
 
 from plasticity.experiments import build, cli
 from plasticity.experiments.probing.plateau import Diagnosis
-from plasticity.experiments.run.evaluate import trained_state
+from plasticity.experiments.run.evaluate import kept_parameters
 from plasticity.experiments.run.manifest import describe_launch
-from plasticity.experiments.run.seeds import Seeds
 from plasticity.experiments.run.storage import write_json
 from plasticity.experiments.run.workdir import Workdir
 from plasticity.experiments.sweeps.tables import Row
@@ -34,20 +33,17 @@ SHOWN = ("loss", "retention", "half_life", "write", "gate", "grad", "grad_throug
 
 def diagnosed(config: ConfigDict, workdir: Workdir, episodes: int, eigenvalues: int) -> list[Row]:
     """A row for each seed of the untrained network, and of each checkpoint."""
-    learner, seeds = build.make_learner(config), Seeds(config)
+    learner = build.make_learner(config)
     hyper = build.make_hyperparameters(config, learner.task)
     diagnosis, rows = Diagnosis(learner, hyper, episodes), []
-    for step in sorted({0, *workdir.saved_steps()}):
-        state = trained_state(config, workdir, step) if step else None
-        for which, number in enumerate(seeds.numbers):
-            seed = jnp.int32(number)
-            params = (seeds.pick(state, which) if state else learner.init(seed, hyper)).params
-            row: Row = {"step": step, "seed": number} | diagnosis.measure(params, seed)
-            if eigenvalues:
-                row["eigenvalues"] = diagnosis.eigenvalues(params, seed, eigenvalues)
-            rows.append(row)
-            shown = "  ".join(f"{name} {row[name]:.3g}" for name in SHOWN)
-            print(f"step {step}, seed {number}: {shown}", flush=True)
+    for step, number, params in kept_parameters(config, workdir, learner, hyper):
+        seed = jnp.int32(number)
+        row: Row = {"step": step, "seed": number} | diagnosis.measure(params, seed)
+        if eigenvalues:
+            row["eigenvalues"] = diagnosis.eigenvalues(params, seed, eigenvalues)
+        rows.append(row)
+        shown = "  ".join(f"{name} {row[name]:.3g}" for name in SHOWN)
+        print(f"step {step}, seed {number}: {shown}", flush=True)
     return rows
 
 

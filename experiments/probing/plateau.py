@@ -5,6 +5,8 @@ collapsed; the modulator is saturated (`gate_open`, `gate_shut`); the clip; the 
 or has a saddle (`eigenvalues`).
 """
 
+from collections.abc import Mapping
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,9 +17,20 @@ from jax.flatten_util import ravel_pytree
 from plasticity.learner import Hyperparameters, Learner, RandomStream, evaluate_episodes
 from plasticity.network import EpisodeTrace, Network, Parameters
 from plasticity.telemetry import modulation, plasticity_gradients
-from plasticity.types import Array
+from plasticity.types import Array, Write
 
 SHUT, OPEN = 0.05, 0.95  # of sigmoid(g)
+
+
+def mean_keeps(writes: Mapping[str, Write]) -> Array:
+    """The keeps [B, T] of {layer: writes [B, T, ...]}: means over the layers and their outputs."""
+    keeps = [write.keep for write in writes.values()]
+    return jnp.stack([keep.reshape(*keep.shape[:2], -1).mean(-1) for keep in keeps]).mean(0)
+
+
+def half_life(keeps: Array) -> Array:
+    """Steps after which half of a write is left, [], by the mean keep; inf: all is kept."""
+    return jnp.log(2) / jnp.log(1 / keeps.mean())
 
 
 class Diagnosis:
@@ -105,16 +118,14 @@ class Diagnosis:
         OPEN. internal_loss: mean over steps.
         """
         steps = self._learner.task.trained_on.steps
-        keeps = jnp.stack(
-            [w.keep.reshape(*w.keep.shape[:2], -1).mean(-1) for w in trace.writes.values()]
-        ).mean(0)
+        keeps = mean_keeps(trace.writes)
         left = jnp.cumprod(keeps[:, ::-1], axis=1)[:, ::-1]
         after = jnp.concatenate([left[:, 1:], jnp.ones_like(left[:, :1])], axis=1)
         gates = jax.nn.sigmoid(trace.outputs.modulator[:, :steps])
         rates, sizes = modulation(network, params, trace)
         found = {
             "retention": after[:, self._informative].mean(),
-            "half_life": jnp.log(0.5) / jnp.log(keeps.mean()),
+            "half_life": half_life(keeps),
             "eta": jnp.stack(list(rates.values())).mean(),
             "write": jnp.sqrt(sum(size**2 for size in sizes.values())).mean(),
             "gate": gates.mean(),

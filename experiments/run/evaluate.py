@@ -3,7 +3,7 @@
 import json
 import pathlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -27,7 +27,7 @@ from plasticity.experiments.run.storage import (
 from plasticity.experiments.run.stored_config import differences
 from plasticity.experiments.run.workdir import Workdir, free_name
 from plasticity.experiments.validate import ConfigError, validate
-from plasticity.learner import Learner, RandomStream, TrainState
+from plasticity.learner import Hyperparameters, Learner, RandomStream, TrainState
 from plasticity.network import Parameters
 from plasticity.sharding import replicate
 
@@ -184,6 +184,18 @@ def trained_state(config: ConfigDict, workdir: Workdir, step: int | None = None)
     state, _ = checkpoints.restore(like, jax.tree.map(lambda _: here, like), step)
     checkpoints.close()
     return state
+
+
+def kept_parameters(
+    config: ConfigDict, workdir: Workdir, learner: Learner, hyper: Hyperparameters
+) -> Iterator[tuple[int, int, Parameters]]:
+    """(step, seed, parameters) of the untrained network, and of each checkpoint that a run kept."""
+    seeds = Seeds(config)
+    for step in sorted({0, *workdir.saved_steps()}):
+        state = trained_state(config, workdir, step) if step else None
+        for which, number in enumerate(seeds.numbers):
+            own = seeds.pick(state, which) if state else learner.init(jnp.int32(number), hyper)
+            yield step, number, own.params
 
 
 def _shapes(learner: Learner, config: ConfigDict) -> TrainState:

@@ -25,7 +25,7 @@ from tests.launching import TINY, arguments
 
 PROGRAMS = ["launch", "sweep", "benchmark", "scaling"]
 OTHERS = ["report", "reproduce", "analysis", "plateau", "check_numerics", "prepare_data"]
-OTHERS += ["encode", "capacity", "conditioning", "interference"]
+OTHERS += ["encode", "capacity", "conditioning", "interference", "timescales"]
 COPYING = "configs/copying.py"
 
 
