@@ -1,7 +1,8 @@
 """Claims about untrained memories, which the preset `memories` tests by `configs/probes.py`.
 
 Sources: Qiao 2025 (arXiv 2508.08289); Ahmad and Hawkins 2015 (arXiv 1503.07469); Behrouz et al.
-2025, Miras (arXiv 2504.13173); Rescorla and Wagner 1972.
+2025, Miras (arXiv 2504.13173); Rescorla and Wagner 1972. Sizes, formulas and comparisons are ours:
+the first two speak of capacity in general, the second of single codes, not of sums.
 """
 
 import math
