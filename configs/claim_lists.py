@@ -6,9 +6,10 @@ from plasticity.configs.claims import Claim, paper_claims
 from plasticity.configs.decisive_claims import decisive_claims
 from plasticity.configs.memory_claims import memory_claims
 from plasticity.configs.own_claims import own_claims
+from plasticity.configs.probe_claims import probe_claims
 
 CLAIMS: dict[str, Callable[[], list[Claim]]] = {
     "full": lambda: [*paper_claims(), *own_claims()],
     "decisive": decisive_claims,
-    "memories": memory_claims,
+    "memories": lambda: [*memory_claims(), *probe_claims()],
 }

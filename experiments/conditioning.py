@@ -1,7 +1,7 @@
 r"""Which effects of classical conditioning a memory rule shows. Nothing is trained.
 
 python -m experiments.conditioning --out=FILE.json [--rules=delta,hebb,titans/momentum=.5] \
-    [--rate=.4]
+    [--rate=.4 | --seed=0]
 
 An entry of --rules is RULE[/NAME=VALUE...]: settings of the rule, and numbers of its gates (rate,
 keep, momentum, ridge, threshold), the same at every trial. Gates that are not named have the value
@@ -15,10 +15,12 @@ are in experiments/probing/designs.py. An effect is shown if its measure exceeds
 
 The file holds, for each rule, the verdicts with these numbers, and V of every cue before the first
 trial and after each. `delta` is the model of Rescorla and Wagner.
+With --seed, the rate (.2 to .6) and the saliences are drawn.
 """
 
 import json
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -30,8 +32,10 @@ from plasticity.experiments.probing.designs import (
     DESIGNS,
     EFFECTS,
     MARGIN,
+    Design,
     Shown,
     courses,
+    drawn,
     verdict,
 )
 from plasticity.experiments.probing.untrained import Untrained, untrained
@@ -45,13 +49,14 @@ DEFAULT = (
 )  # fmt: skip
 RULE_NAMES = flags.DEFINE_list("rules", list(DEFAULT), "RULE[/NAME=VALUE...], see above")
 RATE = flags.DEFINE_float("rate", 0.4, "of rules whose entry names none", lower_bound=0)
+SEED = flags.DEFINE_integer("seed", None, "draws the rate and saliences", 0, 2**31 - 1)
 OUT = flags.DEFINE_string("out", None, "JSON file to write; never overwritten")
 DIGITS = 9  # of V in the file
 
 
-def probed(learner: Untrained) -> dict[str, Any]:
+def probed(learner: Untrained, designs: Mapping[str, Design]) -> dict[str, Any]:
     """The record of one rule."""
-    found = courses(learner, DESIGNS)
+    found = courses(learner, designs)
     shown = {name: verdict(effect, found) for name, effect in EFFECTS.items()}
     print(line(learner.entry, shown), flush=True)
     return {
@@ -77,7 +82,10 @@ def main() -> int:
     """Probes every rule, prints the verdicts and writes the file."""
     if not RULE_NAMES.value:
         raise ConfigError(f"--rules is empty: name some, such as {','.join(DEFAULT)}")
-    learners = [untrained(entry, rate=RATE.value) for entry in RULE_NAMES.value]
+    if RATE.present and SEED.present:
+        raise ConfigError(f"--rate={RATE.value} and --seed={SEED.value}: give one, a seed draws it")
+    rate, designs = (RATE.value, DESIGNS) if SEED.value is None else drawn(SEED.value)
+    learners = [untrained(entry, rate=rate) for entry in RULE_NAMES.value]
     path = cli.new_path("out", OUT.value)
     jax.config.update("jax_enable_x64", True)
     content = {
@@ -87,9 +95,9 @@ def main() -> int:
         "effects": {name: effect.about for name, effect in EFFECTS.items()},
         "designs": {
             name: {"phases": design.phases, "salience": design.saliences.tolist()}
-            for name, design in DESIGNS.items()
+            for name, design in designs.items()
         },
-        "rules": {learner.entry: probed(learner) for learner in learners},
+        "rules": {learner.entry: probed(learner, designs) for learner in learners},
     }
     # Without the line per number that indented JSON has: there are tens of thousands.
     write_text(path, json.dumps(content) + "\n")

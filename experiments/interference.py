@@ -1,14 +1,17 @@
-r"""How well a memory rule keeps N items of d dimensions that are written once each. No training.
+r"""How well a memory rule keeps N items of d dimensions that are written. No training.
 
 python -m experiments.interference --out=FILE.json [--rules=hebb,delta,mesa] [--dims=32] \
-    [--items=8,16,32,64] [--keys=random|correlated|sparse] [--common=.5] [--winners=4] [--draws=200]
+    [--items=8,16,32,64] [--keys=random|correlated|sparse|positive] [--common=.5] [--winners=4] \
+    [--rewritten] [--outliers=.1] [--draws=200]
 
 Keys and values have unit length; values are random. Keys are random, or share a common component
-that is --common of their squared length, or have --winners equal entries and zeros. After the last
-write every key is asked for:
+that is --common of their squared length, or have --winners equal entries and zeros, or the sizes of
+random entries. Every item is written once; with --rewritten twice, the second time with a new
+value; --outliers is the share of items whose value is ten times as long. After the last write every
+key is asked for, but those of outliers:
 
   mse       |M k - v|^2, where M k is the answer
-  accuracy  whether the value nearest to the answer, of all N, is the right one
+  accuracy  whether the value nearest to the answer, of all that were written, is the right one
 
 Both are means over draws, with standard errors, of all items and by age (the oldest item first).
 `expected` is the exact expectation of `mse`, where there is a formula: `hebb`, and `delta` at a
@@ -32,7 +35,7 @@ from plasticity.experiments.probing.crosstalk import (
     false_match,
     least_squares_error,
 )
-from plasticity.experiments.probing.recall_errors import Drawn, Sizes, record
+from plasticity.experiments.probing.recall_errors import Drawn, Sizes, record, simulation
 from plasticity.experiments.probing.untrained import untrained
 from plasticity.experiments.run.manifest import describe_launch
 from plasticity.experiments.run.storage import write_json
@@ -48,6 +51,8 @@ ITEMS = flags.DEFINE_list("items", ["8", "16", "32", "64"], "N")
 KIND = flags.DEFINE_enum("keys", "random", list(KEYS), "how keys are drawn")
 COMMON = flags.DEFINE_float("common", 0.5, "of correlated keys, see above", 0, 1)
 WINNERS = flags.DEFINE_integer("winners", 4, "of sparse keys, see above", 1)
+REWRITTEN = flags.DEFINE_bool("rewritten", False, "every key is written twice, see above")
+OUTLIERS = flags.DEFINE_float("outliers", 0.0, "the share of outliers, see above", 0, 0.5)
 DRAWS = flags.DEFINE_integer("draws", 200, "how often all is drawn", 2, 1_000_000)
 SEED = flags.DEFINE_integer("seed", 0, "of the draws", 0, 2**31 - 1)
 OUT = flags.DEFINE_string("out", None, "JSON file to write; never overwritten")
@@ -102,7 +107,7 @@ def main() -> int:
     if KIND.value == "sparse" and WINNERS.value > min(dims):
         raise ConfigError(f"--winners={WINNERS.value} must be at most {min(dims)}, as in --dims")
     spread = Spread(COMMON.value, WINNERS.value)
-    drawn = Drawn(KIND.value, spread, DRAWS.value, SEED.value)
+    drawn = Drawn(KIND.value, spread, DRAWS.value, SEED.value, REWRITTEN.value, OUTLIERS.value)
     path = cli.new_path("out", OUT.value)
     jax.config.update("jax_enable_x64", True)
     pairs = [Sizes(items, dim) for dim in dims for items in counts]
@@ -114,7 +119,8 @@ def main() -> int:
     }
     for sizes in pairs:
         for learner in learners:
-            content["cells"].append(record(learner, sizes, drawn))
+            found = simulation(learner, sizes, drawn)(drawn.seed)
+            content["cells"].append(record(learner, sizes, drawn, found))
             print(line(content["cells"][-1]), flush=True)
             write_json(path, content)
     print(f"written: {path}")

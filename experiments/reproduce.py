@@ -8,13 +8,15 @@ python -m experiments.reproduce --preset=decisive --workdir=DIR --before=experim
 
 `configs/studies.py` defines the studies, `configs/claims.py` the claims. Every run has a folder
 DIR/STUDY/POINT. The same command resumes what is unfinished and repeats nothing. --tasks selects
-the runs to start; the tables contain all complete ones. --gather starts none. --before names an
-earlier campaign: its verdicts stand beside the new ones, and before anything is trained it is said
-what the seeds to come can see, by the spread of the earlier ones. DIR then holds
+the runs to start; the tables contain all complete ones. --gather starts none. Untrained memories
+(preset memories, `configs/probes.py`) are measured within a minute or two, once, with --gather too;
+their tasks are `interference` and `conditioning`. --before names an earlier campaign: its verdicts
+stand beside the new ones, and before anything is trained it is said what the seeds to come can see,
+by the spread of the earlier ones. DIR then holds
 
   results.json      a row per run and seed, failed runs with reasons, command, versions
   published.json    preset paper: published numbers beside ours; also as CSV
-  verdicts.json     presets full and decisive: the verdict on each claim; results.csv has the rows
+  verdicts.json     other presets: the verdict on each claim; results.csv has the rows
   power.json        with --before: the smallest effect that each comparison can see
 """
 
@@ -28,6 +30,7 @@ from absl import flags
 
 from plasticity.commands import program
 from plasticity.configs.claim_lists import CLAIMS
+from plasticity.configs.probes import PROBES, ProbeStudy
 from plasticity.configs.studies import BUDGETS, PRESETS, Study
 from plasticity.data import DATASETS, DataError, load
 from plasticity.experiments import cli
@@ -50,6 +53,7 @@ from plasticity.experiments.sweeps.points import (
     select,
     worker_code,
 )
+from plasticity.experiments.sweeps.probes import measure
 from plasticity.experiments.sweeps.schedule import Schedule, worker_command
 from plasticity.experiments.sweeps.tables import Row, report_hint, write_csv, write_value
 from plasticity.experiments.validate import ConfigError
@@ -93,7 +97,9 @@ def features_known(folder: pathlib.Path) -> dict[str, str]:
         return {}
 
 
-def chosen_studies(studies: Mapping[str, Study], tasks: Sequence[str]) -> dict[str, Study]:
+def chosen_studies(
+    studies: Mapping[str, Study | ProbeStudy], tasks: Sequence[str]
+) -> dict[str, Study | ProbeStudy]:
     """The studies of these tasks; all if none is named. ConfigError: no study is of such a task."""
     if TASKS.present and not tasks:
         raise ConfigError("--tasks= names no task: without the flag, all are run")
@@ -127,7 +133,8 @@ def main() -> int:
     _earlier()  # before anything is written
     features = features_known(folder) | features_given(FEATURES.value)
     studies = PRESETS[PRESET.value]()
-    wanted = chosen_studies(studies, TASKS.value)
+    probes = PROBES.get(PRESET.value, dict)()
+    wanted = chosen_studies(studies | probes, TASKS.value)
     skipped = {name: why for name, s in studies.items() if (why := missing(s, features))}
     points: list[Point] = []
     for name, study in studies.items():
@@ -145,7 +152,7 @@ def main() -> int:
     for name, why in skipped.items():
         print(f"skipped: {name}: {why}", flush=True)
     about = {"preset": PRESET.value, "budget": BUDGET.value, "features": features}
-    about |= {"skipped": skipped, "studies": {name: s.about for name, s in studies.items()}}
+    about |= {"skipped": skipped, "studies": {n: s.about for n, s in (studies | probes).items()}}
     if BEFORE.value:
         say_power(folder, points)
     runner: Runner = run_all
@@ -157,7 +164,7 @@ def main() -> int:
         executor = make_executor("local", WORKERS.value, logs)
         # One retry: a run that diverges does so again.
         runner = Schedule(executor, worker_command("reproduce"), logs, retries=1).run
-    outcome = campaign.run(runner, about)
+    outcome = campaign.run(runner, about, measure(folder, probes, wanted))
     TABLES[PRESET.value](folder, outcome)
     print(report_hint(folder))
     return say_failed(outcome.failed, len(points))

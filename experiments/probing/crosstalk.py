@@ -67,15 +67,20 @@ def _correlated_overlap(dim: int, spread: Spread) -> float:
 
 def _sparse_overlap(dim: int, spread: Spread) -> float:
     """Of the number of common winners, which is hypergeometric, over `winners`."""
-    k, share = spread.winners, spread.winners / dim
-    mean, variance = k * share, k * share * (1 - share) * (dim - k) / (dim - 1)
-    return (mean**2 + variance) / k**2
+    return (1 + (spread.winners - 1) ** 2 / (dim - 1)) / dim
+
+
+def _positive_overlap(dim: int, spread: Spread) -> float:
+    """Two entries of a key have the mean product 2 / (pi d)."""
+    del spread
+    return (1 + (dim - 1) * (2 / math.pi) ** 2) / dim
 
 
 KEYS = {
     "random": Keys(_random, lambda dim, spread: 1 / dim),
     "correlated": Keys(_correlated, _correlated_overlap),
     "sparse": Keys(_sparse, _sparse_overlap),
+    "positive": Keys(lambda *given: abs(_random(*given)), _positive_overlap),
 }
 
 

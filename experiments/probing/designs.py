@@ -70,6 +70,20 @@ DESIGNS = {
 }
 
 
+def drawn(seed: int) -> tuple[float, dict[str, Design]]:
+    """A rate from .2 to .6, and the designs with other saliences.
+
+    That of each cue is multiplied by a factor from .8 to 1.2, the same in all designs.
+    """
+    random = np.random.default_rng(seed)
+    rate, factors = random.uniform(0.2, 0.6), random.uniform(0.8, 1.2, len(CUES))
+    others = {name: (design.saliences * factors).tolist() for name, design in DESIGNS.items()}
+    return rate, {
+        name: design._replace(salience=dict(zip(CUES, others[name], strict=True)))
+        for name, design in DESIGNS.items()
+    }
+
+
 def near_reinforcement(test: float, control: float) -> float:
     """1: V is what follows the cue, 1; 0 or less: it is no nearer to it than before."""
     return 1 - abs(1 - (test - control))

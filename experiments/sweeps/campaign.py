@@ -59,8 +59,9 @@ def config_field(config: Any, field: str) -> Any:
 class Outcome(NamedTuple):
     """The results of a campaign.
 
-    rows: of all complete points, in their order. failed: points without a result, or whose files
-    are damaged. lost: a row per seed, without metrics, of points that could not be trained.
+    rows: of all complete points, in their order, and of untrained memories. failed: points without
+    a result, or whose files are damaged. lost: a row per seed, without metrics, of points that
+    could not be trained.
     """
 
     rows: list[Row]
@@ -90,6 +91,7 @@ class Campaign:
         self._fields = sorted(varied)
         self._rows: dict[pathlib.Path, list[Row]] = {}
         self._broken: list[Failure] = []
+        self._measured: Sequence[Row] = ()
 
     def gather(self, point: Point) -> None:
         """Gathers the rows of a complete point; evaluates and analyses it where the study does.
@@ -101,13 +103,17 @@ class Campaign:
         except Exception as error:
             self._broken.append(failure(point, error))
 
-    def run(self, runner: Runner, about: Mapping[str, Any]) -> Outcome:
+    def run(
+        self, runner: Runner, about: Mapping[str, Any], measured: Sequence[Row] = ()
+    ) -> Outcome:
         """Runs what is not complete; writes results.json after every point.
 
         Args:
           runner: how points are run.
           about: further fields of results.json.
+          measured: further rows, of untrained memories.
         """
+        self._measured = measured
         launch = {"launch": describe_launch()} | dict(about)
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
@@ -170,5 +176,6 @@ class Campaign:
 
     def _write(self, about: Mapping[str, Any]) -> list[Row]:
         ordered = [row for p in self.points for row in self._rows.get(p.workdir, [])]
+        ordered += self._measured
         write_json(self.folder / RESULTS, dict(about) | {"rows": ordered})
         return ordered

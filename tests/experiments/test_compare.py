@@ -5,9 +5,12 @@ import pytest
 
 from plasticity.configs.claim_lists import CLAIMS
 from plasticity.configs.claims import Claim, Comparison, Side
+from plasticity.configs.probe_claims import probe_claims
+from plasticity.configs.probes import PROBES, probes
 from plasticity.configs.published import TABLES
 from plasticity.configs.studies import PRESETS
 from plasticity.configs.study import Study
+from plasticity.experiments.probing.designs import EFFECTS
 from plasticity.experiments.reports.campaigns import (
     because,
     earlier_verdicts,
@@ -37,6 +40,10 @@ METRICS = {
 }
 # Metrics of every analysis: see test_analysis.
 ANALYSIS = {"eta", "gate", "gating_index", "gating_index_gate", "gating_index_size"}
+# See test_probes.
+AGES = {f"{metric}_{age}" for metric in ("mse", "accuracy") for age in ("oldest", "newest")}
+PROBED = {"interference": {"mse", "accuracy", "expected", *AGES}}
+PROBED["conditioning"] = {*EFFECTS, "criterion"}
 A, B = {"rule.name": "hebbian"}, {"rule.name": "none"}
 LESS = Claim(
     "less",
@@ -44,6 +51,10 @@ LESS = Claim(
     "test",
     [Comparison("s", Side(A, "loss"), Side(B, "loss"), lower=True, matters=0.1)],
 )
+
+
+def on_untrained(preset, claim):
+    return {c.study for c in claim.comparisons} <= PROBES.get(preset, dict)().keys()
 
 
 def rows(hebbian, none, study="s"):
@@ -229,7 +240,8 @@ def test_every_point_of_a_preset_is_a_config(cells):
 
 
 @pytest.mark.parametrize(
-    ("preset", "claim"), [(preset, c) for preset, claims in CLAIMS.items() for c in claims()]
+    ("preset", "claim"),
+    [(p, c) for p, claims in CLAIMS.items() for c in claims() if not on_untrained(p, c)],
 )
 def test_the_runs_of_every_claim_are_made(cells, preset, claim):
     """A misspelt field would be found only after all the training."""
@@ -247,6 +259,20 @@ def test_the_runs_of_every_claim_are_made(cells, preset, claim):
             assert study.analysed
             assert config.rule.name != "none"
             assert side.metric.removesuffix("_untrained") in ANALYSIS
+
+
+@pytest.mark.parametrize("claim", probe_claims(), ids=lambda claim: claim.name)
+def test_what_every_claim_on_untrained_memories_compares_is_measured(claim):
+    assert on_untrained("memories", claim)
+    assert claim in CLAIMS["memories"]()
+    for comparison in claim.comparisons:
+        study = probes()[comparison.study]
+        for side in (comparison.claimed, comparison.other):
+            points = [{**study.fixed, **point} for point in study.points]
+            matching = [point for point in points if side.where.items() <= point.items()]
+            assert len(matching) == 1
+            assert side.metric in PROBED[study.probe]
+            assert side.metric != "expected" or matching[0]["rule"] == "hebb"
 
 
 def test_a_point_has_a_command(tmp_path):

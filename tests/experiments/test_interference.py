@@ -2,11 +2,13 @@
 
 import itertools
 import json
+import math
 
 import jax
 import numpy as np
 import pytest
 
+from plasticity.configs.probes import DELTA, HUBER
 from plasticity.experiments.probing.crosstalk import (
     KEYS,
     Spread,
@@ -21,7 +23,7 @@ from plasticity.experiments.probing.recall_errors import (
     expected,
     mean_and_error,
     shown,
-    simulate,
+    simulation,
 )
 from plasticity.experiments.probing.untrained import untrained
 from tests.conftest import GOLDEN
@@ -65,18 +67,18 @@ def agrees(draws, right, errors=3):
 def test_simulations_agree_with_the_recorded_ones(entry, recorded, draws):
     """In the mean error, in that of the oldest and the newest item, and in accuracy."""
     at = PAIRS.index((32, 64))
-    found = simulate(untrained(entry), Sizes(64, 32), Drawn(draws=draws, seed=1))
+    found = simulation(untrained(entry), Sizes(64, 32), Drawn(draws=draws))(1)
     agrees(found.mse.mean(1), GOLD[f"{recorded}/mse"][at])
     for age in (0, -1):
         agrees(found.mse[:, age], GOLD[f"{recorded}/mse_by_age/32_64"][age])
     agrees(found.accuracy.mean(1), GOLD[f"{recorded}/simulated_top1"][at])
 
 
-@pytest.mark.parametrize("kind", ["correlated", "sparse"])
+@pytest.mark.parametrize("kind", ["correlated", "sparse", "positive"])
 def test_expectations_of_other_keys(kind):
     learner = untrained("hebb/rate=.5/keep=.9")
-    sizes, drawn = Sizes(6, 9), Drawn(kind, SPREAD, draws=400, seed=1)
-    right, found = expected(learner, sizes, drawn), simulate(learner, sizes, drawn)
+    sizes, drawn = Sizes(6, 9), Drawn(kind, SPREAD, draws=400)
+    right, found = expected(learner, sizes, drawn), simulation(learner, sizes, drawn)(1)
     agrees(found.mse.mean(1), right.mean())
     for age in (0, -1):
         agrees(found.mse[:, age], right[age])
@@ -88,19 +90,48 @@ def test_no_formula_is_claimed_where_none_is_known():
         ("delta", random._replace(keys="sparse")),
         ("delta/rate=.5", random),
         ("hebb/normalised=true", random),
+        ("hebb", random._replace(rewritten=True)),
+        ("hebb", random._replace(outliers=0.5)),
         ("gated_delta", random),
     ):
         assert expected(untrained(entry), sizes, drawn) is None
 
 
+@pytest.mark.parametrize(("entry", "left"), [("hebb", 1), ("delta", 0)])
+def test_a_sum_keeps_the_value_that_was_replaced(entry, left):
+    found = simulation(untrained(entry), Sizes(1, 4), Drawn(draws=5, rewritten=True))(0)
+    np.testing.assert_allclose(found.mse, left, atol=1e-12)
+    assert entry == "hebb" or found.accuracy.all()
+
+
+def test_outliers_disturb_the_items_that_are_asked_for():
+    items, dim, drawn = 10, 16, Drawn(draws=400, outliers=0.2)
+    found = simulation(untrained("hebb"), Sizes(items, dim), drawn)(1)
+    assert found.mse.shape == found.accuracy.shape == (400, 8)
+    agrees(found.mse.mean(1), (7 + 2 * 10**2) / dim)
+
+
+def test_a_threshold_bounds_outliers_alone():
+    """At that of `configs/probes.py`: without outliers Yaad is the delta rule."""
+
+    def found(rule, outliers):
+        drawn = Drawn(draws=16, outliers=outliers)
+        return simulation(untrained(rule["rule"]), Sizes(20, 32), drawn)(0).mse
+
+    np.testing.assert_allclose(found(HUBER, 0.0), found(DELTA, 0.0), atol=1e-9)
+    assert found(HUBER, 0.1).mean() < 0.5 * found(DELTA, 0.1).mean()
+
+
 @pytest.mark.parametrize("kind", KEYS)
 def test_keys(kind):
     """Of unit length, with the common part that is asked for, or so many winners."""
-    keys = np.asarray(KEYS[kind].draw(jax.random.key(0), 2000, 16, SPREAD))
+    keys = np.asarray(KEYS[kind].draw(jax.random.key(1), 2000, 16, SPREAD))
     np.testing.assert_allclose((keys**2).sum(1), 1, atol=1e-12)
     products = (keys[::2] * keys[1::2]).sum(1)
     agrees(products**2, KEYS[kind].overlap(16, SPREAD))
+    size = math.exp(math.lgamma(8) - math.lgamma(8.5)) / math.sqrt(math.pi)  # mean of an entry
     means = {"random": 0, "correlated": SPREAD.common, "sparse": SPREAD.winners / 16}
+    means["positive"] = 16 * size**2
     agrees(products, means[kind])
     if kind == "sparse":
         np.testing.assert_array_equal(np.unique(keys.round(9)), [0, round(3**-0.5, 9)])
