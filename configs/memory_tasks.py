@@ -57,7 +57,7 @@ def _time_scales() -> dict[str, Study]:
             "n_parity:leaky_rnn/none",
             product(over("task.heads", list(HEADS.values())), SEEDS),
             fixed | GROWS,
-            elsewhere=[{"task.largest": 6, "task.heads": 1}],
+            elsewhere=[{"task.largest": 6}],
             time_scales=True,
         ),
         "curricula_rules": Study(

@@ -21,62 +21,22 @@ drawn evenly, without 0, which pads, or standard normal vectors. The episodes of
 short, and have a structure that is no time scale of the network.
 """
 
-from typing import Any
-
-import jax.numpy as jnp
-import numpy as np
 from absl import flags
-from ml_collections import ConfigDict
 
-from plasticity.experiments import build, cli
-from plasticity.experiments.probing.time_constants import Sizes, TimeScales
-from plasticity.experiments.run.evaluate import kept_parameters
+from plasticity.experiments import cli
+from plasticity.experiments.probing.time_constants import Sizes
+from plasticity.experiments.probing.time_scales import measured
 from plasticity.experiments.run.manifest import describe_launch
 from plasticity.experiments.run.storage import write_json
 from plasticity.experiments.run.workdir import Workdir
-from plasticity.experiments.sweeps.tables import Row
 from plasticity.experiments.validate import ConfigError
 
+DEFAULT = Sizes()
 RUN = flags.DEFINE_string("run", None, "workdir of a run")
 OUT = flags.DEFINE_string("out", None, "new JSON file")
-EPISODES = flags.DEFINE_integer("episodes", 10, "random streams, and episodes", lower_bound=2)
-STEPS = flags.DEFINE_integer("steps", 10_000, "of a stream, at least ten times --lags")
-LAGS = flags.DEFINE_integer("lags", 30, "the largest lag of a fit, in steps", lower_bound=10)
-SUMMARISED = ("time_constant", "network_time_scale")
-SHOWN = (*(f"{name}_median" for name in SUMMARISED), "half_life", "half_life_sites")
-
-
-def row_of(found: dict[str, Any]) -> Row:
-    """What was measured, for JSON: null where a number is not finite."""
-    arrays = {name: np.asarray(value, np.float64) for name, value in found.items()}
-    for name in [name for name in SUMMARISED if name in arrays]:
-        finite = arrays[name][np.isfinite(arrays[name])]
-        for summary in (np.mean, np.median) if len(finite) else ():
-            arrays[f"{name}_{summary.__name__}"] = summary(finite)
-    return {n: np.where(np.isfinite(a), a, None).tolist() for n, a in arrays.items()}
-
-
-def measured(config: ConfigDict, workdir: Workdir, sizes: Sizes) -> list[Row]:
-    """A row for each seed of the untrained network, and of each checkpoint.
-
-    Raises:
-      ConfigError: the network has no time scale that is measured here.
-    """
-    learner, model = build.make_learner(config), config.model
-    hyper = build.make_hyperparameters(config, learner.task)
-    scales, rows = TimeScales(learner, hyper, model.get("hidden", 0), sizes), []
-    if not (scales.recurrent or scales.writes):
-        raise ConfigError(
-            f"--run={workdir.path}: rule.name={config.rule.name!r} writes nothing, and activity is "
-            "measured of rnn, leaky_rnn and lstm on tokens or vectors, not of "
-            f"model.name={model.name!r} on task.name={config.task.name!r}"
-        )
-    for step, number, params in kept_parameters(config, workdir, learner, hyper):
-        row = {"step": step, "seed": number} | row_of(scales.measure(params, jnp.int32(number)))
-        rows.append(row)
-        shown = "  ".join(f"{n} {row[n]:.3g}" for n in SHOWN if row.get(n) is not None)
-        print(f"step {step}, seed {number}: {shown}", flush=True)
-    return rows
+EPISODES = flags.DEFINE_integer("episodes", DEFAULT.episodes, "random streams, and episodes", 2)
+STEPS = flags.DEFINE_integer("steps", DEFAULT.steps, "of a stream, at least ten times --lags")
+LAGS = flags.DEFINE_integer("lags", DEFAULT.lags, "the largest lag of a fit, in steps", 10)
 
 
 def main() -> int:

@@ -43,9 +43,9 @@ class Decay(NamedTuple):
 class Sizes(NamedTuple):
     """How much is measured."""
 
-    episodes: int  # B, more than 1
-    steps: int  # T of a stream, after the burn-in
-    lags: int  # the largest lag of a fit
+    episodes: int = 10  # B, more than 1
+    steps: int = 10_000  # T of a stream, after the burn-in
+    lags: int = 30  # the largest lag of a fit
 
 
 def autocovariances(activity: np.ndarray, lags: int) -> np.ndarray:

@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 
 from plasticity.configs.studies import Study
 from plasticity.experiments.probing.analysis import ANALYSIS, analysis_of
+from plasticity.experiments.probing.time_scales import time_scales_of
 from plasticity.experiments.run.checked import check, read
 from plasticity.experiments.run.evaluate import evaluated_elsewhere
 from plasticity.experiments.run.manifest import describe_launch
@@ -145,6 +146,9 @@ class Campaign:
         if self._is_analysed(point):
             for row, record in zip(rows, analysis_of(workdir)["seeds"], strict=False):
                 row |= record["metrics"]
+        if study.time_scales:
+            for row, scales in zip(rows, time_scales_of(workdir), strict=True):
+                row |= scales
         for overrides in study.elsewhere:
             record = {"seed": result["seed"]} | evaluated_elsewhere(workdir, overrides)
             seeds = seeds_of(point.workdir, record, result["main_metric"])
