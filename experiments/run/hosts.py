@@ -151,6 +151,11 @@ class SharedInterrupts(Interrupts):
             super().__enter__()
         return self
 
+    def __exit__(self, kind: object = None, *error: object) -> None:
+        if kind is None:  # a process that leaves first would break what others still exchange
+            wait_for_all("end of the run")
+        super().__exit__(kind, *error)
+
     def asked(self) -> bool:
         """Whether a signal came to any process."""
         if self._shared and self.signal is None:
