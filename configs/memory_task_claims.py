@@ -124,7 +124,7 @@ def _time_scales() -> list[Claim]:
 
 def _working_memory() -> list[Claim]:
     decay, none = {"site.keep": "exponential"}, {"site.keep": "one"}
-    long, short = {"task.test_items": 12}, {"task.test_items": 3}
+    long, short = {"task.items": 12}, {"task.items": 3}
 
     def recency(keep: Mapping[str, Any], newest: int, oldest: int, margin: float) -> Comparison:
         sides = (Side(keep | long, f"position_{at}") for at in (newest, oldest))

@@ -25,6 +25,7 @@ GROWS: Overrides = {
     "train.schedule": "constant",
 }
 TWELVE: Overrides = {"task.largest": 12, "task.outputs_to": 12}
+KEEPS = ["exponential", "one"]
 HEADS = {"multi-head": 0, "single-head": 1, "sliding": 3}
 
 
@@ -121,24 +122,24 @@ def _rewriting() -> dict[str, Study]:
 
 
 def _working_memory() -> dict[str, Study]:
-    """Sikarwar and Zhang 2023: set size and serial position, with memories that are too small."""
+    """Sikarwar and Zhang 2023: set size and serial position, with memories that are too small.
+
+    A net reads lists of one length. If shorter ones were among them, the last numbers of a list,
+    which all lists have, would be asked most often, and a small memory would keep those.
+    """
+    lengths: list[Overrides] = [
+        {"task.items": items, "task.fewest": items, "task.test_items": items}
+        for items in (3, 6, 12)
+    ]
     return {
         "serial_recall": Study(
             "serial_recall",
-            "lists of twelve in small memories, with and without decay; shorter lists in the test",
+            "lists of 3, 6 and 12 symbols in small memories, with and without decay",
             "working_memory:serial_recall/hebb",
-            product([MEMORY | {"rule.name": "hebb"}], over("site.keep", ["exponential", "one"])),
+            product([MEMORY | {"rule.name": "hebb"}], over("site.keep", KEEPS), lengths),
             FIVE
             | SELDOM
-            | {
-                "model.width": 16,
-                "site.heads": 4,
-                "task.items": 12,
-                "task.test_items": 12,
-                "task.symbols": 24,
-                "train.steps": 1500,
-            },
-            elsewhere=over("task.test_items", [3, 6, 9]),
+            | {"model.width": 16, "site.heads": 4, "task.symbols": 24, "train.steps": 1500},
         )
     }
 
