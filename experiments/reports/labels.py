@@ -44,16 +44,50 @@ def varied_within_rules(runs: Iterable[Run]) -> list[str]:
 
 def variant(run: Run, fields: Sequence[str]) -> str:
     """What sets a run apart from others of its group and rule."""
-    return ", ".join(setting(name, run.config[name]) for name in fields if name in run.config)
+    names = short_names(fields)
+    known = [field for field in fields if field in run.config]
+    return ", ".join(setting(field, run.config[field], names[field]) for field in known)
 
 
-def setting(field: str, value: Any) -> str:
-    """A field and its value, such as "delay 20"."""
+def short_names(fields: Sequence[str]) -> dict[str, str]:
+    """{field: its last part}, or the whole of it where two fields have the same."""
+    last = [field.rpartition(".")[2] for field in fields]
+    return {f: f if last.count(name) > 1 else name for f, name in zip(fields, last, strict=True)}
+
+
+def setting(field: str, value: Any, name: str = "") -> str:
+    """A field, by default under its short name, and its value, such as "delay 20"."""
     if field == "rule.name":
         return str(value)
     if field == "model.attention_window" and is_number(value) and value in WINDOWS:
         return WINDOWS[value]
-    return f"{field.rpartition('.')[2].replace('_', ' ')} {value}"
+    name = name or field.rpartition(".")[2]
+    return f"{name.replace('.', ' ').replace('_', ' ')} {value}"
+
+
+def field_label(field: str) -> str:
+    """A field as the label of an axis."""
+    return drawable(field.rpartition(".")[2].replace("_", " "))
+
+
+def rule_and_variant(runs: Sequence[Run]) -> list[str]:
+    """Of each run: its rule, and what sets it apart from the others of that rule."""
+    fields = {rule: varied(r for r in runs if r.rule == rule) for rule in {r.rule for r in runs}}
+    return [", ".join(filter(None, [r.rule, variant(r, fields[r.rule])])) for r in runs]
+
+
+def less_is_better(metric: str) -> bool:
+    """Whether a metric is an error."""
+    return metric.endswith("loss") or "mse" in metric
+
+
+def cell(value: Any) -> str:
+    """A value as text: numbers with three significant digits, integers whole, None empty."""
+    if not isinstance(value, float):
+        return "" if value is None else str(value)
+    if 1000 <= abs(value) < 1e6:
+        return f"{float(f'{value:.3g}'):.0f}"
+    return f"{value:.3g}"
 
 
 def metric_label(metric: str) -> str:
