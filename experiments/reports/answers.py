@@ -67,28 +67,22 @@ def of_conditioning(content: Mapping[str, Any]) -> str:
     return f"Of {len(effects)} rules, so many show each effect: {shown}."
 
 
-def question(found: Found, groups: Mapping[str, Sequence[Run]]) -> str:
-    """What the runs of a folder are to tell."""
-    if (preset := str(found.results.get("preset"))) in QUESTIONS:
-        return QUESTIONS[preset]
-    if found.claims:
-        return f"Which of these {len(found.claims)} claims hold?"
-    if not groups:
-        kind = found.conditioning and "Which effects of classical conditioning do these rules show?"
-        return kind or "Do the published numbers come out again?"
-    runs = next(iter(groups.values()))
-    several = f"Which of {len(runs)} networks is best" if len(runs) > 1 else "How good is a network"
-    plastic = "" if all(run.static for run in runs) else ", and how much of it is plasticity"
-    return f"{several} at {runs[0].config['task.name'].replace('_', ' ')}{plastic}?"
-
-
-def answer(found: Found, groups: Mapping[str, Sequence[Run]]) -> str:
-    """The answer that the results give."""
+def question_and_answer(found: Found, groups: Mapping[str, Sequence[Run]]) -> tuple[str, str]:
+    """What the runs of a folder are to tell, and what they tell."""
     compared = [row for row in found.published if "distance" in row]
+    asked, answer = "What was found?", ""
     if found.claims:
-        return of_verdicts(found.claims)
-    if compared:
-        return of_published(compared)
-    if groups:
-        return of_runs(next(iter(groups.values())))
-    return of_conditioning(found.conditioning) if found.conditioning else ""
+        asked, answer = f"Which of {len(found.claims)} claims hold?", of_verdicts(found.claims)
+    elif compared:
+        asked, answer = "Do the published numbers come out again?", of_published(compared)
+    elif groups:
+        runs = next(iter(groups.values()))
+        several = f"Which of {len(runs)} networks is best"
+        which = several if len(runs) > 1 else "How good is a network"
+        plastic = "" if all(run.static for run in runs) else ", and how much of it is plasticity"
+        task = runs[0].config["task.name"].replace("_", " ")
+        asked, answer = f"{which} at {task}{plastic}?", of_runs(runs)
+    elif found.conditioning:
+        asked = "Which effects of classical conditioning do these rules show?"
+        answer = of_conditioning(found.conditioning)
+    return QUESTIONS.get(str(found.results.get("preset")), asked), answer

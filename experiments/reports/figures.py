@@ -6,7 +6,7 @@ Rules differ by colour (Okabe and Ito's palette) and by marker; plasticity off i
 import collections
 import math
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -113,26 +113,17 @@ def strips(columns: Sequence[Sequence[str]]) -> tuple[Figure, list[tuple[Axes, n
     return figure, list(zip(panels, places, strict=True))
 
 
-def legend(
-    figure: Figure,
-    runs: Sequence[Run],
-    line: str = "",
-    rules: bool = True,
-    off: bool = True,
-    chance: bool = True,
-) -> None:
+def legend(figure: Figure, runs: Sequence[Run], line: str = "", but: Collection[str] = ()) -> None:
     """Above a figure: the rules by their markers and lines, plasticity off, and the chance level.
 
     Args:
-      rules, off, chance: whether they are told apart in the figure, where the runs have them.
+      but: those of "rules", "off" and "chance" that are not told apart in the figure.
     """
-    entries = [
-        (*style(rule), labels.drawable(rule), None, line) for rule in {r.rule: 0 for r in runs}
-    ]
-    entries *= rules
-    if off and not all(run.static for run in runs):
+    rules = dict.fromkeys(run.rule for run in runs if "rules" not in but)
+    entries = [(*style(rule), labels.drawable(rule), None, line) for rule in rules]
+    if "off" not in but and not all(run.static for run in runs):
         entries.append(("black", "o", "plasticity off", "white", line and "--"))
-    if chance and runs[0].chance is not None:
+    if "chance" not in but and runs[0].chance is not None:
         entries.append(("#999999", "", "chance level", None, ":"))
     handles = [
         Line2D([], [], color=c, marker=m, linestyle=line, markersize=5, markerfacecolor=f, label=t)
@@ -161,7 +152,7 @@ def learning_curves(runs: Sequence[Run]) -> Figure | None:
     margin = 0.05 * (high - low) or 0.05 * abs(high) or 0.05
     panels[0][0].set_ylim(low - margin, high + margin)
     bound(panels[0][0], runs[0].metric)
-    legend(figure, drawn, line="-", off=False, chance=False)
+    legend(figure, drawn, "-", but=("off", "chance"))
     return figure
 
 

@@ -67,7 +67,7 @@ def _lines(runs: Sequence[Run], field: str, others: Sequence[str]) -> Figure:
         axes.set_xlabel(labels.field_label(field))
         _chance(axes, runs)
     _scale(panels[0][0], runs)
-    figures.legend(figure, runs, line="-")
+    figures.legend(figure, runs, "-")
     return figure
 
 
@@ -90,7 +90,7 @@ def _rows(runs: Sequence[Run]) -> Figure:
     axes.set_xlabel(labels.metric_label(runs[0].metric))
     _chance(axes, runs, "x")
     _scale(axes, runs, "x")
-    figures.legend(figure, runs, rules=False)
+    figures.legend(figure, runs, but=("rules",))
     return figure
 
 
@@ -124,17 +124,16 @@ def _scale(axes: Axes, runs: Sequence[Run], which: str = "y") -> None:
 
 
 def evaluated_under(runs: Sequence[Run]) -> dict[str, list[Any]]:
-    """{field: its values} of evaluations, of fields that differ from training and take several.
+    """{field: its values} of evaluations, of fields that vary among them alone.
 
     Numbers are in their order, other values in the order of the evaluations.
     """
-    pairs = [(run.config, other.config) for run in runs for other in run.elsewhere]
-    changed = {f for own, other in pairs for f, value in other.items() if value != own.get(f)}
+    others = [other for run in runs for other in run.elsewhere]
     settings = {}
-    for field in sorted(changed):
-        known = [other[field] for _, other in pairs if field in other]
+    for field in labels.varied(others):
+        known = [other.config[field] for other in others if field in other.config]
         values = list({json.dumps(value): value for value in known}.values())
-        if len(values) > 1:
+        if field not in labels.varied(runs):
             settings[field] = sorted(values) if all(map(is_number, values)) else values
     return settings
 

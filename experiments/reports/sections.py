@@ -143,6 +143,7 @@ def _content(
     about = found.results["studies"]
     sections = [drawn(g, group_section, g, runs, about.get(g, "")) for g, runs in groups.items()]
     sections = list(filter(None, sections))
+    question, answer = answers.question_and_answer(found, groups)
     # Claims without evidence come last.
     entries = sorted(map(page.entry, found.claims), key=lambda c: c["verdict"] == NO_EVIDENCE)
     manifests = [m for runs in groups.values() for run in runs for m in run.manifests]
@@ -151,8 +152,8 @@ def _content(
     files.table("evidence", [page.evidence_row(e) for c in found.claims for e in c["evidence"]])
     return {
         "problems": problems,
-        "question": answers.question(found, groups),
-        "answer": answers.answer(found, groups),
+        "question": question,
+        "answer": answer,
         "forest": drawn("verdicts.json", _forest, found.claims),
         "verdicts": entries,
         "published": files.table("published", found.published),

@@ -50,7 +50,7 @@ def family(runs: Sequence[Run], name: str, numbers: Sequence[int]) -> Figure:
         axes.set_xlabel(field_label(name))
         figures.integer_steps(axes)
     figures.bound(panels[0][0], runs[0].metric)
-    figures.legend(figure, runs, line="-", chance=False)
+    figures.legend(figure, runs, "-", but=("chance",))
     return figure
 
 
