@@ -60,7 +60,8 @@ class Files:
 def group_section(files: Files, group: str, runs: Sequence[Run], about: str = "") -> dict[str, Any]:
     """The section of runs that are compared; `about`: the question of their study."""
     name, curves = files.free_name(group), figures.learning_curves(runs)
-    analysed = [run for run in runs if run.analysis]
+    titled = zip(rule_and_variant(runs), runs, strict=True)
+    analysed = [(title, run) for title, run in titled if run.analysis]
     return {
         "title": group.replace("_", " "),
         "about": about[:1].upper() + about[1:],
@@ -82,7 +83,7 @@ def group_section(files: Files, group: str, runs: Sequence[Run], about: str = ""
                 "interventions": files.figure(f"{name}-interventions-{i}", interventions(run)),
                 "table": files.table(f"{name}-analysis-{i}", page.analysis_table(run)),
             }
-            for i, (title, run) in enumerate(zip(rule_and_variant(analysed), analysed, strict=True))
+            for i, (title, run) in enumerate(analysed)
         ],
     }
 

@@ -356,6 +356,7 @@ def test_report(program, runs, tmp_path):
         "python -m experiments.launch &#39;&lt;b&gt;&#39;",
         "Runs that could not be read",
         "broken/result.json",
+        "<h3>hebbian, delay 20</h3>",
     ):
         assert expected in content
     assert "http://" not in content.replace("http://www.w3.org", "")
