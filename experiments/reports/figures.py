@@ -6,7 +6,7 @@ Rules differ by colour (Okabe and Ito's palette) and by marker; plasticity off i
 import collections
 import math
 import textwrap
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -63,16 +63,17 @@ def bound(axes: Axes, metric: str, which: str = "y") -> None:
         axes.set(**{f"{which}lim": (max(low, -MARGIN), min(high, 1 + MARGIN))})
 
 
-def grid(titles: Iterable[str], height: float, ylabel: str) -> tuple[Figure, list[Axes]]:
+def grid(titles: Collection[str], height: float, ylabel: str) -> tuple[Figure, list[Axes]]:
     """A figure with a panel per title, at most two in a row, which share the y axis."""
-    titles = list(titles)
-    columns = min(2, len(titles))
+    several = len(list(titles)) > 1
+    titles = [textwrap.fill(title or "usual settings" * several, WRAPPED) for title in titles]
+    columns = 2 if several else 1
     rows = math.ceil(len(titles) / columns)
-    figure = Figure((WIDTH, 0.5 + height * (rows if len(titles) > 1 else SINGLE)))
+    height += 0.13 * max(title.count("\n") for title in titles)
+    figure = Figure((WIDTH, 0.5 + height * (rows if several else SINGLE)))
     panels = figure.subplots(rows, columns, squeeze=False, sharey=True).flatten().tolist()
     for axes, title in zip(panels, titles, strict=False):
-        lines = [line for part in title.split(", ") for line in textwrap.wrap(part, WRAPPED)]
-        axes.set_title("\n".join(map(labels.drawable, lines)), fontsize=8)
+        axes.set_title("\n".join(map(labels.drawable, title.split("\n"))), fontsize=8)
     for axes in panels[::columns]:
         axes.set_ylabel(ylabel)
     for axes in panels[len(titles) :]:
@@ -85,8 +86,8 @@ def variants(
 ) -> tuple[Figure, list[tuple[Axes, list[Run]]]]:
     """A figure of the headline metric, with a panel for each labels.variant, and its runs."""
     panels: dict[str, list[Run]] = collections.defaultdict(list)
-    for run in runs:
-        if (title := labels.variant(run, fields)) in panels or len(panels) < PANELS:
+    for run, title in zip(runs, labels.variants(runs, fields), strict=True):
+        if title in panels or len(panels) < PANELS:
             panels[title].append(run)
     figure, grid_axes = grid(panels, 1.9, labels.metric_label(runs[0].metric))
     return figure, list(zip(grid_axes, panels.values(), strict=True))

@@ -1,5 +1,6 @@
 """Names of fields, metrics and runs, and commands, as tables and figures show them."""
 
+import collections
 import json
 import pathlib
 import re
@@ -42,11 +43,24 @@ def varied_within_rules(runs: Iterable[Run]) -> list[str]:
     return [name for name in varied(runs) if name in apart]
 
 
-def variant(run: Run, fields: Sequence[str]) -> str:
-    """What sets a run apart from others of its group and rule."""
-    names = short_names(fields)
-    known = [field for field in fields if field in run.config]
-    return ", ".join(setting(field, run.config[field], names[field]) for field in known)
+def variants(runs: Sequence[Run], fields: Sequence[str]) -> list[str]:
+    """What sets each run apart from others of its group and rule.
+
+    Of more than three fields, values that most runs share are left out.
+    """
+    names, usual = short_names(fields), {}
+    for field in fields if len(fields) > 3 else ():
+        values = collections.Counter(str(run.config.get(field)) for run in runs)
+        ((value, count),) = values.most_common(1)
+        usual[field] = value if 2 * count > len(runs) else None
+    return [
+        ", ".join(
+            setting(field, run.config[field], names[field])
+            for field in fields
+            if field in run.config and str(run.config[field]) != usual.get(field)
+        )
+        for run in runs
+    ]
 
 
 def short_names(fields: Sequence[str]) -> dict[str, str]:
@@ -72,8 +86,12 @@ def field_label(field: str) -> str:
 
 def rule_and_variant(runs: Sequence[Run]) -> list[str]:
     """Of each run: its rule, and what sets it apart from the others of that rule."""
-    fields = {rule: varied(r for r in runs if r.rule == rule) for rule in {r.rule for r in runs}}
-    return [", ".join(filter(None, [r.rule, variant(r, fields[r.rule])])) for r in runs]
+    names = {}
+    for rule in {run.rule for run in runs}:
+        own = [run for run in runs if run.rule == rule]
+        titles = variants(own, varied(own))
+        names |= {id(run): title for run, title in zip(own, titles, strict=True)}
+    return [", ".join(filter(None, [run.rule, names[id(run)]])) for run in runs]
 
 
 def less_is_better(metric: str) -> bool:

@@ -41,7 +41,7 @@ def numeric_axis(runs: Sequence[Run], fields: Sequence[str]) -> tuple[str, list[
         if not all(map(is_number, values)) or len(set(values)) < 3:
             continue
         others = [f for f in fields if f != field and not _follows(runs, f, field)]
-        points = {(run.config[field], labels.variant(run, others)) for run in runs}
+        points = set(zip(values, labels.variants(runs, others), strict=True))
         found.append((len(points) / len({panel for _, panel in points}), field, others))
     points_per_panel, *axis = max(found, key=lambda one: one[0], default=(0, "", []))
     return tuple(axis) if points_per_panel >= 2 else None

@@ -139,7 +139,9 @@ def test_settings_changed_one_at_a_time_make_rows(tmp_path):
         edit(run / "config.json", lambda config, own=change: config["train"].update(own))
     (runs,) = collect(tmp_path).values()
     assert numeric_axis(runs, varied_within_rules(runs)) is None
-    assert len(performance(runs).axes[0].get_yticks()) == len(runs) == 7
+    rows = [label.get_text() for label in performance(runs).axes[0].get_yticklabels()]
+    assert len(set(rows)) == len(runs) == 9
+    assert {"hebbian", "hebbian, warmup 7"} <= set(rows), "what most runs share is left out"
 
 
 def evaluated(folder, rule, values):
