@@ -132,7 +132,11 @@ def test_two_numeric_fields_make_an_axis_and_panels(tmp_path):
 def test_settings_changed_one_at_a_time_make_rows(tmp_path):
     changes = [
         {},
-        *({name: value} for name in ("clip", "warmup", "eta0_warmup") for value in (7, 9)),
+        *(
+            {name: value}
+            for name in ("clip", "warmup", "eta0_warmup", "learning_rate")
+            for value in (7, 9)
+        ),
     ]
     for index, change in enumerate(changes):
         run = make_run(tmp_path / str(index))
