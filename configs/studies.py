@@ -154,6 +154,15 @@ PRESETS: dict[str, Callable[[], dict[str, Study]]] = {
     "decisive": decisive,
     "memories": memories,
 }
+# What each campaign is to tell: the first line of its report.
+QUESTIONS = {
+    "paper": "Do the paper's tables come out again, under its own protocol?",
+    "full": "Which of the paper's claims hold when the writes are learned, seeds are paired, and "
+    "plasticity is switched off in the same networks?",
+    "decisive": "Which of the claims that five seeds left undecided hold, with the seeds and the "
+    "training that they need?",
+    "memories": "Which rules bridge a gap as memory layers, and do rates above 1 track a state?",
+}
 TINY = {
     "train.num_seeds": 2,
     "train.steps": 3,

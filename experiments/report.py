@@ -3,10 +3,12 @@ r"""One page on the results of runs: figures, tables, verdicts, commands.
 python -m experiments.report --runs=DIR --out=report.html
 
 DIR is the folder of `experiments.reproduce`, of a sweep, of one run, or any folder with finished
-runs in it: runs in one folder and of one task are compared. Files that cannot be read, and runs
-that are not finished, are listed on stderr and in the page; the others stand. The page is one file
-and needs no network. The folder report_files beside it holds every figure as SVG and PNG and every
-table as CSV and LaTeX. Needs the extra `plots`.
+runs in it: runs in one folder and of one task are compared. Its verdicts.json, published.json and
+conditioning.json are shown too, and need no runs. The page starts with a question, its answer in a
+sentence, and one figure; it is one file and needs no network. Files that cannot be read, and runs
+that are not finished, are listed on stderr and in the page; the others stand. The folder
+report_files beside it holds every figure as SVG and PNG and every table as CSV and LaTeX. Needs
+the extra `plots`.
 """
 
 import sys

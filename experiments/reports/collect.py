@@ -6,6 +6,7 @@ import os
 import pathlib
 from collections.abc import Iterator
 
+from plasticity.experiments.reports.found import ALONE
 from plasticity.experiments.reports.labels import command, varied_within_rules
 from plasticity.experiments.reports.runs import MANIFEST, Problems, Run, optional, read_run
 from plasticity.experiments.run.checked import read
@@ -24,7 +25,7 @@ def collect(root: pathlib.Path, problems: Problems | None = None) -> dict[str, l
         added to it.
 
     Raises:
-      ConfigError: there is no finished run; the message says what there is.
+      ConfigError: there is no finished run, nor a file of ALONE; the message says what there is.
     """
     problems = [] if problems is None else problems
     if not root.is_dir():
@@ -42,7 +43,7 @@ def collect(root: pathlib.Path, problems: Problems | None = None) -> dict[str, l
         elif run := optional(problems, read_run, folder, names, problems):
             parent = folder if folder == root else folder.parent
             groups[parent, run.config["task.name"], run.metric].append(run)
-    if not groups:
+    if not groups and not any((root / name).exists() for name in ALONE):
         found = problems or ["no folder in it has a config.json and a result.json"]
         raise ConfigError("\n  ".join([f"--runs={root} holds no finished run:", *found]))
     folders = collections.Counter(folder for folder, *_ in groups)

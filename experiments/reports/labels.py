@@ -1,5 +1,6 @@
 """Names of fields, metrics and runs, and commands, as tables and figures show them."""
 
+import collections
 import json
 import pathlib
 import re
@@ -42,18 +43,69 @@ def varied_within_rules(runs: Iterable[Run]) -> list[str]:
     return [name for name in varied(runs) if name in apart]
 
 
-def variant(run: Run, fields: Sequence[str]) -> str:
-    """What sets a run apart from others of its group and rule."""
-    return ", ".join(setting(name, run.config[name]) for name in fields if name in run.config)
+def variants(runs: Sequence[Run], fields: Sequence[str]) -> list[str]:
+    """What sets each run apart from others of its group and rule.
+
+    Of more than three fields, values that most runs share are left out.
+    """
+    names, usual = short_names(fields), {}
+    for field in fields if len(fields) > 3 else ():
+        values = collections.Counter(str(run.config.get(field)) for run in runs)
+        ((value, count),) = values.most_common(1)
+        usual[field] = value if 2 * count > len(runs) else None
+    return [
+        ", ".join(
+            setting(field, run.config[field], names[field])
+            for field in fields
+            if field in run.config and str(run.config[field]) != usual.get(field)
+        )
+        for run in runs
+    ]
 
 
-def setting(field: str, value: Any) -> str:
-    """A field and its value, such as "delay 20"."""
+def short_names(fields: Sequence[str]) -> dict[str, str]:
+    """{field: its last part}, or the whole of it where two fields have the same."""
+    last = [field.rpartition(".")[2] for field in fields]
+    return {f: f if last.count(name) > 1 else name for f, name in zip(fields, last, strict=True)}
+
+
+def setting(field: str, value: Any, name: str = "") -> str:
+    """A field, by default under its short name, and its value, such as "delay 20"."""
     if field == "rule.name":
         return str(value)
     if field == "model.attention_window" and is_number(value) and value in WINDOWS:
         return WINDOWS[value]
-    return f"{field.rpartition('.')[2].replace('_', ' ')} {value}"
+    name = name or field.rpartition(".")[2]
+    return f"{name.replace('.', ' ').replace('_', ' ')} {value}"
+
+
+def field_label(field: str) -> str:
+    """A field as the label of an axis."""
+    return drawable(field.rpartition(".")[2].replace("_", " "))
+
+
+def rule_and_variant(runs: Sequence[Run]) -> list[str]:
+    """Of each run: its rule, and what sets it apart from the others of that rule."""
+    names = {}
+    for rule in {run.rule for run in runs}:
+        own = [run for run in runs if run.rule == rule]
+        titles = variants(own, varied(own))
+        names |= {id(run): title for run, title in zip(own, titles, strict=True)}
+    return [", ".join(filter(None, [run.rule, names[id(run)]])) for run in runs]
+
+
+def less_is_better(metric: str) -> bool:
+    """Whether a metric is an error."""
+    return metric.endswith("loss") or "mse" in metric
+
+
+def cell(value: Any) -> str:
+    """A value as text: numbers with three significant digits, integers whole, None empty."""
+    if not isinstance(value, float):
+        return "" if value is None else str(value)
+    if 1000 <= abs(value) < 1e6:
+        return f"{float(f'{value:.3g}'):.0f}"
+    return f"{value:.3g}"
 
 
 def metric_label(metric: str) -> str:

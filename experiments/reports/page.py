@@ -2,27 +2,22 @@
 
 import math
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jinja2
 
-from plasticity.experiments.reports.labels import varied
+from plasticity.experiments.reports.labels import cell, short_names, varied
 from plasticity.experiments.reports.runs import Run
+from plasticity.experiments.run.checked import is_number
 from plasticity.experiments.run.intervals import mean_interval
 from plasticity.experiments.sweeps.tables import Row, columns
 
+VERDICT = ("verdict", "claim", "source", "p_adjusted", "because")  # columns
 SPECIAL = str.maketrans(
     {c: f"\\{c}" for c in "&%$#_{}"}
     | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
 )
-
-
-def cell(value: Any) -> str:
-    """A value in a table: numbers with four significant digits, integers whole, None empty."""
-    if value is None:
-        return ""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 ENVIRONMENT = jinja2.Environment(
@@ -48,9 +43,9 @@ def latex(rows: Sequence[Row]) -> str:
 
 def results_table(runs: Sequence[Run]) -> list[Row]:
     """A row per run of a group: the fields that vary, and its headline metric on and off."""
-    fields, rows = varied(runs), []
+    names, rows = short_names(varied(runs)), []
     for run in runs:
-        row: Row = {field.rpartition(".")[2]: run.config.get(field, "") for field in fields}
+        row: Row = {name: run.config.get(field, "") for field, name in names.items()}
         row |= {"rule": run.rule} | _mean(run.metric, "ci95", *run.interval())
         off = (math.nan, math.nan) if run.static else run.interval(False)
         row |= _mean("off", "ci95 off", *off)
@@ -78,3 +73,34 @@ def analysis_table(run: Run) -> list[Row]:
 def _mean(column: str, interval: str, mean: float, half: float) -> Row:
     """Cells of a mean and half its interval; empty where there is none."""
     return {c: None if math.isnan(v) else v for c, v in ((column, mean), (interval, half))}
+
+
+def evidence_row(evidence: Mapping[str, Any]) -> Row:
+    """A comparison of `compare.decide_claims` as a row of a table."""
+    claim, margin = evidence["direction"], evidence["margin"]
+    if margin > 0:
+        claim = f"at most {margin:g} {'more' if claim == 'less' else 'less'}"
+    elif margin < 0:
+        claim = f"{claim} by {-margin:g}"
+    row: Row = {name: evidence[name] for name in ("study", "claimed", "other")}
+    row["where"] = evidence.get("where")  # older verdicts have all in `claimed`
+    row |= {"claim": claim, "of": "ratio" if evidence["log"] else "difference"}
+    # Where logarithms were compared, their mean and interval are those of ratios.
+    for name in ("mean", "low", "high"):
+        value = evidence.get(name)
+        row[name] = math.exp(min(value, 700)) if evidence["log"] and is_number(value) else value
+    more = ("p", "n", "effect", "smallest_effect", "diverged", "exploded", "failed")
+    return row | {name: evidence.get(name) for name in more}
+
+
+def verdict_row(claim: Mapping[str, Any]) -> Row:
+    """A claim as a row of a table, with its earlier verdict if there is one."""
+    before = claim.get("before") or {}
+    earlier = {"before": before.get("verdict"), "p_adjusted_before": before.get("p_adjusted")}
+    return {n: claim.get(n) for n in VERDICT} | (earlier if "before" in claim else {})
+
+
+def entry(claim: Mapping[str, Any]) -> Row:
+    """A claim with its earlier verdict, which may be None, and the table of its evidence."""
+    evidence = [evidence_row(record) for record in claim["evidence"]]
+    return {"before": None, "p_adjusted_before": None} | verdict_row(claim) | {"evidence": evidence}

@@ -51,6 +51,11 @@ class Run(NamedTuple):
         return writes_nothing(self.rule, mixer, self.config.get("site.rule", ""))
 
     @property
+    def switched(self) -> tuple[bool, ...]:
+        """Plasticity on and off; a static network has nothing to switch off."""
+        return (True,) if self.static else (True, False)
+
+    @property
     def diverged(self) -> list[bool]:
         """Of each seed: whether its training diverged, or exploded with every number finite."""
         return [bool({"diverged_after", "exploded_after"} & seed.keys()) for seed in self.seeds]
@@ -58,22 +63,22 @@ class Run(NamedTuple):
     @property
     def episodes(self) -> int:
         """The test episodes of each seed."""
-        return self._of_seeds("n", True)[0]
+        return self._of_seeds("n", True, self.metric)[0]
 
-    def values(self, on: bool = True) -> list[float]:
-        """The headline metric of each seed; nan where it is not finite."""
-        return self._of_seeds("mean", on)
+    def values(self, on: bool = True, metric: str = "") -> list[float]:
+        """A metric, by default the headline one, of each seed; nan where it is not finite."""
+        return self._of_seeds("mean", on, metric or self.metric)
 
-    def interval(self, on: bool = True) -> tuple[float, float]:
+    def interval(self, on: bool = True, metric: str = "") -> tuple[float, float]:
         """Mean and half interval over seeds; over the test episodes if there is one seed."""
-        values = self.values(on)
+        values = self.values(on, metric)
         if len(values) > 1:
             return mean_interval(values)
-        return values[0], self._of_seeds("ci95", on)[0]
+        return values[0], self._of_seeds("ci95", on, metric or self.metric)[0]
 
-    def _of_seeds(self, field: str, on: bool) -> list[Any]:
+    def _of_seeds(self, field: str, on: bool, metric: str) -> list[Any]:
         part = PARTS["" if on else "_off"]
-        values = [seed[part][self.metric][field] for seed in self.seeds]
+        values = [seed[part].get(metric, {}).get(field) for seed in self.seeds]
         return [value if is_number(value) else math.nan for value in values]
 
 
@@ -113,9 +118,10 @@ def read_run(folder: pathlib.Path, names: Collection[str], problems: Problems) -
         manifests=[manifest] if manifest and manifest["argv"] else [],
         elsewhere=[],
     )
-    # Of several evaluations under the same settings, the last one counts.
+    # Of several evaluations under the same settings, the last one counts: -2 follows none, -10 -9.
     others = {}
-    for name in sorted(n for n in names if n.startswith("evaluation-") and n.endswith(".json")):
+    found = [n for n in names if n.startswith("evaluation-") and n.endswith(".json")]
+    for name in sorted(found, key=lambda name: (len(name), name)):
         if other := part(name, _evaluation, run, steps, result["seed"]):
             others[json.dumps(other.config, sort_keys=True)] = other
     return run._replace(elsewhere=list(others.values()))

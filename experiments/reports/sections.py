@@ -3,7 +3,6 @@
 import base64
 import io
 import json
-import math
 import pathlib
 import re
 import tempfile
@@ -13,25 +12,19 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from plasticity.experiments.reports import figures
-from plasticity.experiments.reports.labels import (
-    command,
-    metric_label,
-    variant,
-    varied_within_rules,
-)
-from plasticity.experiments.reports.page import analysis_table, latex, page, results_table
-from plasticity.experiments.reports.runs import Problems, Run, optional
+from plasticity.experiments.reports import answers, figures, page, series
+from plasticity.experiments.reports.compare import NO_EVIDENCE
+from plasticity.experiments.reports.forest import drawn_claims, forest, matter
+from plasticity.experiments.reports.found import Found, found_in
+from plasticity.experiments.reports.labels import command, metric_label, rule_and_variant
+from plasticity.experiments.reports.performance import heat_maps, performance
+from plasticity.experiments.reports.runs import Problems, Run
 from plasticity.experiments.reports.trace_figures import interventions, modulation
-from plasticity.experiments.run.checked import check, is_number, read
 from plasticity.experiments.sweeps.tables import Row, write_csv
 
 LONGEST = 100  # characters of a group's name in the names of its files
-VERDICT = ("verdict", "claim", "source", "p_adjusted", "because")  # columns
+MOST_ROWS = 6  # claims in one column of a wide figure
 VERSIONS = ("versions", "device", "python", "revision")  # fields of a manifest
-EVIDENCE = dict.fromkeys(("study", "claimed", "other", "direction"), str)
-EVIDENCE |= {"margin": float, "log": bool}
-CLAIMS = [{"claim": str, "source": str, "verdict": str, "evidence": [EVIDENCE]}]
 
 
 class Files:
@@ -60,73 +53,51 @@ class Files:
         """Writes NAME.csv and NAME.tex, if there are rows; returns them."""
         if rows:
             write_csv(self._folder / f"{name}.csv", rows)
-            (self._folder / f"{name}.tex").write_text(latex(rows), encoding="utf-8")
+            (self._folder / f"{name}.tex").write_text(page.latex(rows), encoding="utf-8")
         return rows
 
 
 def group_section(files: Files, group: str, runs: Sequence[Run], about: str = "") -> dict[str, Any]:
     """The section of runs that are compared; `about`: the question of their study."""
     name, curves = files.free_name(group), figures.learning_curves(runs)
-    tested = [other for run in runs for other in (run, *run.elsewhere)]
-    elsewhere = len(tested) > len(runs) and {
-        "performance": files.figure(f"{name}-elsewhere", figures.performance(tested)),
-        "table": files.table(f"{name}-elsewhere", results_table(tested)),
-    }
-    fields, analysed = varied_within_rules(runs), [run for run in runs if run.analysis]
-    titles = [", ".join(filter(None, [f"{r.rule} rule", variant(r, fields)])) for r in analysed]
+    titled = zip(rule_and_variant(runs), runs, strict=True)
+    analysed = [(title, run) for title, run in titled if run.analysis]
     return {
         "title": group.replace("_", " "),
         "about": about[:1].upper() + about[1:],
         "task": runs[0].config["task.name"],
         "metric": metric_label(runs[0].metric),
         "static": all(run.static for run in runs),
-        "performance": files.figure(f"{name}-performance", figures.performance(runs)),
+        "performance": files.figure(f"{name}-performance", performance(runs)),
         "learning": curves and files.figure(f"{name}-learning", curves),
-        "table": files.table(name, results_table(runs)),
-        "elsewhere": elsewhere,
+        "families": {
+            family: files.figure(f"{name}-{family}", series.family(runs, family, numbers))
+            for family, numbers in series.families(runs).items()
+        },
+        "table": files.table(name, page.results_table(runs)),
+        "elsewhere": _elsewhere(files, name, runs),
         "analyses": [
             {
                 "title": title,
                 "modulation": files.figure(f"{name}-modulation-{i}", modulation(run)),
                 "interventions": files.figure(f"{name}-interventions-{i}", interventions(run)),
-                "table": files.table(f"{name}-analysis-{i}", analysis_table(run)),
+                "table": files.table(f"{name}-analysis-{i}", page.analysis_table(run)),
             }
-            for i, (title, run) in enumerate(zip(titles, analysed, strict=True))
+            for i, (title, run) in enumerate(analysed)
         ],
     }
 
 
-def evidence_row(evidence: Mapping[str, Any]) -> Row:
-    """A comparison of `compare.decide_claims` as a row of a table."""
-    claim, margin = evidence["direction"], evidence["margin"]
-    if margin > 0:
-        claim = f"at most {margin:g} {'more' if claim == 'less' else 'less'}"
-    elif margin < 0:
-        claim = f"{claim} by {-margin:g}"
-    row: Row = {name: evidence[name] for name in ("study", "claimed", "other")}
-    row["where"] = evidence.get("where")  # older verdicts have all in `claimed`
-    row |= {"claim": claim, "of": "ratio" if evidence["log"] else "difference"}
-    # Where logarithms were compared, their mean and interval are those of ratios.
-    for name in ("mean", "low", "high"):
-        value = evidence.get(name)
-        row[name] = math.exp(min(value, 700)) if evidence["log"] and is_number(value) else value
-    more = ("p", "n", "effect", "smallest_effect", "diverged", "exploded", "failed")
-    return row | {name: evidence.get(name) for name in more}
-
-
-def verdict_row(claim: Mapping[str, Any]) -> Row:
-    """A claim as a row of a table, with its earlier verdict if there is one."""
-    before = claim.get("before") or {}
-    earlier = {"before": before.get("verdict"), "p_adjusted_before": before.get("p_adjusted")}
-    return {n: claim.get(n) for n in VERDICT} | (earlier if "before" in claim else {})
-
-
-def _campaign(path: pathlib.Path) -> dict[str, Any]:
-    """results.json of `experiments.reproduce`, whose sections may be missing."""
-    sections = ("studies", "failed", "skipped")
-    results = {name: {} for name in sections} | read(path, dict)
-    check(path, results, {name: {str: str} for name in sections})
-    return results
+def _elsewhere(files: Files, name: str, runs: Sequence[Run]) -> dict[str, Any] | None:
+    """The networks under other settings than in training, if they were tested so."""
+    tested = [other for run in runs for other in (run, *run.elsewhere)]
+    if len(tested) == len(runs):
+        return None
+    figure = heat_maps(runs) or performance(tested)
+    return {
+        "performance": files.figure(f"{name}-elsewhere", figure),
+        "table": files.table(f"{name}-elsewhere", page.results_table(tested)),
+    }
 
 
 @mpl.rc_context(figures.SETTINGS)
@@ -140,49 +111,75 @@ def write_report(
     """Writes the page `out`, and its figures and tables in `folder`: both whole, or neither.
 
     Args:
-      root: folder of the runs; its verdicts.json, published.json and results.json are shown.
+      root: folder of the runs; its verdicts.json, published.json, conditioning.json and
+        results.json are shown.
       groups, problems: of `collect`. A message on each damaged file of root is added to problems.
     """
-
-    def of_root(name: str, reader: Callable, *args: Any) -> Any:
-        return optional(problems, reader, root / name, *args) if (root / name).exists() else None
-
-    claims = of_root("verdicts.json", read, CLAIMS) or []
-    published = of_root("published.json", read, [dict]) or []
-    results = of_root("results.json", _campaign) or {"studies": {}}
-    about = results["studies"]
-    groups = {name: groups[name] for name in dict.fromkeys([*about, *groups]) if name in groups}
-
-    def section(group: str) -> dict[str, Any] | None:
-        try:
-            return group_section(files, group, groups[group], about.get(group, ""))
-        except OSError:  # of writing
-            raise
-        except Exception as error:  # whatever Matplotlib raises about numbers that it cannot draw
-            problems.append(f"{group} cannot be drawn: {type(error).__name__}: {error}")
-            return None
-
-    manifests = [m for runs in groups.values() for run in runs for m in run.manifests]
+    found = found_in(root, problems)
+    order = [*found.results["studies"], *sorted(groups, key=lambda name: -len(groups[name]))]
+    groups = {name: groups[name] for name in dict.fromkeys(order) if name in groups}
     with tempfile.TemporaryDirectory(prefix=".report-", dir=out.parent) as temporary:
         draft = pathlib.Path(temporary)
-        files = Files(draft / "files")
-        html = page(
-            title=f"Plasticity: {root.resolve().name}",
-            problems=problems,
-            verdicts=files.table("verdicts", list(map(verdict_row, claims))),
-            evidence=files.table(
-                "evidence", [evidence_row(e) for c in claims for e in c["evidence"]]
-            ),
-            published=files.table("published", published),
-            missing=[
-                {"what": what, "why": why, "run": run}
-                for what in ("failed", "skipped")
-                for run, why in results.get(what, {}).items()
-            ],
-            groups=list(filter(None, map(section, groups))),
-            commands=list(dict.fromkeys(command(manifest["argv"]) for manifest in manifests)),
-            versions=sorted({json.dumps({k: m.get(k) for k in VERSIONS}) for m in manifests}),
-        )
+        content = _content(Files(draft / "files"), found, groups, problems)
+        html = page.page(title=f"Plasticity: {root.resolve().name}", **content)
         (draft / "page").write_text(html, encoding="utf-8", errors="backslashreplace")
         (draft / "files").rename(folder)
         (draft / "page").rename(out)
+
+
+def _content(
+    files: Files, found: Found, groups: Mapping[str, list[Run]], problems: Problems
+) -> dict[str, Any]:
+    """What the template of the page shows, but for its title."""
+
+    def drawn(what: str, draw: Callable, *args: Any) -> Any:
+        try:
+            return draw(files, *args)
+        except OSError:  # of writing
+            raise
+        except Exception as error:  # whatever Matplotlib raises about numbers that it cannot draw
+            problems.append(f"{what} cannot be drawn: {type(error).__name__}: {error}")
+            return None
+
+    about = found.results["studies"]
+    sections = [drawn(g, group_section, g, runs, about.get(g, "")) for g, runs in groups.items()]
+    sections = list(filter(None, sections))
+    question, answer = answers.question_and_answer(found, groups)
+    # Claims without evidence come last.
+    entries = sorted(map(page.entry, found.claims), key=lambda c: c["verdict"] == NO_EVIDENCE)
+    manifests = [m for runs in groups.values() for run in runs for m in run.manifests]
+    manifests += [found.conditioning["launch"]] if found.conditioning else []
+    files.table("verdicts", list(map(page.verdict_row, found.claims)))
+    files.table("evidence", [page.evidence_row(e) for c in found.claims for e in c["evidence"]])
+    return {
+        "problems": problems,
+        "question": question,
+        "answer": answer,
+        "forest": drawn("verdicts.json", _forest, found.claims),
+        "verdicts": entries,
+        "published": files.table("published", found.published),
+        "missing": [
+            {"what": what, "why": why, "run": run}
+            for what in ("failed", "skipped")
+            for run, why in found.results.get(what, {}).items()
+        ],
+        "groups": sections,
+        "conditioning": drawn("conditioning.json", _conditioning, found.conditioning),
+        "commands": list(dict.fromkeys(command(manifest["argv"]) for manifest in manifests)),
+        "versions": sorted({json.dumps({k: m.get(k) for k in VERSIONS}) for m in manifests}),
+    }
+
+
+def _forest(files: Files, claims: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """The figure of the claims for wide and narrow screens; None: no claim has evidence."""
+    drawn = drawn_claims(claims)
+    wide = 2 if len(drawn) > MOST_ROWS else 1
+    return drawn and {
+        "wide": files.figure("verdicts", forest(drawn, wide)),
+        "narrow": files.figure("verdicts-narrow", forest(drawn, 1)),
+        "matters": matter(drawn),
+    }
+
+
+def _conditioning(files: Files, content: Mapping[str, Any]) -> str | None:
+    return files.figure("conditioning", series.conditioning(content)) if content else None

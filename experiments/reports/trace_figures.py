@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from plasticity.experiments.reports.figures import WIDTH, bound, integer_steps, style
+from plasticity.experiments.reports import figures
 from plasticity.experiments.reports.labels import drawable, metric_label
 from plasticity.experiments.reports.runs import Run
 from plasticity.experiments.run.intervals import mean_interval
@@ -20,7 +20,7 @@ def modulation(run: Run) -> Figure:
     """Rates and sizes of writes over an episode, above its events; the untrained net is dotted."""
     assert run.analysis is not None
     seeds, events = run.analysis["seeds"], run.analysis["events"]
-    figure = Figure((WIDTH, 3.6))
+    figure = Figure((figures.WIDTH, 3.6))
     grid = figure.subplots(3, 1, sharex=True, height_ratios=[4, 4, 0.5])
     for axes, (kind, label) in zip(grid, LABELS.items(), strict=False):
         for index, layer in enumerate(run.analysis["layers"]):
@@ -28,7 +28,7 @@ def modulation(run: Run) -> Figure:
             _band(axes, [seed[kind][layer] for seed in seeds], colour, "-", drawable(layer))
             _band(axes, [seed[kind][layer] for seed in before], colour, ":", "")
         axes.set_ylabel(label)
-    grid[0].legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False, fontsize=7)
+    grid[0].legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False, fontsize=8)
     _event_bar(grid[2], events)
     return figure
 
@@ -47,9 +47,9 @@ def _event_bar(axes: Axes, events: Sequence[str]) -> None:
         axes.axvspan(step - 0.5, step + 0.5, color=EVENTS[kinds.index(event) % len(EVENTS)])
     for kind in kinds:
         steps = [i for i, event in enumerate(events) if event == kind]
-        axes.text(np.mean(steps), 0.5, drawable(kind), ha="center", va="center", fontsize=7)
+        axes.text(np.mean(steps), 0.5, drawable(kind), ha="center", va="center", fontsize=8)
     axes.set(yticks=[], xlabel="step of the episode", xlim=(-0.5, len(events) - 0.5), ylim=(0, 1))
-    integer_steps(axes)
+    figures.integer_steps(axes)
 
 
 def interventions(run: Run) -> Figure:
@@ -60,17 +60,14 @@ def interventions(run: Run) -> Figure:
     for name in dict.fromkeys(name for seed in metrics for name in seed):
         if name.startswith((f"{prefix}silent", f"{prefix}held")):
             title = name.removeprefix(prefix).replace("silent_", "no writes: ").replace("_", " ")
-            title = "constant rate" if title == "held" else drawable(title)
+            title = "constant rate" if title == "held" else title
             found[title] = [seed[name] for seed in metrics if name in seed]
-    figure = Figure((WIDTH, 0.6 + 0.24 * len(found)))
-    axes = figure.subplots()
-    colour, marker = style(run.rule)
-    for place, values in enumerate(found.values()):
+    figure, ((axes, places),) = figures.strips([list(found)])
+    colour, marker = figures.style(run.rule)
+    for place, values in zip(places, found.values(), strict=True):
         mean, half = mean_interval(values)
         axes.errorbar(mean, place, xerr=half, fmt=marker, color=colour, capsize=2)
         axes.plot(values, [place] * len(values), ".", color=colour, alpha=0.35, markersize=4)
-    axes.set_yticks(range(len(found)), list(found))
-    axes.invert_yaxis()
-    bound(axes.xaxis, run.metric)
+    figures.bound(axes, run.metric, "x")
     axes.set_xlabel(metric_label(run.metric))
     return figure

@@ -10,10 +10,17 @@ import pytest
 
 from plasticity.experiments.reports import sections
 from plasticity.experiments.reports.collect import collect
-from plasticity.experiments.reports.figures import learning_curves, performance
-from plasticity.experiments.reports.labels import command, drawable, varied, varied_within_rules
-from plasticity.experiments.reports.page import latex, page, results_table
-from plasticity.experiments.reports.sections import Files, evidence_row, group_section, write_report
+from plasticity.experiments.reports.figures import learning_curves
+from plasticity.experiments.reports.labels import (
+    cell,
+    command,
+    drawable,
+    varied,
+    varied_within_rules,
+)
+from plasticity.experiments.reports.page import evidence_row, latex, page, results_table
+from plasticity.experiments.reports.performance import performance
+from plasticity.experiments.reports.sections import Files, group_section, write_report
 from plasticity.experiments.validate import ConfigError
 from tests.experiments.run_folders import edit, make_run, summary
 
@@ -122,7 +129,7 @@ def test_axes_of_a_small_run_have_integer_steps_and_accuracies(tmp_path, values)
     for figure, of_steps in ((learning_curves(runs), True), (performance(runs), False)):
         figure.canvas.draw()
         (axes,) = figure.axes
-        low, high = axes.get_ylim()
+        low, high = axes.get_ylim() if of_steps else axes.get_xlim()
         assert -0.021 < low < high < 1.021
         if of_steps:
             assert all(float(tick).is_integer() for tick in axes.get_xticks())
@@ -181,8 +188,8 @@ def test_a_seed_on_a_plateau_leaves_the_axis_logarithmic(runs):
 
     edit(runs / "alone" / "result.json", solve)
     (axes,) = performance(collect(runs)["runs"]).axes
-    assert axes.get_yscale() == "log"
-    assert axes.get_ylim()[0] < 1e-4
+    assert axes.get_xscale() == "log"
+    assert axes.get_xlim()[0] < 1e-4
 
 
 def test_commands_can_be_typed():
@@ -310,7 +317,7 @@ def test_damaged_files_of_a_campaign_leave_the_report_whole(tmp_path, monkeypatc
     root = make_run(tmp_path / "runs" / "a", seeds=1).parent
     (root / name).write_text(content)
     monkeypatch.setattr(sections, "group_section", lambda *_: {})
-    monkeypatch.setattr(sections, "page", lambda **content: str(content["problems"]))
+    monkeypatch.setattr(sections.page, "page", lambda **content: str(content["problems"]))
     problems = []
     write_report(root, collect(root), problems, tmp_path / "out.html", tmp_path / "out_files")
     shown = name == "published.json" and "claim" in content
@@ -324,7 +331,7 @@ def test_a_report_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
     def fail(**_):
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(sections, "page", fail)
+    monkeypatch.setattr(sections.page, "page", fail)
     with pytest.raises(OSError, match="no space"):
         write_report(root, collect(root), [], tmp_path / "out.html", tmp_path / "out_files")
     assert [path.name for path in tmp_path.iterdir()] == ["runs"]
@@ -349,6 +356,7 @@ def test_report(program, runs, tmp_path):
         "python -m experiments.launch &#39;&lt;b&gt;&#39;",
         "Runs that could not be read",
         "broken/result.json",
+        "<h3>hebbian, delay 20</h3>",
     ):
         assert expected in content
     assert "http://" not in content.replace("http://www.w3.org", "")
@@ -378,12 +386,30 @@ def opens(page, shot):
 
 
 def test_text_is_escaped():
-    lists = ("problems", "evidence", "published", "missing", "groups", "commands", "versions")
-    content = dict.fromkeys(lists, ()) | {"problems": ["a < b"]}
-    html = page(title="<script>", verdicts=[{"verdict": "x y", "p": 0.123456}], **content)
+    lists = ("problems", "verdicts", "published", "missing", "groups", "commands", "versions")
+    content = dict.fromkeys(lists, ()) | dict.fromkeys(("question", "answer", "forest"), "")
+    content |= {"problems": ["a < b"], "conditioning": ""}
+    html = page(title="<script>", **content | {"published": [{"x": "y", "p": 0.123456}]})
     assert "<script>" not in html
     assert "a &lt; b" in html
-    assert '<td class="x-y">x y</td><td class="number">0.1235</td>' in html
+    assert '<td>y</td><td class="number">0.123</td>' in html
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.98765, "0.988"),
+        (12345.6, "12300"),
+        (12345, "12345"),
+        (1.23456e-7, "1.23e-07"),
+        (1e9, "1e+09"),
+        (-1234.5, "-1230"),
+        (True, "True"),
+        (None, ""),
+    ],
+)
+def test_numbers_have_three_digits_and_integers_are_whole(value, text):
+    assert cell(value) == text
 
 
 def test_text_in_figures_is_no_formula_and_short():

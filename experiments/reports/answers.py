@@ -1,0 +1,88 @@
+"""What a report says first: its question and its answer, each a sentence."""
+
+import collections
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from plasticity.configs.studies import QUESTIONS
+from plasticity.experiments.reports import labels
+from plasticity.experiments.reports.compare import NO_EVIDENCE, within
+from plasticity.experiments.reports.found import Found
+from plasticity.experiments.reports.runs import Run
+from plasticity.experiments.reports.statistics import NOT_SUPPORTED, OPPOSITE, SUPPORTED, UNDECIDED
+from plasticity.experiments.sweeps.tables import Row
+
+OTHERS = {verdict: verdict for verdict in (OPPOSITE, UNDECIDED, NOT_SUPPORTED)}
+OTHERS |= {NO_EVIDENCE: "without any runs"}
+
+
+def of_verdicts(claims: Sequence[Mapping[str, Any]]) -> str:
+    """How many claims have which verdict, and how many of each source are supported."""
+    counts = collections.Counter(claim["verdict"] for claim in claims)
+    supported = counts.pop(SUPPORTED, 0)
+    sources = collections.Counter(claim["source"] for claim in claims)
+    own = collections.Counter(c["source"] for c in claims if c["verdict"] == SUPPORTED)
+    apart = "; ".join(f"{source}: {own[source]} of {n}" for source, n in sources.items())
+    aside = f" ({apart})" if own and len(sources) > 1 else ""
+    are = "is" if supported == 1 else "are"
+    texts = OTHERS | {verdict: verdict for verdict in counts.keys() - OTHERS.keys()}
+    others = "".join(f", {counts[key]} {text}" for key, text in texts.items() if counts[key])
+    return f"{supported} of {len(claims)} claims {are} supported{aside}{others}."
+
+
+def of_published(table: Sequence[Row]) -> str:
+    """How many published numbers came out again."""
+    (near, cells), (nearer, _) = within(table, 2), within(table, 1)
+    within_two = f"{near} of {cells} published numbers came out again within two deviations"
+    return f"{within_two}, {nearer} within one."
+
+
+def of_runs(runs: Sequence[Run]) -> str:
+    """The best run of a group, beside itself with plasticity off."""
+    sign = -1 if labels.less_is_better(runs[0].metric) else 1
+    scores = [(sign * mean, half) for mean, half in (run.interval() for run in runs)]
+    ranked = [mean if math.isfinite(mean) else -math.inf for mean, _ in scores]
+    place = ranked.index(max(ranked))
+    best, name = runs[place], labels.rule_and_variant(runs)[place]
+    level = sum(mean + half >= max(ranked) for mean, half in scores) - 1
+    asides = [] if best.static else [f"with plasticity off {_interval(*best.interval(False))}"]
+    asides += [] if best.chance is None else [f"chance level {labels.cell(best.chance)}"]
+    whom = f"Best of {len(runs)} runs: {name}, with" if len(runs) > 1 else f"{name}:"
+    score = f"{labels.metric_label(best.metric)} {_interval(*best.interval())}"
+    aside = f" ({'; '.join(asides)})" if asides else ""
+    reach = f" Others that reach it within their intervals: {level}."
+    return f"{whom} {score}{aside}.{reach * (level > 0)}"
+
+
+def _interval(mean: float, half: float) -> str:
+    return labels.cell(mean) + (f" ± {half:.2g}" if math.isfinite(half) else "")
+
+
+def of_conditioning(content: Mapping[str, Any]) -> str:
+    """How many rules show each effect."""
+    effects = [record["effects"] for record in content["rules"].values()]
+    counts = collections.Counter(name for own in effects for name in own if own[name]["shows"])
+    shown = ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in counts.most_common())
+    return f"Of {len(effects)} rules, so many show each effect: {shown}."
+
+
+def question_and_answer(found: Found, groups: Mapping[str, Sequence[Run]]) -> tuple[str, str]:
+    """What the runs of a folder are to tell, and what they tell."""
+    compared = [row for row in found.published if "distance" in row]
+    asked, answer = "What was found?", ""
+    if found.claims:
+        asked, answer = f"Which of {len(found.claims)} claims hold?", of_verdicts(found.claims)
+    elif compared:
+        asked, answer = "Do the published numbers come out again?", of_published(compared)
+    elif groups:
+        runs = next(iter(groups.values()))
+        several = f"Which of {len(runs)} networks is best"
+        which = several if len(runs) > 1 else "How good is a network"
+        plastic = "" if all(run.static for run in runs) else ", and how much of it is plasticity"
+        task = runs[0].config["task.name"].replace("_", " ")
+        asked, answer = f"{which} at {task}{plastic}?", of_runs(runs)
+    elif found.conditioning:
+        asked = "Which effects of classical conditioning do these rules show?"
+        answer = of_conditioning(found.conditioning)
+    return QUESTIONS.get(str(found.results.get("preset")), asked), answer
