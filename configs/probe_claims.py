@@ -124,7 +124,7 @@ def _outliers() -> list[Claim]:
         Claim(
             f"outliers/{form}",
             "Yaad is robust to outliers: one value of ten is ten times as long, the others have a "
-            f"smaller error than under squared errors, {form} form, threshold 2",
+            f"smaller error than under squared errors, {form} form",
             "Behrouz et al. 2025, Miras",
             [_less("probe_outliers", yaad, other) for other in squared],
         )

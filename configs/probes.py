@@ -31,7 +31,8 @@ class ProbeStudy(NamedTuple):
 SUMS, DELTA, DECAYED = {"rule": "hebb"}, {"rule": "delta"}, {"rule": "hebb/keep=.95"}
 MOMENTUM = {"rule": "titans/rate=.5/momentum=.5"}
 # The error of a clean write has a length of about 1, that of an outlier of about 10.
-HUBER, PRINTED = {"rule": "yaad/threshold=2"}, {"rule": "yaad/threshold=2/tail=printed"}
+# Each at the threshold, of .05 to 4, at which its error under outliers is smallest.
+HUBER, PRINTED = {"rule": "yaad/threshold=1"}, {"rule": "yaad/threshold=.1/tail=printed"}
 OVERLOAD = (32, 64, 128)  # items in 32 dimensions
 WINNERS, CODE_SIZES = (1, 2, 4), (64, 256)
 
