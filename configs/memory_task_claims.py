@@ -15,7 +15,14 @@ AT_30, AT_6 = {"task.largest": 30}, {"task.largest": 6}
 
 def telling_claims() -> list[Claim]:
     """All of them."""
-    return [*_rewriting(), *_time_scales(), *_working_memory(), *_languages(), *_clamped()]
+    return [
+        *_rewriting(),
+        *_time_scales(),
+        *_working_memory(),
+        *_languages(),
+        *_clamped(),
+        *_needle(),
+    ]
 
 
 def _more(
@@ -165,6 +172,20 @@ def _languages() -> list[Claim]:
             "trained on: (aa)*",
             "Grazzi et al. 2024",
             [_more("aa_star", "string_accuracy", two, one)],
+        )
+    ]
+
+
+def _needle() -> list[Claim]:
+    hebb, gated = _rules("hebb,gated_delta")
+    far = {"task.test_steps": 512, "task.depth": "early"}
+    return [
+        Claim(
+            "needle/length",
+            "A gate and a correction keep a needle of the first third of a text eight times as "
+            "long as in training better than a sum with a gate",
+            OURS,
+            [_more("needle", "accuracy", gated | far, hebb | far)],
         )
     ]
 

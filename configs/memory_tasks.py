@@ -31,7 +31,7 @@ HEADS = {"multi-head": 0, "single-head": 1, "sliding": 3}
 
 def telling_apart() -> dict[str, Study]:
     """All of them, in the order in which they are run."""
-    return _time_scales() | _rewriting() | _working_memory() | _languages() | _clamped()
+    return _time_scales() | _rewriting() | _working_memory() | _languages() | _clamped() | _needle()
 
 
 def _time_scales() -> dict[str, Study]:
@@ -153,6 +153,23 @@ def _languages() -> dict[str, Study]:
             "aa_star:delta",
             over("site.rate_limit", [1.0, 2.0]),
             MEMORY | FIVE | SELDOM | {"train.steps": 1000},
+        )
+    }
+
+
+def _needle() -> dict[str, Study]:
+    """Length and depth beyond training, which has 64 tokens."""
+    return {
+        "needle": Study(
+            "needle",
+            "pairs among filler, trained on 64 tokens, by length and by depth of the needles",
+            "needle:hebb",
+            product([MEMORY], over("rule.name", ["hebb", "gated_delta"])),
+            FIVE | SELDOM | {"train.steps": 1500, "evaluate.episodes": 256},
+            elsewhere=product(
+                over("task.test_steps", [64, 256, 512]),
+                over("task.depth", ["early", "middle", "late"]),
+            ),
         )
     }
 

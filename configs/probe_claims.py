@@ -105,7 +105,7 @@ def _codes() -> list[Claim]:
             f"sparse keys/{dense}, winners {winners}",
             f"Sparse keys raise capacity: sums recall more than with {title} keys, with a smaller "
             f"error, {winners} of 64 and of 256 entries, four items per dimension",
-            "Ahmad and Hawkins 2015",
+            "after Ahmad and Hawkins 2015",
             [
                 better("probe_codes", sparse | {"dim": dim}, {"keys": dense, "dim": dim})
                 for dim in probes.CODE_SIZES
