@@ -16,6 +16,7 @@ from plasticity.experiments.run.curriculum import Curriculum
 from plasticity.experiments.run.explosions import FACTOR, Explosions
 from plasticity.experiments.run.hosts import SharedInterrupts
 from plasticity.experiments.run.interrupts import Interrupts
+from plasticity.experiments.run.storage import DamagedFileError
 from plasticity.experiments.run.train import train
 from plasticity.experiments.validate import ConfigError, validate
 from tests.launching import assert_same_state, read, rows, tiny_config
@@ -182,3 +183,11 @@ def test_an_explosion_stands_in_the_result(tmp_path, monkeypatch):
     config = tiny_config(train__steps=2, log__every=1, evaluate__every=0)
     assert train(config, str(tmp_path / "run")) == 0
     assert read(tmp_path / "run" / "result.json")["exploded_after"] == 0
+
+
+@pytest.mark.parametrize(
+    "record", [3, {}, {"first": [], "passed": [], "recent": []}, {"first": [0.5], "passed": []}]
+)
+def test_a_damaged_record_is_refused(record):
+    with pytest.raises(DamagedFileError, match="the curriculum of a checkpoint"):
+        curriculum(until=0.5).resume({"curriculum": record})
