@@ -50,7 +50,7 @@ def _time_scales() -> dict[str, Study]:
                     | {"curriculum.stages": "2..11"},
                 ],
             ),
-            fixed | FIVE | {"train.batch": 64},
+            fixed | FIVE | {"train.batch": 64, "train.schedule": "constant", "train.steps": 3000},
         ),
         "curricula": Study(
             "n_parity",
