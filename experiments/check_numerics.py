@@ -49,6 +49,7 @@ def compare(trace: GoldenTrace, dtype: Any, engine: str, chunk: int = 4) -> dict
     if engine not in trace.engines:
         raise ConfigError(f"--engine={engine} cannot replay this trace: {list(trace.engines)} can")
 
+    @jax.jit  # traced once, for the shapes and for the program
     def run(params: Any) -> dict[str, Any]:
         replay = jax.value_and_grad(lambda p: trace.replay(model, p), has_aux=True)
         (_, ours), grads = replay(params)
@@ -66,7 +67,7 @@ def compare(trace: GoldenTrace, dtype: Any, engine: str, chunk: int = 4) -> dict
         should_be = shapes.get(name, "absent, no quantity of this format")
         if is_now != should_be:
             raise ConfigError(f"--trace: {name} is {is_now}, it should be {should_be}")
-    ours = jax.jit(run)(params)
+    ours = run(params)
     return {name: error(ours[name], array) for name, array in recorded.items()}
 
 

@@ -167,10 +167,11 @@ def _check_curriculum(config: ConfigDict, task: Task) -> None:
     learner = build.make_learner(config)
     for value in (*curriculum.parsed, config.task[curriculum.field]):
         stage = build.make_stage(config, learner, value).task
-        if missing := [name for name in curriculum.names if name not in stage.metric_names]:
+        metrics = stage.metric_names if curriculum.names else []  # they are traced
+        if missing := [name for name in curriculum.names if name not in metrics]:
             raise ConfigError(
                 f"curriculum.metrics={curriculum.metrics!r}: {missing[0]!r} is no metric under "
-                f"task.{curriculum.field}={value}: {nearest(missing[0], stage.metric_names)}"
+                f"task.{curriculum.field}={value}: {nearest(missing[0], metrics)}"
             )
         same = (stage.inputs, stage.outputs, stage.image) == (task.inputs, task.outputs, task.image)
         if not same or stage.steps > task.steps:

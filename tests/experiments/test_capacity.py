@@ -18,6 +18,7 @@ from plasticity.experiments.probing.retrieval import (
 )
 from plasticity.rules import delta, hebb
 from plasticity.types import Token
+from tests.sample import sampled
 
 
 @partial(jax.jit, static_argnums=0)
@@ -84,7 +85,7 @@ def test_keys_of_the_delta_rule_sum_to_one_and_rates_lie_between_0_and_1():
     assert np.ptp(token.rate) > 0
 
 
-@pytest.mark.parametrize("memory", MEMORIES)
+@pytest.mark.parametrize("memory", sampled(MEMORIES, lambda name: name in ("sums", "delta")))
 def test_the_loss_of_training_is_that_of_the_whole_memory(memory):
     """Training writes a memory of one output, evaluations one of all: same losses, all steps."""
     task = Retrieval("rewritten", memory, "dpfp1", 4)

@@ -84,7 +84,10 @@ def test_a_stage_is_the_same_network_on_a_shorter_task():
 EARNED = {"curriculum__until": 0.01, "curriculum__window": 3, "train__batch": 32}
 
 
-@pytest.mark.parametrize("how", [{}, EARNED], ids=["shared", "earned"])
+@pytest.mark.parametrize(
+    "how",
+    [pytest.param({}, id="shared", marks=pytest.mark.slow), pytest.param(EARNED, id="earned")],
+)
 def test_a_curriculum_resumes_bit_for_bit_within_a_stage(tmp_path, monkeypatch, how):
     fields = GROWS | {"task__delay": 4, "train__steps": 12, "checkpoint__every": 2} | how
     fields |= {"log__every": 1, "evaluate__every": 0, "train__eta0_warmup": 8}

@@ -44,15 +44,22 @@ def launch(program, monkeypatch, data):
     return program
 
 
-def test_encoder_features_rules(launch, tmp_path):
-    encoder, features = tmp_path / "encoder", tmp_path / "encoder" / "features.npz"
+@pytest.fixture
+def encoded(launch, tmp_path):
+    """An encoder and what it makes of all images: (workdir, features, what was printed)."""
+    workdir = tmp_path / "encoder"
     config = "--config=configs/encoder.py:omniglot"
-    code, out, err = launch("launch", config, f"--workdir={encoder}", *SMALL)
+    code, _, err = launch("launch", config, f"--workdir={workdir}", *SMALL)
     assert code == 0, err
+    code, out, err = launch("encode", f"--workdir={workdir}")
+    assert code == 0, err
+    return workdir, workdir / "features.npz", out
+
+
+def test_an_encoder_and_its_features(encoded, launch):
+    encoder, features, out = encoded
     manifest = json.loads((encoder / "manifest.json").read_text())
     assert manifest["data_checksum"] == "small"
-    code, out, err = launch("encode", f"--workdir={encoder}")
-    assert code == 0, err
     with np.load(features) as file:
         assert file["features"].shape == (pools.CLASSES, 4, pools.PER_CLASS, 8)
         assert str(file["checksum"]) == "small"
@@ -62,6 +69,11 @@ def test_encoder_features_rules(launch, tmp_path):
     code, _, err = launch("encode", f"--workdir={encoder}")
     assert code == 2
     assert "nothing is overwritten" in err
+
+
+@pytest.mark.slow
+def test_a_rule_on_features(encoded, launch, tmp_path):
+    _, features, _ = encoded
     rule = ["--config=configs/omniglot.py:hebbian", f"--config.task.features={features}", *RULE]
     code, _, err = launch("launch", *rule, f"--workdir={tmp_path / 'rule'}", *SMALL)
     assert code == 0, err

@@ -115,7 +115,7 @@ CASES = [
         pytest.param(
             *case,
             id=f"{case[0]}-{case[1]}-{'model' if case[2] else 'data'}",
-            marks=[pytest.mark.slow] * (case != ("hebbian", "factored", ROWS)),
+            marks=[pytest.mark.slow] * (case != ("none", "dense", ROWS)),
         )
         for case in CASES
     ],
@@ -155,6 +155,7 @@ def test_after_a_signal_any_number_of_devices_ends_as_if_nothing_had_been(two, t
         same(tmp_path / "whole", tmp_path / name)
 
 
+@pytest.mark.slow
 def test_sigterm_to_one_saves_on_all_and_one_device_goes_on(two, tmp_path):
     """And the run that went on elsewhere is the run that was never stopped."""
     workdir = tmp_path / "run"

@@ -10,7 +10,9 @@ from jax.flatten_util import ravel_pytree
 
 from plasticity.experiments import build
 from plasticity.experiments.probing.plateau import Diagnosis
-from tests.launching import arguments, tiny_config
+from plasticity.experiments.run.train import train
+from plasticity.experiments.run.workdir import Workdir
+from tests.launching import tiny_config
 
 SEED = jnp.int32(0)
 
@@ -53,8 +55,8 @@ def test_eigenvalues_are_those_of_the_dense_hessian():
 
 def test_every_kept_checkpoint_is_measured(program, tmp_path):
     run, out = tmp_path / "run", tmp_path / "out.json"
-    kept = ["--config.checkpoint.every=3", "--config.checkpoint.keep=9"]
-    assert program("launch", *arguments(run, *kept))[0] == 0
+    kept = {"checkpoint__every": 3, "checkpoint__keep": 9, "evaluate__every": 0}
+    assert train(tiny_config(train__steps=6, **kept), str(run)) == 0
     code, printed, err = program("plateau", f"--run={run}", f"--out={out}", "--episodes=2")
     assert code == 0, err
     rows = json.loads(out.read_text())["rows"]
@@ -67,7 +69,8 @@ def test_every_kept_checkpoint_is_measured(program, tmp_path):
 
 def test_a_static_network_has_no_plateau_of_writes(program, tmp_path):
     run = tmp_path / "run"
-    assert program("launch", *arguments(run, rule="none"))[0] == 0
+    run.mkdir()
+    Workdir(str(run)).open(tiny_config(rule__name="none"))
     code, _, err = program("plateau", f"--run={run}", f"--out={tmp_path / 'x'}")
     assert code == 2
     assert "rule.name='none' writes nothing" in err

@@ -83,6 +83,7 @@ def test_the_recorded_rows_decide_the_claims(program, tmp_path):
     folder = tmp_path / "campaign"
     shutil.copytree(RECORDED, folder)
     given = "--preset=memories", f"--workdir={folder}", "--gather"
+    given += ("--tasks=interference,conditioning",)
     assert "measured:" not in program("reproduce", *given)[1]
     verdicts = json.loads((folder / "verdicts.json").read_text())
     found = {claim["name"]: claim["verdict"] for claim in verdicts}

@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 
 from plasticity.configs.studies import PRESETS, QUESTIONS
-from plasticity.experiments.conditioning import probed
-from plasticity.experiments.probing.untrained import untrained
 from plasticity.experiments.reports import answers, figures, series
 from plasticity.experiments.reports.collect import collect
 from plasticity.experiments.reports.forest import drawn_claims, effects, forest, matter
@@ -201,22 +199,17 @@ def test_families_of_numbered_metrics_are_drawn(tmp_path):
     assert len(drawn) == 3  # none; hebbian on and off
 
 
-def conditioned(path):
-    rules = {"delta": probed(untrained("delta", rate=0.4))}
-    launch = {"argv": ["/x/experiments/conditioning.py", "--out=c.json"]}
-    path.write_text(json.dumps({"launch": launch, "cues": ["A", "B", "C"], "rules": rules}))
-
-
-def test_a_folder_without_runs_is_shown_by_its_files(tmp_path):
+def test_a_folder_without_runs_is_shown_by_its_files(program, tmp_path):
     root = tmp_path / "root"
     root.mkdir()
-    conditioned(root / "conditioning.json")
+    out = f"--out={root / 'conditioning.json'}"
+    assert program("conditioning", "--rules=delta", out)[0] == 0
     problems = []
     write_report(root, collect(root), problems, tmp_path / "o.html", tmp_path / "o_files")
     page = (tmp_path / "o.html").read_text()
     assert not problems
     assert "Of 1 rules, so many show each effect: acquisition 1" in page
-    assert "conditioning --out=c.json" in page
+    assert f"conditioning --rules=delta {out}" in page
     assert (tmp_path / "o_files" / "conditioning.svg").exists()
 
 

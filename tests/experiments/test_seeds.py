@@ -1,5 +1,7 @@
 """Several seeds trained in one program equal the seeds trained one by one."""
 
+import contextlib
+import io
 import json
 import shutil
 
@@ -9,14 +11,15 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from plasticity.experiments import build
+from plasticity.checks import PlasticityError
 from plasticity.experiments.run.checkpoint import Checkpoints
 from plasticity.experiments.run.clock import Clock
-from plasticity.experiments.run.evaluate import trained_state
+from plasticity.experiments.run.evaluate import evaluate, trained_state
 from plasticity.experiments.run.seeds import Seeds
+from plasticity.experiments.run.train import train
 from plasticity.experiments.run.workdir import Workdir
-from tests.launching import arguments
-from tests.plasticity.test_learner import small_config
+from tests.launching import tiny_config
+from tests.plasticity.test_learner import make, small_config
 
 
 def test_one_seed_is_not_mapped():
@@ -35,12 +38,12 @@ def test_each_seed_trains_as_it_does_alone(in_turn):
     """
     config = small_config()
     config.seed, config.train.num_seeds = 5, 3
-    seeds, learner = Seeds(config, in_turn), build.make_learner(config)
-    hyper = jax.tree.map(jnp.float32, build.make_hyperparameters(config, learner.task))
+    learner, hyper, start = make()
+    seeds, hyper = Seeds(config, in_turn), jax.tree.map(jnp.float32, hyper)
     together = jax.jit(seeds.map(learner.train_step, True, True, False))
     alone = jax.jit(learner.train_step)
-    state = jax.jit(seeds.map(learner.init, True, False))(seeds.array, hyper)
-    singles = seeds.split(state)
+    singles = [start] * 3  # episodes differ
+    state = jax.tree.map(lambda leaf: jnp.stack([leaf] * 3), start)
     for _ in range(3):
         state, metrics = together(state, seeds.array, hyper)
         for i, number in enumerate(seeds.numbers):
@@ -50,11 +53,22 @@ def test_each_seed_trains_as_it_does_alone(in_turn):
     assert len(set(metrics["loss"].tolist())) == 3
 
 
-def test_a_run_of_several_seeds_reports_each(program, tmp_path):
+EVERY = {"log__every": 1, "evaluate__every": 0, "checkpoint__every": 2}
+TWO = tiny_config(seed=7, train__num_seeds=2, train__steps=6, **EVERY)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A finished run of two seeds, which no test may change: (workdir, what it printed)."""
+    workdir = tmp_path_factory.mktemp("runs") / "finished"
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        assert train(TWO, str(workdir)) == 0
+    return workdir, printed.getvalue()
+
+
+def test_a_run_of_several_seeds_reports_each(finished, tmp_path):
     workdir = tmp_path / "run"
-    flags = ["--config.train.num_seeds=2", "--config.seed=7"]
-    code, out, err = program("launch", *arguments(workdir, *flags))
-    assert code == 0, err
+    shutil.copytree(finished[0], workdir)
     result = json.loads((workdir / "result.json").read_text())
     assert [record["seed"] for record in result["seeds"]] == [7, 8]
     for part in ("metrics", "metrics_plasticity_off"):
@@ -64,9 +78,8 @@ def test_a_run_of_several_seeds_reports_each(program, tmp_path):
         assert result[part]["loss"]["n"] == 2
     rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
     assert {row["seed"] for row in rows} == {7, 8}
-    assert "same 2 nets" in out
-    code, out, err = program("launch", *arguments(workdir, *flags), "--mode=evaluate")
-    assert code == 0, err
+    assert "same 2 nets" in finished[1]
+    assert evaluate(TWO, str(workdir)) == 0
     written = json.loads(next(workdir.glob("evaluation-*.json")).read_text())
     assert written["seeds"] == result["seeds"]
 
@@ -89,18 +102,15 @@ def rewind(workdir, poisoned):
     checkpoints.close()
 
 
-def test_a_seed_that_diverges_leaves_the_others_alone(program, tmp_path):
+def test_a_seed_that_diverges_leaves_the_others_alone(finished, tmp_path, capsys):
     workdir = tmp_path / "run"
-    flags = ["--config.train.num_seeds=2", "--config.seed=7", "--config.train.steps=6"]
-    flags += ["--config.checkpoint.every=2", "--config.log.every=1", "--config.evaluate.every=0"]
-    command = arguments(workdir, *flags)
-    assert program("launch", *command)[0] == 0
+    shutil.copytree(finished[0], workdir)
     whole = json.loads((workdir / "result.json").read_text())["seeds"]
     lines = (workdir / "metrics.jsonl").read_text().splitlines()
     rewind(workdir, [0])
-    code, out, err = program("launch", *command)
-    assert code == 0, err
-    assert "one seed diverged and stays as it was; the others go on: step 5, seed 7" in out
+    assert train(TWO, str(workdir)) == 0
+    said = "one seed diverged and stays as it was; the others go on: step 5, seed 7"
+    assert said in capsys.readouterr().out
     first, second = json.loads((workdir / "result.json").read_text())["seeds"]
     assert first["diverged_after"] == 4
     assert second == whole[1]
@@ -108,7 +118,6 @@ def test_a_seed_that_diverges_leaves_the_others_alone(program, tmp_path):
         line for line in (workdir / "metrics.jsonl").read_text().splitlines() if '"seed": 8' in line
     ]
     rewind(workdir, [0, 1])
-    code, _, err = program("launch", *command)
-    assert code == 1
-    assert "error: step 5, seed " in err
+    with pytest.raises(PlasticityError, match=r"^step 5, seed "):
+        train(TWO, str(workdir))
     assert not (workdir / "result.json").exists()

@@ -10,8 +10,9 @@ import pytest
 import scipy.signal
 
 from plasticity.experiments.probing import time_constants
+from plasticity.experiments.run.workdir import Workdir
 from plasticity.unroll import run_episodes
-from tests.launching import arguments
+from tests.launching import tiny_config
 from tests.networks import make_inputs, make_network, make_params
 
 SIZES = ["--config.train.steps=6", "--config.train.warmup=2", "--config.train.batch=2"]
@@ -99,7 +100,8 @@ def test_a_network_without_states_and_writes_and_a_folder_without_a_run(program,
     run, out = tmp_path / "run", f"--out={tmp_path / 'x'}"
     code, _, err = program("timescales", f"--run={run}", out)
     assert (code, "no config.json" in err) == (2, True)
-    assert program("launch", *arguments(run, rule="none"))[0] == 0
+    run.mkdir()
+    Workdir(str(run)).open(tiny_config(rule__name="none"))
     code, _, err = program("timescales", f"--run={run}", out)
     assert code == 2
     assert "not of model.name='transformer'" in err

@@ -1,6 +1,7 @@
 """Every wrong use ends with its exit code and one message, and changes nothing.
 
-The uses are in wrong_uses/: a module with a list CASES for each part of the programs.
+The uses are in wrong_uses/: a module with a list CASES for each part of the programs. By default
+every fifth of them, from the first one of each list on.
 """
 
 import importlib
@@ -16,9 +17,13 @@ def _cases():
     for module in pkgutil.iter_modules(wrong_uses.__path__):
         if module.name != "case":
             table = importlib.import_module(f"{wrong_uses.__name__}.{module.name}")
-            for case in table.CASES:
+            for number, case in enumerate(table.CASES):
                 args = [a.replace("{tmp}/", "") for a in case.args if "--workdir" not in a]
-                yield pytest.param(case, id=" ".join([module.name, case.program, *args])[:100])
+                yield pytest.param(
+                    case,
+                    id=" ".join([module.name, case.program, *args])[:100],
+                    marks=pytest.mark.slow if number % 5 else (),
+                )
 
 
 def _contents(folder):

@@ -208,8 +208,15 @@ def test_in_shard_map(chunk):
     close(shared(heads), jax.jit(run)(heads), 1e-5)
 
 
-@pytest.mark.parametrize("rule", [DELTA, PER_INPUT], ids=["scalar", "input"])
-@pytest.mark.parametrize("chunk", [0, 2])
+@pytest.mark.parametrize(
+    ("rule", "chunk"),
+    [
+        pytest.param(PER_INPUT, 2, id="input, chunks"),
+        pytest.param(DELTA, 0, id="scalar, steps"),
+        pytest.param(DELTA, 2, id="scalar, chunks", marks=pytest.mark.slow),
+        pytest.param(PER_INPUT, 0, id="input, steps", marks=pytest.mark.slow),
+    ],
+)
 def test_under_strict_settings(rule, chunk):
     tokens = draw_tokens(rule.form.keep, steps=2)
 

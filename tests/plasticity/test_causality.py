@@ -9,8 +9,11 @@ from plasticity.memory import ENGINES
 from plasticity.rules import feed_forward, none
 from plasticity.unroll import run_episode, run_episodes
 from tests.networks import make_inputs, make_network, make_params
+from tests.sample import sampled
 
-FAST = [name for name in ENGINES if name != "dense"]
+CASES = [(rule, "dense") for rule in feed_forward()]
+CASES += [("gradient", name) for name in ENGINES if name != "dense"]
+QUICK = [("hebbian", "dense"), ("delta", "dense")]
 
 
 def influence_of_inputs(network):
@@ -26,7 +29,7 @@ def influence_of_inputs(network):
 
 @pytest.mark.parametrize(
     ("rule", "engine"),
-    [*((rule, "dense") for rule in feed_forward()), *(("gradient", e) for e in FAST)],
+    sampled(CASES, lambda case: case in [("none", "dense"), *QUICK, ("gradient", "chunked")]),
 )
 def test_no_answer_depends_on_later_inputs(rule, engine):
     """Through attention and fast weights together."""
@@ -59,7 +62,7 @@ def test_a_write_is_first_read_at_the_next_step():
 
 
 @pytest.mark.parametrize(
-    ("rule", "engine"), [*((r, "dense") for r in feed_forward()), *(("gradient", e) for e in FAST)]
+    ("rule", "engine"), sampled(CASES, lambda case: case in [*QUICK, ("gradient", "factored")])
 )
 def test_episodes_of_a_batch_are_independent(rule, engine):
     network = make_network(rule, engine=engine)

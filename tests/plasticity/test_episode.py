@@ -14,9 +14,9 @@ from plasticity.rules import RULES, feed_forward, none
 from plasticity.unroll import run_episode
 from tests.networks import OUTPUTS, STEPS, make_inputs, make_network, make_params
 from tests.oracles import plain_episode
+from tests.sample import sampled
 
 PLASTIC = [name for name in feed_forward() if not RULES[name]().static]
-FAST = [name for name in ENGINES if name != "dense"]
 VARIANTS = {
     "per_neuron": {"alpha": "per_neuron"},
     "shared": {"alpha": "shared"},
@@ -27,6 +27,9 @@ VARIANTS = {
     "post_activation": {"post": "activation"},
     "fixed_projection": {"projection": "fixed"},
 }
+PAIRS = [("dense", rule) for rule in PLASTIC]
+PAIRS += [("factored", "hebbian"), ("chunked", "gradient")]
+DEEP = ("chunked", "gradient", "paper", False)
 BASE = {"eta0": 1.0, "alpha_init": "uniform", "alpha_scale": 1.0}
 
 
@@ -58,25 +61,33 @@ def assert_trees_close(a, b, rtol):
 @pytest.mark.parametrize(
     ("engine", "rule", "variant", "truncated"),
     [
-        *(("dense", rule, "paper", False) for rule in PLASTIC),
-        *(("dense", rule, "paper", True) for rule in ("hebbian", "gradient")),
-        *((engine, rule, "paper", False) for engine in FAST for rule in ("hebbian", "gradient")),
-        *(pytest.param(e, "delta", "paper", False, marks=pytest.mark.slow) for e in FAST),
-        *(("dense", "hebbian", v, False) for v in VARIANTS if v != "fixed_projection"),
+        *sampled(
+            [(engine, rule, "paper", False) for engine in ENGINES for rule in PLASTIC],
+            lambda case: case[:2] in PAIRS,
+        ),
+        *sampled(
+            [("dense", rule, "paper", True) for rule in ("gradient", "hebbian")],
+            lambda case: case[1] == "gradient",
+        ),
+        *sampled(
+            [("dense", "hebbian", v, False) for v in VARIANTS if v != "fixed_projection"],
+            lambda case: case[2] in ("unclipped_decay", "norm_with_biases", "post_activation"),
+        ),
         *(("dense", "gradient", v, False) for v in ("per_neuron", "fixed_projection")),
     ],
 )
 def test_values_and_gradients_equal_the_plain_loop(engine, rule, variant, truncated, x64):
     """The oracle takes gradients of matrices; `truncated` makes each written matrix a constant.
 
-    Seven steps in chunks of three. Two blocks where credit must cross attention, else one.
+    Seven steps in chunks of three. In one case two blocks: credit must cross attention. By default
+    every engine and every rule; `test_unroll.py` compares the engines.
     """
     options = VARIANTS.get(variant, {})
     network = make_network(
         rule,
         engine=engine,
         rule_settings=options,
-        model={"layers": 2 if variant == "paper" and engine != "factored" and not truncated else 1},
+        model={"layers": 2 if (engine, rule, variant, truncated) == DEEP else 1},
         meta_gradient="truncated" if truncated else "full",
     )
     params, inputs = make_params(network), make_inputs(3)
@@ -98,7 +109,10 @@ def test_values_and_gradients_equal_the_plain_loop(engine, rule, variant, trunca
     assert_trees_close(grads, expected, 1e-9)
 
 
-@pytest.mark.parametrize(("engine", "window"), [("dense", -1), ("chunked", -1), ("chunked", 2)])
+@pytest.mark.parametrize(
+    ("engine", "window"),
+    [("chunked", -1), ("chunked", 2), pytest.param("dense", -1, marks=pytest.mark.slow)],
+)
 def test_answers_in_a_window_equal_the_plain_loop(engine, window, x64):
     """-1: every step sees itself alone."""
     model = {"layers": 2, "attention_window": window}
@@ -119,9 +133,7 @@ def test_inputs_take_the_type_of_the_parameters(engine, x64):
         assert trace.outputs.task.dtype == jnp.float32
 
 
-@pytest.mark.parametrize(
-    "rule", ["hebbian", "gradient", pytest.param("delta", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("rule", sampled(PLASTIC, lambda rule: rule == "gradient"))
 def test_full_meta_gradient_equals_finite_differences(rule, x64):
     """Alpha, beta, projection, the modulator's row and the slow weights: relative error <= 1e-5.
 
@@ -166,7 +178,7 @@ def test_full_meta_gradient_equals_finite_differences(rule, x64):
         check("projection", directions(lambda p, _: float(p.endswith(".projection"))))
 
 
-@pytest.mark.parametrize("rule", PLASTIC)
+@pytest.mark.parametrize("rule", sampled(PLASTIC, lambda rule: rule == "gradient"))
 def test_truncated_leaves_plasticity_without_a_gradient(rule):
     network = make_network(rule, meta_gradient="truncated")
     params, inputs = make_params(network), make_inputs()
@@ -190,7 +202,7 @@ def value_and_gradient(chunk):
     return jax.jit(jax.value_and_grad(loss, has_aux=True))(make_params(network))
 
 
-@pytest.mark.parametrize("chunk", [1, 3, STEPS])
+@pytest.mark.parametrize("chunk", sampled([1, 3, STEPS], lambda chunk: chunk == 3))
 def test_rematerialisation_changes_nothing(chunk, x64):
     """Chunks of one step, chunks that do not divide the episode, one chunk."""
     assert_trees_close(value_and_gradient(chunk), value_and_gradient(0), 1e-12)

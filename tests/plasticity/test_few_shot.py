@@ -14,6 +14,7 @@ from plasticity.tasks.augment import Augmentation, augment, rotate
 from plasticity.tasks.few_shot import TYPICAL, few_shot
 from plasticity.tasks.pools import centred
 from tests import pools
+from tests.networks import SMALL
 
 
 @pytest.fixture
@@ -171,7 +172,9 @@ def test_what_images_have_in_common_is_taken_away(backbone, monkeypatch):
     assert task.reference_images.shape == (TYPICAL, 28, 28, 1)
     make, settings = BACKBONES[backbone].make, BACKBONES[backbone].settings
     encoder = EncoderSettings(filters=8)
-    see = make(settings(), encoder, task.shape).init(jax.random.key(0))["params"]["see"]
+    see = make(settings(**SMALL[backbone]), encoder, task.shape).init(jax.random.key(0))["params"][
+        "see"
+    ]
     inputs = Observation(task.reference_images, jnp.zeros((TYPICAL, 4)))
     seen = ImageEmbedding(encoder).apply({"params": see}, inputs, task.reference_images)[:, :-4]
     np.testing.assert_allclose(seen.mean(0), 0, atol=1e-4)

@@ -208,8 +208,8 @@ def test_every_task_has_a_case():
     assert {name.split(",")[0] for name in CASES} == set(TASKS)
 
 
-# Vectors, images, tokens, answers at every step, queries at the end.
-QUICK = {"copying", "few_shot", "mqar", "n_parity", "change_detection", "mad_recall"}
+# Images, tokens, queries at the end.
+QUICK = {"few_shot", "mqar", "change_detection"}
 
 
 def by_case(names):
@@ -230,6 +230,7 @@ def test_the_evidence_suffices_to_beat_chance(name, features):
     assert case(name)(False) > 10
 
 
+@pytest.mark.slow
 def test_class_order_gives_the_labels_away(features):
     """As in the published code: without any image a net learns the order of the labels."""
     task = few_shot(**SHOTS, order="stream", shuffle=False)

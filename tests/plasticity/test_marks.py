@@ -15,6 +15,7 @@ from plasticity.associate import associate
 from plasticity.experiments.traces.memories import MEMORIES
 from plasticity.rules import RULES
 from plasticity.types import Token
+from tests.sample import sampled
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 STEPS = 12
@@ -24,7 +25,7 @@ PATHS = [
     *("gated_delta", "hebb_channel_decay", "oja_gated", "mesa", "rwkv7", "gated_delta_product"),
     *("titans_linear_online", "ttt_linear", "titans_mlp_frozen", "moneta_mlp_frozen", "srwm"),
 ]
-QUICK = ("gated_delta", "mesa", "titans_linear_online", "titans_mlp_frozen", "srwm")
+QUICK = ("gated_delta", "titans_mlp_frozen", "srwm")
 FROZEN = ["ttt_linear", "titans_mlp_frozen", "moneta_mlp_frozen"]
 ONLINE = ["gated_delta", "mesa", "gated_delta_product", "titans_linear_online", "srwm"]
 
@@ -81,16 +82,14 @@ def close(ours, theirs):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9), ours, theirs)
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n not in QUICK)) for n in PATHS]
-)
+@pytest.mark.parametrize("name", sampled(PATHS, lambda name: name in QUICK))
 def test_chunks_are_steps(name, x64):
     rule, tokens, state, initial = recorded(name)
     given = (rule, tokens, state, initial, *marks(0))
     close(with_gradient(*given, chunk=5), with_gradient(*given, chunk=0))
 
 
-@pytest.mark.parametrize("name", ONLINE)
+@pytest.mark.parametrize("name", sampled(ONLINE, lambda name: name in QUICK))
 def test_documents_in_one_sequence_are_documents_apart(name, x64):
     rule, tokens, state, initial = recorded(name)
     half = STEPS // 2
@@ -101,7 +100,7 @@ def test_documents_in_one_sequence_are_documents_apart(name, x64):
     close((packed, after), (jnp.concatenate([first, second]), last))
 
 
-@pytest.mark.parametrize("name", ONLINE)
+@pytest.mark.parametrize("name", sampled(ONLINE, lambda name: name in QUICK))
 def test_steps_that_do_not_count_could_be_left_out(name, x64):
     rule, tokens, state, _ = recorded(name)
     _, valid = marks(1)

@@ -17,6 +17,7 @@ from plasticity.network import Network, init_parameters
 from plasticity.rules import RULES, none
 from plasticity.task import TaskShape
 from plasticity.unroll import run_episode
+from tests.sample import sampled
 
 STEPS, WIDTH = 6, 8
 SMALL = MemoryLayerSettings(heads=2, chunk=4, segment=1, persistent=2)
@@ -72,15 +73,14 @@ def answers(network, params, inputs, state=None, queries=None):
 SOFTMAX = {"feature": "softmax", "key_norm": "none"}
 # One of each kind: queries, free and transposed reads, several layers, momentum, two terms.
 ONLINE = {"gated_delta": {}, "mesa": {}, "oja_gated": {}, "srwm": SOFTMAX, "rwkv7": {}}
-QUICK = ("gated_delta",)
 DEEP = RULES["titans"](memory="mlp", hidden=3)
 
 
 @pytest.mark.parametrize(
     "rule",
     [
-        *(pytest.param(r, marks=[pytest.mark.slow] * (r not in QUICK)) for r in ONLINE),
-        pytest.param(DEEP, id="deep"),
+        *sampled(ONLINE, lambda rule: rule == "gated_delta"),
+        pytest.param(DEEP, id="deep", marks=pytest.mark.slow),
     ],
 )
 def test_all_steps_at_once_are_the_steps_one_by_one(rule, x64):
@@ -89,19 +89,15 @@ def test_all_steps_at_once_are_the_steps_one_by_one(rule, x64):
     close(*(with_gradient(run, network, params) for run in (run_episode, scan_episode)))
 
 
-@pytest.mark.parametrize(
-    ("mixer", "window"),
-    [
-        *(pytest.param(*c, marks=pytest.mark.slow) for c in (("gate", 2), ("layer", 0))),
-        ("context", 2),
-    ],
-)
+@pytest.mark.slow  # by default their answers in pieces, below
+@pytest.mark.parametrize(("mixer", "window"), [("context", 2), ("gate", 2), ("layer", 0)])
 def test_so_they_are_beside_attention(mixer, window, x64):
     network, params = make(mixer=mixer, window=window, layers=1 + (mixer == "layer"))
     close(*(with_gradient(run, network, params) for run in (run_episode, scan_episode)))
 
 
-@pytest.mark.parametrize("engine", [pytest.param("factored", marks=pytest.mark.slow), "chunked"])
+@pytest.mark.slow  # by default the engines of plastic layers in test_unroll.py, both in test_own.py
+@pytest.mark.parametrize("engine", ["factored", "chunked"])
 def test_beside_plastic_layers_every_engine_is_the_dense_one(engine, x64):
     settings = {"plastic": "feed_forward", "convolution": 2}
     network, params = make(engine=engine, **settings)
@@ -111,12 +107,7 @@ def test_beside_plastic_layers_every_engine_is_the_dense_one(engine, x64):
 
 
 @pytest.mark.parametrize(
-    "mixer",
-    [
-        "memory",
-        "context",
-        *(pytest.param(mixer, marks=pytest.mark.slow) for mixer in ("gate", "layer")),
-    ],
+    "mixer", sampled(["memory", "context", "gate", "layer"], lambda mixer: mixer == "context")
 )
 def test_in_pieces_and_causal(mixer, x64):
     """A later step changes no earlier answer, and two pieces are one episode."""
@@ -131,7 +122,7 @@ def test_in_pieces_and_causal(mixer, x64):
     assert (jnp.abs(changed[4:] - whole[4:]) > 1e-6).all()
 
 
-@pytest.mark.parametrize("mixer", ["memory", "context"])
+@pytest.mark.parametrize("mixer", sampled(["memory", "context"], lambda m: m == "context"))
 def test_queries_do_not_see_each_other(mixer, x64):
     network, params = make(mixer=mixer, segment=2)
     together, _ = answers(network, params, draw(), queries=draw(3, 5))
@@ -151,36 +142,37 @@ def test_a_network_of_a_rule_that_writes_twice_per_token(x64):
     assert jnp.abs(longer[-1] - whole[STEPS]).max() > 1e-6  # which reads after its own write
 
 
-def test_memories_that_are_not_written_stay_as_an_episode_starts(x64):
-    for rule in ("gated_delta", DEEP):
-        network, params = make(rule)
-        still = network._replace(site_writes=False)
-        _, state = answers(still, params, draw())
-        _, start = answers(still, params, draw()[:1])
-        close(state.fast, start.fast)
-        _, written = answers(network, params, draw())
-        moved = jax.tree.map(lambda a, b: jnp.abs(a - b).max(), written.fast, start.fast)
-        assert all(layer.weight > 0 for site in moved.values() for layer in site.values())
+@pytest.mark.parametrize(
+    "rule", ["gated_delta", pytest.param(DEEP, id="deep", marks=pytest.mark.slow)]
+)
+def test_memories_that_are_not_written_stay_as_an_episode_starts(rule, x64):
+    network, params = make(rule)
+    still = network._replace(site_writes=False)
+    _, state = answers(still, params, draw())
+    _, start = answers(still, params, draw()[:1])
+    close(state.fast, start.fast)
+    _, written = answers(network, params, draw())
+    moved = jax.tree.map(lambda a, b: jnp.abs(a - b).max(), written.fast, start.fast)
+    assert all(layer.weight > 0 for site in moved.values() for layer in site.values())
 
 
-def test_every_rule_is_a_layer():
+LAYERS = [name for name, rule in RULES.items() if rule().site is not None and not rule().static]
+
+
+@pytest.mark.parametrize("rule", sampled(LAYERS, lambda rule: rule in ("kda", "srwm", "titans")))
+def test_every_rule_is_a_layer(rule):
     """With the default settings: answers and gradients are finite, and every parameter has one."""
     drawn = np.random.default_rng(0)
-    for name, factory in RULES.items():
-        rule = factory()
-        if rule.site is None or rule.static:
-            continue
-        layer = MemoryLayer(name, dataclasses.replace(SMALL, **(SOFTMAX if name == "srwm" else {})))
-        x = jax.random.normal(jax.random.key(0), (STEPS, WIDTH))
-        shapes = jax.eval_shape(layer.init, jax.random.key(1), x)
-        params = jax.tree.map(lambda a: drawn.normal(0, 0.3, a.shape).astype(a.dtype), shapes)
-        loss = jax.jit(jax.value_and_grad(lambda p, x=x, n=layer: (n.apply(p, x)[0] ** 2).sum()))
-        value, grads = loss(params)
-        assert np.isfinite(value), name
-        for path, grad in jax.tree_util.tree_leaves_with_path(grads):
-            where = f"{name} {jax.tree_util.keystr(path)}"
-            assert np.isfinite(grad).all(), where
-            assert np.abs(grad).max() > 0, where
+    layer = MemoryLayer(rule, dataclasses.replace(SMALL, **(SOFTMAX if rule == "srwm" else {})))
+    x = jax.random.normal(jax.random.key(0), (STEPS, WIDTH))
+    shapes = jax.eval_shape(layer.init, jax.random.key(1), x)
+    params = jax.tree.map(lambda a: drawn.normal(0, 0.3, a.shape).astype(a.dtype), shapes)
+    loss = jax.jit(jax.value_and_grad(lambda p: (layer.apply(p, x)[0] ** 2).sum()))
+    value, grads = loss(params)
+    assert np.isfinite(value)
+    for path, grad in jax.tree_util.tree_leaves_with_path(grads):
+        assert np.isfinite(grad).all(), jax.tree_util.keystr(path)
+        assert np.abs(grad).max() > 0, jax.tree_util.keystr(path)
 
 
 @pytest.mark.parametrize(
@@ -189,7 +181,7 @@ def test_every_rule_is_a_layer():
 def test_a_layer_of_packed_and_of_unequal_sequences(rule, x64):
     layer = MemoryLayer(rule, dataclasses.replace(SMALL, convolution=3))
     x = jax.random.normal(jax.random.key(0), (STEPS, WIDTH))
-    params = layer.init(jax.random.key(1), x)
+    params = jax.jit(layer.init)(jax.random.key(1), x)
     run = jax.jit(layer.apply)
     first, state = run(params, x[:2])
     second, end = run(params, x[2:])
@@ -207,10 +199,11 @@ def test_a_layer_of_packed_and_of_unequal_sequences(rule, x64):
 def test_a_layer_goes_on_where_it_stopped(x64):
     layer = MemoryLayer("gated_delta", dataclasses.replace(SMALL, convolution=4))
     x = jax.random.normal(jax.random.key(0), (STEPS, WIDTH))
-    params = layer.init(jax.random.key(1), x)
-    whole, end = layer.apply(params, x)
-    first, state = layer.apply(params, x[:1])
-    rest, after = layer.apply(params, x[1:], state)
+    params = jax.jit(layer.init)(jax.random.key(1), x)
+    run = jax.jit(layer.apply)
+    whole, end = run(params, x)
+    first, state = run(params, x[:1])
+    rest, after = run(params, x[1:], state)
     close((jnp.concatenate([first, rest]), after), (whole, end))
 
 
@@ -229,6 +222,7 @@ def test_the_convolution_by_its_sum(x64):
     close(one, expected[5:])
 
 
+@pytest.mark.slow
 def test_values_of_unit_length_bound_the_gated_oja_rule(x64):
     """It removes along the value: where rate |value|^2 passes 2, what is left grows."""
 

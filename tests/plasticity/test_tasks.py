@@ -11,6 +11,7 @@ from plasticity.tasks import TASKS
 from plasticity.tasks.copying import copying
 from plasticity.tasks.cue_reward import cue_reward
 from plasticity.tasks.regression import FAMILIES, regression
+from tests.sample import sampled
 
 
 def first(stack):
@@ -52,9 +53,9 @@ def test_tasks_keep_the_contract(name):
         ]
         assert all(same), "not a pure function of the key"
         assert bool((first(episode.inputs) != first(other.inputs)).any())
-        outputs = jnp.zeros((answers, task.outputs))
-        assert task.loss(outputs, episode).shape == (answers,)
-        metrics = task.metrics(outputs, episode)
+        outputs = jax.ShapeDtypeStruct((answers, task.outputs), jnp.float32)
+        assert jax.eval_shape(task.loss, outputs, episode).shape == (answers,)
+        metrics = jax.eval_shape(task.metrics, outputs, episode)
         assert task.main_metric in metrics
         assert all(value.shape == () for value in metrics.values())
 
@@ -132,12 +133,13 @@ def test_copying_refuses_what_makes_no_sense(options, message):
 
 def draw(task, count=500, seed=3):
     data = task.data and jax.tree.map(jnp.asarray, task.data["train"])
-    return jax.vmap(task.sample, (0, None))(jax.random.split(jax.random.key(seed), count), data)
+    sample = jax.jit(jax.vmap(task.sample, (0, None)))
+    return sample(jax.random.split(jax.random.key(seed), count), data)
 
 
 def mean_metrics(task, answer, episodes):
     """Mean metrics of the answers answer(episode)."""
-    metrics = jax.vmap(lambda e: task.metrics(answer(e), e))(episodes)
+    metrics = jax.jit(jax.vmap(lambda e: task.metrics(answer(e), e)))(episodes)
     return {name: float(values.mean()) for name, values in metrics.items()}
 
 
@@ -169,7 +171,10 @@ def test_cue_reward_scores():
     assert shown["paper_validation_mse"] == pytest.approx(shown["query_mse"] / 2)
 
 
-@pytest.mark.parametrize(("pairs", "expected"), [(1, 3.0), (3, 1.0), (4, 0.0), (10, 0.0)])
+@pytest.mark.parametrize(
+    ("pairs", "expected"),
+    sampled([(1, 3.0), (3, 1.0), (4, 0.0), (10, 0.0)], lambda case: case[0] in (1, 4)),
+)
 def test_linear_regression_has_the_known_optimum(pairs, expected):
     """Least squares: 4 - k after k pairs in three dimensions, then 0."""
     task = regression(k_support=pairs)

@@ -17,6 +17,7 @@ from plasticity.unroll import run_episode, run_episodes
 from tests.networks import INPUTS, STEPS, make_network, make_params
 from tests.plasticity.test_episode import assert_trees_close
 from tests.rounding import as_rounded
+from tests.sample import sampled
 
 PLASTIC = [name for name in feed_forward() if not RULES[name]().static]
 FAST = [name for name in ENGINES if name != "dense"]
@@ -104,7 +105,10 @@ def assert_equals_dense(
     [
         ("chunked", "gradient", "per_synapse", "clipped", (5, 2), True, 2, 2),
         ("factored", "hebbian", "per_neuron", "unclipped", (7, 3), False, 0, 2),
-        ("chunked", "hebbian", "shared", "clipped", (1, 4), True, -1, 0),
+        pytest.param(
+            *("chunked", "hebbian", "shared", "clipped", (1, 4), True, -1, 0),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_engines_equal_the_dense_one(engine, rule, alpha, decay, size, wide, window, asked):
@@ -136,11 +140,13 @@ def test_every_engine_equals_the_dense_one(precision, **case):
 @pytest.mark.parametrize(
     ("backbone", "plastic", "rule", "engine"),
     [
-        ("rnn", "input,recurrent,head", "gradient", "factored"),
-        ("lstm", "recurrent", "hebbian", "chunked"),
-        pytest.param(
-            *("transformer", "attention,feed_forward,head", "gradient", "chunked"),
-            marks=pytest.mark.slow,
+        *sampled(
+            [
+                ("lstm", "recurrent", "hebbian", "chunked"),
+                ("rnn", "input,recurrent,head", "gradient", "factored"),
+                ("transformer", "attention,feed_forward,head", "gradient", "chunked"),
+            ],
+            lambda case: case[0] == "lstm",
         ),
     ],
 )
@@ -163,7 +169,7 @@ def with_dropout(engine):
     return jax.jit(episode)(params, inputs, keys)
 
 
-@pytest.mark.parametrize("engine", FAST)
+@pytest.mark.parametrize("engine", sampled(FAST, lambda engine: engine == "chunked"))
 def test_dropout_is_the_same_in_every_engine(engine, x64):
     ours = with_dropout(engine)
     assert_trees_close(ours, with_dropout("dense"), 1e-10)
@@ -187,6 +193,7 @@ def test_attention_in_bands_equals_attention_with_a_mask(steps, x64):
     assert_trees_close(at_once, by_step, 1e-10)
 
 
+@pytest.mark.slow
 def test_long_episodes_stay_finite_where_every_write_erases(x64):
     """Every step halves every weight: products of keep shrink to 1e-18 and stay exact."""
     options = {"eta0": 1.0, "max_norm": 0.1, "decay": "unclipped"}
@@ -211,6 +218,7 @@ def temporary_megabytes(engine, chunk, steps):
     return step.memory_analysis().temp_size_in_bytes / 1e6
 
 
+@pytest.mark.slow  # by default test_own.py does so for plastic layers, test_learner.py for a step
 def test_chunks_bound_the_memory_of_training():
     """Kept are matrices at the boundaries of chunks, and rows.
 
@@ -223,7 +231,8 @@ def test_chunks_bound_the_memory_of_training():
     assert long < dense
 
 
-@pytest.mark.parametrize("rule", ["hebbian", pytest.param("gradient", marks=pytest.mark.slow)])
+@pytest.mark.slow  # by default test_products.py shows it for memory sites
+@pytest.mark.parametrize("rule", ["hebbian", "gradient"])
 def test_products_in_bfloat16_keep_sums_and_state_in_float32(rule):
     """Emulated, because a CPU multiplies in float32; -s shows the errors."""
     exact = make_network(rule, engine="factored", rule_settings={"max_norm": 1.0})
