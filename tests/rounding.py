@@ -2,7 +2,7 @@
 
 import jax
 from jax import lax
-from jax.extend.core import ClosedJaxpr, Literal
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 ALGORITHM = lax.DotAlgorithmPreset.BF16_BF16_F32
 
@@ -55,6 +55,8 @@ def _apply(eqn, values):
     if params.get("branches_platforms"):  # of `jax.lax.platform_dependent`
         return _evaluate(params["branches"][-1], *values[1:])
     for inner in params.values():
+        if isinstance(inner, Jaxpr):  # of `jax.checkpoint`
+            inner = ClosedJaxpr(inner, ())
         if isinstance(inner, ClosedJaxpr):
             return _evaluate(inner, *values)
     out = eqn.primitive.bind(*values, **params)
