@@ -55,7 +55,7 @@ def _apply(eqn, values):
     if params.get("branches_platforms"):  # of `jax.lax.platform_dependent`
         return _evaluate(params["branches"][-1], *values[1:])
     for inner in params.values():
-        if isinstance(inner, Jaxpr):  # of a rematerialised part
+        if isinstance(inner, Jaxpr):  # of `jax.checkpoint`
             inner = ClosedJaxpr(inner, ())
         if isinstance(inner, ClosedJaxpr):
             return _evaluate(inner, *values)

@@ -34,6 +34,7 @@ def test_linen_needs_the_delta_rule_to_bind_a_key_again():
     assert max(off for _, off in table.values()) < 0.35
 
 
+@pytest.mark.slow
 def test_nnx_learns_a_function_within_an_episode():
     on, off = run("flax_nnx", steps=150)
     assert on[-1] < 0.4 * off[-1]

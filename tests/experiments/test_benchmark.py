@@ -4,6 +4,7 @@ import json
 
 import jax
 import jax.numpy as jnp
+import pytest
 
 from plasticity.experiments.lowered import count_products
 
@@ -33,6 +34,7 @@ SMALL = (
 )
 
 
+@pytest.mark.slow
 def test_records_have_the_fields_that_scripts_read(program, tmp_path):
     out = tmp_path / "bench.json"
     command = ("--config=configs/copying.py", f"--out={out}", "--repeats=1", *SMALL)

@@ -17,6 +17,7 @@ SMALL = (
 )
 
 
+@pytest.mark.slow
 def test_records_compare_each_way_with_the_chunks(program, tmp_path):
     out = tmp_path / "sites.json"
     command = ("benchmark_sites", f"--out={out}", *SMALL)

@@ -53,6 +53,7 @@ def test_eigenvalues_are_those_of_the_dense_hessian():
     np.testing.assert_allclose(found, [*exact[:2], *exact[-2:]], atol=2e-2 * abs(exact).max())
 
 
+@pytest.mark.slow
 def test_every_kept_checkpoint_is_measured(program, tmp_path):
     run, out = tmp_path / "run", tmp_path / "out.json"
     kept = {"checkpoint__every": 3, "checkpoint__keep": 9, "evaluate__every": 0}

@@ -84,12 +84,13 @@ def read(path):
 
 
 def test_every_point_runs_once(program, tmp_path):
-    """Two points of different shapes; points of one shape share a program: see below."""
-    args = ["sweep", *TINY, "--sweep_over=config.rule.name=none,hebbian", f"--workdir={tmp_path}"]
+    """Two points of one shape, which one worker runs."""
+    args = ["sweep", *TINY, "--config.rule.name=none", f"--workdir={tmp_path}"]
+    args += ["--sweep_over=config.train.learning_rate=.001,.01"]
     code, out, err = program(*args)
     assert code == 0, err + out
     rows = read(tmp_path / "results.csv")
-    assert [row["rule.name"] for row in rows] == ["none", "hebbian"]
+    assert [row["train.learning_rate"] for row in rows] == ["0.001", "0.01"]
     assert all(float(row["query_mse"]) > 0 and float(row["query_mse_off"]) > 0 for row in rows)
     logs = "".join(path.read_text() for path in (tmp_path / "logs").iterdir())
     assert logs.count("result: ") == 2

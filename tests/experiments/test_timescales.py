@@ -79,7 +79,8 @@ def test_states_are_those_of_a_whole_episode():
     np.testing.assert_allclose(states[:, -1], last, atol=1e-5)
 
 
-@pytest.mark.parametrize("rule", ["none", pytest.param("hebbian", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("rule", ["none", "hebbian"])
 def test_every_kept_checkpoint_of_a_leaky_network_is_measured(program, tmp_path, rule):
     run, out = tmp_path / "run", tmp_path / "out.json"
     start = [f"--config=n_parity:leaky_rnn/{rule}", f"--workdir={run}", *SIZES]

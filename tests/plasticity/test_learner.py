@@ -274,11 +274,12 @@ def test_the_check_distinguishes_zero_from_not_finite():
         check_meta_gradient({"grad_alpha": 1.0, "grad_modulator": float("inf")}, modulator=False)
 
 
+@pytest.mark.slow  # by default test_own.py does so for plastic layers
 @pytest.mark.parametrize(
     "net",
     [
         pytest.param({"width": 16, "feed_forward": 16, "layers": 1}, id="small"),
-        pytest.param({}, id="main_job", marks=pytest.mark.slow),
+        pytest.param({}, id="main_job"),
     ],
 )
 def test_long_episodes_train_in_bounded_memory(net):

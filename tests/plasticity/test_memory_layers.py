@@ -130,6 +130,7 @@ def test_queries_do_not_see_each_other(mixer, x64):
     close(together[STEPS + 1], alone[STEPS])
 
 
+@pytest.mark.slow
 def test_a_network_of_a_rule_that_writes_twice_per_token(x64):
     """In pieces, and asked from outside."""
     network, params = make("delta_product")

@@ -184,6 +184,7 @@ def test_the_largest_divisor_up_to_a_number():
             largest_divisor(number, most)
 
 
+@pytest.mark.slow  # by default parts of a batch, above
 def test_microbatches_give_the_gradient_of_the_batch():
     from tests.plasticity.test_learner import SEED, make
 

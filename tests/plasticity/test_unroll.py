@@ -218,7 +218,7 @@ def temporary_megabytes(engine, chunk, steps):
     return step.memory_analysis().temp_size_in_bytes / 1e6
 
 
-@pytest.mark.slow  # by default test_own.py does so for plastic layers, test_learner.py for a step
+@pytest.mark.slow  # by default test_own.py does so for plastic layers
 def test_chunks_bound_the_memory_of_training():
     """Kept are matrices at the boundaries of chunks, and rows.
 
