@@ -8,7 +8,6 @@ import jax
 import numpy as np
 import pytest
 
-from plasticity.configs.probes import DELTA, HUBER
 from plasticity.experiments.probing.crosstalk import (
     KEYS,
     Spread,
@@ -112,14 +111,14 @@ def test_outliers_disturb_the_items_that_are_asked_for():
 
 
 def test_a_threshold_bounds_outliers_alone():
-    """At that of `configs/probes.py`: without outliers Yaad is the delta rule."""
+    """One that no error of unit values exceeds: without outliers Yaad is the delta rule."""
 
     def found(rule, outliers):
         drawn = Drawn(draws=16, outliers=outliers)
-        return simulation(untrained(rule["rule"]), Sizes(20, 32), drawn)(0).mse
+        return simulation(untrained(rule), Sizes(20, 32), drawn)(0).mse
 
-    np.testing.assert_allclose(found(HUBER, 0.0), found(DELTA, 0.0), atol=1e-9)
-    assert found(HUBER, 0.1).mean() < 0.5 * found(DELTA, 0.1).mean()
+    np.testing.assert_allclose(found("yaad/threshold=2", 0.0), found("delta", 0.0), atol=1e-9)
+    assert found("yaad/threshold=2", 0.1).mean() < 0.5 * found("delta", 0.1).mean()
 
 
 @pytest.mark.parametrize("kind", KEYS)
