@@ -48,7 +48,7 @@ def _rewriting() -> list[Claim]:
     return [
         Claim(
             "rewriting/delta",
-            "A rule that corrects its error beats sums where keys are written again",
+            "The delta rule, gated or not, beats a decaying Hebb rule where keys are written again",
             "Schlag et al. 2021",
             [_more("rewriting", "query_accuracy", rule, hebb) for rule in (delta, gated)],
         ),
@@ -122,7 +122,7 @@ def _time_scales() -> list[Claim]:
         Claim(
             "curriculum/delta layer",
             "A memory layer under the delta rule with rates in (0, 2) reaches a larger N in the "
-            "same steps than one that sums",
+            "same steps than one under Hebb's rule with decay",
             OURS,
             [_more("curricula_memory", "curriculum_reached", *_rules("delta,hebb"), 1.0)],
         ),
@@ -182,8 +182,8 @@ def _needle() -> list[Claim]:
     return [
         Claim(
             "needle/length",
-            "A gate and a correction keep a needle of the first third of a text eight times as "
-            "long as in training better than a sum with a gate",
+            "The gated delta rule recalls more than Hebb's rule with decay: needles in the first "
+            "third of a text that is eight times as long as in training",
             OURS,
             [_more("needle", "accuracy", gated | far, hebb | far)],
         )

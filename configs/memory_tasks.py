@@ -9,9 +9,7 @@ from plasticity.configs.study import CLOSED, Study
 
 MEMORY: Overrides = {"model.mixer": "memory", "model.plastic": "none"}
 FIVE: Overrides = {"train.num_seeds": 5, "train.batch": 16}
-SEEDS = over(
-    "seed", range(5)
-)  # runs of one seed: a curriculum that is earned has stages of its own
+SEEDS = over("seed", range(5))  # a run for each, so that each earns stages of its own
 SELDOM: Overrides = {"log.every": 100, "checkpoint.every": 1000}
 
 # Khajehabdollahi et al. 2023: N grows at 98 %.
@@ -92,7 +90,7 @@ def _rewriting() -> dict[str, Study]:
         whole | {"site.convolution": 0},
         whole | {"site.momentum": "zero"},
     ]
-    # Fast weights of a layer: 4,096 numbers. Feed-forward: 2 x 64 x 32, of which one is plastic.
+    # Fast weights of a block: 64 x 64 in a memory layer, 64 x 32 and 32 x 64 in the feed-forward.
     memory = MEMORY | {"site.heads": 1}
     layers: Overrides = {"model.feed_forward": 32} | CLOSED
     return {

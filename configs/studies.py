@@ -183,7 +183,7 @@ BUDGETS: dict[str, dict[str, dict[str, Any]]] = {
             "evaluate.every": 0,
             "rule.decay_ratio": 1.0,
         },
-        # One core, some 25 hours; every study states its seeds.
+        # More than ten hours of one core; every study states its seeds.
         "decisive": {"evaluate.every": 0},
         "memories": {"evaluate.every": 0},
     },
