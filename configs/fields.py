@@ -7,6 +7,8 @@ from ml_collections import config_dict
 
 from plasticity.configs import base
 
+CHOSEN = ("rule.name", "optimizer.name")  # fields that exchange the fields of their section
+
 
 def _owners(field: str) -> list[str]:
     section, _, name = field.rpartition(".")
@@ -38,11 +40,21 @@ def choose_rule(config: config_dict.ConfigDict, rule: str) -> None:
     Raises:
       ValueError: there is no such rule.
     """
-    fields, section = base.defaults(base.sections({"rule": rule})["rule"]), config.rule
-    before = base.defaults(base.sections({"rule": section.name})["rule"])
+    choose(config, "rule", rule)
+
+
+def choose_optimizer(config: config_dict.ConfigDict, optimizer: str) -> None:
+    """The same for the optimizer."""
+    choose(config, "optimizer", optimizer)
+
+
+def choose(config: config_dict.ConfigDict, kind: str, name: str) -> None:
+    """Exchanges the rule or optimizer of a config, whose section is `kind`."""
+    fields, section = base.defaults(base.sections({kind: name})[kind]), config[kind]
+    before = base.defaults(base.sections({kind: section.name})[kind])
     with section.unlocked():
         for field, default in before.items():
             if field not in fields or section[field] == default:
                 del section[field]
         section.update({f: default for f, default in fields.items() if f not in section})
-        section.name = rule
+        section.name = name
