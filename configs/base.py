@@ -42,7 +42,7 @@ CHOICE = {
     "model": "chosen behind the colon of --config, as in --config=copying:rnn/hebbian",
     "task": "chosen by the config file, as in --config=regression",
     "optimizer": "chosen by --config.optimizer.name, or, in a config file, by "
-    "plasticity.configs.fields.choose_optimizer",
+    "plasticity.configs.fields.choose",
 }
 
 

@@ -35,21 +35,16 @@ def set_fields(config: config_dict.ConfigDict, fields: Mapping[str, Any]) -> Non
 
 
 def choose_rule(config: config_dict.ConfigDict, rule: str) -> None:
-    """Exchanges the rule of a config: settings that were changed stay, others are defaults.
-
-    Raises:
-      ValueError: there is no such rule.
-    """
+    """`choose` of a rule."""
     choose(config, "rule", rule)
 
 
-def choose_optimizer(config: config_dict.ConfigDict, optimizer: str) -> None:
-    """The same for the optimizer."""
-    choose(config, "optimizer", optimizer)
-
-
 def choose(config: config_dict.ConfigDict, kind: str, name: str) -> None:
-    """Exchanges the rule or optimizer of a config, whose section is `kind`."""
+    """Exchanges the "rule" or "optimizer": settings that were changed stay, others are defaults.
+
+    Raises:
+      ValueError: there is none of that name.
+    """
     fields, section = base.defaults(base.sections({kind: name})[kind]), config[kind]
     before = base.defaults(base.sections({kind: section.name})[kind])
     with section.unlocked():

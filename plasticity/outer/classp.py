@@ -38,19 +38,18 @@ def scale_by_classp(
 ) -> optax.GradientTransformation:
     """The direction of CLASSP, for tensors of any shape; its state is the tree of sums."""
 
-    def learned(g: Array, total: Array) -> tuple[Array, Array]:
-        """Where a tensor learns, and its sum after that."""
+    def one(g: Array, total: Array) -> tuple[Array, Array]:
         paper = form == "paper"
-        where = g**2 > threshold if paper else jnp.any(g != 0) & (threshold < 1)
-        return where, jnp.where(where, total + jnp.abs(g) ** (power if paper else 1), total)
-
-    def direction(g: Array, before: Array, after: Array) -> Array:
-        return jnp.where(learned(g, before)[0], g / (epsilon + after) ** (1 / power), 0)
+        learns = g**2 > threshold if paper else jnp.any(g != 0) & (threshold < 1)
+        total = jnp.where(learns, total + jnp.abs(g) ** (power if paper else 1), total)
+        return jnp.where(learns, g / (epsilon + total) ** (1 / power), 0), total
 
     def update(grads: PyTree, sums: PyTree, params: PyTree = None) -> tuple[PyTree, PyTree]:
         del params
-        after = jax.tree.map(lambda g, total: learned(g, total)[1], grads, sums)
-        return jax.tree.map(direction, grads, sums, after), after
+        found = map(one, jax.tree.leaves(grads), jax.tree.leaves(sums))
+        directions, after = zip(*found, strict=True)
+        tree = jax.tree.structure(grads)
+        return jax.tree.unflatten(tree, directions), jax.tree.unflatten(tree, after)
 
     return optax.GradientTransformation(lambda p: jax.tree.map(jnp.zeros_like, p), update)
 

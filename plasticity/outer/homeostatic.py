@@ -43,12 +43,8 @@ def homeostatic_epoch(
 ) -> tuple[PyTree, Array]:
     """One pass over N samples, in order: the weights after it, and the rate after each sample [N].
 
-    Args:
-      params, rate: at the start; the rate is [].
-      samples, labels: a tree of arrays with a leading axis [N]; integers [N].
-      gradient: (params, sample, label) -> gradient of the loss of one sample.
-      predict: (params, sample) -> its class, [].
-      settings: of the regulation.
+    `rate` [] is that at the start, `samples` a tree of arrays [N, ...], `labels` are classes [N].
+    `gradient` is that of the loss of one sample, `predict` gives its class [].
     """
     step, batch, interval, memory, floor, high = settings
 
@@ -61,19 +57,21 @@ def homeostatic_epoch(
 
     def regulated(params: PyTree, rate: Array, total: PyTree, i: Array) -> Array:
         recent = i - memory + jnp.arange(memory)
-        seen = jax.tree.map(lambda a: a[recent], samples)
 
         def right(rate: Array) -> Array:
-            found = jax.vmap(predict, (None, 0))(moved(params, total, rate), seen)
+            weights = moved(params, total, rate)
+            found = jax.vmap(lambda j: predict(weights, sample(j)))(recent)
             return jnp.sum(found == labels[recent])
 
-        proposal = changed(rate, predict(params, jax.tree.map(lambda a: a[i], samples)))
+        proposal = changed(rate, predict(params, sample(i)))
         return jnp.where(right(proposal) > right(rate), changed(rate, labels[i]), rate)
+
+    def sample(i: Array) -> PyTree:
+        return jax.tree.map(lambda a: a[i], samples)
 
     def see(state: tuple[PyTree, Array, PyTree], i: Array) -> tuple[tuple, Array]:
         params, rate, total = state
-        grads = gradient(params, jax.tree.map(lambda a: a[i], samples), labels[i])
-        total = jax.tree.map(jnp.add, total, grads)
+        total = jax.tree.map(jnp.add, total, gradient(params, sample(i), labels[i]))
         due = (i > memory) & (i % interval == 0)
         rate = jax.lax.cond(due, regulated, lambda p, rate, t, i: rate, params, rate, total, i)
         done = moved(params, total, rate), rate, jax.tree.map(jnp.zeros_like, total)

@@ -1,13 +1,12 @@
 """M3, multi-scale momentum Muon: a fast and a slow momentum, both orthogonal, over an Adam scale.
 
   every step      M1 <- M1 + beta1 g;   V <- V + beta2 g^2
-                  direction = (NS(M1) + slow_weight O2) / (sqrt(V) + epsilon)
-  every f steps   M2 <- M2 + beta3 (sum of the last f gradients);   O2 <- NS(M2)
+                  direction = (NS(M1) + slow_weight NS(M2)) / (sqrt(V) + epsilon)
+  every f steps   M2 <- M2 + beta3 (sum of the last f gradients)
 
-NS is the iteration of Newton and Schulz with Muon's coefficients. That is the form `literal`: sums
-that forget nothing, and steps whose size is the inverse of the gradient's, which NS drops and V
-has. The form `practical` has running means (of the last f gradients, their mean) in place of the
-three sums, corrects V for its start at 0, and scales a direction to the root mean square `rms`.
+NS is the iteration of Newton and Schulz with Muon's coefficients. That is the form `literal`, whose
+steps have the inverse size of the gradient, since NS drops it. The form `practical` has running
+means in place of sums, corrects V for its start at 0, and gives a step the root mean square `rms`.
 
 Source: Behrouz et al. 2025 (arXiv 2512.24695), algorithm 1, as several independent implementations
 agree on it; the paper itself was not consulted. The defaults are ours. All but slow weight matrices
@@ -24,7 +23,7 @@ import optax
 from plasticity.factory import Factory
 from plasticity.outer.optimizer import Optimizer
 from plasticity.settings import Settings, setting
-from plasticity.types import Array, PyTree
+from plasticity.types import Array, PyTree, Scalar
 
 COEFFICIENTS, ITERATIONS, EPSILON = (3.4445, -4.7750, 2.0315), 5, 1e-8
 
@@ -51,7 +50,6 @@ class M3State(NamedTuple):
     square: PyTree  # V
     slow: PyTree  # M2
     pending: PyTree  # sum of the gradients since M2 changed
-    orthogonal: PyTree  # O2
 
 
 def newton_schulz(matrix: Array) -> Array:
@@ -69,25 +67,15 @@ def scale_by_m3(settings: M3Settings) -> optax.GradientTransformation:
     """The direction of M3, for trees of matrices [I, O]."""
     s, literal = settings, settings.form == "literal"
 
-    def mixed(memory: Array, new: Array, beta: Array | float) -> Array:
-        return memory + beta * new if literal else beta * memory + (1 - beta) * new
+    def mixed(memory: PyTree, new: PyTree, beta: Scalar) -> PyTree:
+        keep, gain = (1, beta) if literal else (beta, 1 - beta)
+        return jax.tree.map(lambda m, g: keep * m + gain * g, memory, new)
 
-    def one(count: Array, g: Array, memory: M3State) -> tuple[Array, M3State]:
-        fast, square = mixed(memory.fast, g, s.beta1), mixed(memory.square, g**2, s.beta2)
-        root = jnp.sqrt(square if literal else square / (1 - s.beta2**count)) + EPSILON
-        direction = (newton_schulz(fast) + s.slow_weight * memory.orthogonal) / root
-        if not literal:
-            size = jnp.sqrt(jnp.mean(direction**2))
-            direction *= s.rms / jnp.where(size > 0, size, 1)
-        pending = memory.pending + g
-
-        def turned() -> tuple[Array, Array, Array]:
-            slow = mixed(memory.slow, pending if literal else pending / s.every, s.beta3)
-            return slow, jnp.zeros_like(g), newton_schulz(slow)
-
-        kept = memory.slow, pending, memory.orthogonal
-        rest = jax.lax.cond(count % s.every == 0, turned, lambda: kept)
-        return direction, M3State(count, fast, square, *rest)
+    def direction(fast: Array, slow: Array, square: Array) -> Array:
+        both = newton_schulz(fast) + s.slow_weight * newton_schulz(slow)
+        found = both / (jnp.sqrt(square) + EPSILON)
+        size = jnp.sqrt(jnp.mean(found**2))
+        return found if literal else s.rms * found / jnp.where(size > 0, size, 1)
 
     def init(params: PyTree) -> M3State:
         zeros = (jax.tree.map(jnp.zeros_like, params) for _ in M3State._fields[1:])
@@ -95,12 +83,17 @@ def scale_by_m3(settings: M3Settings) -> optax.GradientTransformation:
 
     def update(grads: PyTree, state: M3State, params: PyTree = None) -> tuple[PyTree, M3State]:
         del params
-        count, tree = state.steps + 1, jax.tree.structure(grads)
-        each = zip(*map(jax.tree.leaves, (grads, *state[1:])), strict=True)
-        found = [one(count, g, M3State(count, *memory)) for g, *memory in each]
-        parts = zip(*((direction, *memory[1:]) for direction, memory in found), strict=True)
-        directions, *after = (jax.tree.unflatten(tree, part) for part in parts)
-        return directions, M3State(count, *after)
+        steps, fast = state.steps + 1, mixed(state.fast, grads, s.beta1)
+        square = mixed(state.square, jax.tree.map(jnp.square, grads), s.beta2)
+        corrected = jax.tree.map(lambda v: v if literal else v / (1 - s.beta2**steps), square)
+        directions = jax.tree.map(direction, fast, state.slow, corrected)
+        pending = jax.tree.map(jnp.add, state.pending, grads)
+        share = jax.tree.map(lambda g: g if literal else g / s.every, pending)
+        over = steps % s.every == 0
+        turned, kept = mixed(state.slow, share, s.beta3), state.slow
+        slow = jax.tree.map(lambda new, old: jnp.where(over, new, old), turned, kept)
+        pending = jax.tree.map(lambda g: jnp.where(over, 0, g), pending)
+        return directions, M3State(steps, fast, square, slow, pending)
 
     return optax.GradientTransformation(init, update)
 

@@ -6,7 +6,6 @@ Clip, rate, warm-up, schedule and weight decay, which is decoupled (Loshchilov a
 arXiv 1711.05101), are the same for all optimizers.
 """
 
-import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -15,7 +14,7 @@ import optax
 
 from plasticity.outer.conditioning import train_best_conditioned
 from plasticity.registry import lookup
-from plasticity.types import Array, PyTree, Scalar
+from plasticity.types import PyTree, Scalar
 
 SCHEDULES: dict[str, Callable[[int], optax.Schedule]] = {
     "constant": lambda steps: optax.constant_schedule(1.0),
@@ -53,18 +52,17 @@ def chained(
     """
     direction = optimizer.direction
     if optimizer.matrices_only:
+
+        def kinds(params: PyTree) -> PyTree:
+            return jax.tree.map(
+                lambda w, yes: "matrix" if yes and w.ndim == 2 else "other", params, slow(params)
+            )
+
         ways = {"matrix": direction, "other": optax.scale_by_adam()}
-        direction = optax.partition(ways, functools.partial(_kinds, slow))
+        direction = optax.partition(ways, kinds)
     # The nesting is that of optax.adamw, so that checkpoints of earlier versions fit.
     decay, step = optax.add_decayed_weights(weight_decay, slow), optax.scale_by_learning_rate(rate)
     parts = [optax.clip_by_global_norm(clip), optax.chain(direction, decay, step)]
     if optimizer.best is not None:  # last, so that what is not trained does not decay either
         parts.append(train_best_conditioned(*optimizer.best, among=slow))
     return optax.chain(*parts)
-
-
-def _kinds(slow: Callable[[PyTree], PyTree], params: PyTree) -> PyTree:
-    def kind(leaf: Array, is_slow: bool) -> str:
-        return "matrix" if is_slow and leaf.ndim == 2 else "other"
-
-    return jax.tree.map(kind, params, slow(params))

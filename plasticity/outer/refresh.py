@@ -52,7 +52,7 @@ def with_refresh(
 ) -> tuple[PyTree, tuple[Any, PyTree]]:
     """Refreshed weights, and what `gradient` returns at them: (anything, gradient of the loss).
 
-    Without settings the weights stay as they are, and `gradient` is called once, not twice.
+    Without settings the weights stay as they are.
     """
     if settings is None:
         return params, gradient(params)
@@ -67,12 +67,8 @@ def fisher_diagonal(
 ) -> PyTree:
     """Mean over examples of p (d log p / dw)^2, p the probability of the label: a tree like params.
 
-    The weight p is that of the release; an ordinary empirical Fisher has none.
-
-    Args:
-      log_likelihood: (params, example) -> log p, [].
-      params: the weights.
-      examples: a tree of arrays, with a leading axis of examples.
+    The weight p is that of the release; an ordinary empirical Fisher has none. `log_likelihood` is
+    (params, example) -> log p [], and `examples` a tree of arrays with a leading axis of examples.
     """
 
     def one(example: PyTree) -> PyTree:

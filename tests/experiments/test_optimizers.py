@@ -26,7 +26,7 @@ DAILY = ("m3",)  # has the most state
 
 def config_of(name, **options):
     config = tiny_config(**options)
-    fields.choose_optimizer(config, name)
+    fields.choose(config, "optimizer", name)
     if not OPTIMIZERS[name]().decays:
         config.train.weight_decay = 0.0
     return config
@@ -40,7 +40,7 @@ def test_every_optimizer_resumes_bit_for_bit(name, tmp_path, monkeypatch):
     """Two seeds of a static net, with a refresh before each step; some matrices are trained."""
     short = {"train__steps": 6, "checkpoint__every": 2, "evaluate__every": 0, "train__num_seeds": 2}
     config = config_of(name, **short)
-    fields.choose_rule(config, "none")  # which compiles fast
+    fields.choose(config, "rule", "none")  # which compiles fast
     config.optimizer.update({"best": 3, "refresh": 1e-2} | ({"every": 2} if name == "m3" else {}))
     whole, parts, polls = tmp_path / "whole", tmp_path / "parts", itertools.count()
     assert train(config, str(whole)) == 0

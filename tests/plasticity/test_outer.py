@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from plasticity.configs.fields import choose_optimizer
+from plasticity.configs.fields import choose
 from plasticity.outer import OPTIMIZERS
 from plasticity.outer.classp import scale_by_classp
 from plasticity.outer.conditioning import condition_number, train_best_conditioned
@@ -185,25 +185,26 @@ def test_two_devices_take_the_step_of_one(program_with_devices):
 
 
 def check_devices():
-    """Two devices take the step of one; what is refreshed and trained is the same, too."""
+    """Episodes or layers over two devices: the same refresh, the same matrices, the same step."""
     from plasticity.experiments.build import make_hyperparameters, make_learner
-    from plasticity.sharding import Layout
+    from plasticity.sharding import Layout, replicate, shardings
     from tests.plasticity.test_learner import SEED, make, small_config
 
     _, _, start = make("none")
     for name in OPTIMIZERS:
         config = small_config("none")
-        choose_optimizer(config, name)
-        config.optimizer.update({"best": 3, "refresh": 0.01})
+        choose(config, "optimizer", name)
+        config.optimizer.update({"best": 3, "refresh": 0.01 if name == "adamw" else 0.0})
         config.train.weight_decay = 0.0
         learner = make_learner(config)
         hyper = make_hyperparameters(config, learner.task)
-        state = jax.jit(learner.start)(start.params, hyper)
-        found = [
-            jax.jit(dataclasses.replace(learner, layout=Layout(n, 1)).train_step)(
-                state, SEED, hyper
-            )[0].params
-            for n in (1, 2)
-        ]
+        split = learner.make_network(hyper).backbone.shard_by
+        state = jax.device_get(jax.jit(learner.start)(start.params, hyper))
+        found = []
+        for layout in (Layout(1, 1), Layout(2, 1) if name == "adamw" else Layout(1, 2)):
+            mesh = layout.mesh(learner.batch)
+            there = jax.device_put(state, shardings(state, mesh, split))
+            step = jax.jit(dataclasses.replace(learner, layout=layout).train_step)
+            found.append(jax.device_get(step(there, *replicate((SEED, hyper), mesh))[0].params))
         for one, two in zip(*map(jax.tree.leaves, found), strict=True):
             np.testing.assert_allclose(one, two, rtol=1e-3, atol=1e-5)

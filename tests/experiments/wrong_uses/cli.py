@@ -71,7 +71,7 @@ CHOICES = {
 }
 # --config.FIELD=VALUE, of configs/copying.py.
 SETTINGS = {
-    "optimizer=adam": r"config.optimizer is a section: set one of its fields, optimizer.name",
+    "optimizer=adam": r"config.optimizer is a section: set one of its fields, .*optimizer.name",
     "train.optimizer=sgd": r"did you mean config.optimizer.name\?",
     "optimizer.name=adam": r"optimizer.name='adam' is unknown: did you mean 'adamw'",
     "optimizer.momentum=.5": r"a setting of optimizer.name='sgd' or 'muon', chosen by",
