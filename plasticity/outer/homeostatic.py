@@ -8,7 +8,7 @@ more of the last `memory` samples than after one with the present rate, then the
 down by the *true* class of sample i.
 
 Source: the released program "lrh", a classifier of ten digits, where the classes from 5 on are
-high. It is no `train.optimizer`: it needs a stream of single labelled samples, and an episode has
+high. It is no `optimizer.name`: it needs a stream of single labelled samples, and an episode has
 no class that could be high or low.
 """
 
