@@ -25,6 +25,7 @@ from plasticity.configs.training import (
 from plasticity.experiments.extend import REGISTRIES
 from plasticity.model import BACKBONES, EncoderSettings, MemoryLayerSettings
 from plasticity.network import META_GRADIENTS
+from plasticity.outer import OPTIMIZERS
 from plasticity.registry import lookup
 from plasticity.rules import RULES, PlasticSettings
 from plasticity.settings import Settings, setting
@@ -40,6 +41,8 @@ CHOICE = {
     "plasticity.configs.fields.choose_rule",
     "model": "chosen behind the colon of --config, as in --config=copying:rnn/hebbian",
     "task": "chosen by the config file, as in --config=regression",
+    "optimizer": "chosen by --config.optimizer.name, or, in a config file, by "
+    "plasticity.configs.fields.choose",
 }
 
 
@@ -104,10 +107,22 @@ class TaskChoice(Settings):
     name: str = setting("copying", "chosen by the config file", choices=TASKS)
 
 
+@dataclasses.dataclass(frozen=True)
+class OptimizerChoice(Settings):
+    """Which optimizer the outer loop has, and what it trains."""
+
+    section = "optimizer"
+    name: str = setting("adamw", "optimizer of the outer loop", choices=OPTIMIZERS)
+    best: int = setting(0, "slow matrices of least condition number to train; 0: all", low=0)
+    condition: float = setting(0.0, "largest condition number to train; 0: any", low=0)
+    refresh: float = setting(0.0, "refresh before a step, over a tensor's norm; 0: none", low=0)
+    refresh_noise: float = setting(1e-3, "noise of the refresh", low=0)
+
+
 # All settings but those of `alternatives`; each names its section.
 PARTS: tuple[type[Settings], ...] = (
     *(RootSettings, RuleChoice, MemorySettings, MemoryLayerSettings, ModelChoice),
-    *(EncoderSettings, EncoderStart),
+    *(EncoderSettings, EncoderStart, OptimizerChoice),
     *(TrainSettings, CurriculumSettings, Layout, EvaluateSettings, CheckpointSettings),
     *(LogSettings, TaskChoice),
 )
@@ -152,7 +167,10 @@ def defaults(parts: Sequence[type[Settings]]) -> dict[str, Any]:
 
 
 def get_config(
-    model: str = ModelChoice.name, task: str = "", rule: str = RuleChoice.name
+    model: str = ModelChoice.name,
+    task: str = "",
+    rule: str = RuleChoice.name,
+    optimizer: str = OptimizerChoice.name,
 ) -> config_dict.ConfigDict:
     """Defaults: the paper's network and rule, with the full meta-gradient.
 
@@ -160,9 +178,11 @@ def get_config(
       model: the backbone, on which the fields of `config.model` depend.
       task: the task, on which those of `config.task` depend; empty: without that section.
       rule: the rule, on which those of `config.rule` depend.
+      optimizer: on which those of `config.optimizer` depend.
     """
     config = config_dict.ConfigDict()
-    names = {"model": model, "rule": rule} | ({"task": task} if task else {})
+    names = {"model": model, "rule": rule, "optimizer": optimizer}
+    names |= {"task": task} if task else {}
     for section, parts in sections(names).items():
         fields = defaults(parts)
         config.update({section: fields} if section else fields)

@@ -7,6 +7,8 @@ from ml_collections import config_dict
 
 from plasticity.configs import base
 
+CHOSEN = ("rule.name", "optimizer.name")  # fields that exchange the fields of their section
+
 
 def _owners(field: str) -> list[str]:
     section, _, name = field.rpartition(".")
@@ -33,16 +35,21 @@ def set_fields(config: config_dict.ConfigDict, fields: Mapping[str, Any]) -> Non
 
 
 def choose_rule(config: config_dict.ConfigDict, rule: str) -> None:
-    """Exchanges the rule of a config: settings that were changed stay, others are defaults.
+    """`choose` of a rule."""
+    choose(config, "rule", rule)
+
+
+def choose(config: config_dict.ConfigDict, kind: str, name: str) -> None:
+    """Exchanges the "rule" or "optimizer": settings that were changed stay, others are defaults.
 
     Raises:
-      ValueError: there is no such rule.
+      ValueError: there is none of that name.
     """
-    fields, section = base.defaults(base.sections({"rule": rule})["rule"]), config.rule
-    before = base.defaults(base.sections({"rule": section.name})["rule"])
+    fields, section = base.defaults(base.sections({kind: name})[kind]), config[kind]
+    before = base.defaults(base.sections({kind: section.name})[kind])
     with section.unlocked():
         for field, default in before.items():
             if field not in fields or section[field] == default:
                 del section[field]
         section.update({f: default for f, default in fields.items() if f not in section})
-        section.name = rule
+        section.name = name

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from plasticity.learner import SCHEDULES
+from plasticity.outer.optimizer import SCHEDULES
 from plasticity.settings import Settings, setting, size
 
 MOST_STAGES = 1000  # of a curriculum: each is a program of its own
@@ -21,7 +21,7 @@ class TrainSettings(Settings):
     num_seeds: int = size(
         1, "seeds, from `seed` on, trained side by side in one program", high=10_000
     )
-    learning_rate: float = setting(1e-3, "learning rate of AdamW", above=0)
+    learning_rate: float = setting(1e-3, "learning rate", above=0)
     warmup: int = setting(50, "steps of linear warm-up", low=0)
     schedule: str = setting(
         "constant",

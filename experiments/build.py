@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from plasticity.configs.base import AUTO
+from plasticity.configs.base import AUTO, OptimizerChoice
 from plasticity.configs.training import CurriculumSettings
 from plasticity.factory import Factory
 from plasticity.learner import Hyperparameters, Learner, RandomStream
@@ -19,6 +19,9 @@ from plasticity.memory import ENGINES, choose, chunk_for
 from plasticity.model import BACKBONES, EncoderSettings, MemoryLayerSettings, MemorySpec
 from plasticity.model.block import check_memory
 from plasticity.network import Network
+from plasticity.outer import OPTIMIZERS
+from plasticity.outer.optimizer import Optimizer
+from plasticity.outer.refresh import Refresh
 from plasticity.registry import lookup
 from plasticity.rules import RULES, none
 from plasticity.settings import Settings
@@ -80,6 +83,10 @@ def make_hyperparameters(
         learning_rate=np.float32(config.train.learning_rate),
         weight_decay=np.float32(config.train.weight_decay),
         clip=np.float32(config.train.clip),
+        optimizer={
+            name: np.float32(config.optimizer[name])
+            for name in OPTIMIZERS[config.optimizer.name].settings.traced()
+        },
         data=None if task.data is None else task.data[stream.name.lower()],
     )
 
@@ -147,6 +154,15 @@ def make_memory(config: ConfigDict) -> MemorySpec | None:
     return memory
 
 
+def make_optimizer(config: ConfigDict, hyper: Hyperparameters) -> Optimizer:
+    """The optimizer of `config.optimizer`, with the values of its traced settings in `hyper`."""
+    factory, choice = OPTIMIZERS[config.optimizer.name], read(config, OptimizerChoice)
+    settings = dataclasses.replace(read(config, factory.settings), **hyper.optimizer)
+    selects = choice.best or choice.condition
+    best = (choice.best, choice.condition) if selects else None
+    return factory.make(settings)._replace(best=best)
+
+
 def make_learner(config: ConfigDict) -> Learner:
     """The learner of a validated config."""
     task = make_task(config)
@@ -155,7 +171,7 @@ def make_learner(config: ConfigDict) -> Learner:
     sites = make_memory(config)
     memory = () if sites is None else (sites,)
     backbone = model.make(read(config, model.settings), encoder, task.shape, *memory)
-    settings = read(config, rule.settings)
+    settings, choice = read(config, rule.settings), read(config, OptimizerChoice)
     engine, chunk = choose_memory(config, backbone.shapes.values(), task.trained_on.steps)
 
     def make_network(hyper: Hyperparameters) -> Network:
@@ -186,4 +202,6 @@ def make_learner(config: ConfigDict) -> Learner:
         eta0_warmup=config.train.eta0_warmup,
         microbatch=config.train.microbatch,
         layout=read(config, Layout),
+        make_optimizer=functools.partial(make_optimizer, config),
+        refresh=Refresh(choice.refresh, choice.refresh_noise) if choice.refresh else None,
     )

@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from plasticity.commands import program
 from plasticity.configs import NAMES, base
+from plasticity.configs.fields import CHOSEN
 from plasticity.experiments.configfile import (
     EXAMPLE,
     fields_of,
@@ -25,11 +26,12 @@ from plasticity.experiments.validate import ConfigError
 
 flags.DEFINE_bool("help", False, "show this text", short_name="h")
 flags.DEFINE_bool("helpfull", False, "show this text, and the flags of all libraries")
-flags.DEFINE_bool("list", False, "list tasks, rules, engines and models")
+flags.DEFINE_bool("list", False, "list tasks, rules, engines, models and optimizers")
 TITLES = {
     "rule": "Rules, behind the colon of --config",
     "task": "Tasks",
     "model": "Models, as in --config=FILE.py:MODEL/RULE",
+    "optimizer": "Optimizers of the outer loop, as --config.optimizer.name",
 }
 _overrides: list[tuple[str, str | None]] = []  # (FIELD, VALUE) of every --config.FIELD=VALUE
 
@@ -62,7 +64,7 @@ def given_config(holder: flags.FlagHolder) -> GivenConfig:
         raise ConfigError(f"--config is given twice: {chosen} and {others[-1]}. Drop one")
     file, argument = file_and_argument(chosen)
     config = load_config(file, argument)
-    for field, text in sorted(_overrides, key=lambda given: given[0] != "rule.name"):
+    for field, text in sorted(_overrides, key=lambda given: given[0] not in CHOSEN):
         set_field(config, field, text)
     try:
         config = resolved(config, {})
@@ -122,7 +124,7 @@ def parse(doc: str | None) -> bool:
 
 
 def listing() -> str:
-    """Rules, tasks and models with their settings and defaults, configs, and engines."""
+    """Registries, with the settings and defaults of their entries, configs, and engines."""
     lines = []
     for section, registry in REGISTRIES.items():
         lines.append(f"{TITLES[section]}, and their settings as --config.{section}.NAME:")

@@ -168,16 +168,16 @@ def set_field(config: ConfigDict, field: str, text: str | None) -> None:
 
 
 def put_fields(config: ConfigDict, values: Mapping[str, Any]) -> None:
-    """Sets {dotted field: value}. Another `rule.name` first exchanges the fields of the rule.
+    """Sets {dotted field: value}. Another name of a rule or optimizer first exchanges its fields.
 
     Raises:
       ConfigError: there is no such field or rule, or a value is of another type.
     """
-    for field, value in sorted(values.items(), key=lambda item: item[0] != "rule.name"):
+    for field, value in sorted(values.items(), key=lambda item: item[0] not in fields.CHOSEN):
         section, name = section_of(config, field), field.rpartition(".")[2]
         try:
-            if field == "rule.name":
-                fields.choose_rule(config, value)
+            if field in fields.CHOSEN:
+                fields.choose(config, field.partition(".")[0], value)
             section[name] = value
         except TypeError as error:
             kind = section.get_type(name).__name__
@@ -219,7 +219,8 @@ def _hint(field: str, known: list[str]) -> str:
     """What may have been meant by a field that the config does not have."""
     if under := fields.where(field):
         return f"it is {under}"
-    if near := suggestion(field, known):
+    near = f"{field.rpartition('.')[2]}.name"  # train.optimizer is optimizer.name
+    if near := near if near in known else suggestion(field, known):
         return f"did you mean config.{near}?"
     section = field.rpartition(".")[0]
     beside = [other for other in known if section and other.rpartition(".")[0] == section]

@@ -1,4 +1,4 @@
-"""Rules, tasks and backbones of your own, from your own files, for all programs.
+"""Rules, tasks, backbones and optimizers of your own, from your own files, for all programs.
 
     plasticity.register_rule("oja", make, OjaSettings)  # make(settings) -> Rule
 
@@ -16,6 +16,8 @@ from typing import Any
 from plasticity.backbone import Backbone
 from plasticity.factory import Factory
 from plasticity.model import BACKBONES
+from plasticity.outer import OPTIMIZERS
+from plasticity.outer.optimizer import Optimizer
 from plasticity.registry import shown
 from plasticity.rules import RULES
 from plasticity.settings import Settings
@@ -24,7 +26,9 @@ from plasticity.tasks import TASKS
 from plasticity.types import Rule
 
 # {section of the config: what its `name` chooses from}
-REGISTRIES: dict[str, dict[str, Factory[Any]]] = {"rule": RULES, "task": TASKS, "model": BACKBONES}
+REGISTRIES: dict[str, dict[str, Factory[Any]]] = {
+    "rule": RULES, "task": TASKS, "model": BACKBONES, "optimizer": OPTIMIZERS,
+}  # fmt: skip
 
 
 def register_rule(name: str, make: Callable[..., Rule], settings: type[Settings]) -> None:
@@ -44,6 +48,11 @@ def register_task(name: str, make: Callable[..., Task], settings: type[Settings]
 def register_backbone(name: str, make: Callable[..., Backbone], settings: type[Settings]) -> None:
     """Adds `make(settings, EncoderSettings, TaskShape) -> Backbone`, of the section "model"."""
     _register("model", name, make, settings)
+
+
+def register_optimizer(name: str, make: Callable[..., Optimizer], settings: type[Settings]) -> None:
+    """Adds the optimizer `make(settings) -> Optimizer`, of the section "optimizer"."""
+    _register("optimizer", name, make, settings)
 
 
 def _register(section: str, name: str, make: Callable, settings: Any) -> None:

@@ -10,6 +10,7 @@ from plasticity.configs import base
 from plasticity.configs.fields import where
 from plasticity.configs.training import CurriculumSettings
 from plasticity.experiments import build
+from plasticity.outer import OPTIMIZERS
 from plasticity.registry import nearest, shown
 from plasticity.rules import RULES, feed_forward
 from plasticity.settings import LARGEST_INT, Settings, dotted
@@ -42,6 +43,7 @@ def validate(config: ConfigDict, training: bool = True) -> None:
         _check_mesh(config)
         _check_backbone(config)
         _check_rule(config)
+        _check_optimizer(config)
         task = build.make_task(config)
         if training:
             _check_curriculum(config, task)
@@ -150,6 +152,16 @@ def _check_rule(config: ConfigDict) -> None:
     if memory is not None and config.rule.meta_gradient != "full" and model.plastic == "none":
         raise ConfigError(
             f"rule.meta_gradient={config.rule.meta_gradient!r} must be 'full' for memory layers"
+        )
+
+
+def _check_optimizer(config: ConfigDict) -> None:
+    """Weight decay must have a meaning beside the optimizer."""
+    name, decay = config.optimizer.name, config.train.weight_decay
+    if decay and not OPTIMIZERS[name]().decays:
+        raise ConfigError(
+            f"train.weight_decay={decay} must be 0 for optimizer.name={name!r}, which keeps some "
+            "weights as they are: add --config.train.weight_decay=0"
         )
 
 

@@ -13,8 +13,8 @@
   Memories       dense, factored, chunked: the engines, and advance, which applies a write.
   Scans          append_scan: a scan whose state grows, differentiated without a copy per step.
   Training       Learner, Hyperparameters: slow weights and theta of any Network, on any Task.
-  Programs       register_rule, register_task, register_backbone: one's own, for the launcher;
-                 train, open_run: a run of the launcher as an object, for notebooks.
+  Programs       register_rule, register_task, register_backbone, register_optimizer: one's own, for
+                 the launcher; train, open_run: a run of the launcher as an object, for notebooks.
 
 These names are the public interface, with the records of `plasticity.types`. Modules are internal.
 """
@@ -90,6 +90,7 @@ _LATER = {
     "Run": "plasticity.experiments.notebook",
     "open_run": "plasticity.experiments.notebook",
     "register_backbone": "plasticity.experiments.extend",
+    "register_optimizer": "plasticity.experiments.extend",
     "register_rule": "plasticity.experiments.extend",
     "register_task": "plasticity.experiments.extend",
     "train": "plasticity.experiments.notebook",

@@ -1,4 +1,4 @@
-"""What an entry of `RULES`, `TASKS` or `BACKBONES` is: settings, and what is made from them."""
+"""What an entry of a registry such as `RULES` is: settings, and what is made from them."""
 
 import dataclasses
 import inspect
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 @dataclasses.dataclass(frozen=True)
 class Factory(Generic[T]):
-    """A rule, task or backbone, made from the fields of its settings: hebbian(eta0=1.0).
+    """A rule, task, backbone or optimizer, made from the fields of its settings: hebbian(eta0=1.0).
 
     settings: the dataclass of the fields. make: (settings, ...) -> what is made.
     source: the file or module that registered it; empty: it is part of the library.

@@ -14,7 +14,9 @@ import jax.numpy as jnp
 import optax
 
 from plasticity.network import EpisodeTrace, Network, Parameters, init_parameters
-from plasticity.registry import lookup
+from plasticity.outer import adamw
+from plasticity.outer.optimizer import Optimizer, chained, relative_rate
+from plasticity.outer.refresh import Refresh, with_refresh
 from plasticity.rules import none
 from plasticity.sharding import (
     Layout,
@@ -37,12 +39,7 @@ class RandomStream(enum.IntEnum):
     DROPOUT = 2
     VALIDATION = 3
     TEST = 4
-
-
-SCHEDULES: dict[str, Callable[[int], optax.Schedule]] = {
-    "constant": lambda steps: optax.constant_schedule(1.0),
-    "cosine": lambda steps: optax.cosine_decay_schedule(1.0, max(steps, 1)),
-}
+    REFRESH = 5
 
 
 class Hyperparameters(NamedTuple):
@@ -53,6 +50,7 @@ class Hyperparameters(NamedTuple):
     weight_decay: Scalar
     clip: Scalar  # of the outer gradient's global norm
     data: PyTree = None  # `Task.data` of the present split
+    optimizer: Mapping[str, Scalar] = {}  # the `traced` settings of the optimizer
 
 
 class TrainState(NamedTuple):
@@ -76,6 +74,7 @@ class Learner:
         "constant", or "cosine" down to zero at `steps`.
       eta0_warmup: steps in which the rule's eta0, if it has one, rises linearly to its value.
       layout: how a batch is spread over devices.
+      make_optimizer: hyper -> Optimizer. refresh: of the weights before every step, if any.
     """
 
     task: Task
@@ -87,10 +86,16 @@ class Learner:
     microbatch: int = 0
     eta0_warmup: int = 0
     layout: Layout = dataclasses.field(default_factory=Layout)
+    make_optimizer: Callable[[Hyperparameters], Optimizer] = lambda hyper: adamw()
+    refresh: Refresh | None = None
 
     def init(self, seed: Array, hyper: Hyperparameters) -> TrainState:
         """The state before the first step."""
         params = init_parameters(self.make_network(hyper), stream_key(seed, RandomStream.INIT))
+        return self.start(params, hyper)
+
+    def start(self, params: Parameters, hyper: Hyperparameters) -> TrainState:
+        """The state before the first step, with these parameters."""
         return TrainState(jnp.zeros((), jnp.int32), params, self._optimizer(hyper).init(params))
 
     def loss(
@@ -128,12 +133,17 @@ class Learner:
         """One update. If loss or gradient is not finite, the state comes back as it was."""
         hyper = self._warmed_up(hyper, state.step)
         network = self.make_network(hyper)
-        metrics, grads = self.gradient(state.params, seed, state.step, hyper)
+        params, (metrics, grads) = with_refresh(
+            lambda params: self.gradient(params, seed, state.step, hyper),
+            state.params,
+            stream_key(seed, RandomStream.REFRESH, state.step),
+            self.refresh,
+        )
         grads = constrain_to_layout(grads, self.layout.mesh(self.batch), network.backbone.shard_by)
         metrics["grad_norm"] = optax.tree.norm(grads)
         metrics |= plasticity_gradients(network, grads)
-        updates, optimizer = self._optimizer(hyper).update(grads, state.optimizer, state.params)
-        updated = TrainState(state.step + 1, optax.apply_updates(state.params, updates), optimizer)
+        updates, optimizer = self._optimizer(hyper).update(grads, state.optimizer, params)
+        updated = TrainState(state.step + 1, optax.apply_updates(params, updates), optimizer)
         good = jnp.isfinite(metrics["loss"]) & jnp.isfinite(metrics["grad_norm"])
         return jax.tree.map(lambda new, old: jnp.where(good, new, old), updated, state), metrics
 
@@ -192,25 +202,17 @@ class Learner:
         return hyper._replace(rule={**hyper.rule, "eta0": eta0})
 
     def _optimizer(self, hyper: Hyperparameters) -> optax.GradientTransformation:
-        shape = optax.join_schedules(
-            [
-                # Step 0 already moves, by 1 / warmup of the full rate.
-                lambda count: (count + 1) / max(self.warmup, 1),
-                lookup(SCHEDULES, self.schedule, "train.schedule")(self.steps - self.warmup),
-            ],
-            [self.warmup],
-        )
-        return optax.chain(
-            optax.clip_by_global_norm(hyper.clip),
-            optax.adamw(
-                lambda count: hyper.learning_rate * shape(count),
-                weight_decay=hyper.weight_decay,
-                mask=_decayed,
-            ),
+        shape = relative_rate(self.schedule, self.steps, self.warmup)
+        return chained(
+            self.make_optimizer(hyper),
+            lambda count: hyper.learning_rate * shape(count),
+            hyper.weight_decay,
+            hyper.clip,
+            _slow,
         )
 
 
-def _decayed(params: Parameters) -> Parameters:
+def _slow(params: Parameters) -> Parameters:
     """Weight decay applies to slow weights only: alpha -> 0 would remove the plasticity."""
     return Parameters(
         jax.tree.map(lambda _: True, params.slow), jax.tree.map(lambda _: False, params.plasticity)

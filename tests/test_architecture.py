@@ -21,7 +21,7 @@ LAYERS = [
     ["plasticity.append_scan", "plasticity.data"],
     ["plasticity.spans"],
     ["plasticity.solves"],
-    ["plasticity.rules", "plasticity.memory", "plasticity.tasks"],
+    ["plasticity.rules", "plasticity.memory", "plasticity.tasks", "plasticity.outer"],
     ["plasticity.marks"],
     ["plasticity.chunk_reads", "plasticity.tokens"],
     ["plasticity.model"],

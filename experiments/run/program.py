@@ -16,12 +16,13 @@ from ml_collections import ConfigDict
 from plasticity.experiments import build
 from plasticity.experiments.run.seeds import Seeds
 from plasticity.learner import Hyperparameters, Learner, TrainState
+from plasticity.outer import OPTIMIZERS
 from plasticity.rules import RULES
 from plasticity.sharding import shardings
 from plasticity.types import Array
 
-# Fields that no compiled function depends on, beside the traced settings of the rule, and their
-# values in the key of the cache.
+# Fields that no compiled function depends on, beside the traced settings of rule and optimizer,
+# and their values in the key of the cache.
 INPUTS: dict[str, Any] = {
     "seed": 0, "train.learning_rate": 1.0, "train.weight_decay": 0.0, "train.clip": 1.0,
     "evaluate.episodes": 2, "evaluate.every": 0, "checkpoint.every": 1, "checkpoint.keep": 1,
@@ -35,6 +36,7 @@ class Program:
     Attributes:
       learner: of the config, with the values of `INPUTS`.
       init: (seed, hyper) -> state.
+      start: (params, hyper) -> state.
       evaluate: (params, seed, split, index, hyper, on=) -> metrics.
     """
 
@@ -43,6 +45,7 @@ class Program:
         self._config = config
         self._seeds = seeds = Seeds(config, in_turn=self.learner.task.image is not None)
         self.init = jax.jit(seeds.map(self.learner.init, True, False))
+        self.start = jax.jit(seeds.map(self.learner.start, True, False))
 
         def evaluate(*arguments, on):
             own = partial(self.learner.evaluate, on=on)
@@ -87,6 +90,7 @@ def shape_of(config: ConfigDict) -> str:
     shared = config.copy_and_resolve_references()
     shared.update_from_flattened_dict(INPUTS)
     shared.rule.update(RULES[config.rule.name].settings.traced())
+    shared.optimizer.update(OPTIMIZERS[config.optimizer.name].settings.traced())
     return shared.to_json(sort_keys=True)
 
 

@@ -15,7 +15,7 @@ from plasticity.experiments.extend import REGISTRIES
 from plasticity.experiments.run.checked import read
 from plasticity.experiments.run.storage import DamagedFileError, WorkdirError
 from plasticity.experiments.validate import ConfigError
-from plasticity.learner import SCHEDULES
+from plasticity.outer.optimizer import SCHEDULES
 from plasticity.registry import lookup
 
 # Renamed fields, {section: {old name: new name}}: a run of the old name still resumes.
@@ -91,14 +91,23 @@ def _with_defaults(stored: dict[str, Any]) -> dict[str, Any]:
 
 def _defaults(config: Mapping[str, Any]) -> dict[str, Any]:
     """The default config with the task, the model and the rule of a config."""
-    return base.get_config(**{part: config[part]["name"] for part in SECTIONS}).to_dict()
+    names = {part: config[part]["name"] for part in SECTIONS}
+    return base.get_config(**names, optimizer=_optimizer(config)).to_dict()
+
+
+def _optimizer(config: Mapping[str, Any]) -> str:
+    """The name of the optimizer; a run from before there was a choice has the default."""
+    return config.get("optimizer", {}).get("name", base.OptimizerChoice.name)
 
 
 def changed_fields(config: ConfigDict) -> dict[str, Any]:
     """{dotted field: value} of what differs from the defaults, and the names of the parts."""
     values = config.to_dict()
     changed = {field: value for field, _, value in differences(_defaults(values), values)}
-    return changed | {f"{part}.name": values[part]["name"] for part in SECTIONS}
+    names = {f"{part}.name": values[part]["name"] for part in SECTIONS}
+    if (optimizer := _optimizer(values)) != base.OptimizerChoice.name:
+        names |= {"optimizer.name": optimizer}  # only then, or the hashes of points would change
+    return changed | names
 
 
 def differences(a: Any, b: Any, prefix: str = "") -> list[tuple[str, Any, Any]]:

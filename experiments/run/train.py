@@ -29,7 +29,7 @@ from plasticity.experiments.run.outcome import (
 from plasticity.experiments.run.program import program_for
 from plasticity.experiments.run.seeds import Seeds
 from plasticity.experiments.run.storage import WorkdirError, check_open_files, write_json
-from plasticity.experiments.run.warm_start import check_start, with_encoder
+from plasticity.experiments.run.warm_start import check_start, initial_state
 from plasticity.experiments.run.workdir import Workdir
 from plasticity.learner import RandomStream, TrainState
 from plasticity.sharding import replicate
@@ -120,7 +120,7 @@ class _Run:
         like = jax.eval_shape(self.program.init, self.seed, self.hyper)
         there = self.program.shardings(like, self.mesh)
         if self.checkpoints.latest() is None:
-            state = with_encoder(self.config, self.program.init(self.seed, self.hyper))
+            state = initial_state(self.config, self.program, self.seed, self.hyper)
             state = jax.device_put(state, there)
             # On disk before metrics.jsonl exists, so that a folder with metrics and no checkpoint
             # has lost one. A full disk is found out here too, before anything is compiled.

@@ -6,12 +6,13 @@ from ml_collections import ConfigDict
 
 from plasticity.experiments import build
 from plasticity.experiments.run.evaluate import trained_parameters
+from plasticity.experiments.run.program import Program
 from plasticity.experiments.run.workdir import Workdir
 from plasticity.experiments.validate import ConfigError, validate
-from plasticity.learner import TrainState
+from plasticity.learner import Hyperparameters, TrainState
 from plasticity.model import EncoderSettings
 from plasticity.network import Parameters
-from plasticity.types import PyTree
+from plasticity.types import Array, PyTree
 
 
 def encoder_of(params: Parameters) -> PyTree:
@@ -47,9 +48,11 @@ def _encoder(config: ConfigDict) -> str:
     return f"{build.read(config, EncoderSettings)} of images {build.make_task(config).image}"
 
 
-def with_encoder(config: ConfigDict, state: TrainState) -> TrainState:
+def initial_state(
+    config: ConfigDict, program: Program, seed: Array, hyper: Hyperparameters
+) -> TrainState:
     """The initial state, with the encoder of `encoder.start_from` for every seed, if it is set."""
-    start = config.encoder.start_from
+    state, start = program.init(seed, hyper), config.encoder.start_from
     if not start:
         return state
     _, params = trained_parameters(ConfigDict(Workdir(start).load_config()), Workdir(start))
@@ -57,4 +60,4 @@ def with_encoder(config: ConfigDict, state: TrainState) -> TrainState:
     encoder.update(
         jax.tree.map(lambda a, b: jnp.broadcast_to(b, a.shape), encoder, encoder_of(params))
     )
-    return state
+    return program.start(state.params, hyper)

@@ -39,7 +39,7 @@ def test_help_shows_flags_and_settings_with_defaults_and_an_example(program, nam
         assert known in out
     if name in PROGRAMS:
         assert "--config: config file" in out
-        assert "train.learning_rate=0.001: learning rate of AdamW (a number, greater than 0)" in out
+        assert "train.learning_rate=0.001: learning rate (a number, greater than 0)" in out
         assert "=?" not in out
 
 

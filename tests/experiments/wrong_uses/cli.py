@@ -71,7 +71,10 @@ CHOICES = {
 }
 # --config.FIELD=VALUE, of configs/copying.py.
 SETTINGS = {
-    "optimizer=adam": r"config.optimizer is not a field of this config: valid: .*train",
+    "optimizer=adam": r"config.optimizer is a section: set one of its fields, .*optimizer.name",
+    "train.optimizer=sgd": r"did you mean config.optimizer.name\?",
+    "optimizer.name=adam": r"optimizer.name='adam' is unknown: did you mean 'adamw'",
+    "optimizer.momentum=.5": r"a setting of optimizer.name='sgd' or 'muon', chosen by",
     "train.lr=1e-3": r"did you mean config.train.learning_rate",
     "train.epochs=3": r"config.train.epochs is not a field.*train.steps",
     "dropout=.1": r"did you mean config.model.dropout",

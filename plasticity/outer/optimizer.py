@@ -1,0 +1,68 @@
+"""One step of the outer loop, of which an optimizer supplies the direction.
+
+  g <- g min(1, clip / ||g||);   w <- w - rate_t (direction(g) + weight_decay w)
+
+Clip, rate, warm-up, schedule and weight decay, which is decoupled (Loshchilov and Hutter 2019,
+arXiv 1711.05101), are the same for all optimizers.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import optax
+
+from plasticity.outer.conditioning import train_best_conditioned
+from plasticity.registry import lookup
+from plasticity.types import PyTree, Scalar
+
+SCHEDULES: dict[str, Callable[[int], optax.Schedule]] = {
+    "constant": lambda steps: optax.constant_schedule(1.0),
+    "cosine": lambda steps: optax.cosine_decay_schedule(1.0, max(steps, 1)),
+}
+
+
+class Optimizer(NamedTuple):
+    """What an entry of `OPTIMIZERS` makes."""
+
+    direction: optax.GradientTransformation
+    matrices_only: bool = False  # all but slow weight matrices take Adam's direction
+    decays: bool = True  # weight decay has a meaning beside it
+    best: tuple[int, float] | None = None  # arguments of `train_best_conditioned`; None: train all
+
+
+def relative_rate(schedule: str, steps: int, warmup: int) -> optax.Schedule:
+    """rate_t over the full rate: linear warm-up, then the schedule down to `steps`."""
+    after = lookup(SCHEDULES, schedule, "train.schedule")(steps - warmup)
+    # Step 0 already moves, by 1 / warmup of the full rate.
+    return optax.join_schedules([lambda count: (count + 1) / max(warmup, 1), after], [warmup])
+
+
+def chained(
+    optimizer: Optimizer,
+    rate: optax.Schedule,
+    weight_decay: Scalar,
+    clip: Scalar,
+    slow: Callable[[PyTree], PyTree],
+) -> optax.GradientTransformation:
+    """The whole step.
+
+    `slow`, parameters -> a tree of bool, says which are slow weights. Only they decay, and only
+    they are weight matrices: a coefficient of plasticity stands for itself.
+    """
+    direction = optimizer.direction
+    if optimizer.matrices_only:
+
+        def kinds(params: PyTree) -> PyTree:
+            return jax.tree.map(
+                lambda w, yes: "matrix" if yes and w.ndim == 2 else "other", params, slow(params)
+            )
+
+        ways = {"matrix": direction, "other": optax.scale_by_adam()}
+        direction = optax.partition(ways, kinds)
+    # The nesting is that of optax.adamw, so that checkpoints of earlier versions fit.
+    decay, step = optax.add_decayed_weights(weight_decay, slow), optax.scale_by_learning_rate(rate)
+    parts = [optax.clip_by_global_norm(clip), optax.chain(direction, decay, step)]
+    if optimizer.best is not None:  # last, so that what is not trained does not decay either
+        parts.append(train_best_conditioned(*optimizer.best, among=slow))
+    return optax.chain(*parts)
