@@ -44,34 +44,38 @@ content of the history receives none.
 """
 
 import functools
+import operator
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import lax
-from jax.custom_derivatives import SymbolicZero
 
+from plasticity.histories import Histories
 from plasticity.joint import Joint
+from plasticity.packing import Packing
 from plasticity.program import StepProgram, check_step, is_float, promoted, weak
 from plasticity.types import Array, PyTree
-
-Leaves = list[Array]
+from plasticity.walks import Leaves, walk_back, walk_forward
 
 # step(params, carry, history, x, t) -> (carry, entry, y)
 Step = Callable[[PyTree, PyTree, PyTree, PyTree, Array], tuple[PyTree, PyTree, PyTree]]
-# The same, of leaves, and with what the walk back needs: -> (carry, entry, y, kept)
-Forward = Callable[..., tuple[Leaves, Leaves, Leaves, Leaves]]
 
 
 def append_scan(
-    step: Step, params: PyTree, carry: PyTree, history: PyTree, xs: PyTree, *, axis: int = 0
+    step: Step,
+    params: PyTree,
+    carry: PyTree,
+    history: PyTree,
+    xs: PyTree,
+    *,
+    axis: int = 0,
+    window: PyTree | None = None,
 ) -> tuple[PyTree, PyTree, PyTree]:
     """Runs `step` T times, and differentiates with the memory of one history.
 
     To run many episodes, map the *step* over them, with `axis=1` if episodes lead:
     `append_scan(jax.vmap(step, in_axes=(None, 0, 0, 0, None)), ...)`. Mapping `append_scan` itself
-    gives the same values, but keeps one copy of every parameter's gradient for each episode.
+    gives the same values, but keeps a copy of every parameter's gradient for each episode.
 
     Args:
       step: (params, carry, history, x, t) -> (carry, entry, y), with t [] int32; pure but for JAX's
@@ -82,17 +86,22 @@ def append_scan(
       history: blank buffers, with at least T rows along `axis`; of the structure of an entry.
       xs: inputs, leading axis T; differentiable.
       axis: the axis of every history leaf along which it grows; an entry lacks it.
+      window: for every history leaf an int W: step t is given the W rows before row t alone, for
+        t < W with the first rows of the blank buffer in front; 0: all rows. None: 0 for every leaf.
 
     Returns:
       The last carry; the finished history; ys, with leading axis T.
 
     Raises:
-      ValueError: xs is empty or of several lengths, a carry changes its type, or an entry does not
-        fit its buffer.
+      ValueError: xs is empty or of several lengths, a carry changes its type, or an entry or a
+        window does not fit its buffer.
     """
     params, carry, history, xs = jax.tree.map(jnp.asarray, (params, carry, history, xs))
     steps = _length(xs)
-    rest = (history, jax.tree.map(lambda a: a[0], xs), jnp.zeros((), jnp.int32))
+    histories, first = _histories(history, axis, window), jnp.zeros((), jnp.int32)
+    buffers = histories.padded(jax.tree.leaves(history))
+    seen = jax.tree.unflatten(jax.tree.structure(history), histories.seen(buffers, first))
+    rest = (seen, jax.tree.map(lambda a: a[0], xs), first)
     trace = jax.make_jaxpr(step, return_shape=True)
     program, shape = trace(params, carry, *rest)
     if weak(carry):
@@ -102,38 +111,63 @@ def append_scan(
     # What depends on parameters alone is computed once, here; JAX differentiates it as usual.
     split = StepProgram(program, len(jax.tree.leaves(params)), shape)
     values = split.before(*jax.tree.leaves(params))
-    groups = (values, *map(jax.tree.leaves, (carry, history, xs)))
+    groups = (values, jax.tree.leaves(carry), buffers, jax.tree.leaves(xs))
     try:
-        out = _differentiable(split, axis)(*groups)
+        carry, buffers, ys = _differentiable(split, histories)(*groups)
     except NotImplementedError:
         # `jax.shard_map` outside `jax.jit` refuses such a custom_vjp before it runs. Nothing is
         # differentiated there: under `jax.grad` the custom_vjp never reaches it.
-        out = _values(split, axis, *groups)
+        carry, buffers, ys = _values(split, histories, *groups)
+    out = (carry, histories.finished(buffers), ys)
     return tuple(
         jax.tree.unflatten(jax.tree.structure(s), o) for s, o in zip(shape, out, strict=True)
     )
 
 
-def _values(program: StepProgram, axis: int, *groups: Leaves) -> tuple:
+def _histories(history: PyTree, axis: int, window: PyTree | None) -> Histories:
+    """The windows of all buffers.
+
+    Raises:
+      ValueError: they are not one whole number for each buffer, none longer than the buffer.
+    """
+    if window is None:
+        window = jax.tree.map(lambda _: 0, history)
+    elif len(jax.tree.leaves(window)) != len(jax.tree.leaves(history)):
+        raise ValueError(f"window is {window}, it should have one int for every leaf of history")
+    windows = tuple(map(operator.index, jax.tree.leaves(window)))
+    for rows, buffer in zip(windows, jax.tree.leaves(history), strict=True):
+        if rows and not 0 <= rows <= buffer.shape[axis]:
+            raise ValueError(
+                f"window={rows} should be from 0 to {buffer.shape[axis]}, the rows of its buffer"
+            )
+    return Histories(axis, windows)
+
+
+def _values(program: StepProgram, histories: Histories, *groups: Leaves) -> tuple:
     """(values, carry, history, xs) -> (carry, history, ys), flat."""
-    return _walk_forward(lambda *args: (*program.step(*args), []), axis, *groups)[:3]
+    packings = Packing(groups[1]), Packing([])
+    return walk_forward(lambda *args: (*program.step(*args), []), histories, packings, *groups)[:3]
 
 
-def _differentiable(program: StepProgram, axis: int) -> Callable[..., tuple]:
+def _differentiable(program: StepProgram, histories: Histories) -> Callable[..., tuple]:
     """`_values` with the custom adjoint."""
 
     @jax.custom_vjp
     def run(*groups: Leaves) -> tuple:
-        return _values(program, axis, *groups)
+        return _values(program, histories, *groups)
 
     def forward(*groups: list) -> tuple:
         perturbed = [[p.perturbed and is_float(p.value) for p in group] for group in groups]
         values, carry, history, xs = ([p.value for p in group] for group in groups)
         # The adjoint is traced here: a step that has none still runs where no gradient is taken.
-        example = [values, carry, history, [x[0] for x in xs], jnp.zeros((), jnp.int32)]
+        t = jnp.zeros((), jnp.int32)
+        example = [values, carry, histories.seen(history, t), [x[0] for x in xs], t]
         joint = Joint(program.step, example, *program.active(*perturbed))
-        carry, history, ys, saved = _walk_forward(joint.forward, axis, values, carry, history, xs)
-        back = functools.partial(_walk_back, joint, axis)
+        packings = Packing(carry), Packing([v.aval for v in joint.kept])
+        carry, history, ys, saved = walk_forward(
+            joint.forward, histories, packings, values, carry, history, xs
+        )
+        back = functools.partial(walk_back, joint, histories, packings)
         return (carry, history, ys), jax.tree_util.Partial(back, values, history, xs, saved)
 
     def backward(residuals: jax.tree_util.Partial, cotangents: tuple) -> tuple:
@@ -141,97 +175,6 @@ def _differentiable(program: StepProgram, axis: int) -> Callable[..., tuple]:
 
     run.defvjp(forward, backward, symbolic_zeros=True)
     return run
-
-
-def _walk_forward(
-    step: Forward, axis: int, values: Leaves, carry: Leaves, history: Leaves, xs: Leaves
-) -> tuple[Leaves, Leaves, Leaves, tuple[Leaves, Leaves]]:
-    """The finished carry and history, ys, and (carry, kept) of every step."""
-
-    def store(history: Leaves, rows: Leaves, t: Array) -> Leaves:
-        return [
-            lax.dynamic_update_index_in_dim(buffer, row, t, axis)
-            for buffer, row in zip(history, rows, strict=True)
-        ]
-
-    # A row is stored at the start of the next step: every read then follows the update of its
-    # buffer, and XLA updates in place what it would otherwise copy.
-    def body(state: tuple, scanned: tuple) -> tuple:
-        (carry, history, pending), (x, t) = state, scanned
-        history = store(history, pending, jnp.maximum(t - 1, 0))
-        after, entry, y, kept = step(values, carry, history, x, t)
-        return (after, history, entry), (y, (carry, kept))
-
-    # Before the first step, the blank row itself is stored.
-    first = [lax.index_in_dim(buffer, 0, axis, keepdims=False) for buffer in history]
-    indices = _indices(xs)
-    out: Any
-    state, out = lax.scan(body, (carry, history, first), (xs, indices))
-    (carry, history, last), (ys, saved) = state, out
-    return carry, store(history, last, indices[-1]), ys, saved
-
-
-def _walk_back(
-    joint: Joint,
-    axis: int,
-    values: Leaves,
-    history: Leaves,
-    xs: Leaves,
-    saved: tuple[Leaves, Leaves],
-    cotangents: tuple,
-) -> tuple[list, ...]:
-    """Gradients of (values, carry, history, xs); None where there is none, or where it is zero."""
-    carry_bar, history_bar, ys_bar = map(_arrays, cotangents, joint.cotangents)
-
-    def rows(buffers: list, t: Array) -> list:
-        return jax.tree.map(
-            lambda bar: lax.dynamic_index_in_dim(bar, t, axis, keepdims=False), buffers
-        )
-
-    # As on the way forward, buffers are read after they were updated: the adjoint of the next
-    # entry is taken out of them at the end of a step.
-    def body(state: tuple, scanned: tuple) -> tuple:
-        values_bar, carry_bar, entry_bar, history_bar = state
-        x, t, y_bar, (carry, kept) = scanned
-        now, before, read_bar, x_bar, factors = joint.reverse(
-            (values, carry, history, x, t), kept, (carry_bar, entry_bar, y_bar)
-        )
-        before = [
-            jnp.zeros_like(bar) if new is None and bar is not None else new
-            for new, bar in zip(before, carry_bar, strict=True)
-        ]
-        history_bar = _add(history_bar, read_bar)
-        next_bar = rows(history_bar, jnp.maximum(t - 1, 0))
-        return (_add(values_bar, now), before, next_bar, history_bar), (x_bar, factors)
-
-    values_bar = jax.tree.map(jnp.zeros_like, joint.accumulated(values))
-    indices = _indices(xs)
-    start = (values_bar, carry_bar, rows(history_bar, indices[-1]), history_bar)
-    scanned = (xs, indices, ys_bar, saved)
-    out: Any
-    state, out = lax.scan(body, start, scanned, reverse=True)
-    (values_bar, carry_bar, *_), (xs_bar, factors) = state, out
-    return joint.finish(values, values_bar, factors), carry_bar, [None] * len(history), xs_bar
-
-
-def _indices(xs: PyTree) -> Array:
-    return jnp.arange(_length(xs), dtype=jnp.int32)
-
-
-def _arrays(bars: list, like: list) -> list:
-    """Cotangents as arrays: a symbolic zero is made one, a Python number gets its type."""
-
-    def array(bar: Any, variable: Any) -> Array:
-        if isinstance(bar, SymbolicZero):
-            return jnp.zeros(bar.shape, variable.aval.dtype)
-        return jnp.asarray(bar, variable.aval.dtype)
-
-    return [None if v is None else array(bar, v) for bar, v in zip(bars, like, strict=True)]
-
-
-def _add(sums: list, terms: list) -> list:
-    """Adds leaf by leaf; a term that is None is zero."""
-    return [a if b is None else a + b for a, b in zip(sums, terms, strict=True)]
 
 
 def _length(xs: PyTree) -> int:

@@ -244,7 +244,13 @@ def _chunk(
     fixed = ((params, state.position), (base, state.past, keys))
     step_of_all = jax.vmap(step_of_one, in_axes=((None, 0), 0, 0, 0, None))
     blank = ChunkRows(blank_rows, blank_past)
-    carry, rows, out = append_scan(step_of_all, fixed, start, blank, xs, axis=1)
+    # Of the past, a step reads the last entries alone; of what was written, everything.
+    read = network.backbone.window
+    read = read if 0 < read < steps else 0
+    window = ChunkRows(
+        jax.tree.map(lambda _: 0, blank.fast), jax.tree.map(lambda _: read, blank.past)
+    )
+    carry, rows, out = append_scan(step_of_all, fixed, start, blank, xs, axis=1, window=window)
     outputs, factors, tokens = jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), out)  # [B, C, ...]
     # `left` and `right` of the writes are the rows themselves.
     writes = {n: Write(*rows.fast[n], *factors[n]) for n in network.layers}

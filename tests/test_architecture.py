@@ -18,6 +18,8 @@ LAYERS = [
     ["plasticity.factory", "plasticity.commands", "plasticity.task", "plasticity.backbone"],
     ["plasticity.features"],
     ["plasticity.steps", "plasticity.synapse", "plasticity.joint", "plasticity.sharding"],
+    ["plasticity.packing", "plasticity.histories"],
+    ["plasticity.walks"],
     ["plasticity.append_scan", "plasticity.data"],
     ["plasticity.spans"],
     ["plasticity.solves"],

@@ -90,26 +90,18 @@ def mix(weights: Array, context: Context) -> Array:
     return reduce(jnp.add, parts)
 
 
-# With one query, a product per head would first transpose the whole segment to [H, P, W]. Instead,
-# one product with the segment as it is stored, [P, H W] = [P, D], serves all heads: head h has a
-# query of width D that is zero outside its own W columns. Example, H = 2, W = 1, query (a, b):
-#
-#   [[a, 0], [0, b]] @ keys [P, 2]^T = scores [2, P]:  row 0 is a * k[:, 0], row 1 is b * k[:, 1]
+# With one query, a product per head would first transpose the whole segment to [H, P, W]. A sum of
+# elementwise products reads the segment once, as it is stored.
 
 
 def _score_one(query: Array, key: Array) -> Array:
     """Scores [H, 1, P] of one query [1, H, W] with keys [P, H, W]."""
-    _, heads, width = query.shape
-    diagonal = jnp.eye(heads, dtype=query.dtype)[:, :, None] * query[0]
-    return (diagonal.reshape(heads, heads * width) @ key.reshape(-1, heads * width).T)[:, None]
+    return (query * key).sum(-1).T[:, None]
 
 
 def _mix_one(weights: Array, value: Array) -> Array:
     """Weighted sum [1, H, W] of values [P, H, W], by weights [H, 1, P]."""
-    _, heads, width = value.shape
-    mixed = weights[:, 0] @ value.reshape(-1, heads * width)
-    diagonal = jnp.eye(heads, dtype=value.dtype)[:, :, None]
-    return (mixed.reshape(heads, heads, width) * diagonal).sum(0)[None]
+    return (weights[:, 0].T[..., None] * value).sum(0, keepdims=True)
 
 
 def band(

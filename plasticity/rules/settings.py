@@ -1,7 +1,7 @@
 """What the rules share: their settings, coefficients, rate and checks; `modulated` makes a rule."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -150,25 +150,24 @@ def _global_norm(deltas: Mapping[str, tuple[Array, Array]], settings: PlasticSet
     """
     count_biases = settings.norm_biases and settings.plastic_biases
     extra = 1.0 if count_biases else 0.0  # a bias is a weight from an input that is 1
-    scales, squares = [], []
-    for left, right in deltas.values():
-        left, left_scale = _scaled(left)
-        right, right_scale = _scaled(right, extra)
-        scales.append(left_scale * right_scale)
-        squares.append((left @ left) * (right @ right + (extra / right_scale) ** 2))
+    sides = _rows([side for sides in zip(*deltas.values(), strict=True) for side in sides])
+    sides = sides.reshape(2, len(deltas), -1)  # left and right
+    least = jnp.array([[0.0], [extra]], sides.dtype)
+    peaks = jnp.maximum(jax.lax.stop_gradient(jnp.abs(sides).sum(-1)), least)
+    peaks = jnp.where(peaks == 0, 1.0, peaks)  # [2, layers], constants under differentiation
+    squares = ((sides / peaks[..., None]) ** 2).sum(-1) + (least / peaks) ** 2
+    peak = peaks[0] * peaks[1]
     # Below the root of epsilon nothing is lost to rounding.
-    scale = jnp.stack([*scales, jnp.full_like(scales[0], settings.norm_epsilon**0.5)]).max()
-    scale = jnp.where(scale == 0, 1.0, scale)
-    total = sum(q * (s / scale) ** 2 for q, s in zip(squares, scales, strict=True))
+    scale = jnp.maximum(peak.max(), settings.norm_epsilon**0.5)
+    total = (squares[0] * squares[1] * (peak / scale) ** 2).sum()
     total += settings.norm_epsilon / scale / scale
     # No write, no epsilon: the root has no derivative there, and nothing is to be clipped.
     norm = scale * jnp.sqrt(jnp.where(total == 0, 1.0, total)) + settings.norm_epsilon
     return jnp.where(total == 0, 0.0, norm)
 
 
-def _scaled(vector: Array, least: float = 0.0) -> tuple[Array, Array]:
-    """The vector over its largest magnitude, and that, a constant under differentiation."""
-    vector = vector.astype(jnp.promote_types(vector.dtype, jnp.float32))
-    scale = jnp.maximum(jax.lax.stop_gradient(jnp.abs(vector).max(initial=0.0)), least)
-    scale = jnp.where(scale == 0, 1.0, scale)
-    return vector / scale, scale
+def _rows(vectors: Sequence[Array]) -> Array:
+    """Vectors of any lengths as rows [V, longest], filled with zeros: one operation for all."""
+    longest = max(map(len, vectors))
+    rows = jnp.stack([jnp.pad(v, (0, longest - len(v))) for v in vectors])
+    return rows.astype(jnp.promote_types(rows.dtype, jnp.float32))

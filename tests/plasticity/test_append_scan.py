@@ -80,6 +80,48 @@ def test_values_and_gradients_equal_those_of_a_plain_scan(rows, x64):
     close(gradient(append_scan), gradient(plain_scan))
 
 
+@pytest.mark.parametrize("rows", [STEPS, STEPS + 2])
+@pytest.mark.parametrize("length", [1, 2, STEPS])
+def test_a_window_gives_a_step_the_rows_before_it(rows, length, x64):
+    """Against a step that has the whole history, and masks what is older."""
+
+    def read(history, seen, params, x):
+        weight = jnp.where(seen, history["key"] @ (params["query"] @ x), 0.0)
+        return jnp.tanh(params["in"] @ x + weight @ history["value"])
+
+    def whole(params, carry, history, x, t):
+        row = jnp.arange(len(history["key"]))
+        y = read(history, (row < t) & (row >= t - length), params, x)
+        return carry + y[0], {"key": y, "value": params["out"] @ y, "position": t}, (y, t)
+
+    def windowed(params, carry, history, x, t):
+        assert len(history["key"]) == length
+        y = read(history, history["position"] >= 0, params, x)
+        return carry + y[0], {"key": y, "value": params["out"] @ y, "position": t}, (y, t)
+
+    params, *_, xs = problem()
+    blank = problem(rows)[2]
+    window = dict.fromkeys(blank, length)
+
+    def outcome(step, params, xs, **options):
+        mapped = jax.vmap(step, in_axes=(None, 0, 0, 0, None))
+        out = append_scan(mapped, params, jnp.zeros(EPISODES), blank, xs, axis=1, **options)
+        carry, history, (ys, _) = out
+        return (ys**2).sum() + (carry**3).sum() + jnp.sin(history["value"]).sum(), out
+
+    gradient = jax.grad(outcome, argnums=(1, 2), has_aux=True)
+    close(gradient(windowed, params, xs, window=window), gradient(whole, params, xs))
+
+
+def test_a_window_that_does_not_fit_is_refused():
+    def step(p, c, h, x, t):
+        return c, x, ()
+
+    for window, message in ((5, "window=5 should be from 0 to 4"), ((1, 1), "one int for every")):
+        with pytest.raises(ValueError, match=message):
+            append_scan(step, 1.0, 0.0, jnp.zeros(4), XS, window=window)
+
+
 def test_what_the_step_closes_over_receives_a_gradient(x64):
     params, carry, blank, xs = problem()
 
