@@ -1,4 +1,4 @@
-"""Small arrays of one shape travel through a loop as one array.
+"""Vectors of one length travel through a loop as one array.
 
 An operation on a small array costs about the same as one on a larger array: a microsecond on a CPU
 or a TPU, more on a GPU. Eight numbers per episode that a loop stores at every step are eight
@@ -13,14 +13,13 @@ import jax.numpy as jnp
 
 from plasticity.types import Array
 
-LARGEST = 2**16
-
 
 class Packing:
-    """How a list of leaves is packed. Leaves of one shape and dtype are one stack [N, ...].
+    """How a list of leaves is packed: vectors of one length and dtype, and scalars, are one stack.
 
-    Axes of length 1 do not count. Example: leaves of shapes [3], [], [3, 1] and None are packed in
-    [2, 3] and [].
+    Matrices stay as they are: copying them into a stack costs more than it spares. Axes of length 1
+    do not count. Example: leaves of shapes [3], [], [3, 1], [3, 2] and None are packed in [2, 3],
+    [] and [3, 2].
 
     Args:
       leaves: arrays or abstract arrays; None where there is no leaf.
@@ -30,8 +29,8 @@ class Packing:
         groups: dict[Any, list[int]] = collections.defaultdict(list)
         for i, leaf in enumerate(leaves):
             if leaf is not None:
-                small = leaf.size * leaf.dtype.itemsize <= LARGEST
-                groups[_squeezed(leaf.shape), leaf.dtype, -1 if small else i].append(i)
+                shape = _squeezed(leaf.shape)
+                groups[shape, leaf.dtype, i if len(shape) > 1 else -1].append(i)
         self.groups = list(groups.values())
         self.shapes = [None if leaf is None else leaf.shape for leaf in leaves]
 

@@ -14,7 +14,8 @@ from plasticity.heads import init_site
 from plasticity.network import Network, NetworkState, Parameters, float_type
 from plasticity.program import is_float
 from plasticity.steps import length
-from plasticity.types import Array, Key, PyTree
+from plasticity.synapse import copies
+from plasticity.types import Array, Key, Plasticity, PyTree
 
 
 def initial_state(
@@ -169,3 +170,15 @@ def _(primals: tuple[PyTree, PyTree], tangents: tuple[PyTree, PyTree]) -> tuple[
         return tangent + nothing.astype(tangent.dtype) if is_float(tangent) else tangent
 
     return primals[0], jax.tree.map(depending, moved)
+
+
+def for_each_episode(params: Parameters, episodes: int) -> tuple[Parameters, Any]:
+    """Parameters with a copy of every matrix alpha for each episode, and their axes of episodes."""
+    synapses, axes = dict(params.plasticity.synapses), {}
+    for name, synapse in params.plasticity.synapses.items():
+        axes[name] = jax.tree.map(lambda _: None, synapse)
+        if synapse.alpha is not None:
+            synapses[name] = synapse._replace(alpha=copies(synapse.alpha, episodes))
+            axes[name] = axes[name]._replace(alpha=0)
+    theta = params.plasticity._replace(synapses=synapses)
+    return params._replace(plasticity=theta), Parameters(None, Plasticity(axes, None))

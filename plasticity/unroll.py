@@ -20,6 +20,7 @@ matrix products that form this gradient also sum over episodes.
 """
 
 import contextlib
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -41,6 +42,7 @@ from plasticity.network import (
 from plasticity.pieces import (
     differentiated,
     extended,
+    for_each_episode,
     initial_state,
     prepare,
     step_key,
@@ -101,12 +103,13 @@ def run_episodes(
         if not network.at_once and all(engine.append_only for engine in engines):
             return append_episodes(network, params, inputs, keys, queries, state)
         run = parallel_episode if network.at_once else scan_episode
+        each, axes = for_each_episode(params, jax.tree.leaves(inputs)[0].shape[0])
         run_all = jax.vmap(
-            lambda x, key, query, state: run(network, params, x, key, query, state),
-            in_axes=(0, 0, 0, None if state is None else EPISODES),
+            partial(run, network),
+            in_axes=(axes, 0, 0, 0, None if state is None else EPISODES),
             out_axes=EpisodeTrace._make((0, 0, 0, EPISODES)),
         )
-        return run_all(inputs, keys, queries, state)
+        return run_all(each, inputs, keys, queries, state)
 
 
 def run_episode(
@@ -247,8 +250,8 @@ def _chunk(
     # Of the past, a step reads the last entries alone; of what was written, everything.
     read = network.backbone.window
     read = read if 0 < read < steps else 0
-    window = ChunkRows(
-        jax.tree.map(lambda _: 0, blank.fast), jax.tree.map(lambda _: read, blank.past)
+    window = jax.tree.map(lambda _: 0, blank)._replace(
+        past=jax.tree.map(lambda _: read, blank_past)
     )
     carry, rows, out = append_scan(step_of_all, fixed, start, blank, xs, axis=1, window=window)
     outputs, factors, tokens = jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), out)  # [B, C, ...]

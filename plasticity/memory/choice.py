@@ -22,7 +22,8 @@ MATRIX_PASSES = 12  # times that the O I numbers of a matrix move
 BALANCE = {"cpu": 4.0, "gpu": 20.0, "tpu": 100.0}  # operations in the time of one byte
 BLOCKS = 4  # a history of full length reads twice what it holds on average; in 4 blocks 1.25 times
 LARGE_LAYER = 2**14  # synapses from which blocks are worth compiling each for itself
-SHORTEST_CHUNK, LONGEST_CHUNK = 8, 64
+SHORTEST_CHUNK, LONGEST_CHUNK = 8, 32
+DENSE_WHOLE = 64  # steps up to which the dense engine keeps every matrix
 
 
 class Choice(NamedTuple):
@@ -62,7 +63,7 @@ def chunk_for(engine: str, shapes: Iterable[LayerShape], steps: int) -> int:
         return -(-steps // BLOCKS) if large and steps >= 2 * BLOCKS else 0
     root = 2 ** round(math.log2(steps) / 2)  # sqrt(T): as many matrices as rows between them
     if engine == "dense":
-        return root if steps > LONGEST_CHUNK else 0
+        return root if steps > DENSE_WHOLE else 0
     return min(max(root, SHORTEST_CHUNK), LONGEST_CHUNK)
 
 
