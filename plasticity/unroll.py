@@ -149,9 +149,8 @@ def append_episodes(
     )(state, inputs, queries, keys)
     prepared = jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), prepared)  # [T, B, ...]
 
-    memory, first = network.memory, state.position
-    slots = visible_steps(network, state.past, steps, axis=1)
-    past = state.past
+    memory, first, past = network.memory, state.position, state.past
+    slots = visible_steps(network, past, steps, axis=1)
     if not memory.grows:
         past = with_blanks(network, params, past, slots, axis=1)
 
@@ -247,9 +246,8 @@ def _chunk(
     fixed = ((params, state.position), (base, state.past, keys))
     step_of_all = jax.vmap(step_of_one, in_axes=((None, 0), 0, 0, 0, None))
     blank = ChunkRows(blank_rows, blank_past)
-    # Of the past, a step reads the last entries alone; of what was written, everything.
-    read = network.backbone.window
-    read = read if 0 < read < steps else 0
+    # Of the past, a step reads the last entries alone.
+    read = network.backbone.window if 0 < network.backbone.window < steps else 0
     window = jax.tree.map(lambda _: 0, blank)._replace(
         past=jax.tree.map(lambda _: read, blank_past)
     )
