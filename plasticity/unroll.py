@@ -248,9 +248,8 @@ def _chunk(
     blank = ChunkRows(blank_rows, blank_past)
     # Of the past, a step reads the last entries alone.
     read = network.backbone.window if 0 < network.backbone.window < steps else 0
-    window = jax.tree.map(lambda _: 0, blank)._replace(
-        past=jax.tree.map(lambda _: read, blank_past)
-    )
+    every, last = (jax.tree.map(lambda _, n=n: n, b) for b, n in zip(blank, (0, read), strict=True))
+    window = ChunkRows(every, last)
     carry, rows, out = append_scan(step_of_all, fixed, start, blank, xs, axis=1, window=window)
     outputs, factors, tokens = jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), out)  # [B, C, ...]
     # `left` and `right` of the writes are the rows themselves.
