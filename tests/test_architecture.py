@@ -13,7 +13,7 @@ from tests.conftest import ROOT
 
 # A module may import from its own layer and those above it in this list.
 LAYERS = [
-    ["plasticity.types", "plasticity.site", "plasticity.registry"],
+    ["plasticity.types", "plasticity.site", "plasticity.registry", "plasticity.target"],
     ["plasticity.settings", "plasticity.program"],
     ["plasticity.factory", "plasticity.commands", "plasticity.task", "plasticity.backbone"],
     ["plasticity.features"],

@@ -5,7 +5,9 @@ import json
 import pytest
 
 from plasticity.configs import copying
-from plasticity.experiments.scaling import CHIPS, Chip, compiled_cost, meshes, seconds
+from plasticity.experiments.costs import compiled_cost, seconds
+from plasticity.experiments.scaling import meshes
+from plasticity.experiments.topology import CHIPS, Chip
 from plasticity.experiments.validate import ConfigError
 
 
