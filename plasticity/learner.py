@@ -17,6 +17,7 @@ from plasticity.network import EpisodeTrace, Network, Parameters, init_parameter
 from plasticity.outer import adamw
 from plasticity.outer.optimizer import Optimizer, chained, relative_rate
 from plasticity.outer.refresh import Refresh, with_refresh
+from plasticity.registry import exportable
 from plasticity.rules import none
 from plasticity.sharding import (
     Layout,
@@ -59,6 +60,9 @@ class TrainState(NamedTuple):
     step: Array  # [] int32, updates done
     params: Parameters
     optimizer: PyTree
+
+
+exportable(Hyperparameters, TrainState)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,6 +12,7 @@ import numpy as np
 from plasticity.commands import command
 from plasticity.data import DataError, Dataset, load
 from plasticity.data.store import ROTATIONS, Split, splits
+from plasticity.registry import exportable
 from plasticity.types import Array, Key
 
 
@@ -24,6 +25,9 @@ class Pool(NamedTuple):
     classes: Array  # [P] int32, class * 4 + rotation; repeated beyond `size`
     size: Array  # [] int32
     training: Array | None  # only in the split whose images are augmented
+
+
+exportable(Pool)
 
 
 def pools(described: Dataset, split: str, features: str) -> tuple[dict[str, Pool], str]:

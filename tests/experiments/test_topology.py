@@ -1,10 +1,34 @@
 """Training steps compiled for accelerators that are not there."""
 
+import importlib.util
+import os
+
 import pytest
 
 from plasticity import target
+from plasticity.experiments import build
+from plasticity.experiments.costs import compiled_step
+from plasticity.experiments.hlo import operations
+from plasticity.experiments.lowered import execution_of
 from plasticity.experiments.topology import topology
-from plasticity.experiments.validate import ConfigError
+from plasticity.experiments.validate import ConfigError, validate
+from plasticity.memory import ENGINES
+from plasticity.rules import RULES
+from tests.plasticity.test_learner import small_config
+
+# Rule and engine, at a tiny size: 20 to 50 seconds each. TOPOLOGY_RULES=all takes every rule.
+SAMPLE = {
+    "hebbian": "factored",
+    "gradient": "chunked",
+    "delta": "dense",
+    "titans": "dense",
+    "ttt_mlp": "dense",
+}
+LARGEST = 64e6  # bytes of temporary memory
+needs_compiler = pytest.mark.skipif(
+    importlib.util.find_spec("libtpu") is None,
+    reason="libtpu, the compiler for TPUs, is not installed: pip install '.[tpu]'",
+)
 
 
 @pytest.mark.parametrize("name", ["", "v5e", "v5e:2", "v5e:2x2x1", "v4:2x2", "v9:2x2", "v5e:0x2"])
@@ -31,3 +55,48 @@ def test_programs_are_made_for_other_devices():
         assert len(target.devices()) == 3
         assert (target.processes(), target.platform()) == (2, "gpu")
     assert (target.devices(), target.processes(), target.platform()) == here
+
+
+def compiled_for(name, config):
+    """(the compiled training step, T)."""
+    with target.compiling_for(topology(name).devices):
+        validate(config)
+        steps = build.make_learner(config).task.trained_on.steps
+        return compiled_step(config), steps
+
+
+@needs_compiler
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*cache")  # which cannot hold programs for other devices
+@pytest.mark.parametrize(
+    ("rule", "engine"),
+    [(rule, engine) for rule in RULES for engine in ENGINES]
+    if os.environ.get("TOPOLOGY_RULES") == "all"
+    else SAMPLE.items(),
+)
+def test_every_rule_compiles_for_a_tpu(rule, engine):
+    config = small_config(rule, memory={"engine": engine}, mesh={"data": 1})
+    learner = build.make_learner(config)
+    try:
+        learner.make_network(build.make_hyperparameters(config, learner.task))
+    except ValueError as error:
+        pytest.skip(str(error))  # what this rule writes, this engine cannot hold
+    step, _ = compiled_for("v5e:2x2", config)
+    assert "f64[" not in step.as_text()
+    assert execution_of(step.as_text()).cycles > 0
+    assert step.memory_analysis().temp_size_in_bytes < LARGEST
+
+
+@needs_compiler
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*cache")
+def test_a_batch_over_four_chips_needs_one_message():
+    """One sum of gradients a step, and nothing is sent within the episode."""
+    config = small_config(memory={"engine": "factored"}, mesh={"data": 4})
+    step, steps = compiled_for("v5e:2x2", config)
+    text = step.as_text()
+    assert (steps,) in {one.loops for one in operations(text)}
+    execution = execution_of(text)
+    assert (execution.once, execution.in_loops) == ({"all-reduce": 1}, {})
+    assert "f64[" not in text
+    assert step.memory_analysis().temp_size_in_bytes < LARGEST
