@@ -97,11 +97,11 @@ def in_words(one: dict[str, Any]) -> str:
     in_step = sum(execution["in_loops"].values()) / one["steps"]
     return "\n".join(
         [
-            f"{one['topology']} ({one['chip']}, {one['devices']} devices, {one['hosts']} hosts), "
+            f"{one['topology']} ({one['chip']}, {one['devices']} devices on {one['hosts']} hosts), "
             f"compiled in {one['compile_seconds']:.0f} s, not run: {one['data']} x {one['model']} "
             f"devices, batch {one['batch']}, T {one['steps']}, engine {one['engine']!r}",
             f"  memory: {'fits' if one['fits'] else 'does not fit'}; GB: {parts}",
-            f"  operations: {execution['operations']:,}; results are padded {padding:.2f} times",
+            f"  {execution['operations']:,} operations; results are padded {padding:.2f} times",
             f"  collectives: {sent or 'none'} ({in_step:.3g} per step of the episode)",
             f"  time by the compiler, without collectives: {1e3 * one['compiler_seconds']:.3g} ms",
             f"  by the data sheet: {times(one['seconds'])}",

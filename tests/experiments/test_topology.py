@@ -1,19 +1,23 @@
 """Training steps compiled for accelerators that are not there."""
 
 import importlib.util
+import json
 import os
+import types
 
+import jax
 import pytest
 
 from plasticity import target
-from plasticity.experiments import build
+from plasticity.experiments import build, compiled
 from plasticity.experiments.costs import compiled_step
 from plasticity.experiments.hlo import operations
 from plasticity.experiments.lowered import execution_of
-from plasticity.experiments.topology import topology
+from plasticity.experiments.topology import Topology, topology
 from plasticity.experiments.validate import ConfigError, validate
 from plasticity.memory import ENGINES
 from plasticity.rules import RULES
+from tests.experiments.test_hlo import TPU
 from tests.plasticity.test_learner import small_config
 
 # Rule and engine, at a tiny size: 20 to 50 seconds each. TOPOLOGY_RULES=all takes every rule.
@@ -55,6 +59,49 @@ def test_programs_are_made_for_other_devices():
         assert len(target.devices()) == 3
         assert (target.processes(), target.platform()) == (2, "gpu")
     assert (target.devices(), target.processes(), target.platform()) == here
+
+
+class Step:
+    """A compiled training step, for `compiled.record`."""
+
+    def memory_analysis(self):
+        return types.SimpleNamespace(
+            argument_size_in_bytes=5e9,
+            output_size_in_bytes=4e9,
+            alias_size_in_bytes=4e9,
+            temp_size_in_bytes=0,
+            peak_memory_in_bytes=17e9,
+        )
+
+    def as_text(self):
+        return TPU
+
+
+def record_of(monkeypatch, step):
+    guess = {"state_bytes": 1e9, "temporary_bytes": 2e9, "products": 197e9, "moved_bytes": 0.0}
+    monkeypatch.setattr(compiled, "compiled_step", step)
+    monkeypatch.setattr(compiled, "compiled_cost", lambda config: guess)
+    config = small_config(mesh={"data": 1})
+    return compiled.record(Topology("v5e:2x2", "TPU v5e", jax.devices()[:1]), config)
+
+
+def test_a_record_holds_what_the_compiler_says(monkeypatch):
+    record = record_of(monkeypatch, lambda config: Step())
+    assert (record["memory"]["peak"], record["fits"]) == (17e9, False)
+    assert record["compiler_seconds"] == 7 * 1000 / 1.5e9
+    assert record["estimate"]["seconds"]["products"] == pytest.approx(1e-3)
+    shown = compiled.in_words(record)
+    for words in ("does not fit", "1 all-gather outside loops", "8 operations", ": 1 ms", "; 3 GB"):
+        assert words in shown
+    json.dumps(record)
+
+
+def test_a_step_that_does_not_fit_is_a_message(monkeypatch):
+    def full(config):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Used 20G\n of 16G hbm")
+
+    with pytest.raises(ConfigError, match="does not fit on v5e:2x2: RESOURCE_EXHAUSTED: Used 20G"):
+        record_of(monkeypatch, full)
 
 
 def compiled_for(name, config):
