@@ -29,7 +29,7 @@ def record(place: Topology, config: ConfigDict) -> dict[str, Any]:
             build.make_hyperparameters(config, learner.task)
         ).backbone.shapes
         engine, chunk = build.choose_memory(config, shapes.values(), steps)
-        start = time.perf_counter()
+        start = time.process_time()
         try:
             step = compiled_step(config)
         except jax.errors.JaxRuntimeError as error:
@@ -37,10 +37,11 @@ def record(place: Topology, config: ConfigDict) -> dict[str, Any]:
                 why = " ".join(str(error).split())[:300]
                 raise ConfigError(f"the step does not fit on {place.name}: {why}") from error
             raise
-        took, hosts = time.perf_counter() - start, processes()
+        took, hosts = time.process_time() - start, processes()
     cost, execution, chip = work_of(step.as_text()), execution_of(step.as_text()), CHIPS[place.chip]
     memory = bytes_of(step.memory_analysis())
     data, model = mesh.shape.values()
+    near = max(model, len(place.devices) // hosts)
     config.mesh.update({"data": data, "model": model})
     config.memory.update({"engine": engine, "chunk": chunk})
     estimate = (cost_of if config.model.get("layers", 0) > 3 else compiled_cost)(config)
@@ -55,14 +56,14 @@ def record(place: Topology, config: ConfigDict) -> dict[str, Any]:
         "steps": steps,
         "engine": engine,
         "chunk": chunk,
-        "compile_seconds": took,
+        "compile_cpu_seconds": took,
         "memory": memory,
         "fits": memory["peak"] < chip.memory,
         "execution": execution._asdict(),
-        "compiler_seconds": execution.cycles / chip.clock,
+        "compiler_seconds": execution.cycles / chip.clock or None,
         "per_device": named(cost),
-        "seconds": seconds(cost, chip, model),
-        "estimate": {"per_device": named(estimate), "seconds": seconds(estimate, chip, model)},
+        "seconds": seconds(cost, chip, near),
+        "estimate": {"per_device": named(estimate), "seconds": seconds(estimate, chip, near)},
     }
 
 
@@ -95,15 +96,18 @@ def in_words(one: dict[str, Any]) -> str:
 
     guessed = estimate["per_device"]["state_bytes"] + estimate["per_device"]["temporary_bytes"]
     in_step = sum(execution["in_loops"].values()) / one["steps"]
+    compiler = one["compiler_seconds"]
     return "\n".join(
         [
             f"{one['topology']} ({one['chip']}, {one['devices']} devices on {one['hosts']} hosts), "
-            f"compiled in {one['compile_seconds']:.0f} s, not run: {one['data']} x {one['model']} "
-            f"devices, batch {one['batch']}, T {one['steps']}, engine {one['engine']!r}",
+            f"compiled in {one['compile_cpu_seconds']:.0f} CPU seconds, not run",
+            f"  {one['data']} x {one['model']} devices, batch {one['batch']}, T {one['steps']}, "
+            f"engine {one['engine']!r}",
             f"  memory: {'fits' if one['fits'] else 'does not fit'}; GB: {parts}",
             f"  {execution['operations']:,} operations; results are padded {padding:.2f} times",
             f"  collectives: {sent or 'none'} ({in_step:.3g} per step of the episode)",
-            f"  time by the compiler, without collectives: {1e3 * one['compiler_seconds']:.3g} ms",
+            "  time by the compiler, without collectives: "
+            + (f"{1e3 * compiler:.3g} ms" if compiler else "it says none"),
             f"  by the data sheet: {times(one['seconds'])}",
             f"  estimate without this compiler: {times(estimate['seconds'])}; "
             f"{guessed / 1e9:.3g} GB",

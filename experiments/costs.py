@@ -63,13 +63,13 @@ def cost_of(config: ConfigDict) -> Work:
     return total((config.model.layers - 2, third), (3 - config.model.layers, second))
 
 
-def seconds(cost: Work, chip: Chip, model: int) -> dict[str, float]:
+def seconds(cost: Work, chip: Chip, row: int) -> dict[str, float]:
     """Seconds of a step by part: products, memory, and the links within and between rows."""
     times = {"products": cost["products"] / chip.peak}
     times |= {"memory": cost["moved_bytes"] / chip.bandwidth, "near": 0.0, "far": 0.0}
     for kind, devices, span in (key for key in cost if isinstance(key, tuple)):
         passes = 2 if kind == "all-reduce" else 1  # a sum is scattered, then gathered
-        where, rate = ("near", chip.near) if span <= model else ("far", chip.far)
+        where, rate = ("near", chip.near) if span <= row else ("far", chip.far)
         sent = cost[kind, devices, span] * (devices - 1) / devices
         times[where] += passes * sent / rate
     return times

@@ -102,6 +102,7 @@ def compile_for_topology(config: ConfigDict) -> int:
             raise ConfigError(f"--{flag} is of simulated devices: with --topology, the config says")
     # The cache cannot hold programs of devices that are not there, and would warn.
     jax.config.update("jax_enable_compilation_cache", False)
+    jax.config.update("jax_platforms", "cpu")  # nothing is asked of accelerators, if there are any
     place = topology(TOPOLOGY.value)
     simulate(len(place.devices))
     with compiling_for(place.devices):

@@ -41,10 +41,16 @@ def test_a_name_that_is_none_is_refused(name):
         topology(name)
 
 
-def test_without_the_compiler_the_message_says_what_to_install(monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"v5e:2x2 needs .* pip install '.\[tpu\]'"):
-        topology("v5e:2x2")
+@pytest.mark.parametrize(("name", "extra"), [("v5e:2x2", "tpu"), ("h100:4", "cuda12")])
+def test_without_the_compiler_the_message_says_what_to_install(monkeypatch, name, extra):
+    monkeypatch.setattr("importlib.util.find_spec", lambda module: None)
+    with pytest.raises(ConfigError, match=rf"{name} needs .* pip install '.\[{extra}\]'"):
+        topology(name)
+
+
+def test_gpus_fill_their_hosts():
+    with pytest.raises(ConfigError, match="h100:12 must be at most 8 GPUs, of one host, or a mul"):
+        topology("h100:12")
 
 
 def test_programs_are_made_for_other_devices():
