@@ -44,7 +44,7 @@ LAYERS = [
     ["plasticity.experiments.validate", "plasticity.experiments.unread"],
     ["plasticity.experiments.configfile"],
     ["plasticity.experiments.commandline"],
-    ["plasticity.experiments.run"],
+    ["plasticity.experiments.run", "plasticity.experiments.hlo"],
     [
         "plasticity.experiments.cli",
         "plasticity.experiments.probing",
