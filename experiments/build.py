@@ -7,10 +7,10 @@ import os
 from collections.abc import Iterable
 from typing import TypeVar
 
-import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from plasticity import target
 from plasticity.configs.base import AUTO, OptimizerChoice
 from plasticity.configs.training import CurriculumSettings
 from plasticity.factory import Factory
@@ -97,7 +97,7 @@ def choose_memory(config: ConfigDict, shapes: Iterable[LayerShape], steps: int) 
     if engine == AUTO:
         per_synapse = config.rule.get("alpha", "per_synapse") == "per_synapse"
         engine, chunk, _ = choose(
-            shapes, steps, per_synapse=per_synapse, platform=jax.default_backend()
+            shapes, steps, per_synapse=per_synapse, platform=target.platform()
         )
     return engine, chunk_for(engine, shapes, steps) if chunk < 0 else chunk
 

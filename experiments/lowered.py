@@ -5,26 +5,41 @@ counts as often as it runs.
 """
 
 import collections
-import functools
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from jax.extend.core import jaxprs_in_params
 
-# {quantity: amount}, of one device: "products", the operations of matrix products; "moved_bytes",
-# which these read and write if no operand stays in a cache; and for each (collective, devices in
-# its group, span of their numbers) the bytes of its results. A group of the devices 0 and 4 has 2
-# devices and spans 5 numbers.
+from plasticity.experiments.hlo import (
+    Operation,
+    multiplications,
+    numbers,
+    operations,
+    padded_bytes,
+    size_in_bytes,
+)
+
+# {quantity: amount}, of one device: "products", the operations of matrix products and convolutions;
+# "moved_bytes", which these read and write if no operand stays in a cache; and for each
+# (collective, devices in its group, span of their numbers) the bytes of its results. A group of the
+# devices 0 and 4 has 2 devices and spans 5 numbers.
 Work = Mapping[Any, float]
-_COLLECTIVE = re.compile("all-(reduce|gather|to-all)|reduce-scatter|collective-(permute|broadcast)")
-_COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.-]+) \([^\n]*\{\n(.*?)^\}", re.MULTILINE | re.DOTALL)
-_INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%?([\w.-]+) = (\(.*?\)|\S+) ([a-z][\w-]*)\((.*)$")
-_SHAPE = re.compile(r"[a-z]+(\d*)\w*\[([\d,]*)\]")  # f32[8,3], f8e4m3[2], pred[]
+_COLLECTIVE = re.compile(
+    "(all-reduce|all-gather|all-to-all|reduce-scatter|collective-permute|collective-broadcast)"
+    "(-start)?"
+)
 _MESH = re.compile(r"replica_groups=mesh\[(.*?)\](?:, device_ids=\((.*?)\))? \{(.*?)\}")
-_CALLED = re.compile(r"(?:calls|to_apply|body|branch_computations)=\{?(%[\w.-]+(?:, %[\w.-]+)*)")
+# Their results contain the operands.
+_WITH_OPERANDS = {"all-gather-start", "collective-permute-start"}
+# Nothing is executed for them.
+_NAMES = {
+    "parameter", "constant", "get-tuple-element", "tuple", "bitcast", "after-all", "partition-id",
+    "while", "call", "conditional",
+}  # fmt: skip
+NO_ESTIMATE = 2**60  # the compiler's cycles where it knows none are at least so many
 
 
 def total(*terms: tuple[float, Work]) -> dict[Any, float]:
@@ -56,70 +71,56 @@ def work_of(text: str) -> Work:
       text: `compiled.as_text()`, after partitioning: shapes are those of one device.
 
     Raises:
-      ValueError: a loop has no known length, or the program was not compiled for a CPU.
+      ValueError: a loop has no known length.
     """
-    computations = {name: (body, entry) for entry, name, body in _COMPUTATION.findall(text)}
-    entries = [name for name, (_, entry) in computations.items() if entry]
-    if not entries:
-        raise ValueError("this is not the text of a compiled program: it has no ENTRY")
-
-    @functools.cache
-    def of(name: str) -> Work:
-        shapes: dict[str, str] = {}
-        lines = computations[name][0].splitlines()
-        return total(*(term for line in lines for term in _terms(line, shapes, of)))
-
-    return of(entries[0])
+    return total(*((one.times, _work(one)) for one in operations(text)))
 
 
-def _terms(
-    line: str, shapes: dict[str, str], of: Callable[[str], Work]
-) -> Iterator[tuple[float, Work]]:
-    """(times, work) of an instruction, whose shape is added to `shapes`."""
-    match = _INSTRUCTION.match(line)
-    if not match:
-        return
-    name, shape, operation, rest = match.groups()
-    shapes[name] = shape
-    if operation == "dot":
-        yield 1, _product(shape, rest, shapes)
-    elif _COLLECTIVE.fullmatch(operation):
-        yield 1, {(operation, *_extent(_group(rest))): _bytes(shape)}
-    elif operation.endswith("-start"):  # not of a CPU; its shape holds operands as well as results
-        raise ValueError(f"{operation} cannot be counted: compile for a CPU")
-    elif operation in ("fusion", "call", "while", "conditional"):
-        times = 1
-        if operation == "while":
-            known = re.search(r'"known_trip_count":\{"n":"(\d+)"\}', rest)
-            if not known:
-                raise ValueError(f"the loop {name} has no known length")
-            times = int(known[1])
-        for called in _CALLED.finditer(rest):
-            for other in called[1].split(","):
-                yield times, of(other.strip(" %"))
+def _work(one: Operation) -> Work:
+    if one.kind in ("dot", "convolution"):
+        moved = sum(map(size_in_bytes, (*one.operands[:2], one.shape)))
+        return {"products": 2.0 * multiplications(one), "moved_bytes": moved}
+    if match := _COLLECTIVE.fullmatch(one.kind):
+        own = sum(map(size_in_bytes, one.operands)) if one.kind in _WITH_OPERANDS else 0
+        return {(match[1], *_extent(_group(one.attributes))): size_in_bytes(one.shape) - own}
+    return {}
 
 
-def _product(shape: str, rest: str, shapes: Mapping[str, str]) -> Work:
-    left, right = (shapes[name] for name in re.findall(r"%([\w.-]+)", rest)[:2])
-    contracted = re.search(r"lhs_contracting_dims=\{([\d,]*)\}", rest)
-    assert contracted, rest
-    inner = [_sizes(left)[axis] for axis in _numbers(contracted[1])]
-    products = 2.0 * math.prod(_sizes(shape)) * math.prod(inner)
-    return {"products": products, "moved_bytes": _bytes(left) + _bytes(right) + _bytes(shape)}
+class Execution(NamedTuple):
+    """What a device executes in one call of a program."""
+
+    operations: int
+    cycles: int  # of the operations that the compiler has an estimate for; it has on TPUs
+    result_bytes: float
+    padded_bytes: float  # the same with the padding to whole tiles
+    once: dict[str, int]  # {collective: how often}, outside of all loops
+    in_loops: dict[str, int]  # the same, inside
 
 
-def _sizes(shape: str) -> list[int]:
-    match = _SHAPE.search(shape)
-    assert match, shape
-    return _numbers(match[2])
+def execution_of(text: str) -> Execution:
+    """The execution of a compiled program, with loops as often as they run.
+
+    Raises:
+      ValueError: a loop has no known length.
+    """
+    executed, cycles, results, padded = 0, 0, 0.0, 0.0
+    once: collections.Counter[str] = collections.Counter()
+    in_loops: collections.Counter[str] = collections.Counter()
+    for one in operations(text):
+        if match := _COLLECTIVE.fullmatch(one.kind):
+            (in_loops if one.loops else once)[match[1]] += one.times
+        if one.fused or one.kind in _NAMES or one.kind.endswith(("-done", "-update")):
+            continue
+        executed += one.times
+        estimate = re.search(r'"estimated_cycles":"(\d+)"', one.attributes)
+        if estimate and int(estimate[1]) < NO_ESTIMATE:
+            cycles += one.times * int(estimate[1])
+        results += one.times * size_in_bytes(one.shape)
+        padded += one.times * padded_bytes(one.shape)
+    return Execution(executed, cycles, results, padded, dict(once), dict(in_loops))
 
 
-def _bytes(shape: str) -> float:
-    found = _SHAPE.findall(shape)
-    return sum(int(bits or 8) / 8 * math.prod(_numbers(sizes)) for bits, sizes in found)
-
-
-def _group(rest: str) -> np.ndarray:
+def _group(attributes: str) -> np.ndarray:
     """The first group of a collective: the numbers of its devices.
 
     XLA writes the groups in one of three forms, here for the groups {0, 4} and {1, 5} and so on:
@@ -128,19 +129,19 @@ def _group(rest: str) -> np.ndarray:
       replica_groups=[4,2]<=[2,4]T(1,0)                 [groups, size] of a transposed grid
       replica_groups=mesh['a'=2,'b'=4] {'a'}            the axes of a mesh along which it runs
     """
-    if listed := re.search(r"replica_groups=\{\{([\d,]+)\}", rest):
-        return np.array(_numbers(listed[1]))
-    if rows := re.search(r"replica_groups=\[([\d,]+)\]<=(\S+)", rest):
-        return _grid(rows[2]).reshape(_numbers(rows[1]))[0]
-    if mesh := _MESH.search(rest):
+    if listed := re.search(r"replica_groups=\{\{([\d,]+)\}", attributes):
+        return np.array(numbers(listed[1]))
+    if rows := re.search(r"replica_groups=\[([\d,]+)\]<=(\S+)", attributes):
+        return _grid(rows[2]).reshape(numbers(rows[1]))[0]
+    if mesh := _MESH.search(attributes):
         axes = dict(re.findall(r"'(\w+)'=(\d+)", mesh[1]))
         sizes = [int(size) for size in axes.values()]
         grid = _grid(mesh[2] or f"[{math.prod(sizes)}]").reshape(sizes)
         taken = re.findall(r"'(\w+)'", mesh[3])
         return grid[tuple(slice(None) if axis in taken else 0 for axis in axes)]
-    pairs = re.findall(r"\{(\d+),(\d+)\}", rest.partition("source_target_pairs=")[2])
+    pairs = re.findall(r"\{(\d+),(\d+)\}", attributes.partition("source_target_pairs=")[2])
     if not pairs:
-        raise ValueError(f"the devices of a collective are unknown: {rest}")
+        raise ValueError(f"the devices of a collective are unknown: {attributes}")
     return np.array(max(pairs, key=lambda pair: abs(int(pair[0]) - int(pair[1]))), int)
 
 
@@ -148,13 +149,9 @@ def _grid(text: str) -> np.ndarray:
     """The grid [sizes]T(axes) of device numbers, its axes transposed."""
     match = re.match(r"\[([\d,]+)\](?:T\(([\d,]+)\))?", text)
     assert match, text
-    grid = np.arange(math.prod(_numbers(match[1]))).reshape(_numbers(match[1]))
-    return grid.transpose(_numbers(match[2])) if match[2] else grid
+    grid = np.arange(math.prod(numbers(match[1]))).reshape(numbers(match[1]))
+    return grid.transpose(numbers(match[2])) if match[2] else grid
 
 
 def _extent(group: np.ndarray) -> tuple[int, int]:
     return group.size, int(np.ptp(group)) + 1
-
-
-def _numbers(text: str) -> list[int]:
-    return [int(number) for number in text.split(",") if number]

@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from plasticity import target
 from plasticity.frozen import run_frozen
 from plasticity.marks import Marks
 from plasticity.memory.contract import check_chunk
@@ -130,7 +131,7 @@ def _by_chunks(
 
 def _group() -> int:
     """Chunks that are planned at once: accelerators need the parallel work, CPUs their caches."""
-    return 1 if jax.default_backend() == "cpu" else 16
+    return 1 if target.platform() == "cpu" else 16
 
 
 def _run_group(

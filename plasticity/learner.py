@@ -17,6 +17,7 @@ from plasticity.network import EpisodeTrace, Network, Parameters, init_parameter
 from plasticity.outer import adamw
 from plasticity.outer.optimizer import Optimizer, chained, relative_rate
 from plasticity.outer.refresh import Refresh, with_refresh
+from plasticity.registry import exportable
 from plasticity.rules import none
 from plasticity.sharding import (
     Layout,
@@ -25,7 +26,7 @@ from plasticity.sharding import (
     mean_over_parts,
     split_over_devices,
 )
-from plasticity.task import Episode, Task
+from plasticity.task import Episode, Task, without_unused_nans
 from plasticity.telemetry import fast_norm, plasticity_gradients, telemetry
 from plasticity.types import Array, Key, PyTree, Scalar
 from plasticity.unroll import run_episodes
@@ -59,6 +60,9 @@ class TrainState(NamedTuple):
     step: Array  # [] int32, updates done
     params: Parameters
     optimizer: PyTree
+
+
+exportable(Hyperparameters, TrainState)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -238,23 +242,8 @@ def evaluate_episodes(
     """
     trace = run_episodes(network, params, episodes.inputs, keys, episodes.queries)
     answers, weights = trace.outputs.task, episodes.weights
-    episodes = episodes._replace(targets=_without_unused_nans(episodes.targets, weights))
+    episodes = episodes._replace(targets=without_unused_nans(episodes.targets, weights))
     losses = jnp.where(weights == 0, 0.0, jax.vmap(task.loss)(answers, episodes))
     loss = (losses * weights).sum(1) / weights.sum(1)
     metrics = {"loss": loss} | jax.vmap(task.metrics)(answers, episodes)
     return metrics | jax.lax.stop_gradient(telemetry(network, params, trace)), trace
-
-
-def _without_unused_nans(targets: PyTree, weights: Array) -> PyTree:
-    """The targets, 0 in place of NaN where the weight is 0.
-
-    A mask of the loss alone is not enough: under it the gradient of (a - NaN)^2 is 0 * NaN, NaN.
-    """
-
-    def clean(target: Array) -> Array:
-        if not jnp.issubdtype(target.dtype, jnp.inexact):
-            return target
-        unused = (weights == 0).reshape(*weights.shape, *(1,) * (target.ndim - weights.ndim))
-        return jnp.where(unused & jnp.isnan(target), 0, target)
-
-    return jax.tree.map(clean, targets)

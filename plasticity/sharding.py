@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from plasticity import target
 from plasticity.settings import Settings, setting
 from plasticity.types import Array, PyTree
 
@@ -50,14 +51,14 @@ class Layout(Settings):
           ValueError: there are too few devices, or they do not divide the batch; the message names
             what would fit.
         """
-        devices = jax.devices()
+        devices = target.devices()
         rows = len(devices) // self.model
         if not rows:
             raise ValueError(
                 f"mesh.model={self.model} must be at most {len(devices)}, the devices there are"
             )
         data = self.data
-        if data == ALL or (data == AUTO and jax.process_count() > 1):
+        if data == ALL or (data == AUTO and target.processes() > 1):
             data = rows
         elif data == AUTO:
             data = largest_divisor(episodes, rows)

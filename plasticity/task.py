@@ -33,6 +33,21 @@ class Episode(NamedTuple):
 exportable(Observation, Episode)
 
 
+def without_unused_nans(targets: PyTree, weights: Array) -> PyTree:
+    """The targets, 0 in place of NaN where the weight is 0.
+
+    A mask of the loss alone is not enough: under it the gradient of (a - NaN)^2 is 0 * NaN, NaN.
+    """
+
+    def clean(target: Array) -> Array:
+        if not jnp.issubdtype(target.dtype, jnp.inexact):
+            return target
+        unused = (weights == 0).reshape(*weights.shape, *(1,) * (target.ndim - weights.ndim))
+        return jnp.where(unused & jnp.isnan(target), 0, target)
+
+    return jax.tree.map(clean, targets)
+
+
 class TaskShape(NamedTuple):
     """The part of a task's description that a backbone is built from."""
 

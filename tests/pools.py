@@ -50,7 +50,9 @@ def clustered_features(width=8, noise=0.1, seed=0):
 
 
 def install(monkeypatch, examples, turns=1):
-    """Makes few-shot tasks of any data set draw from these examples."""
+    """Makes few-shot tasks of any data set draw from these images or features."""
+    if examples.ndim == 5:
+        examples = examples.reshape(CLASSES, PER_CLASS, -1)
 
     def pools(described, split, features):
         made = {}

@@ -13,7 +13,7 @@ from tests.conftest import ROOT
 
 # A module may import from its own layer and those above it in this list.
 LAYERS = [
-    ["plasticity.types", "plasticity.site", "plasticity.registry"],
+    ["plasticity.types", "plasticity.site", "plasticity.registry", "plasticity.target"],
     ["plasticity.settings", "plasticity.program"],
     ["plasticity.factory", "plasticity.commands", "plasticity.task", "plasticity.backbone"],
     ["plasticity.features"],
@@ -46,7 +46,7 @@ LAYERS = [
     ["plasticity.experiments.validate", "plasticity.experiments.unread"],
     ["plasticity.experiments.configfile"],
     ["plasticity.experiments.commandline"],
-    ["plasticity.experiments.run"],
+    ["plasticity.experiments.run", "plasticity.experiments.hlo"],
     [
         "plasticity.experiments.cli",
         "plasticity.experiments.probing",

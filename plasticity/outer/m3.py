@@ -22,6 +22,7 @@ import optax
 
 from plasticity.factory import Factory
 from plasticity.outer.optimizer import Optimizer
+from plasticity.registry import exportable
 from plasticity.settings import Settings, setting
 from plasticity.types import Array, PyTree, Scalar
 
@@ -50,6 +51,9 @@ class M3State(NamedTuple):
     square: PyTree  # V
     slow: PyTree  # M2
     pending: PyTree  # sum of the gradients since M2 changed
+
+
+exportable(M3State)
 
 
 def newton_schulz(matrix: Array) -> Array:

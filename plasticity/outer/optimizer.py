@@ -11,15 +11,28 @@ from typing import NamedTuple
 
 import jax
 import optax
+import optax.contrib
 
 from plasticity.outer.conditioning import train_best_conditioned
-from plasticity.registry import lookup
+from plasticity.registry import exportable, lookup
 from plasticity.types import PyTree, Scalar
 
 SCHEDULES: dict[str, Callable[[int], optax.Schedule]] = {
     "constant": lambda steps: optax.constant_schedule(1.0),
     "cosine": lambda steps: optax.cosine_decay_schedule(1.0, max(steps, 1)),
 }
+
+# The states of Optax that the optimizers here are made of.
+exportable(
+    optax.EmptyState,
+    optax.MaskedNode,
+    optax.MaskedState,
+    optax.ScaleByAdamState,
+    optax.ScaleByScheduleState,
+    optax.TraceState,
+    optax.contrib.MuonState,
+    optax.transforms.PartitionState,
+)
 
 
 class Optimizer(NamedTuple):

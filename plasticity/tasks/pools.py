@@ -12,17 +12,22 @@ import numpy as np
 from plasticity.commands import command
 from plasticity.data import DataError, Dataset, load
 from plasticity.data.store import ROTATIONS, Split, splits
+from plasticity.registry import exportable
 from plasticity.types import Array, Key
 
 
 class Pool(NamedTuple):
     """The examples of a split."""
 
-    # uint8 [classes, per class, H, W, channels], or features [classes, 4 or 1, per class, F]
+    # Images, uint8 [classes, per class, H W channels], or features [classes, 4 or 1, per class, F].
+    # To gather from an array whose last axes are small, a TPU copies the whole array first.
     examples: Array
     classes: Array  # [P] int32, class * 4 + rotation; repeated beyond `size`
     size: Array  # [] int32
     training: Array | None  # only in the split whose images are augmented
+
+
+exportable(Pool)
 
 
 def pools(described: Dataset, split: str, features: str) -> tuple[dict[str, Pool], str]:
@@ -39,7 +44,7 @@ def pools(described: Dataset, split: str, features: str) -> tuple[dict[str, Pool
     images = load(described)
     parts = splits(described, split, images.classes)
     chosen = {part: _numbers(one, images.classes) for part, one in parts.items()}
-    examples: Any = images.images
+    examples: Any = images.images.reshape(*images.images.shape[:2], -1)
     if features:
         encoded = features_of(features, described, images.checksum)
         turns = ROTATIONS if any(one.rotations for one in parts.values()) else encoded.shape[1]
@@ -71,8 +76,7 @@ def draw(key: Key, pool: Pool, ways: int, examples: int) -> tuple[Array, Array]:
     places = jnp.arange(len(pool.classes))
     noise = jnp.where(places < pool.size, jax.random.uniform(class_key, places.shape), -1.0)
     classes = pool.classes[jax.lax.top_k(noise, ways)[1]]
-    per_class = pool.examples.shape[2 if pool.examples.ndim == 4 else 1]
-    noise = jax.random.uniform(example_key, (ways, per_class))
+    noise = jax.random.uniform(example_key, (ways, pool.examples.shape[-2]))
     return classes, jax.lax.top_k(noise, examples)[1]
 
 

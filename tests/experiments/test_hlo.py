@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from plasticity.experiments.lowered import total, work_of
+from plasticity.experiments.lowered import execution_of, total, work_of
 
 
 def compiled(function, *arguments):
@@ -86,3 +86,73 @@ def test_sums():
 def test_who_takes_part(written, extent):
     text = f"ENTRY %main (x: f32[2]) -> f32[2] {{\n  %y = f32[2] all-reduce(%x), {written}, z=1\n}}"
     assert work_of(text) == {("all-reduce", *extent): 8}
+
+
+TPU = """
+%body (p: (s32[], f32[6,4])) -> (s32[], f32[6,4]) {
+  %p = (s32[]{:T(128)}, f32[6,4]{1,0:T(8,128)}) parameter(0)
+  %m = f32[6,4]{1,0:T(8,128)} get-tuple-element(%p), index=1
+  %w = f32[4,4]{1,0:T(4,128)} constant({...})
+  %y = f32[6,4]{1,0:T(8,128)S(1)} fusion(%m, %w), kind=kOutput, calls=%fused, \
+backend_config={"estimated_cycles":"1000"}
+  %i = s32[]{:T(128)} get-tuple-element(%p), index=0
+  ROOT %next = (s32[]{:T(128)}, f32[6,4]{1,0:T(8,128)}) tuple(%i, %y)
+}
+
+%fused (a: f32[6,4], b: f32[4,4]) -> f32[6,4] {
+  %a = f32[6,4]{1,0:T(8,128)} parameter(0)
+  %b = f32[4,4]{1,0:T(4,128)} parameter(1)
+  ROOT %c = f32[6,4]{1,0:T(8,128)} convolution(%a, %b), dim_labels=bf_io->bf
+}
+
+%condition (p: (s32[], f32[6,4])) -> pred[] {
+  %p = (s32[]{:T(128)}, f32[6,4]{1,0:T(8,128)}) parameter(0)
+  %length = s32[]{:T(128)} constant(7)
+  %i = s32[]{:T(128)} get-tuple-element(%p), index=0
+  ROOT %less = pred[]{:T(512)} compare(%i, %length), direction=LT
+}
+
+ENTRY %main (x: (s32[], f32[6,4])) -> f32[12,4] {
+  %x = (s32[]{:T(128)}, f32[6,4]{1,0:T(8,128)}) parameter(0)
+  %loop = (s32[]{:T(128)}, f32[6,4]{1,0:T(8,128)}) while(%x), condition=%condition, body=%body
+  %z = f32[6,4]{1,0:T(8,128)} get-tuple-element(%loop), index=1
+  %s = (f32[6,4]{1,0}, f32[12,4]{1,0:T(8,128)}) all-gather-start(%z), replica_groups={{0,1}}
+  ROOT %d = f32[12,4]{1,0:T(8,128)} all-gather-done(%s)
+}
+"""
+
+
+def test_a_program_for_a_tpu():
+    """Products are convolutions, the length of a loop is in its condition, messages are started."""
+    product, gathered = 2 * 6 * 4 * 4, 12 * 4 * 4
+    assert work_of(TPU) == {
+        "products": 7 * product,
+        "moved_bytes": 7 * 4 * (24 + 16 + 24),
+        ("all-gather", 2, 2): gathered,
+    }
+    execution = execution_of(TPU)
+    assert (execution.operations, execution.cycles) == (7 + 1, 7 * 1000)
+    assert (execution.once, execution.in_loops) == ({"all-gather": 1}, {})
+    assert execution.result_bytes == 7 * 96 + 96 + 192
+    assert execution.padded_bytes == 7 * 8 * 128 * 4 + 96 + 2 * 8 * 128 * 4
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ((5, 9, 9, 3), (3, 3, 3, 8), (1, 1), "SAME", (1, 1)),
+        ((5, 9, 8, 3), (3, 2, 3, 8), (2, 1), "VALID", (1, 1)),
+        ((2, 5, 5, 3), (3, 3, 3, 4), (1, 1), ((2, 2), (2, 2)), (2, 2)),
+    ],
+)
+def test_convolutions_count_what_lies_on_the_image(arguments):
+    """As XLA's own analysis does, without loops."""
+    image, kernel, stride, padding, dilation = arguments
+
+    def convolve(image, kernel):
+        return jax.lax.conv_general_dilated(
+            image, kernel, stride, padding, dilation, dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+
+    lowered = jax.jit(convolve).lower(jnp.ones(image), jnp.ones(kernel))
+    assert work_of(lowered.compile().as_text())["products"] == lowered.cost_analysis()["flops"]

@@ -5,14 +5,16 @@ import json
 import pytest
 
 from plasticity.configs import copying
-from plasticity.experiments.scaling import CHIPS, Chip, compiled_cost, meshes, seconds
+from plasticity.experiments.costs import compiled_cost, seconds
+from plasticity.experiments.scaling import meshes
+from plasticity.experiments.topology import CHIPS, Chip
 from plasticity.experiments.validate import ConfigError
 
 
 def test_times_are_those_of_the_data_sheet():
-    chip = Chip(peak=100.0, memory=1.0, bandwidth=2.0, near=10.0, far=1.0)
+    chip = Chip(peak=100.0, memory=1.0, bandwidth=2.0, near=10.0, far=1.0, clock=1.0)
     sent = {("all-reduce", 4, 4): 40.0, ("all-gather", 4, 4): 40.0, ("all-reduce", 2, 5): 6.0}
-    times = seconds({"products": 50.0, "moved_bytes": 3.0} | sent, chip, model=4)
+    times = seconds({"products": 50.0, "moved_bytes": 3.0} | sent, chip, row=4)
     near, far = (2 + 1) * 40 * 3 / 4 / 10, 2 * 6 / 2 / 1
     assert times == {"products": 0.5, "memory": 1.5, "near": near, "far": far}
 

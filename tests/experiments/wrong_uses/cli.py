@@ -187,6 +187,16 @@ OUTPUTS = [
     Case("capacity", ("--out=pyproject.toml",), r"pyproject.toml is not JSON"),
     Case("scaling", (LARGE, "--out={tmp}/s.json", "--share=1000000000"), r"train.batch=.* at most"),
     Case("scaling", (LARGE, "--out={tmp}/s.json", "--meshes=8x9999"), r"at most 4096 devices"),
+    Case(
+        "scaling",
+        (COPYING, "--out={tmp}/s.json", "--topology=v9:2x2"),
+        r"--topology=v9:2x2 must be one of v4:AxBxC, v5e:AxB, v5p:AxBxC, v6e:AxB",
+    ),
+    Case(
+        "scaling",
+        (COPYING, "--out={tmp}/s.json", "--topology=v5e:2x2", "--share=2"),
+        r"--share is of simulated devices",
+    ),
 ]
 RUN = (COPYING, "--workdir={tmp}/x")
 ENVIRONMENTS = [
