@@ -41,7 +41,10 @@ def test_every_optimizer_resumes_bit_for_bit(name, tmp_path, monkeypatch):
     short = {"train__steps": 6, "checkpoint__every": 2, "evaluate__every": 0, "train__num_seeds": 2}
     config = config_of(name, **short)
     fields.choose(config, "rule", "none")  # which compiles fast
-    config.optimizer.update({"best": 3, "refresh": 1e-2} | ({"every": 2} if name == "m3" else {}))
+    config.optimizer.update(
+        {"best": 3, "refresh": 1e-2, "periods": "fc2:2,embed:3"}
+        | ({"every": 2} if name == "m3" else {})
+    )
     whole, parts, polls = tmp_path / "whole", tmp_path / "parts", itertools.count()
     assert train(config, str(whole)) == 0
 
