@@ -42,7 +42,7 @@ def test_every_optimizer_resumes_bit_for_bit(name, tmp_path, monkeypatch):
     config = config_of(name, **short)
     fields.choose(config, "rule", "none")  # which compiles fast
     config.optimizer.update(
-        {"best": 3, "refresh": 1e-2, "periods": "fc2:2,embed:3"}
+        {"best": 3, "refresh": 1e-2}
         | ({"every": 2} if name == "m3" else {})
     )
     whole, parts, polls = tmp_path / "whole", tmp_path / "parts", itertools.count()
