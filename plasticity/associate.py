@@ -109,6 +109,10 @@ def _empty(rule: Rule, tokens: Token) -> TraceMatrix:
 def _path(rule: Rule) -> Any:
     """The fastest way to take the steps of a rule."""
     site, form = site_of(rule), rule.form
+    if site.tokens is not None and site.order != "read_before_stretch":
+        raise ValueError(
+            f"Site.order={site.order!r} must be 'read_before_stretch' for a rule with Site.tokens"
+        )
     if site.frozen > 1:
         return _by_stretches if form.keep == "scalar" else by_steps
     one_triangle = form.keep in ("scalar", "input") and not (

@@ -42,7 +42,7 @@ def test_every_optimizer_resumes_bit_for_bit(name, tmp_path, monkeypatch):
     config = config_of(name, **short)
     fields.choose(config, "rule", "none")  # which compiles fast
     config.optimizer.update(
-        {"best": 3, "refresh": 1e-2}
+        {"best": 3, "refresh": 1e-2, "periods": "fc2:2,embed:3"}
         | ({"every": 2} if name == "m3" else {})
     )
     whole, parts, polls = tmp_path / "whole", tmp_path / "parts", itertools.count()
@@ -84,6 +84,10 @@ def test_only_what_has_a_meaning_is_accepted():
     config = config_of("classp")
     config.train.weight_decay = 0.1
     with pytest.raises(ConfigError, match=r"train.weight_decay=0.1 must be 0 for .*'classp'"):
+        validate(config)
+    config = config_of("sgd")
+    config.optimizer.periods = "fc9:2"
+    with pytest.raises(ConfigError, match=r"optimizer.periods: 'fc9' is no part of this network"):
         validate(config)
     config = config_of("sgd")
     config.optimizer.name = "muon"
