@@ -13,8 +13,8 @@ all.
 Source: Behrouz et al. 2025 (arXiv 2512.24695), equations 83 to 93, from a transcription of section
 8 and three independent implementations; the paper itself was not at hand. Departures: linear
 memories, where the source trains MLPs; one stretch for all, where it has a second one for `memory`;
-values are of unit length (`unit_values`), without which the memory explodes; the maps of rate and
-keep, one number each, are ours.
+values are of unit length (`unit_values`), without which many first memories explode; the maps of
+rate and keep, one number each, are ours.
 """
 
 import dataclasses
@@ -27,6 +27,7 @@ from plasticity.rules.site_rules import SiteSettings, site_rule
 from plasticity.settings import setting, size
 from plasticity.types import Array, LayerShape, Read, Rule, Site, Token, Write
 
+LAYERS = ("key", "value", "rate", "keep", "memory")
 KEEP_POWER = 1 / 16  # so that a memory that knows nothing keeps .96: as in gated linear attention
 
 
@@ -43,16 +44,14 @@ def make(settings: SelfModifyingSettings) -> Rule:
     """The rule."""
 
     def tokens(token: Token, read: Read) -> dict[str, Token]:
-        key, value, rate, keep = (
-            read(token.key, name) for name in ("key", "value", "rate", "keep")
-        )
+        key, value, rate, keep = (read(token.key, layer) for layer in LAYERS[:-1])
         key, value = unit(key), unit(value) if settings.unit_values else value
         numbers = (settings.limit * jax.nn.sigmoid(rate[0]), jax.nn.sigmoid(keep[0]) ** KEEP_POWER)
 
         def error(layer: str) -> Array:
             return read(value, layer) - read(key, layer)
 
-        return {layer: Token(key, key, error(layer), *numbers) for layer in _layers(_NO_SHAPE)}
+        return {layer: Token(key, key, error(layer), *numbers) for layer in LAYERS}
 
     site = Site(
         _write,
@@ -68,13 +67,10 @@ def make(settings: SelfModifyingSettings) -> Rule:
     return site_rule(site)
 
 
-_NO_SHAPE = LayerShape(0, 0)
-
-
 def _layers(shape: LayerShape) -> dict[str, LayerShape]:
     outputs, inputs = shape
-    rows = {"key": inputs, "value": inputs, "rate": 1, "keep": 1, "memory": outputs}
-    return {name: LayerShape(size, inputs) for name, size in rows.items()}
+    rows = zip(LAYERS, (inputs, inputs, 1, 1, outputs), strict=True)
+    return {layer: LayerShape(count, inputs) for layer, count in rows}
 
 
 def _write(token: Token, read: Read) -> Write:
