@@ -6,7 +6,7 @@ rule that is linear in its own state, with tokens that are known, as in `plastic
 
 import jax
 
-from plasticity.chunk_reads import AFTER_EACH, answered, parts_of, reader, unwritten
+from plasticity.chunk_reads import AFTER_EACH, Written, answered, parts_of, reader, unwritten
 from plasticity.frozen import Layers, starts_of
 from plasticity.marks import Marks
 from plasticity.parallel import plan_chunk, run_chunk
@@ -24,8 +24,11 @@ def run_made(
         name: unwritten(parts_of(form, trace, initial[name] if initial else None), starts)
         for name, trace in state.items()
     }
-    assert site.tokens is not None
-    make = lambda token, layers: site.tokens(token, reader(form, layers))  # noqa: E731
+
+    def make(token: Token, layers: dict[str, Written]) -> dict[str, Token]:
+        assert site.tokens is not None
+        return site.tokens(token, reader(form, layers))
+
     made = jax.vmap(make, (0, dict.fromkeys(origins, AFTER_EACH)))(tokens, origins)
     alone, after = Site(site.write, "read_before_write"), {}
     for name, trace in state.items():
