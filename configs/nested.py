@@ -23,11 +23,20 @@ PARTS: dict[str, Overrides] = {
     "decay": MEMORY | {"rule.name": "dgd", "site.rate_limit": 2.0, "site.keep": "one"},
 }
 MODULO, COUNTERS = ("parity", "aa_star", "abab_star"), ("anbn", "anbncn", "shuffle2")
-# Parity asks once per string, and has a plateau that grows with the length of the strings.
+# Parity asks once per string, and has a plateau that grows with the length of the strings. Its test
+# has strings of up to twice the length, as in the other languages.
 OWN: dict[str, Overrides] = {
-    "parity": {"train.steps": 2000, "train.batch": 64, "task.longest": 20},
+    "parity": {"train.steps": 2000, "train.batch": 64, "task.longest": 20}
+    | {"task.test_shortest": 21, "task.test_longest": 40},
     "aa_star": {"train.steps": 400},
 }
+ELSEWHERE: dict[str, list[Overrides]] = {
+    "parity": [
+        {"task.test_shortest": 4, "task.test_longest": 20},
+        {"task.test_shortest": 41, "task.test_longest": 256},
+    ]
+}
+TRAINED: list[Overrides] = [{"task.test_shortest": 4, "task.test_longest": 50}]
 
 
 def nested() -> dict[str, Study]:
@@ -41,9 +50,7 @@ def nested() -> dict[str, Study]:
             name,
             [*NETS.values(), *(PARTS.values() if name in MODULO else ())],
             fixed | OWN.get(name, {}),
-            elsewhere=[
-                {"task.test_shortest": 4, "task.test_longest": 20 if name == "parity" else 50}
-            ],
+            elsewhere=ELSEWHERE.get(name, TRAINED),
         )
         for name in (*MODULO, *COUNTERS)
     }
