@@ -26,6 +26,7 @@ from plasticity.experiments.extend import REGISTRIES
 from plasticity.model import BACKBONES, EncoderSettings, MemoryLayerSettings
 from plasticity.network import META_GRADIENTS
 from plasticity.outer import OPTIMIZERS
+from plasticity.outer.periods import parsed
 from plasticity.registry import lookup
 from plasticity.rules import RULES, PlasticSettings
 from plasticity.settings import Settings, setting
@@ -115,8 +116,15 @@ class OptimizerChoice(Settings):
     name: str = setting("adamw", "optimizer of the outer loop", choices=OPTIMIZERS)
     best: int = setting(0, "slow matrices of least condition number to train; 0: all", low=0)
     condition: float = setting(0.0, "largest condition number to train; 0: any", low=0)
+    periods: str = setting(
+        "", "steps between changes of parts of the net, as fc1:4,block_1:16; empty: each step"
+    )
     refresh: float = setting(0.0, "refresh before a step, over a tensor's norm; 0: none", low=0)
     refresh_noise: float = setting(1e-3, "noise of the refresh", low=0)
+
+    def check(self) -> None:
+        """Raises ValueError for periods that are none."""
+        parsed(self.periods)
 
 
 # All settings but those of `alternatives`; each names its section.

@@ -13,6 +13,7 @@ from plasticity.configs import paper
 from plasticity.configs.algebra import over, product
 from plasticity.configs.decisive import decisive
 from plasticity.configs.memories import memories
+from plasticity.configs.nested import nested
 from plasticity.configs.study import CLOSED, IMAGES, PAPER_RULES, PLASTIC, Study, paper_attention
 
 
@@ -153,6 +154,7 @@ PRESETS: dict[str, Callable[[], dict[str, Study]]] = {
     "full": proper,
     "decisive": decisive,
     "memories": memories,
+    "nested": nested,
 }
 # What each campaign is to tell: the first line of its report.
 QUESTIONS = {
@@ -162,6 +164,7 @@ QUESTIONS = {
     "decisive": "Which of the claims that five seeds left undecided hold, with the seeds and the "
     "training that they need?",
     "memories": "Which rules bridge a gap as memory layers, and do rates above 1 track a state?",
+    "nested": "Does a net that learns at several speeds track states that others do not?",
 }
 TINY = {
     "train.num_seeds": 2,
@@ -186,6 +189,7 @@ BUDGETS: dict[str, dict[str, dict[str, Any]]] = {
         # More than ten hours of one core; every study states its seeds.
         "decisive": {"evaluate.every": 0},
         "memories": {"evaluate.every": 0},
+        "nested": {"evaluate.every": 0},
     },
-    "smoke": dict.fromkeys(("paper", "full", "decisive", "memories"), TINY),
+    "smoke": dict.fromkeys(("paper", "full", "decisive", "memories", "nested"), TINY),
 }

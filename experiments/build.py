@@ -21,6 +21,7 @@ from plasticity.model.block import check_memory
 from plasticity.network import Network
 from plasticity.outer import OPTIMIZERS
 from plasticity.outer.optimizer import Optimizer
+from plasticity.outer.periods import parsed
 from plasticity.outer.refresh import Refresh
 from plasticity.registry import lookup
 from plasticity.rules import RULES, none
@@ -102,16 +103,17 @@ def choose_memory(config: ConfigDict, shapes: Iterable[LayerShape], steps: int) 
     return engine, chunk_for(engine, shapes, steps) if chunk < 0 else chunk
 
 
-def writes_nothing(rule: str, mixer: str, site_rule: str) -> bool:
-    """Whether neither plastic layers nor memory layers are written; a rule unknown here writes."""
+def writes_nothing(rule: str, mixer: str, site_rule: str, levels: str) -> bool:
+    """Whether no plastic layer, memory layer or level is written; a rule unknown here writes."""
     names = {rule} if mixer == "attention" else {rule, site_rule or rule}
-    return all(name in RULES and RULES[name]().static for name in names)
+    return not levels and all(name in RULES and RULES[name]().static for name in names)
 
 
 def is_static(config: ConfigDict) -> bool:
     """`writes_nothing`, of a config."""
     mixer = config.model.get("mixer", "attention")
-    return writes_nothing(config.rule.name, mixer, config.site.rule)
+    levels = config.model.get("levels", "")
+    return writes_nothing(config.rule.name, mixer, config.site.rule, levels)
 
 
 def writes_layers(config: ConfigDict) -> bool:
@@ -160,7 +162,7 @@ def make_optimizer(config: ConfigDict, hyper: Hyperparameters) -> Optimizer:
     settings = dataclasses.replace(read(config, factory.settings), **hyper.optimizer)
     selects = choice.best or choice.condition
     best = (choice.best, choice.condition) if selects else None
-    return factory.make(settings)._replace(best=best)
+    return factory.make(settings)._replace(best=best, periods=parsed(choice.periods))
 
 
 def make_learner(config: ConfigDict) -> Learner:

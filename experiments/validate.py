@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 
+import jax
+import numpy as np
 from ml_collections import ConfigDict
 from ml_collections.config_dict import RequiredValueError
 
@@ -156,13 +158,17 @@ def _check_rule(config: ConfigDict) -> None:
 
 
 def _check_optimizer(config: ConfigDict) -> None:
-    """Weight decay must have a meaning beside the optimizer."""
+    """Weight decay must have a meaning beside the optimizer, and periods a part of the network."""
     name, decay = config.optimizer.name, config.train.weight_decay
     if decay and not OPTIMIZERS[name]().decays:
         raise ConfigError(
             f"train.weight_decay={decay} must be 0 for optimizer.name={name!r}, which keeps some "
             "weights as they are: add --config.train.weight_decay=0"
         )
+    if config.optimizer.periods:  # whose parts are names of parameters
+        learner = build.make_learner(config)
+        hyper = build.make_hyperparameters(config, learner.task)
+        jax.eval_shape(learner.init, np.uint32(0), hyper)
 
 
 def _check_curriculum(config: ConfigDict, task: Task) -> None:

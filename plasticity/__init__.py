@@ -4,9 +4,10 @@
 
   Rules          settings -> Rule. In plastic layers hebbian, gradient, delta; at memory sites
                  delta and hebb, gated_delta, kda, comba, delta_product, oja, oja_gated, longhorn,
-                 rwkv7, mesa, srwm, titans, ttt_linear, ttt_mlp, moneta, yaad, memora; none. One's
-                 own is a `Rule`, too; modulated makes one that is written at the paper's rate,
-                 credit and pullback help one that descends the loss of a small network.
+                 rwkv7, mesa, srwm, titans, ttt_linear, ttt_mlp, moneta, yaad, memora, dgd, level,
+                 self_modifying; none. One's own is a `Rule`, too; modulated makes one that is
+                 written at the paper's rate, credit and pullback help one that descends the loss
+                 of a small network.
   Own networks   plastic, run, step: plastic layers in a network of plain JAX, Linen, NNX, Equinox.
   Memory sites   associate, associate_step: keys, values and queries of all steps, or of one.
   Memory layers  MemoryLayer, MemoryLayerSettings: projections, gates and norms around a rule.
@@ -41,11 +42,13 @@ from plasticity.rules import comba as comba
 from plasticity.rules import credit as credit
 from plasticity.rules import delta as delta
 from plasticity.rules import delta_product as delta_product
+from plasticity.rules import dgd as dgd
 from plasticity.rules import gated_delta as gated_delta
 from plasticity.rules import gradient as gradient
 from plasticity.rules import hebb as hebb
 from plasticity.rules import hebbian as hebbian
 from plasticity.rules import kda as kda
+from plasticity.rules import level as level
 from plasticity.rules import longhorn as longhorn
 from plasticity.rules import memora as memora
 from plasticity.rules import mesa as mesa
@@ -55,6 +58,7 @@ from plasticity.rules import oja as oja
 from plasticity.rules import oja_gated as oja_gated
 from plasticity.rules import pullback as pullback
 from plasticity.rules import rwkv7 as rwkv7
+from plasticity.rules import self_modifying as self_modifying
 from plasticity.rules import srwm as srwm
 from plasticity.rules import titans as titans
 from plasticity.rules import ttt_linear as ttt_linear

@@ -3,8 +3,8 @@
 Nothing at a memory site depends on the head of the network, so that its steps need not be taken one
 by one. Chunks of them are taken at once where the rule is linear in the state, each by one
 triangular solve (`plasticity.parallel`), and where its writes are taken at the state before a
-stretch of tokens (`plasticity.frozen`). Otherwise, and as the definition of the above, they are
-taken step by step.
+stretch of tokens (`plasticity.frozen`, `plasticity.made_tokens`). Otherwise, and as the definition
+of the above, they are taken step by step.
 """
 
 import functools
@@ -15,6 +15,7 @@ import jax.numpy as jnp
 
 from plasticity import target
 from plasticity.frozen import run_frozen
+from plasticity.made_tokens import run_made
 from plasticity.marks import Marks
 from plasticity.memory.contract import check_chunk
 from plasticity.memory.dense import TraceMatrix, dense
@@ -109,12 +110,17 @@ def _empty(rule: Rule, tokens: Token) -> TraceMatrix:
 def _path(rule: Rule) -> Any:
     """The fastest way to take the steps of a rule."""
     site, form = site_of(rule), rule.form
+    if site.tokens is not None and site.order != "read_before_stretch":
+        raise ValueError(
+            f"Site.order={site.order!r} must be 'read_before_stretch' for a rule with Site.tokens"
+        )
     if site.frozen > 1:
         return _by_stretches if form.keep == "scalar" else by_steps
     one_triangle = form.keep in ("scalar", "input") and not (
         form.to_weights or form.settle or form.bias
     )
-    return _by_chunks if site.linear and one_triangle else by_steps
+    solved = site.linear and site.tokens is None and one_triangle
+    return _by_chunks if solved else by_steps
 
 
 def _by_chunks(
@@ -154,7 +160,8 @@ def _by_stretches(
     if not chunk:
         return by_steps(rule, steps, start, initial, chunk)
     site = site_of(rule)
-    run = jax.checkpoint(functools.partial(run_frozen, site, rule.form, initial))
+    run_stretch = run_frozen if site.tokens is None else run_made
+    run = jax.checkpoint(functools.partial(run_stretch, site, rule.form, initial))
     pieces, rest = pieces_of(steps, site.frozen)
     after, answers = run_pieces(run, start, pieces, rest)
     return answers, after

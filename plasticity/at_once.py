@@ -9,7 +9,7 @@ from plasticity.associate import associate
 from plasticity.backbone import FastRead
 from plasticity.episode import answer_queries
 from plasticity.heads import axes
-from plasticity.memories import asked, opened, sites_of
+from plasticity.memories import asked, opened
 from plasticity.network import EpisodeState, EpisodeTrace, Network, NetworkState, Parameters
 from plasticity.pieces import extended, initial_state, prepare, step_key, visible_steps
 from plasticity.steps import join, length, no_fast_weights
@@ -42,7 +42,7 @@ def parallel_episode(
     def write_and_answer(name: str, tokens: Token) -> Array:
         if not network.site_writes or name not in network.sites:
             return recall(name, tokens)
-        rule, _ = sites_of(network)
+        rule, _ = network.at_site(name)
         run = partial(associate, rule, chunk=network.site_chunk)
         over_heads = jax.vmap(run, (axes(tokens, 1), 0), (1, 0))
         answers, after[name] = over_heads(tokens, after[name])

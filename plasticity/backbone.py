@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from plasticity.types import Array, DType, Key, LayerShape, Outputs, PyTree, SiteShape, Token
+from plasticity.types import Array, DType, Key, LayerShape, Outputs, PyTree, Rule, SiteShape, Token
 
 
 class FastRead(NamedTuple):
@@ -58,6 +58,7 @@ class Backbone(NamedTuple):
     sites: {memory site: shape of its memories}.
     first: (slow) -> {memory site: {layer: `TraceMatrix` [H, ...]}}, the memories at the start of an
       episode; None: they start empty.
+    site_rules: {memory site: its rule}, of sites that do not have that of the network.
     at_once: whether `forward` offers the tokens of all S steps in one call of `fast.associate`.
       Otherwise it is called with S = 1 wherever anything is written.
     """
@@ -74,4 +75,5 @@ class Backbone(NamedTuple):
     modulator_weights: Callable[[PyTree], Array] | None = None
     sites: Mapping[str, SiteShape] = MappingProxyType({})
     first: Callable[[PyTree], Any] | None = None
+    site_rules: Mapping[str, Rule] = MappingProxyType({})
     at_once: bool = False

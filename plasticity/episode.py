@@ -23,7 +23,7 @@ import jax.numpy as jnp
 
 from plasticity.backbone import FastRead, Forward
 from plasticity.heads import step_site, write_site
-from plasticity.memories import advanced, asked, closed, first_row, opened, sites_of
+from plasticity.memories import advanced, asked, closed, first_row, opened
 from plasticity.memory import append, silenced
 from plasticity.network import (
     EpisodeState,
@@ -67,7 +67,7 @@ def _observe(
         def write_and_answer(name: str, tokens: Token) -> Array:
             if not network.site_writes or name not in network.sites:
                 return asked(network, state.fast, name, tokens)
-            rule, engine = sites_of(network)
+            rule, engine = network.at_site(name)
             token, slot = first_row(tokens), state.slot
             assert slot is not None  # a step writes
             return step_site(rule, engine, state.fast[name], token, slot)[None]
@@ -116,7 +116,7 @@ def step(
     tokens = {name: activities[name] for name in network.sites}
     for name, token in tokens.items():
         # The same as in `_observe`: a compiled program computes it once.
-        found = write_site(*sites_of(network), state.fast[name], token)
+        found = write_site(*network.at_site(name), state.fast[name], token)
         if not network.site_writes:
             found = {layer: silenced(write) for layer, write in found.items()}
         site_writes[name] = found

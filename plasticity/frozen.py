@@ -50,16 +50,17 @@ def run_frozen(
         found = site.write(token, reader(form, layers))
         return {"": found} if isinstance(found, Write) else found
 
-    origins = {n: unwritten(all_of, _origin(form, marks, reach)) for n, all_of in parts.items()}
+    origins = {n: unwritten(all_of, starts_of(form, marks, reach)) for n, all_of in parts.items()}
     writes = jax.vmap(write, (0, dict.fromkeys(origins, AFTER_EACH)))(tokens, origins)
     layers, after = {}, {}
     for name, trace in state.items():
         part = (parts[name], writes[name], marks, reach)
         layers[name], after[name] = _layer(site, form, trace, *part)
-    return after, answered(site, form, tokens, layers)
+    asked = origins if site.order == "read_before_stretch" else layers
+    return after, answered(site, form, tokens, asked)
 
 
-def _origin(form: Form, marks: Marks, like: Array) -> Array:
+def starts_of(form: Form, marks: Marks, like: Array) -> Array:
     """[C, P]: whose gradients are taken: at the state, or at the memory that started anew."""
     count = 2 if form.momentum else 1
     own = jnp.zeros((len(like), count), like.dtype).at[:, 0].set(1)

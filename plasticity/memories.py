@@ -9,7 +9,7 @@ from plasticity.heads import advance_site, apply_site, close_site, open_site, re
 from plasticity.memory import advance
 from plasticity.network import Network, StepRecord
 from plasticity.steps import no_answers
-from plasticity.types import Array, FastState, Memory, PyTree, Rule, Token
+from plasticity.types import Array, FastState, PyTree, Token
 
 
 def first_row(tree: PyTree) -> PyTree:
@@ -17,18 +17,11 @@ def first_row(tree: PyTree) -> PyTree:
     return jax.tree.map(lambda a: a[0] if jnp.ndim(a) else a, tree)
 
 
-def sites_of(network: Network) -> tuple[Rule, Memory]:
-    """The rule and the engine of memory sites."""
-    assert network.site_rule is not None
-    assert network.site_memory is not None
-    return network.site_rule, network.site_memory
-
-
 def asked(network: Network, fast: dict[str, Any], name: str, tokens: Token) -> Array:
     """The answers [S, H, O] of a site to tokens that it does not write."""
     if name not in network.sites:
         return no_answers(tokens)
-    return read_site(*sites_of(network), fast[name], tokens)
+    return read_site(*network.at_site(name), fast[name], tokens)
 
 
 def opened(network: Network, fast: dict[str, PyTree], slots: int) -> dict[str, Any]:
@@ -38,7 +31,7 @@ def opened(network: Network, fast: dict[str, PyTree], slots: int) -> dict[str, A
         for name, shape in network.layers.items()
     }
     for name, site in network.sites.items():
-        found[name] = open_site(sites_of(network)[1], fast[name], site, slots)
+        found[name] = open_site(network.at_site(name)[1], fast[name], site, slots)
     return found
 
 
@@ -46,7 +39,7 @@ def closed(network: Network, fast: dict[str, Any]) -> dict[str, PyTree]:
     """The bases after a chunk."""
     found = {name: network.memory.close(fast[name]) for name in network.layers}
     for name in network.sites:
-        found[name] = close_site(sites_of(network)[1], fast[name])
+        found[name] = close_site(network.at_site(name)[1], fast[name])
     return found
 
 
@@ -59,7 +52,7 @@ def advanced(
         for name, write in record.writes.items()
     }
     for name, writes in record.site_writes.items():
-        after[name] = advance_site(sites_of(network)[1], fast[name], writes, slot)
+        after[name] = advance_site(network.at_site(name)[1], fast[name], writes, slot)
     return after
 
 
@@ -71,7 +64,7 @@ def applied(
         name: network.memory.apply(fast[name], write, slot) for name, write in record.writes.items()
     }
     for name, writes in record.site_writes.items():
-        both[name] = apply_site(sites_of(network)[1], fast[name], writes, slot)
+        both[name] = apply_site(network.at_site(name)[1], fast[name], writes, slot)
     return {n: carry for n, (carry, _) in both.items()}, {n: row for n, (_, row) in both.items()}
 
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from plasticity.backbone import Backbone
+from plasticity.memory.dense import dense
 from plasticity.registry import exportable
 from plasticity.types import (
     Array,
@@ -39,7 +40,8 @@ class Network(NamedTuple):
         receive no gradient.
       matmul_precision: of matrix products; a name in `plasticity.unroll.MATMUL_PRECISIONS`.
       intervention: changes writes before they are applied; see `plasticity.interventions`.
-      site_rule, site_memory: the rule at memory sites and the engine that holds their memories.
+      site_rule, site_memory: the rule at memory sites and the engine that holds their memories; a
+        site of the backbone may have a rule of its own, see `at_site`.
       site_writes: whether anything is written there; False: memories stay as an episode starts.
       site_chunk: steps that sites take at once, where all are known; see `plasticity.associate`.
     """
@@ -63,9 +65,18 @@ class Network(NamedTuple):
     @property
     def sites(self) -> dict[str, SiteShape]:
         """The sites that have a memory."""
-        if self.site_rule is None or self.site_rule.static:
-            return {}
-        return dict(self.backbone.sites)
+        shared = self.site_rule is not None and not self.site_rule.static
+        own, sites = self.backbone.site_rules, self.backbone.sites
+        return {name: site for name, site in sites.items() if shared or name in own}
+
+    def at_site(self, name: str) -> tuple[Rule, Memory]:
+        """The rule of a memory site, and the engine that holds its memories."""
+        own = self.backbone.site_rules.get(name)
+        if own is not None:
+            return own, dense(form=own.form)
+        assert self.site_rule is not None
+        assert self.site_memory is not None
+        return self.site_rule, self.site_memory
 
     @property
     def at_once(self) -> bool:

@@ -48,10 +48,10 @@ def _first_of_sites(network: Network, params: Parameters) -> dict[str, Any]:
         return {}
     dtype, first = float_type(params), network.backbone.first
     if first is not None:
-        return jax.tree.map(lambda a: a.astype(dtype), first(params.slow))
-    memory = network.site_memory
-    assert memory is not None
-    return {name: init_site(memory, site, dtype) for name, site in network.sites.items()}
+        given = {name: state for name, state in first(params.slow).items() if name in network.sites}
+        return jax.tree.map(lambda a: a.astype(dtype), given)
+    engines = {name: network.at_site(name)[1] for name in network.sites}
+    return {name: init_site(engines[name], site, dtype) for name, site in network.sites.items()}
 
 
 def prepare(
@@ -91,9 +91,9 @@ def prepare(
 def _check(network: Network) -> None:
     """ValueError: a rule has no meaning where it writes, or an engine is made for another form."""
     at_layers = (network.layers, network.rule, network.memory)
-    at_sites = (network.sites, network.site_rule, network.site_memory)
-    for written, rule, memory in (at_layers, at_sites):
-        if written and rule and memory and memory.form != rule.form:
+    at_sites = [(True, *network.at_site(name)) for name in network.sites]
+    for written, rule, memory in (at_layers, *at_sites):
+        if written and memory.form != rule.form:
             raise ValueError(
                 f"the memory is made for {memory.form}, but the rule writes {rule.form}: make the "
                 "engine with form=rule.form"

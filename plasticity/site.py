@@ -107,12 +107,17 @@ class Site(NamedTuple):
       of several layers, as of a rule that descends the loss of a small network, has one trace for
       each and returns {layer: Write}; `plasticity.rules.credit` gives each layer its credit.
     order: "read_after_write": the answer to a query contains the token's own write;
-      "read_before_write": it does not.
+      "read_before_write": it does not; "read_before_stretch": of a frozen rule, nor those of the
+      tokens before it in the stretch.
     linear: `left` is affine in what `read` returned, output by output, and nothing else depends on
       it. Many steps are then computed at once. Under a form whose keep is not per output, the
       factors of what was read are the same for all outputs.
     frozen: C: `write` reads the state before the first of every C tokens, while keeps and momentum
       act at every token; the last stretch may be shorter. 1: it reads the state before the token.
+    tokens: (token, read) -> {layer: Token}: a memory of several layers that reads what is written
+      to it. `write` then takes the token of one layer, linear in what it reads of that layer at the
+      state before the token; a stretch is so frozen in `tokens` alone, and solved at once. The
+      order is "read_before_stretch". None: the token is written as it is.
     reach: (token) -> []: of a frozen rule, the factor with which a token sees what its stretch has
       written; the last token's factor stays. None: 1.
     writes: N: a token holds N keys, values and rates, which are written one after the other.
@@ -130,6 +135,7 @@ class Site(NamedTuple):
     order: str = "read_after_write"
     linear: bool = True
     frozen: int = 1
+    tokens: Callable[[Token, Read], dict[str, Token]] | None = None
     reach: Callable[[Token], Array] | None = None
     writes: int = 1
     prepare: Callable[[Token], Token] = lambda token: token

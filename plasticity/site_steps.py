@@ -55,7 +55,15 @@ def associate_step(
 def site_write(rule: Rule, memory: Memory, fast: Any, token: Token) -> Any:
     """The write of a token, or one for each layer. Arguments as for `associate_step`."""
     site = site_of(rule)
-    return site.write(site.prepare(token), _reader(memory, fast))
+    return _written(site, memory, fast, fast, site.prepare(token))
+
+
+def _written(site: Site, memory: Memory, origin: Any, fast: Any, token: Token) -> Any:
+    """What a prepared token writes to the state `fast`, in a stretch that began at `origin`."""
+    if site.tokens is None:
+        return site.write(token, _reader(memory, origin))
+    made = site.tokens(token, _reader(memory, origin))
+    return {layer: site.write(own, _reader(memory, fast[layer])) for layer, own in made.items()}
 
 
 def site_answer(rule: Rule, memory: Memory, fast: Any, token: Token) -> Array:
@@ -104,15 +112,14 @@ def by_steps(
         token = site.prepare(token)
         fast = _where(mark.reset, anew, fast)
         origin = _where(ends.first, fast, _where(mark.reset, anew, origin)) if frozen else fast
-        written = site.write(token, _reader(memory, origin))
+        written = _written(site, memory, origin, fast, token)
         after = seen = _advanced(memory, fast, written, 0)  # a matrix has no slots
         if site.reach is not None:
             reach = site.reach(token)
             seen = jax.tree.map(lambda a, b: b + reach * (a - b), after, origin)
             after = _where(ends.last, seen, after)
-        answer = site.answer(
-            token, _reader(memory, seen if site.order == "read_after_write" else fast)
-        )
+        asked = {"read_after_write": seen, "read_before_write": fast, "read_before_stretch": origin}
+        answer = site.answer(token, _reader(memory, asked[site.order]))
         after = after if mark.valid is None else _where(mark.valid, after, fast)
         return (after, origin if frozen else None), answer
 

@@ -97,8 +97,7 @@ def fast_norm(network: Network, params: Parameters, trace: EpisodeTrace) -> Arra
         synapse = params.plasticity.synapses[name]
         squares.append(_square(network.memory, synapse, trace.state.fast[name]))
     for name in network.sites:
-        assert network.site_memory is not None
-        of_head = partial(_square, network.site_memory, PLAIN)
+        of_head = partial(_square, network.at_site(name)[1], PLAIN)
         for bases in trace.state.fast[name].values():
             squares.append(jax.vmap(of_head, 1)(bases).sum(0))
     return jnp.sqrt(sum(squares))

@@ -29,7 +29,7 @@ import jax.numpy as jnp
 from plasticity.append_scan import append_scan
 from plasticity.at_once import parallel_episode
 from plasticity.episode import answer_queries, scan_episode, step
-from plasticity.memories import applied, closed, joined, opened, part_of, sites_of
+from plasticity.memories import applied, closed, joined, opened, part_of
 from plasticity.network import (
     EPISODES,
     EpisodeState,
@@ -99,7 +99,7 @@ def run_episodes(
     precision = lookup(MATMUL_PRECISIONS, network.matmul_precision, "model.matmul_precision")
     with jax.default_matmul_precision(precision) if precision else contextlib.nullcontext():
         engines = [network.memory] if network.layers else []
-        engines += [sites_of(network)[1]] if network.sites else []
+        engines += [network.at_site(name)[1] for name in network.sites]
         if not network.at_once and all(engine.append_only for engine in engines):
             return append_episodes(network, params, inputs, keys, queries, state)
         run = parallel_episode if network.at_once else scan_episode

@@ -168,3 +168,55 @@ def _attend(q, past, heads):
         values = jnp.stack([v[part] for _, v in past])
         out.append(jax.nn.softmax(keys @ q[part] / jnp.sqrt(width)) @ values)
     return jnp.concatenate(out)
+
+
+def stretches(steps, frozen):
+    return [range(t, min(t + frozen, steps)) for t in range(0, steps, frozen)]
+
+
+def self_modifying_oracle(xs, queries, memories, frozen, limit):
+    """Answers, and the memories {name: M} after all steps; the gradient is taken of the loss."""
+
+    def unit(x):
+        return x / jnp.sqrt((x**2).sum())
+
+    def loss(matrix, key, target):
+        return ((matrix @ key - target) ** 2).sum() / 2
+
+    answers, now = [], dict(memories)
+    for stretch in stretches(len(xs), frozen):
+        first = dict(now)
+        for t in stretch:
+            key, value = unit(first["key"] @ xs[t]), unit(first["value"] @ xs[t])
+            rate = limit / (1 + jnp.exp(-(first["rate"] @ xs[t])[0]))
+            keep = (1 / (1 + jnp.exp(-(first["keep"] @ xs[t])[0]))) ** (1 / 16)
+            decay = keep * jnp.eye(len(key)) - rate * jnp.outer(key, key)
+            for name, matrix in now.items():
+                slope = jax.grad(loss)(first[name], key, first[name] @ value)
+                now[name] = matrix @ decay - rate * slope
+            answers.append(first["memory"] @ queries[t])
+    return jnp.stack(answers), now
+
+
+def level_oracle(tokens, nets, period):
+    """Answers, and the weights {layer: W} after all steps, of a level with tokens {name: [T]}."""
+
+    def net(weights, z):
+        hidden = weights["W1"] @ z
+        return weights["W2"] @ (hidden / (1 + jnp.exp(-hidden)))
+
+    def loss(weights, key, value):
+        return ((net(weights, key) - value) ** 2).sum() / 2
+
+    answers, weights = [], dict(nets)
+    for stretch in stretches(len(tokens["key"]), period):
+        answers += [net(weights, tokens["query"][t]) for t in stretch]
+        slopes = [
+            jax.tree.map(
+                lambda g, t=t: tokens["rate"][t] * g,
+                jax.grad(loss)(weights, tokens["key"][t], tokens["value"][t]),
+            )
+            for t in stretch
+        ]
+        weights = jax.tree.map(lambda w, *gs: w - sum(gs), weights, *slopes)
+    return jnp.stack(answers), weights

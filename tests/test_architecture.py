@@ -29,6 +29,7 @@ LAYERS = [
     ["plasticity.model"],
     ["plasticity.network"],
     ["plasticity.parallel", "plasticity.frozen", "plasticity.site_steps"],
+    ["plasticity.made_tokens"],
     ["plasticity.associate", "plasticity.heads"],
     ["plasticity.memories", "plasticity.pieces"],
     ["plasticity.telemetry", "plasticity.interventions"],

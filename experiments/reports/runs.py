@@ -48,7 +48,8 @@ class Run(NamedTuple):
     def static(self) -> bool:
         """Whether it writes nothing, in its plastic layers or its memory layers."""
         mixer = self.config.get("model.mixer", "attention")
-        return writes_nothing(self.rule, mixer, self.config.get("site.rule", ""))
+        levels = self.config.get("model.levels", "")
+        return writes_nothing(self.rule, mixer, self.config.get("site.rule", ""), levels)
 
     @property
     def switched(self) -> tuple[bool, ...]:

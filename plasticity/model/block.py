@@ -1,7 +1,8 @@
 """A block of the Transformer: what mixes steps, then a feed-forward net, each with a residual.
 
-Source: Chaudhary 2025 (arXiv 2510.21908). Additions: positional encodings, an attention window, and
-memories beside or in place of attention (`plasticity.model.mixers`).
+Source: Chaudhary 2025 (arXiv 2510.21908). Additions: positional encodings, an attention window,
+memories beside or in place of attention (`plasticity.model.mixers`), and levels in the place of the
+feed-forward net (`plasticity.model.levels`).
 """
 
 import dataclasses
@@ -13,12 +14,13 @@ from flax import linen as nn
 
 from plasticity.backbone import FastRead
 from plasticity.model.attention import Attention
+from plasticity.model.levels import Level, LevelSpec, periods
 from plasticity.model.memory_mixer import MemorySpec
 from plasticity.model.mixers import MIXERS
 from plasticity.model.parts import plastic_parts
 from plasticity.model.plastic_dense import PlasticDense, activated
 from plasticity.settings import Settings, setting, size
-from plasticity.types import Activity, Array
+from plasticity.types import Array
 
 POSITIONS = ("none", "learned", "rotary")
 PARTS = ("feed_forward", "attention", "head")
@@ -43,6 +45,16 @@ class TransformerSettings(Settings):
     )
     tied: bool = setting(False, "tokens as inputs: answers are products with their embeddings")
     mixer: str = setting("attention", "what mixes steps", choices=MIXERS)
+    levels: str = setting(
+        "", "periods of feed-forward levels that learn in context, as 1,4,16; empty: a static net"
+    )
+    level_rate: float = setting(1.0, "largest rate of a level, over its period and width", above=0)
+
+    @property
+    def level_specs(self) -> tuple[LevelSpec, ...]:
+        """The levels of a block."""
+        sizes = (self.width, self.feed_forward, self.level_rate)
+        return tuple(LevelSpec(period, *sizes) for period in periods(self.levels))
 
     def check(self) -> None:
         """Raises ValueError for parts that do not exist or sizes that do not divide."""
@@ -51,6 +63,11 @@ class TransformerSettings(Settings):
             raise ValueError(
                 f"model.plastic={self.plastic!r}: attention must not be plastic beside a memory, "
                 f"which model.mixer={self.mixer!r} is"
+            )
+        if self.level_specs and parts:
+            raise ValueError(
+                f"model.plastic={self.plastic!r} must be 'none' beside model.levels="
+                f"{self.levels!r}: plastic layers are written step by step"
             )
         if self.width % self.heads:
             raise ValueError(
@@ -63,7 +80,7 @@ class TransformerSettings(Settings):
 
 
 class Block(nn.Module):
-    """Attention, then a feed-forward net of two layers, each with a residual connection."""
+    """Attention, then a feed-forward net of two layers or a chain of levels; all are residual."""
 
     settings: TransformerSettings
     memory: MemorySpec | None
@@ -80,10 +97,14 @@ class Block(nn.Module):
         else:
             attend = partial(Attention, *arguments, memory.settings.persistent)
             self.mixer = MIXERS[s.mixer].make(attend, memory, s.heads, s.dropout)
+        self.drop = nn.Dropout(s.dropout)
+        self.levels = [Level(spec) for spec in s.level_specs]
+        if self.levels:
+            self.level_norms = [nn.LayerNorm(NORM_EPSILON) for _ in self.levels]
+            return
         self.feed_forward_norm = nn.LayerNorm(NORM_EPSILON)
         self.fc1 = PlasticDense(s.feed_forward, "feed_forward" in parts)
         self.fc2 = PlasticDense(s.width, "feed_forward" in parts)
-        self.drop = nn.Dropout(s.dropout)
 
     def attend(
         self,
@@ -102,13 +123,23 @@ class Block(nn.Module):
 
     def feed_forward(
         self, x: Array, fast: FastRead, deterministic: bool
-    ) -> tuple[Array, dict[str, Activity]]:
+    ) -> tuple[Array, dict[str, Any]]:
         """The second half: x [S, D] -> x [S, D], activities."""
+        if self.levels:
+            return self._chain(x, fast, deterministic)
         post, active = self.fc1(self.feed_forward_norm(x), fast)
         hidden = nn.gelu(post, approximate=False)
         out, active_out = self.fc2(self.drop(hidden, deterministic=deterministic), fast)
         x = x + self.drop(out, deterministic=deterministic)
         return x, activated(active, hidden) | active_out
+
+    def _chain(self, x: Array, fast: FastRead, deterministic: bool) -> tuple[Array, dict[str, Any]]:
+        activities: dict[str, Any] = {}
+        for norm, level in zip(self.level_norms, self.levels, strict=True):
+            out, tokens = level(norm(x), fast)
+            x = x + self.drop(out, deterministic=deterministic)
+            activities |= tokens
+        return x, activities
 
 
 def window(settings: TransformerSettings, memory: MemorySpec | None) -> int:

@@ -25,6 +25,7 @@ from plasticity.model.block import (
 from plasticity.model.conv4 import EncoderSettings, ImageEmbedding
 from plasticity.model.convolution import blank_inputs
 from plasticity.model.head import Head, modulator_column
+from plasticity.model.levels import sites_of_levels
 from plasticity.model.linear import linear, table
 from plasticity.model.memory_mixer import MemoryMixer, MemorySpec
 from plasticity.model.mixers import MIXERS
@@ -119,12 +120,13 @@ class Transformer(nn.Module):
 
     def first(self) -> dict[str, Any]:
         """The memories of sites at the start of an episode; see `Backbone.first`."""
-        found = {}
+        memories = []
         for block in self.blocks:
-            mixer = block.mixer
-            memory = mixer if isinstance(mixer, MemoryMixer) else mixer.memory
-            found["/".join(memory.path)] = memory.initial()
-        return found
+            if self.memory is not None:
+                mixer = block.mixer
+                memories.append(mixer if isinstance(mixer, MemoryMixer) else mixer.memory)
+            memories += block.levels
+        return {"/".join(memory.path): memory.initial() for memory in memories}
 
 
 def attends_ahead(settings: TransformerSettings) -> bool:
@@ -172,13 +174,10 @@ def transformer(
         arguments = (x, past, position, fast, independent, key is None)
         return Forward(*module.apply(slow, *arguments, rngs=_rngs(key)))
 
-    def first_step(module: Transformer) -> dict[str, Activity]:
-        """One step without fast weights."""
-        x, *_ = module.prepare((), first_inputs(task), None, 0, task.reference_images, True)
-        return module(x, (), jnp.zeros((1,), jnp.int32), no_fast_weights, False, True)[1]
-
     first = partial(module.apply, method="first")
-    init, shapes, sites = initialized(module, first_step)
+    init, shapes, names = initialized(module, partial(_first_step, task))
+    levels = sites_of_levels(names, settings.level_specs)
+    sites = {name: levels.get(name, memory) for name in names}
     return Backbone(
         init,
         shapes,
@@ -187,13 +186,20 @@ def transformer(
         forward,
         partial(blank, settings.layers - ahead),
         window(settings, memory),
-        _shard_by(settings.layers),
+        _shard_by(0 if levels else settings.layers),
         partial(blank, ahead),
         partial(modulator_column, auxiliary=settings.auxiliary),
-        {name: memory.site_shape for name in sites if memory is not None},
-        None if memory is None or memory.site.empty else first,
+        {name: spec.site_shape for name, spec in sites.items() if spec is not None},
+        first if levels or (memory is not None and not memory.site.empty) else None,
+        {name: spec.rule for name, spec in levels.items()},
         at_once=True,
     )
+
+
+def _first_step(task: TaskShape, module: Transformer) -> dict[str, Activity]:
+    """One step without fast weights."""
+    x, *_ = module.prepare((), first_inputs(task), None, 0, task.reference_images, True)
+    return module(x, (), jnp.zeros((1,), jnp.int32), no_fast_weights, False, True)[1]
 
 
 def _rngs(key: Key | None) -> dict[str, Key] | None:

@@ -14,6 +14,7 @@ import optax
 import optax.contrib
 
 from plasticity.outer.conditioning import train_best_conditioned
+from plasticity.outer.periods import Periods, by_periods
 from plasticity.registry import exportable, lookup
 from plasticity.types import PyTree, Scalar
 
@@ -42,6 +43,7 @@ class Optimizer(NamedTuple):
     matrices_only: bool = False  # all but slow weight matrices take Adam's direction
     decays: bool = True  # weight decay has a meaning beside it
     best: tuple[int, float] | None = None  # arguments of `train_best_conditioned`; None: train all
+    periods: Periods = ()  # of parts of the slow weights; all others change at every step
 
 
 def relative_rate(schedule: str, steps: int, warmup: int) -> optax.Schedule:
@@ -74,8 +76,14 @@ def chained(
         ways = {"matrix": direction, "other": optax.scale_by_adam()}
         direction = optax.partition(ways, kinds)
     # The nesting is that of optax.adamw, so that checkpoints of earlier versions fit.
-    decay, step = optax.add_decayed_weights(weight_decay, slow), optax.scale_by_learning_rate(rate)
-    parts = [optax.clip_by_global_norm(clip), optax.chain(direction, decay, step)]
+    decay = optax.add_decayed_weights(weight_decay, slow)
+
+    def whole(period: int) -> optax.GradientTransformation:
+        # Update number n of a part is that of step n of its periods, of which the last counts.
+        step = optax.scale_by_learning_rate(lambda count: rate(count * period + period - 1))
+        return optax.chain(direction, decay, step)
+
+    parts = [optax.clip_by_global_norm(clip), by_periods(optimizer.periods, whole)]
     if optimizer.best is not None:  # last, so that what is not trained does not decay either
         parts.append(train_best_conditioned(*optimizer.best, among=slow))
     return optax.chain(*parts)

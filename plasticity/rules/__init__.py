@@ -5,11 +5,13 @@ from plasticity.rules.comba import comba
 from plasticity.rules.credit import credit, pullback
 from plasticity.rules.delta import delta
 from plasticity.rules.delta_product import delta_product
+from plasticity.rules.dgd import dgd
 from plasticity.rules.gated_delta import gated_delta
 from plasticity.rules.gradient import gradient
 from plasticity.rules.hebb import hebb
 from plasticity.rules.hebbian import hebbian
 from plasticity.rules.kda import kda
+from plasticity.rules.level import level
 from plasticity.rules.longhorn import longhorn
 from plasticity.rules.memora import memora
 from plasticity.rules.mesa import mesa
@@ -18,6 +20,7 @@ from plasticity.rules.none import none
 from plasticity.rules.oja import oja
 from plasticity.rules.oja_gated import oja_gated
 from plasticity.rules.rwkv7 import rwkv7
+from plasticity.rules.self_modifying import self_modifying
 from plasticity.rules.settings import PlasticSettings
 from plasticity.rules.srwm import srwm
 from plasticity.rules.titans import titans
@@ -38,11 +41,14 @@ RULES: dict[str, Factory[Rule]] = {
     "delta_product": delta_product,
     "oja": oja,
     "oja_gated": oja_gated,
+    "dgd": dgd,
     "longhorn": longhorn,
     "rwkv7": rwkv7,
     "mesa": mesa,
     "srwm": srwm,
+    "self_modifying": self_modifying,
     "titans": titans,
+    "level": level,
     "ttt_linear": ttt_linear,
     "ttt_mlp": ttt_mlp,
     "moneta": moneta,

@@ -41,7 +41,10 @@ def test_every_optimizer_resumes_bit_for_bit(name, tmp_path, monkeypatch):
     short = {"train__steps": 6, "checkpoint__every": 2, "evaluate__every": 0, "train__num_seeds": 2}
     config = config_of(name, **short)
     fields.choose(config, "rule", "none")  # which compiles fast
-    config.optimizer.update({"best": 3, "refresh": 1e-2} | ({"every": 2} if name == "m3" else {}))
+    config.optimizer.update(
+        {"best": 3, "refresh": 1e-2, "periods": "fc2:2,embed:3"}
+        | ({"every": 2} if name == "m3" else {})
+    )
     whole, parts, polls = tmp_path / "whole", tmp_path / "parts", itertools.count()
     assert train(config, str(whole)) == 0
 
@@ -81,6 +84,10 @@ def test_only_what_has_a_meaning_is_accepted():
     config = config_of("classp")
     config.train.weight_decay = 0.1
     with pytest.raises(ConfigError, match=r"train.weight_decay=0.1 must be 0 for .*'classp'"):
+        validate(config)
+    config = config_of("sgd")
+    config.optimizer.periods = "fc9:2"
+    with pytest.raises(ConfigError, match=r"optimizer.periods: 'fc9' is no part of this network"):
         validate(config)
     config = config_of("sgd")
     config.optimizer.name = "muon"

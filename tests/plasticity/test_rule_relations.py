@@ -136,6 +136,26 @@ LAWS = {
         longhorn(t, w, "exact"),
         at("delta", without(t, "keep", rate=bounded(t)), w),
     ),
+    "dgd of a product is longhorn of equal rates": lambda t, w: (
+        at("dgd", t | {"keep": jnp.ones(STEPS)}, w, loss="product"),
+        longhorn(t, w, "exact"),
+    ),
+    "dgd of squares is delta of half the value at twice the bounded rate": lambda t, w: (
+        at("dgd", t | {"keep": jnp.ones(STEPS)}, w),
+        at("delta", without(t, "keep", rate=2 * bounded(t), value=t["value"] / 2), w),
+    ),
+    "dgd of a product is gated_delta, rate and value rescaled": lambda t, w: (
+        at("dgd", t, w, loss="product"),
+        at(
+            "gated_delta",
+            t | {"rate": bounded(t) / t["keep"], "value": t["value"] * t["keep"][:, None]},
+            w,
+        ),
+    ),
+    "a level has the state of frozen titans without decay or momentum": lambda t, w: (
+        at("level", without(t, "keep"), w, **MLP)[1],
+        titans(t | {"keep": jnp.ones(STEPS)}, w, **MLP)[1],
+    ),
     "longhorn of one input is exact as trained": lambda t, w: (
         longhorn(of_one_input(t), w, "diagonal"),
         longhorn(of_one_input(t), w, "exact"),
