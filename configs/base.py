@@ -20,6 +20,7 @@ from plasticity.configs.training import (
     EncoderStart,
     EvaluateSettings,
     LogSettings,
+    StreamSettings,
     TrainSettings,
 )
 from plasticity.experiments.extend import REGISTRIES
@@ -117,14 +118,17 @@ class OptimizerChoice(Settings):
     condition: float = setting(0.0, "largest condition number to train; 0: any", low=0)
     refresh: float = setting(0.0, "refresh before a step, over a tensor's norm; 0: none", low=0)
     refresh_noise: float = setting(1e-3, "noise of the refresh", low=0)
+    refresh_along: str = setting(
+        "gradient", "direction of the refresh; random: a control", choices=("gradient", "random")
+    )
 
 
 # All settings but those of `alternatives`; each names its section.
 PARTS: tuple[type[Settings], ...] = (
     *(RootSettings, RuleChoice, MemorySettings, MemoryLayerSettings, ModelChoice),
     *(EncoderSettings, EncoderStart, OptimizerChoice),
-    *(TrainSettings, CurriculumSettings, Layout, EvaluateSettings, CheckpointSettings),
-    *(LogSettings, TaskChoice),
+    *(TrainSettings, CurriculumSettings, StreamSettings, Layout, EvaluateSettings),
+    *(CheckpointSettings, LogSettings, TaskChoice),
 )
 
 
