@@ -2,8 +2,8 @@
 
 `published` are the paper's tables under its own protocol. `proper` tests the same claims with
 learned writes, longer training, paired seeds, and plasticity switched off in the same nets.
-`decisive`, in a file of its own, gives those that it left undecided what they need, and `memories`
-compares every rule of the library as a memory.
+`decisive`, in a file of its own, gives those that it left undecided what they need, `memories`
+compares every rule of the library as a memory, and `streams` methods against forgetting.
 """
 
 from collections.abc import Callable
@@ -13,6 +13,7 @@ from plasticity.configs import paper
 from plasticity.configs.algebra import over, product
 from plasticity.configs.decisive import decisive
 from plasticity.configs.memories import memories
+from plasticity.configs.stream_studies import streams
 from plasticity.configs.study import CLOSED, IMAGES, PAPER_RULES, PLASTIC, Study, paper_attention
 
 
@@ -153,6 +154,7 @@ PRESETS: dict[str, Callable[[], dict[str, Study]]] = {
     "full": proper,
     "decisive": decisive,
     "memories": memories,
+    "streams": streams,
 }
 # What each campaign is to tell: the first line of its report.
 QUESTIONS = {
@@ -162,6 +164,8 @@ QUESTIONS = {
     "decisive": "Which of the claims that five seeds left undecided hold, with the seeds and the "
     "training that they need?",
     "memories": "Which rules bridge a gap as memory layers, and do rates above 1 track a state?",
+    "streams": "What keeps a network from forgetting the earlier tasks of a stream, and do fast "
+    "weights help?",
 }
 TINY = {
     "train.num_seeds": 2,
@@ -186,6 +190,9 @@ BUDGETS: dict[str, dict[str, dict[str, Any]]] = {
         # More than ten hours of one core; every study states its seeds.
         "decisive": {"evaluate.every": 0},
         "memories": {"evaluate.every": 0},
+        "streams": {},
     },
-    "smoke": dict.fromkeys(("paper", "full", "decisive", "memories"), TINY),
+    "smoke": dict.fromkeys(("paper", "full", "decisive", "memories"), TINY)
+    # An update and two test episodes of each task.
+    | {"streams": TINY | {"train.steps": 20, "evaluate.episodes": 40}},
 }

@@ -1,8 +1,9 @@
 """A homeostatic learning rate, and a fixed one, on a stream in which labels swap. No episodes.
 
 Ten classes are clusters in `DIM` dimensions; samples come one by one, and two classes exchange
-their labels `swaps` times, at equal distances. A network with one hidden layer is asked for each
-piece of the stream before it learns it. Both rates start at the same value and see the same samples.
+their labels `swaps` times, at equal distances. A network with one hidden layer answers each piece
+of the stream before it learns it. Both rates start at one value and see the same samples; the
+memory of the homeostatic rate begins anew with each piece.
 """
 
 from collections.abc import Sequence

@@ -72,6 +72,7 @@ class FewShotSettings(Settings):
         """Raises ValueError for a split, crop, stream or number of images that there is not."""
         described = self.described
         lookup(described.schemes, self.split, "task.split")
+        self._check_stream([*described.groups, SWAPS])
         there = described.per_class // FIFTH if self.stream else described.per_class
         if self.shots + self.queries > there:
             where = "of a class that a stream tests with" if self.stream else "per class"
@@ -82,7 +83,6 @@ class FewShotSettings(Settings):
         side = min(described.shape[:2])
         if self.crop >= side:
             raise ValueError(f"task.crop={self.crop} must be less than {side}, the image's side")
-        self._check_stream([*described.groups, SWAPS])
 
     def _check_stream(self, streams: list[str]) -> None:
         if self.stream:
