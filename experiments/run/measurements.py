@@ -37,9 +37,11 @@ class Measurements:
 
     def due(self, step: int) -> bool:
         """Whether there is anything to measure, or a task ends, after `step` updates."""
+        return self._validates(step) or self.stream.over(step) is not None
+
+    def _validates(self, step: int) -> bool:
         every = self._config.evaluate.every
-        validates = every > 0 and step % every == 0 and step < self._config.train.steps
-        return validates or self.stream.over(step) is not None
+        return every > 0 and step % every == 0 and step < self._config.train.steps
 
     def resume(self, step: int, params: Parameters) -> None:
         """Measures what a kill between a save and an evaluation, or an extension, left out."""
@@ -51,8 +53,7 @@ class Measurements:
     def at(self, step: int, params: Parameters) -> None:
         """Measures what is due after `step` updates, with these parameters."""
         self.stream.measure(step, params, self._stop)
-        every = self._config.evaluate.every
-        if not every or step % every or step == self._config.train.steps:
+        if not self._validates(step):
             return
         summaries = self._evaluate(params, RandomStream.VALIDATION)
         if summaries is None:

@@ -4,6 +4,7 @@ A row of metrics.jsonl, of the split "stream", holds it for one seed; the rows a
 are written at every boundary and before the first update, on the test episodes.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from ml_collections import ConfigDict
 
 from plasticity.experiments import build
 from plasticity.experiments.run import hosts
+from plasticity.experiments.run.checked import check
 from plasticity.experiments.run.evaluate import Summary, episode_metrics
 from plasticity.experiments.run.metrics import MetricsLog, summarise
 from plasticity.experiments.run.program import Program
@@ -37,8 +39,13 @@ class StreamLog:
         self._seeds = Seeds(config)
         self._rows: dict[int, list[Row]] = {}  # {tasks that are over: a row for each seed}
         for row in log.earlier:
-            if row["split"] == SPLIT:
+            if row["split"] == SPLIT and self._stream is not None:
+                check("metrics.jsonl, split stream", row, self._schema())
                 self._rows.setdefault(row["tasks_over"], []).append(row)
+
+    def _schema(self) -> dict[str, type]:
+        tasks = (f"task_{task + 1}" for task in range(self._stream.tasks))
+        return dict.fromkeys([*tasks, "touched"], float) | {"tasks_over": int}
 
     def ends(self, step: int) -> bool:
         """Whether a task is over after `step` updates, and another follows."""
@@ -65,7 +72,9 @@ class StreamLog:
         )
         if found is None:
             return
-        tasks, rows, first = range(self._stream.tasks), [], self._first()
+        there = jax.tree.map(lambda a: a.sharding, params)
+        first = jax.device_put(self._first(), there)
+        tasks, rows = range(self._stream.tasks), []
         for which, values in enumerate(self._seeds.split(found[0])):
             scores = values[self._metric]
             row = {f"task_{k + 1}": float(scores[k :: len(tasks)].mean()) for k in tasks}
@@ -87,7 +96,9 @@ class StreamLog:
         for which, (on, off) in enumerate(summaries):
             matrix = self._matrix(which)
             values = {name: measure(matrix) for name, measure in MEASURES.items()}
-            values |= course(matrix) | {"touched": self._rows[self._stream.tasks][which]["touched"]}
+            values |= course(matrix) | {
+                "touched": self._value(self._stream.tasks, which, "touched")
+            }
             added.append((on | summarise({k: [v] for k, v in values.items()}), off))
         return added
 
@@ -99,9 +110,16 @@ class StreamLog:
 
     def _matrix(self, which: int) -> np.ndarray:
         """[N + 1, N], of a seed."""
-        tasks = range(self._stream.tasks)
-        rows = [self._rows[over][which] for over in range(len(tasks) + 1)]
-        return np.array([[row[f"task_{k + 1}"] for k in tasks] for row in rows])
+        tasks = self._stream.tasks
+        names = [f"task_{task + 1}" for task in range(tasks)]
+        return np.array(
+            [[self._value(over, which, name) for name in names] for over in range(tasks + 1)]
+        )
+
+    def _value(self, over: int, which: int, name: str) -> float:
+        """Of a row; nan where somebody has removed it."""
+        rows = self._rows.get(over, [])
+        return rows[which][name] if which < len(rows) else math.nan
 
 
 @jax.jit

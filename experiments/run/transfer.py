@@ -24,13 +24,8 @@ def learning_accuracy(r: np.ndarray) -> float:
 
 
 def forgetting(r: np.ndarray) -> float:
-    """The best accuracy of earlier rows minus the last one, mean over all tasks but the last.
-
-    Of task j, rows j to N - 1 count: after it was learned, and before the end.
-    """
-    last = r.shape[1]
-    best = [r[task + 1 : last, task].max() for task in range(last - 1)]
-    return float((np.array(best) - r[-1, :-1]).mean())
+    """The best accuracy after 1 to N - 1 tasks minus the last one, mean over the first N - 1."""
+    return float((r[1:-1].max(0) - r[-1])[:-1].mean())
 
 
 def backward_transfer(r: np.ndarray) -> float:

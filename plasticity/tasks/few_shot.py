@@ -66,7 +66,9 @@ class FewShotSettings(Settings):
         "", "tasks in turn: groups of classes (alphabets; tens, superclasses) or swaps; empty: one"
     )
     tasks: int = size(1, "tasks of the stream: its first groups, or 1 + swaps of two labels")
-    labels: str = setting("random", "of each episode, or of a stream", choices=("random", "fixed"))
+    labels: str = setting(
+        "random", "drawn in each episode; fixed: of a class", choices=("random", "fixed")
+    )
 
     def check(self) -> None:
         """Raises ValueError for a split, crop, stream or number of images that there is not."""

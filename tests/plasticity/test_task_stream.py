@@ -1,5 +1,6 @@
 """Streams of tasks: which episodes are seen when, what is protected, which tasks there are."""
 
+import dataclasses
 import itertools
 
 import jax
@@ -15,6 +16,7 @@ from plasticity.learner import RandomStream
 from plasticity.outer.ewc import Protection, after_task, protected
 from plasticity.outer.refresh import Refresh, with_refresh
 from plasticity.outer.task_stream import TaskStream
+from plasticity.sharding import Layout, replicate, shardings
 from plasticity.tasks.copying import copying, permutations
 from plasticity.tasks.few_shot import few_shot, groups_of, label_orders
 from tests import pools
@@ -108,6 +110,30 @@ def test_the_end_of_a_task_keeps_the_fisher_information_of_its_episodes():
         np.testing.assert_allclose(found, mean, rtol=1e-4, atol=1e-9)
         np.testing.assert_allclose(pull, found * w, rtol=1e-5, atol=1e-9)
     assert any(np.any(np.asarray(leaf)) for leaf in jax.tree.leaves(kept.fisher))
+
+
+@pytest.mark.slow
+def test_two_devices_keep_what_one_keeps(program_with_devices):
+    program_with_devices(2, "tests.plasticity.test_task_stream", "check_devices")
+
+
+def check_devices():
+    """Episodes, or layers, over two devices: the same Fisher information and pull."""
+    ewc = {"method": "ewc", "fisher_episodes": 4}
+    learner, hyper, state = make("hebbian", task=STREAM, train=SIX, stream=ewc)
+    split, found = learner.make_network(hyper).backbone.shard_by, []
+    state = state._replace(step=jnp.int32(3))
+    for layout in (Layout(1, 1), Layout(2, 1), Layout(1, 2)):
+        mesh = layout.mesh(learner.batch)
+        there = shardings(state, mesh, split)
+        end_task = jax.jit(
+            dataclasses.replace(learner, layout=layout).end_task, out_shardings=there
+        )
+        kept = end_task(jax.device_put(state, there), *replicate((SEED, hyper), mesh))
+        found.append(jax.device_get(kept.optimizer))
+    for one, *others in zip(*map(jax.tree.leaves, found), strict=True):
+        for other in others:
+            np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-6)
 
 
 def test_a_random_refresh_is_as_large_as_one_along_the_gradient():
