@@ -5,11 +5,13 @@ from typing import Any
 
 from plasticity.configs.claims import TWENTIETH, Claim, Comparison, Side
 from plasticity.configs.stream_studies import CLASSP, PLAIN, REFRESH, SGD
+from plasticity.configs.training import StreamSettings
 
 HUNDREDTH = 0.01
 TOLD = {"stream.boundaries": "told"}
 STATIC, HEBBIAN = ({"rule.name": name} | TOLD for name in ("none", "hebbian"))
-ADAM = {"optimizer.name": "adamw", "optimizer.refresh": 0.0, "stream.strength": 100.0}
+ADAM = {"optimizer.name": "adamw", "optimizer.refresh": 0.0}
+ADAM |= {"stream.strength": StreamSettings.strength}
 ALONG = [{"optimizer.refresh_along": way} for way in ("gradient", "random")]
 BOTH = ("alphabets", "tens")
 ALL = ("copying", *BOTH, "superclasses")
@@ -54,7 +56,11 @@ def _refresh() -> list[Claim]:
     along, random = (STATIC | PLAIN | REFRESH | way for way in ALONG)
     pairs = [
         ("refresh gains", "Refresh learning has a higher accuracy than plain", "Wang et al. 2024"),
-        ("refresh has a direction", "It gains more than a random refresh of equal norm", "ours"),
+        (
+            "refresh has a direction",
+            "Refresh learning gains more than a random refresh of equal norm",
+            "ours",
+        ),
     ]
     return [
         Claim(

@@ -127,7 +127,7 @@ class StreamSettings(Settings):
     share: float = setting(
         0.5, "part of a batch that replay takes from earlier tasks", above=0, below=1
     )
-    strength: float = setting(100.0, "of the penalty of ewc and online_ewc", low=0)
+    strength: float = setting(3000.0, "of the penalty of ewc and online_ewc", low=0)
     decay: float = setting(0.9, "what online_ewc keeps of the Fisher information", low=0, high=1)
     fisher_episodes: int = size(64, "of a task that is over, for its Fisher information")
 
