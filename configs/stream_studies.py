@@ -15,10 +15,10 @@ METHODS = over("stream.method", ["plain", "replay", "ewc", "online_ewc", "joint"
 PLAIN: Overrides = {"stream.method": "plain"}
 # Learning rates, EWC's strength and CLASSP's threshold are those that were best in a small grid on
 # five tasks of `tens`, see BUILD_NOTES.
-SGD: Overrides = {"optimizer.name": "sgd", "train.learning_rate": 0.1}
+SGD: Overrides = {"optimizer.name": "sgd", "train.learning_rate": 0.02}
 CLASSP: Overrides = {
     "optimizer.name": "classp",
-    "train.learning_rate": 0.1,
+    "train.learning_rate": 0.02,
     "optimizer.threshold": 1e-4,
 }
 REFRESH: Overrides = {"optimizer.refresh": 1e-2}
