@@ -21,7 +21,7 @@ CLASSP: Overrides = {
     "train.learning_rate": 0.02,
     "optimizer.threshold": 1e-4,
 }
-REFRESH: Overrides = {"optimizer.refresh": 1e-2}
+REFRESH: Overrides = {"optimizer.refresh": 1e-3}
 # Of no strength, it only keeps the Fisher information, which divides the refresh.
 GUARDED: Overrides = {"stream.method": "online_ewc", "stream.strength": 0.0}
 OPTIMIZERS: list[Overrides] = [
