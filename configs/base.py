@@ -20,6 +20,7 @@ from plasticity.configs.training import (
     EncoderStart,
     EvaluateSettings,
     LogSettings,
+    StreamSettings,
     TrainSettings,
 )
 from plasticity.experiments.extend import REGISTRIES
@@ -121,6 +122,9 @@ class OptimizerChoice(Settings):
     )
     refresh: float = setting(0.0, "refresh before a step, over a tensor's norm; 0: none", low=0)
     refresh_noise: float = setting(1e-3, "noise of the refresh", low=0)
+    refresh_along: str = setting(
+        "gradient", "direction of the refresh; random: a control", choices=("gradient", "random")
+    )
 
     def check(self) -> None:
         """Raises ValueError for periods that are none."""
@@ -131,8 +135,8 @@ class OptimizerChoice(Settings):
 PARTS: tuple[type[Settings], ...] = (
     *(RootSettings, RuleChoice, MemorySettings, MemoryLayerSettings, ModelChoice),
     *(EncoderSettings, EncoderStart, OptimizerChoice),
-    *(TrainSettings, CurriculumSettings, Layout, EvaluateSettings, CheckpointSettings),
-    *(LogSettings, TaskChoice),
+    *(TrainSettings, CurriculumSettings, StreamSettings, Layout, EvaluateSettings),
+    *(CheckpointSettings, LogSettings, TaskChoice),
 )
 
 

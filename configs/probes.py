@@ -72,5 +72,12 @@ def probes() -> dict[str, ProbeStudy]:
     }
 
 
+def shifts() -> dict[str, ProbeStudy]:
+    """A homeostatic learning rate of the outer loop where labels swap; no memory is in it."""
+    fixed = {"samples": 2000, "rate": 0.02, "step": 0.002}
+    about = "homeostatic and fixed learning rates, by how often labels swap"
+    return {"concept_shift": ProbeStudy(about, "concept_shift", over("swaps", [0, 4, 19]), fixed)}
+
+
 # {preset of `experiments.reproduce`: its studies}
-PROBES: dict[str, Callable[[], dict[str, ProbeStudy]]] = {"memories": probes}
+PROBES: dict[str, Callable[[], dict[str, ProbeStudy]]] = {"memories": probes, "streams": shifts}

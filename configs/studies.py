@@ -2,8 +2,8 @@
 
 `published` are the paper's tables under its own protocol. `proper` tests the same claims with
 learned writes, longer training, paired seeds, and plasticity switched off in the same nets.
-`decisive`, in a file of its own, gives those that it left undecided what they need, and `memories`
-compares every rule of the library as a memory.
+`decisive`, in a file of its own, gives those that it left undecided what they need, `memories`
+compares every rule of the library as a memory, and `streams` methods against forgetting.
 """
 
 from collections.abc import Callable
@@ -14,6 +14,7 @@ from plasticity.configs.algebra import over, product
 from plasticity.configs.decisive import decisive
 from plasticity.configs.memories import memories
 from plasticity.configs.nested import nested
+from plasticity.configs.stream_studies import streams
 from plasticity.configs.study import CLOSED, IMAGES, PAPER_RULES, PLASTIC, Study, paper_attention
 
 
@@ -155,6 +156,7 @@ PRESETS: dict[str, Callable[[], dict[str, Study]]] = {
     "decisive": decisive,
     "memories": memories,
     "nested": nested,
+    "streams": streams,
 }
 # What each campaign is to tell: the first line of its report.
 QUESTIONS = {
@@ -165,6 +167,8 @@ QUESTIONS = {
     "training that they need?",
     "memories": "Which rules bridge a gap as memory layers, and do rates above 1 track a state?",
     "nested": "Does a net that learns at several speeds track states that others do not?",
+    "streams": "What keeps a network from forgetting the earlier tasks of a stream, and do fast "
+    "weights help?",
 }
 TINY = {
     "train.num_seeds": 2,
@@ -190,6 +194,9 @@ BUDGETS: dict[str, dict[str, dict[str, Any]]] = {
         "decisive": {"evaluate.every": 0},
         "memories": {"evaluate.every": 0},
         "nested": {"evaluate.every": 0},
+        "streams": {},
     },
-    "smoke": dict.fromkeys(("paper", "full", "decisive", "memories", "nested"), TINY),
+    "smoke": dict.fromkeys(("paper", "full", "decisive", "memories", "nested"), TINY)
+    # An update and two test episodes of each task.
+    | {"streams": TINY | {"train.steps": 20, "evaluate.episodes": 40}},
 }

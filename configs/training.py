@@ -3,6 +3,7 @@
 import dataclasses
 
 from plasticity.outer.optimizer import SCHEDULES
+from plasticity.outer.task_stream import METHODS
 from plasticity.settings import Settings, setting, size
 
 MOST_STAGES = 1000  # of a curriculum: each is a program of its own
@@ -109,6 +110,34 @@ class CurriculumSettings(Settings):
                 "are possible"
             )
         return found
+
+
+@dataclasses.dataclass(frozen=True)
+class StreamSettings(Settings):
+    """How a stream is learned: a task with task.tasks above 1, each in an equal part of the run.
+
+    Methods: see `plasticity.outer.task_stream.METHODS`.
+    """
+
+    section = "stream"
+    method: str = setting("plain", "against forgetting; joint: all tasks at once", choices=METHODS)
+    boundaries: str = setting(
+        "told", "hidden: replay takes all updates so far", choices=("told", "hidden")
+    )
+    share: float = setting(
+        0.5, "part of a batch that replay takes from earlier tasks", above=0, below=1
+    )
+    strength: float = setting(3000.0, "of the penalty of ewc and online_ewc", low=0)
+    decay: float = setting(0.9, "what online_ewc keeps of the Fisher information", low=0, high=1)
+    fisher_episodes: int = size(64, "of a task that is over, for its Fisher information")
+
+    def check(self) -> None:
+        """Raises ValueError for a method that needs the boundaries, which are hidden."""
+        if self.boundaries == "hidden" and METHODS[self.method].protects:
+            raise ValueError(
+                f"stream.method={self.method!r} needs to know where a task ends: "
+                "stream.boundaries='hidden' must be 'told'"
+            )
 
 
 @dataclasses.dataclass(frozen=True)

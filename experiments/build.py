@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from plasticity import target
 from plasticity.configs.base import AUTO, OptimizerChoice
-from plasticity.configs.training import CurriculumSettings
+from plasticity.configs.training import CurriculumSettings, StreamSettings
 from plasticity.factory import Factory
 from plasticity.learner import Hyperparameters, Learner, RandomStream
 from plasticity.memory import ENGINES, choose, chunk_for
@@ -20,9 +20,11 @@ from plasticity.model import BACKBONES, EncoderSettings, MemoryLayerSettings, Me
 from plasticity.model.block import check_memory
 from plasticity.network import Network
 from plasticity.outer import OPTIMIZERS
+from plasticity.outer.ewc import Protection
 from plasticity.outer.optimizer import Optimizer
 from plasticity.outer.periods import parsed
 from plasticity.outer.refresh import Refresh
+from plasticity.outer.task_stream import METHODS, TaskStream
 from plasticity.registry import lookup
 from plasticity.rules import RULES, none
 from plasticity.settings import Settings
@@ -165,6 +167,34 @@ def make_optimizer(config: ConfigDict, hyper: Hyperparameters) -> Optimizer:
     return factory.make(settings)._replace(best=best, periods=parsed(choice.periods))
 
 
+def make_stream(config: ConfigDict, task: Task) -> tuple[TaskStream | None, Protection | None]:
+    """How the tasks of a stream follow each other, and what is protected of earlier ones."""
+    settings, batch = read(config, StreamSettings), config.train.batch
+    method = METHODS[settings.method]
+    if task.tasks == 1:
+        return None, None
+    stream = TaskStream(
+        tasks=task.tasks,
+        steps=config.train.steps // task.tasks,
+        batch=batch,
+        replayed=round(settings.share * batch) if method.replays else 0,
+        told=settings.boundaries == "told",
+        joint=method.joint,
+    )
+    if not method.protects:
+        return stream, None
+    held = (settings.strength, settings.decay, method.online, settings.fisher_episodes)
+    return stream, Protection(*held)
+
+
+def make_refresh(config: ConfigDict) -> Refresh | None:
+    """The refresh of the weights before every step, if there is any."""
+    choice = read(config, OptimizerChoice)
+    if not choice.refresh:
+        return None
+    return Refresh(choice.refresh, choice.refresh_noise, random=choice.refresh_along == "random")
+
+
 def make_learner(config: ConfigDict) -> Learner:
     """The learner of a validated config."""
     task = make_task(config)
@@ -173,7 +203,8 @@ def make_learner(config: ConfigDict) -> Learner:
     sites = make_memory(config)
     memory = () if sites is None else (sites,)
     backbone = model.make(read(config, model.settings), encoder, task.shape, *memory)
-    settings, choice = read(config, rule.settings), read(config, OptimizerChoice)
+    settings = read(config, rule.settings)
+    stream, protection = make_stream(config, task)
     engine, chunk = choose_memory(config, backbone.shapes.values(), task.trained_on.steps)
 
     def make_network(hyper: Hyperparameters) -> Network:
@@ -205,5 +236,7 @@ def make_learner(config: ConfigDict) -> Learner:
         microbatch=config.train.microbatch,
         layout=read(config, Layout),
         make_optimizer=functools.partial(make_optimizer, config),
-        refresh=Refresh(choice.refresh, choice.refresh_noise) if choice.refresh else None,
+        refresh=make_refresh(config),
+        stream=stream,
+        protection=protection,
     )

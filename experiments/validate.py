@@ -10,9 +10,10 @@ from ml_collections.config_dict import RequiredValueError
 
 from plasticity.configs import base
 from plasticity.configs.fields import where
-from plasticity.configs.training import CurriculumSettings
+from plasticity.configs.training import CurriculumSettings, StreamSettings
 from plasticity.experiments import build
 from plasticity.outer import OPTIMIZERS
+from plasticity.outer.task_stream import METHODS
 from plasticity.registry import nearest, shown
 from plasticity.rules import RULES, feed_forward
 from plasticity.settings import LARGEST_INT, Settings, dotted
@@ -49,6 +50,7 @@ def validate(config: ConfigDict, training: bool = True) -> None:
         task = build.make_task(config)
         if training:
             _check_curriculum(config, task)
+            _check_stream(config, task)
     except RequiredValueError as error:  # a placeholder of ml_collections without a value
         raise ConfigError(f"the config holds a required field without a value: {error}") from error
     except (ValueError, TypeError) as error:  # raised by the library, which names the field
@@ -198,6 +200,30 @@ def _check_curriculum(config: ConfigDict, task: Task) -> None:
                 f"the task has {stage.inputs} inputs, {stage.outputs} outputs and {stage.steps} "
                 f"steps; it must have {task.inputs}, {task.outputs} and at most {task.steps}"
             )
+
+
+def _check_stream(config: ConfigDict, task: Task) -> None:
+    """A stream's parts must be whole, and its settings need one."""
+    stream, tasks, train = build.read(config, StreamSettings), task.tasks, config.train
+    if tasks == 1:
+        if stream != StreamSettings():
+            changed = next(f.name for f in fields(stream) if getattr(stream, f.name) != f.default)
+            raise ConfigError(
+                f"stream.{changed}={getattr(stream, changed)!r} needs a stream: task.tasks above 1"
+            )
+        return
+    wrong = {}
+    if train.steps % tasks:
+        wrong[f"train.steps={train.steps}"] = f"a multiple of task.tasks={tasks}"
+    if config.evaluate.episodes < 2 * tasks:
+        wrong[f"evaluate.episodes={config.evaluate.episodes}"] = f"two a task: {2 * tasks}"
+    if METHODS[stream.method].replays and not 0 < round(stream.share * train.batch) < train.batch:
+        wrong[f"stream.share={stream.share}"] = f"an episode or more of train.batch={train.batch}"
+    if config.curriculum.field:
+        wrong[f"curriculum.field={config.curriculum.field!r}"] = "empty in a stream"
+    for what, right in wrong.items():
+        raise ConfigError(f"{what} must be {right}")
+    build.read(config, Layout).mesh(stream.fisher_episodes)
 
 
 def _check_backbone(config: ConfigDict) -> None:

@@ -5,7 +5,6 @@ one that never stopped and seeds are paired across rules.
 """
 
 import dataclasses
-import enum
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -13,10 +12,15 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from plasticity.network import EpisodeTrace, Network, Parameters, init_parameters
+from plasticity.evaluation import evaluate_episodes
+from plasticity.network import Network, Parameters, init_parameters
 from plasticity.outer import adamw
+from plasticity.outer.ewc import Protection, after_task, protected
 from plasticity.outer.optimizer import Optimizer, chained, relative_rate
 from plasticity.outer.refresh import Refresh, with_refresh
+from plasticity.outer.task_stream import TaskStream
+from plasticity.randomness import RandomStream as RandomStream
+from plasticity.randomness import fold_many, stream_key
 from plasticity.registry import exportable
 from plasticity.rules import none
 from plasticity.sharding import (
@@ -26,21 +30,9 @@ from plasticity.sharding import (
     mean_over_parts,
     split_over_devices,
 )
-from plasticity.task import Episode, Task, without_unused_nans
-from plasticity.telemetry import fast_norm, plasticity_gradients, telemetry
-from plasticity.types import Array, Key, PyTree, Scalar
-from plasticity.unroll import run_episodes
-
-
-class RandomStream(enum.IntEnum):
-    """Streams of randomness. Their numbers are part of every result: never renumber."""
-
-    INIT = 0
-    TRAIN = 1
-    DROPOUT = 2
-    VALIDATION = 3
-    TEST = 4
-    REFRESH = 5
+from plasticity.task import Episode, Task
+from plasticity.telemetry import fast_norm, plasticity_gradients
+from plasticity.types import Array, PyTree, Scalar
 
 
 class Hyperparameters(NamedTuple):
@@ -79,6 +71,8 @@ class Learner:
       eta0_warmup: steps in which the rule's eta0, if it has one, rises linearly to its value.
       layout: how a batch is spread over devices.
       make_optimizer: hyper -> Optimizer. refresh: of the weights before every step, if any.
+      stream: the order of its tasks, of a task that has several. protection: of what mattered to
+        earlier ones, if any.
     """
 
     task: Task
@@ -92,6 +86,8 @@ class Learner:
     layout: Layout = dataclasses.field(default_factory=Layout)
     make_optimizer: Callable[[Hyperparameters], Optimizer] = lambda hyper: adamw()
     refresh: Refresh | None = None
+    stream: TaskStream | None = None
+    protection: Protection | None = None
 
     def init(self, seed: Array, hyper: Hyperparameters) -> TrainState:
         """The state before the first step."""
@@ -108,7 +104,7 @@ class Learner:
         """Mean outer loss [] of training episodes [B] of a step, and their mean metrics."""
         network = self.make_network(hyper)
         episodes = self.episodes(seed, RandomStream.TRAIN, step, index, hyper.data)
-        keys = _fold_many(stream_key(seed, RandomStream.DROPOUT, step), index)
+        keys = fold_many(stream_key(seed, RandomStream.DROPOUT, step), index)
         metrics, _ = evaluate_episodes(network, self.task.trained_on, params, episodes, keys)
         metrics = jax.tree.map(jnp.mean, metrics)
         return metrics["loss"], metrics
@@ -142,6 +138,7 @@ class Learner:
             state.params,
             stream_key(seed, RandomStream.REFRESH, state.step),
             self.refresh,
+            state.optimizer.fisher if self.protection else None,
         )
         grads = constrain_to_layout(grads, self.layout.mesh(self.batch), network.backbone.shard_by)
         metrics["grad_norm"] = optax.tree.norm(grads)
@@ -150,6 +147,21 @@ class Learner:
         updated = TrainState(state.step + 1, optax.apply_updates(params, updates), optimizer)
         good = jnp.isfinite(metrics["loss"]) & jnp.isfinite(metrics["grad_norm"])
         return jax.tree.map(lambda new, old: jnp.where(good, new, old), updated, state), metrics
+
+    def end_task(self, state: TrainState, seed: Array, hyper: Hyperparameters) -> TrainState:
+        """The state once the task of the last update is over: `protection` remembers it."""
+        assert self.protection is not None
+        hyper = self._warmed_up(hyper, state.step)
+
+        def share(index: Array, *args: PyTree) -> Parameters:
+            grads, _ = jax.grad(self.loss, has_aux=True)(args[0], *args[1:3], index, args[3])
+            return jax.tree.map(jnp.square, grads)
+
+        episodes = self.protection.episodes
+        mean = mean_over_devices(mean_over_parts(share, 1), self.layout.mesh(episodes))
+        fisher = mean(jnp.arange(episodes), state.params, seed, state.step - 1, hyper)
+        kept = after_task(state.optimizer, state.params, fisher, self.protection)
+        return state._replace(optimizer=kept)
 
     def forward(self, params: Parameters, seed: Array, hyper: Hyperparameters) -> Array:
         """The loss [] of the first training batch, without a gradient."""
@@ -193,10 +205,17 @@ class Learner:
         self, seed: Array, split: Array | int, step: Array, index: Array, data: PyTree = None
     ) -> Episode:
         """Episodes [B] with indices [B]: a pure function of all arguments."""
-        keys = _fold_many(stream_key(seed, split, step), index)
         # A traced split, as in `evaluate`, is never that of training.
-        task = self.task.trained_on if split is RandomStream.TRAIN else self.task
-        return jax.vmap(task.sample, (0, None))(keys, data)
+        training = split is RandomStream.TRAIN
+        task = self.task.trained_on if training else self.task
+        if self.stream is None:
+            keys = fold_many(stream_key(seed, split, step), index)
+            return jax.vmap(task.sample, (0, None))(keys, data)
+        stream = self.stream
+        drawn = stream.training(seed, step, index) if training else stream.evaluation(index)
+        first = jax.vmap(stream_key, (None, None, 0))(seed, split, drawn.step)
+        keys = jax.vmap(jax.random.fold_in)(first, drawn.place)
+        return jax.vmap(task.sample, (0, None, 0))(keys, data, drawn.which)
 
     def _warmed_up(self, hyper: Hyperparameters, step: Array) -> Hyperparameters:
         """The hyperparameters at a step: eta0 grows by 1 / eta0_warmup of its value at each."""
@@ -207,13 +226,14 @@ class Learner:
 
     def _optimizer(self, hyper: Hyperparameters) -> optax.GradientTransformation:
         shape = relative_rate(self.schedule, self.steps, self.warmup)
-        return chained(
+        whole = chained(
             self.make_optimizer(hyper),
             lambda count: hyper.learning_rate * shape(count),
             hyper.weight_decay,
             hyper.clip,
             _slow,
         )
+        return protected(whole, self.protection) if self.protection else whole
 
 
 def _slow(params: Parameters) -> Parameters:
@@ -221,29 +241,3 @@ def _slow(params: Parameters) -> Parameters:
     return Parameters(
         jax.tree.map(lambda _: True, params.slow), jax.tree.map(lambda _: False, params.plasticity)
     )
-
-
-def stream_key(seed: Array, stream: Array | int, step: Array | int = 0) -> Key:
-    """The key of a stream of randomness at a step."""
-    return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), stream), step)
-
-
-def _fold_many(key: Key, index: Array) -> Key:
-    return jax.vmap(jax.random.fold_in, (None, 0))(key, index)
-
-
-def evaluate_episodes(
-    network: Network, task: Task, params: Parameters, episodes: Episode, keys: Key | None
-) -> tuple[dict[str, Array], EpisodeTrace]:
-    """Runs B episodes: metrics {name: [B]}, with the loss weighted by step, and the trace.
-
-    A target that is NaN where the weight is 0 stands for "no target": loss and metrics get 0 in its
-    place, so that neither they nor the gradient become NaN.
-    """
-    trace = run_episodes(network, params, episodes.inputs, keys, episodes.queries)
-    answers, weights = trace.outputs.task, episodes.weights
-    episodes = episodes._replace(targets=without_unused_nans(episodes.targets, weights))
-    losses = jnp.where(weights == 0, 0.0, jax.vmap(task.loss)(answers, episodes))
-    loss = (losses * weights).sum(1) / weights.sum(1)
-    metrics = {"loss": loss} | jax.vmap(task.metrics)(answers, episodes)
-    return metrics | jax.lax.stop_gradient(telemetry(network, params, trace)), trace

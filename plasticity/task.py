@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from plasticity.registry import exportable
-from plasticity.types import Array, Key, PyTree
+from plasticity.types import Array, PyTree
 
 
 class Observation(NamedTuple):
@@ -64,7 +64,8 @@ class Task(NamedTuple):
 
     inputs, outputs, steps: I (without the image), O and T.
     main_metric: the headline metric. chance: its value for the best input-independent predictor.
-    sample: (key, data) -> Episode, a pure function; `data` is an entry of the field `data`.
+    sample: (key, data) -> Episode, a pure function; `data` is an entry of the field `data`. Of a
+      stream of `tasks` tasks it is (key, data, which of them [] int32) -> Episode.
     loss: (answers [T + Q, O], episode) -> [T + Q], unweighted.
     metrics: (answers [T + Q, O], episode) -> {name: []}, of one episode.
     image, reference_images, tokens: see `TaskShape`.
@@ -80,7 +81,7 @@ class Task(NamedTuple):
     steps: int
     main_metric: str
     chance: float | None
-    sample: Callable[[Key, PyTree], Episode]
+    sample: Callable[..., Episode]
     loss: Callable[[Array, Episode], Array]
     metrics: Callable[[Array, Episode], dict[str, Array]]
     image: tuple[int, int, int] | None = None
@@ -90,13 +91,15 @@ class Task(NamedTuple):
     phases: tuple[tuple[str, int], ...] = ()
     tokens: bool = False
     training: "Task | None" = None
+    tasks: int = 1
 
     @property
     def metric_names(self) -> list[str]:
         """The names of the metrics in training."""
         task = self.trained_on
         data = None if task.data is None else task.data["train"]
-        episode = jax.eval_shape(task.sample, jax.random.key(0), data)
+        which = (jnp.zeros((), jnp.int32),) if task.tasks > 1 else ()
+        episode = jax.eval_shape(task.sample, jax.random.key(0), data, *which)
         answers = jax.ShapeDtypeStruct((*episode.weights.shape, task.outputs), jnp.float32)
         return sorted(jax.eval_shape(task.metrics, answers, episode))
 

@@ -14,7 +14,7 @@ from tests.conftest import ROOT
 # A module may import from its own layer and those above it in this list.
 LAYERS = [
     ["plasticity.types", "plasticity.site", "plasticity.registry", "plasticity.target"],
-    ["plasticity.settings", "plasticity.program"],
+    ["plasticity.settings", "plasticity.program", "plasticity.randomness"],
     ["plasticity.factory", "plasticity.commands", "plasticity.task", "plasticity.backbone"],
     ["plasticity.features"],
     ["plasticity.steps", "plasticity.synapse", "plasticity.joint", "plasticity.sharding"],
@@ -36,6 +36,7 @@ LAYERS = [
     ["plasticity.episode"],
     ["plasticity.at_once"],
     ["plasticity.unroll"],
+    ["plasticity.evaluation"],
     ["plasticity.arguments", "plasticity.layer"],
     ["plasticity.plastic_layers"],
     ["plasticity.own"],

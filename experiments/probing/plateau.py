@@ -14,7 +14,8 @@ import optax
 import scipy.sparse.linalg
 from jax.flatten_util import ravel_pytree
 
-from plasticity.learner import Hyperparameters, Learner, RandomStream, evaluate_episodes
+from plasticity.evaluation import evaluate_episodes
+from plasticity.learner import Hyperparameters, Learner, RandomStream
 from plasticity.network import EpisodeTrace, Network, Parameters
 from plasticity.telemetry import modulation, plasticity_gradients
 from plasticity.types import Array, Write

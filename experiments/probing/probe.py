@@ -8,11 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
+from plasticity.evaluation import evaluate_episodes
 from plasticity.experiments import build
 from plasticity.experiments.probing.decoding import decoded
 from plasticity.experiments.run.seeds import Seeds
 from plasticity.interventions import hold, silence
-from plasticity.learner import RandomStream, evaluate_episodes
+from plasticity.learner import RandomStream
 from plasticity.network import Parameters
 from plasticity.telemetry import modulation, written
 from plasticity.types import Array, PyTree

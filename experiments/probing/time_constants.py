@@ -18,11 +18,12 @@ import numpy as np
 import scipy.optimize
 
 from plasticity.experiments.probing.plateau import half_life, mean_keeps
-from plasticity.learner import Hyperparameters, Learner, RandomStream, stream_key
+from plasticity.learner import Hyperparameters, Learner, RandomStream
 from plasticity.memory import ENGINES
 from plasticity.model.recurrent import State
 from plasticity.network import Network, NetworkState, Parameters
 from plasticity.pieces import initial_state
+from plasticity.randomness import stream_key
 from plasticity.types import Array
 from plasticity.unroll import run_episodes
 

@@ -60,6 +60,7 @@ class Files:
 def group_section(files: Files, group: str, runs: Sequence[Run], about: str = "") -> dict[str, Any]:
     """The section of runs that are compared; `about`: the question of their study."""
     name, curves = files.free_name(group), figures.learning_curves(runs)
+    matrices = series.matrices(runs)
     titled = zip(rule_and_variant(runs), runs, strict=True)
     analysed = [(title, run) for title, run in titled if run.analysis]
     return {
@@ -74,6 +75,7 @@ def group_section(files: Files, group: str, runs: Sequence[Run], about: str = ""
             family: files.figure(f"{name}-{family}", series.family(runs, family, numbers))
             for family, numbers in series.families(runs).items()
         },
+        "stream": matrices and files.figure(f"{name}-stream", matrices),
         "table": files.table(name, page.results_table(runs)),
         "elsewhere": _elsewhere(files, name, runs),
         "analyses": [

@@ -1,4 +1,4 @@
-"""Line figures: metrics that are numbered, such as position_1 to position_6, and conditioning."""
+"""Figures of series: numbered metrics, as position_1 to position_6; streams; conditioning."""
 
 import collections
 import re
@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from plasticity.experiments.probing.designs import EFFECTS
-from plasticity.experiments.reports import figures
+from plasticity.experiments.reports import figures, labels
 from plasticity.experiments.reports.labels import field_label, varied_within_rules
 from plasticity.experiments.reports.runs import MANIFEST, Run
 from plasticity.experiments.run.result import PARTS
@@ -51,6 +51,27 @@ def family(runs: Sequence[Run], name: str, numbers: Sequence[int]) -> Figure:
         figures.integer_steps(axes)
     figures.bound(panels[0][0], runs[0].metric)
     figures.legend(figure, runs, "-", but=("chance",))
+    return figure
+
+
+def matrices(runs: Sequence[Run]) -> Figure | None:
+    """The accuracy on every task of a stream after each of them, mean over seeds: a panel per run.
+
+    None: the runs are of no stream.
+    """
+    learned = [run for run in runs if all("stream" in seed for seed in run.seeds)]
+    if not learned:
+        return None
+    learned = learned[: figures.PANELS]
+    titles = labels.rule_and_variant(learned)
+    figure, grid = figures.grid(titles, 1.6, "tasks learned")
+    for axes, run in zip(grid, learned, strict=True):
+        mean = np.mean([seed["stream"] for seed in run.seeds], axis=0)
+        tasks = mean.shape[1]
+        edges = (0.5, tasks + 0.5, tasks + 0.5, -0.5)
+        axes.imshow(mean, cmap="cividis", vmin=0, vmax=1, aspect="auto", extent=edges)
+        axes.set_xlabel("task")
+        figures.integer_steps(axes)
     return figure
 
 

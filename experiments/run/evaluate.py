@@ -3,7 +3,7 @@
 import json
 import pathlib
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -49,13 +49,33 @@ def evaluate_parameters(
 
     A network that writes nothing has one summary for both.
     """
-    seeds, episodes, batch = Seeds(config), config.evaluate.episodes, config.evaluate.batch
+    modes = (True,) if build.is_static(config) else (True, False)
+    found = episode_metrics(program, config, params, split, modes, stop)
+    if found is None:
+        return None
+    summaries = [[summarise(own) for own in Seeds(config).split(values)] for values in found]
+    return list(zip(summaries[0], summaries[-1], strict=True))
+
+
+def episode_metrics(
+    program: Program,
+    config: ConfigDict,
+    params: Parameters,
+    split: RandomStream,
+    modes: Sequence[bool],
+    stop: Callable[[], bool],
+) -> list[dict[str, np.ndarray]] | None:
+    """{metric: [seeds, n] or [n]} of the n fixed episodes, for plasticity on or off as in `modes`.
+
+    None once `stop()` is true.
+    """
+    episodes, batch = config.evaluate.episodes, config.evaluate.batch
     mesh = program.learner.layout.mesh(batch)
     hyper = build.make_hyperparameters(config, program.learner.task, split)
     params = jax.device_put(params, program.shardings(params, mesh))
-    seed, hyper = replicate((seeds.array, hyper), mesh)
-    summaries: list[list[Summary]] = []
-    for on in (True,) if build.is_static(config) else (True, False):
+    seed, hyper = replicate((Seeds(config).array, hyper), mesh)
+    found = []
+    for on in modes:
         parts = []
         for first in range(0, episodes, batch):
             if stop():
@@ -63,9 +83,8 @@ def evaluate_parameters(
             # The last batch may exceed the episodes: all batches share one compiled shape.
             index = jnp.arange(first, first + batch)
             parts.append(program.evaluate(params, seed, split, index, hyper, on=on))
-        joined = jax.tree.map(lambda *p: np.concatenate(p, axis=-1)[..., :episodes], *parts)
-        summaries.append([summarise(own) for own in seeds.split(joined)])
-    return list(zip(summaries[0], summaries[-1], strict=True))
+        found.append(jax.tree.map(lambda *p: np.concatenate(p, axis=-1)[..., :episodes], *parts))
+    return found
 
 
 def contrast_of(config: ConfigDict, metric: str, summaries: list[tuple[Summary, Summary]]) -> str:

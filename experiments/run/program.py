@@ -59,6 +59,7 @@ class Program:
         self._split = self.learner.make_network(hyper).backbone.shard_by
         self._lead = int(len(seeds.numbers) > 1)
         self._compiled: dict[int | None, Any] = {}
+        self._end_task: Any = None
 
     def shardings(self, tree: Any, mesh: Mesh) -> Any:
         """The shardings of parameters, or of a whole state, on a mesh."""
@@ -67,6 +68,16 @@ class Program:
     def learner_at(self, stage: int | None) -> Learner:
         """The learner in a stage of the curriculum, which is named by its value."""
         return build.make_stage(self._config, self.learner, stage)
+
+    def end_task(self, state: TrainState, seed: Array, hyper: Hyperparameters) -> TrainState:
+        """`Learner.end_task`; the learner itself does nothing where nothing is protected."""
+        if self.learner.protection is None:
+            return state
+        if self._end_task is None:
+            there = jax.tree.map(lambda a: a.sharding, state)
+            end_task = self._seeds.map(self.learner.end_task, True, True, False)
+            self._end_task = jax.jit(end_task, out_shardings=there)
+        return self._end_task(state, seed, hyper)
 
     def compiled_step(
         self, state: TrainState, seed: Array, hyper: Hyperparameters, stage: int | None = None

@@ -14,10 +14,10 @@ from plasticity.experiments.run import hosts
 from plasticity.experiments.run.checkpoint import Checkpoints
 from plasticity.experiments.run.clock import Clock
 from plasticity.experiments.run.curriculum import Curriculum
-from plasticity.experiments.run.evaluate import Summary, contrast_of, evaluate_parameters
 from plasticity.experiments.run.explosions import Explosions
 from plasticity.experiments.run.footprint import check_footprint, plan_in_words
 from plasticity.experiments.run.manifest import write_manifest
+from plasticity.experiments.run.measurements import Measurements, Summaries
 from plasticity.experiments.run.metrics import MetricsLog, Progress, check_tensorboard
 from plasticity.experiments.run.outcome import (
     add_ends,
@@ -31,7 +31,7 @@ from plasticity.experiments.run.seeds import Seeds
 from plasticity.experiments.run.storage import WorkdirError, check_open_files, write_json
 from plasticity.experiments.run.warm_start import check_start, initial_state
 from plasticity.experiments.run.workdir import Workdir
-from plasticity.learner import RandomStream, TrainState
+from plasticity.learner import TrainState
 from plasticity.sharding import replicate
 
 
@@ -98,6 +98,8 @@ class _Run:
         batch, metric = config.train.batch * config.train.num_seeds, self.learner.task.main_metric
         quiet, every = not hosts.primary(), config.log.every
         self.progress = Progress(self.steps, self.step, batch, metric, every, quiet)
+        tools = (self.program, self.log, self.progress, interrupts.asked)
+        self.measurements = Measurements(config, *tools)
 
     def run(self) -> int:
         """Trains to the end, evaluates, writes the result."""
@@ -105,7 +107,7 @@ class _Run:
             self._train()
             self._save()  # before the evaluation, so that a kill there costs no training
             finished = self.step == self.steps
-            summaries = self._evaluate(RandomStream.TEST) if finished else None
+            summaries = self.measurements.test(self.step, self.state.params) if finished else None
         finally:
             self.log.close()
             self.checkpoints.close()
@@ -145,9 +147,7 @@ class _Run:
         if self.step == self.steps:
             return
         self.progress.say(plan_in_words(self.config))
-        if self.step > 0 and not hosts.agreed(self.log.has_validation):
-            # A kill came between the save and the validation, or the run was extended.
-            self._validate_if_due()
+        self.measurements.resume(self.step, self.state.params)
         going = True
         while going and self.step < self.steps:
             value = self.curriculum.value(self.step)
@@ -175,45 +175,24 @@ class _Run:
                 if pending:  # one step late: the device computes while the host logs
                     self._report(*pending)
                 pending = (self.step, metrics)
-                saves = self._due(self.config.checkpoint.every)
-                if saves or self._due(self.config.evaluate.every):
+                saves = self.step % self.config.checkpoint.every == 0
+                if saves or self.measurements.due(self.step):
                     self._report(*pending)  # an error ends the run before its state is saved
                     pending = None
                     with self.clock.paused("train_seconds"):
+                        if self.measurements.stream.ends(self.step):  # once: a save comes later
+                            self.state = self.program.end_task(self.state, self.seed, self.hyper)
                         if saves:
                             self._save()
-                        self._validate_if_due()
+                        self.measurements.at(self.step, self.state.params)
             if pending:
                 self._report(*pending)
         return going
-
-    def _due(self, every: int) -> bool:
-        return every > 0 and self.step % every == 0
 
     def _save(self) -> None:
         self.log.flush()  # a run that resumes here does not write these rows again
         record = self.clock.totals() | self.curriculum.record()
         self.checkpoints.save(self.step, self.state, record)
-
-    def _evaluate(self, split: RandomStream) -> list[tuple[Summary, Summary]] | None:
-        return evaluate_parameters(
-            self.program, self.config, self.state.params, split, self.interrupts.asked
-        )
-
-    def _validate_if_due(self) -> None:
-        if not self._due(self.config.evaluate.every) or self.step == self.steps:
-            return
-        summaries = self._evaluate(RandomStream.VALIDATION)
-        if summaries is None:
-            return
-        means = [[{k: v["mean"] for k, v in own.items()} for own in pair] for pair in summaries]
-        on, off = zip(*means, strict=True)
-        self.log.write(self.step, validation=on, validation_off=off)
-        self._say_contrast("validation", summaries)
-
-    def _say_contrast(self, title: str, summaries: list[tuple[Summary, Summary]]) -> None:
-        metric = self.learner.task.main_metric
-        self.progress.say(f"{title:12}{contrast_of(self.config, metric, summaries)}")
 
     def _report(self, step: int, metrics: dict[str, jax.Array]) -> None:
         """Logs the metrics of update `step`.
@@ -249,12 +228,13 @@ class _Run:
         mean = {name: sum(v[name] for v in seeds) / len(seeds) for name in seeds[0]}
         self.progress.update(step, mean, self.clock.seconds("train_seconds"))
 
-    def _write_result(self, summaries: list[tuple[Summary, Summary]]) -> None:
+    def _write_result(self, summaries: Summaries) -> None:
         task, clock = self.learner.task, self.clock.totals()
         result = result_of(self.config, task, self.seeds, summaries, clock)
         losses = [on["loss"]["mean"] for on, _ in summaries]
         ends = {"diverged_after": self._behind(), "exploded_after": self.explosions.after(losses)}
         add_ends(result, ends, self.curriculum)
+        self.measurements.stream.add_matrices(result)
         write_json(self.workdir.result, result)
-        self._say_contrast("test", summaries)
+        self.measurements.say("test", summaries)
         self.progress.say(f"result: {self.workdir.result}")

@@ -92,7 +92,9 @@ class Workdir:
         logged = max((row["step"] for row in rows), default=0)
         saved, done = self.saved_steps(), self.result_steps()
         changed = differences(stored, wanted)
-        if any(field != "train.steps" for field, _, _ in changed):
+        # A stream of tasks has its boundaries by the steps of the whole run.
+        free = {"train.steps"} if stored["task"].get("tasks", 1) == 1 else set()
+        if any(field not in free for field, _, _ in changed):
             raise WorkdirError(
                 f"--workdir={self.path} holds a run of another config:\n  "
                 + "\n  ".join(f"{f}: there {shown(a)}, here {shown(b)}" for f, a, b in changed)

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 
 from plasticity.configs.probes import ProbeStudy
+from plasticity.experiments.probing.concept_shift import concept_shift
 from plasticity.experiments.probing.crosstalk import Spread
 from plasticity.experiments.probing.designs import EFFECTS, MARGIN, courses, drawn, verdict
 from plasticity.experiments.probing.recall_errors import Drawn, Sizes, record, shown, simulation
@@ -62,6 +63,7 @@ def conditioning(seeds: Sequence[int], *, rule: str) -> list[Row]:
 PROBES: dict[str, Callable[..., list[Row]]] = {
     "interference": interference,
     "conditioning": conditioning,
+    "concept_shift": concept_shift,
 }
 
 

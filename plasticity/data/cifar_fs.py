@@ -24,6 +24,18 @@ TEST = """baby bed bicycle chimpanzee fox leopard man pickup_truck plain poppy r
 sweet_pepper table telephone wardrobe whale woman worm""".split()  # noqa: SIM905
 # A label of the archive is the index of the class in alphabetical order.
 CLASSES = tuple(sorted([*TRAIN, *VALIDATION, *TEST]))
+SUPERCLASSES = """
+beaver dolphin otter seal whale; aquarium_fish flatfish ray shark trout
+orchid poppy rose sunflower tulip; bottle bowl can cup plate
+apple mushroom orange pear sweet_pepper
+clock keyboard lamp telephone television; bed chair couch table wardrobe
+bee beetle butterfly caterpillar cockroach; bear leopard lion tiger wolf
+bridge castle house road skyscraper; cloud forest mountain plain sea
+camel cattle chimpanzee elephant kangaroo; fox porcupine possum raccoon skunk
+crab lobster snail spider worm; baby boy girl man woman; crocodile dinosaur lizard snake turtle
+hamster mouse rabbit shrew squirrel; maple_tree oak_tree palm_tree pine_tree willow_tree
+bicycle bus motorcycle pickup_truck train; lawn_mower rocket streetcar tank tractor
+"""
 RECORDS = {"train.bin": 500, "test.bin": 100}  # images per class
 LABEL_NAMES = ("fine_label_names.txt", "coarse_label_names.txt")
 COARSE_CLASSES = 20
@@ -40,6 +52,18 @@ def bertinetto(classes: Sequence[str]) -> dict[str, Split]:
 def same_classes(classes: Sequence[str]) -> dict[str, Split]:
     """All classes in every split, as in the code of Chaudhary 2025: test classes are trained on."""
     return dict.fromkeys(("train", "validation", "test"), Split(classes))
+
+
+def tens(classes: Sequence[str]) -> list[list[str]]:
+    """Ten classes a task, in alphabetical order, which is that of their labels."""
+    names = sorted(classes)
+    return [names[first : first + 10] for first in range(0, len(names), 10)]
+
+
+def superclasses(classes: Sequence[str]) -> list[list[str]]:
+    """The five classes of each of the 20 superclasses, in the order of the coarse labels."""
+    del classes
+    return [group.split() for group in SUPERCLASSES.strip().replace("\n", ";").split(";")]
 
 
 def images(path: pathlib.Path) -> Iterator[tuple[str, str, np.ndarray]]:
@@ -105,4 +129,5 @@ CIFAR_FS = Dataset(
     deviation=(0.267, 0.256, 0.276),
     preprocessing="none, 1",
     schemes={"bertinetto": bertinetto, "same_classes": same_classes},
+    groups={"tens": tens, "superclasses": superclasses},
 )

@@ -63,6 +63,14 @@ def _divided(
     return {part: Split(names, rotations) for part, names in parts.items()}
 
 
+def by_alphabet(classes: Sequence[str]) -> list[list[str]]:
+    """The characters of each alphabet, in alphabetical order, background alphabets first."""
+    found: dict[str, list[str]] = {}
+    for name in sorted(classes):
+        found.setdefault(name.rpartition("/")[0], []).append(name)
+    return list(found.values())
+
+
 def drawings(path: pathlib.Path) -> Iterator[tuple[str, str, np.ndarray]]:
     """Reads images_background.zip or images_evaluation.zip.
 
@@ -116,4 +124,5 @@ OMNIGLOT = Dataset(
     deviation=(1.0,),
     preprocessing="ink 255, 28 x 28, box filter, 1",
     schemes={"vinyals": vinyals, "alphabets": alphabets},
+    groups={"alphabets": by_alphabet},
 )

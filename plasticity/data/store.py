@@ -14,6 +14,7 @@ import json
 import os
 import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -61,6 +62,8 @@ class Dataset(NamedTuple):
     deviation: tuple[float, ...]  # (pixel - mean) / deviation
     preprocessing: str  # changes whenever the arrays would
     schemes: Mapping[str, Any]  # {name: (class names) -> {"train" | "validation" | "test": Split}}
+    # {name: (class names) -> the classes of each task of a stream}
+    groups: Mapping[str, Callable[[Sequence[str]], list[list[str]]]] = MappingProxyType({})
 
 
 class Images(NamedTuple):

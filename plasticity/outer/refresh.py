@@ -5,7 +5,8 @@
   then an ordinary step, with the gradient at the refreshed weights
 
 F is the diagonal of the Fisher information after earlier tasks, F <- decay F + `fisher_diagonal`.
-It is 0 during the first task, and so in a run of the programs, which is one task.
+It is 0 during the first task. In a run of the programs it is that of `plasticity.outer.ewc`, if the
+stream is learned so, and else 0. The control `random` replaces g by a random direction.
 
 Source: Wang et al. 2024 (arXiv 2403.13249), in the form of its release. There u starts as an ascent
 step of a copy of the network, whose rate falls out.
@@ -29,6 +30,7 @@ class Refresh(NamedTuple):
     delta: Scalar  # size of the change, relative to the norm of a tensor
     noise_scale: Scalar  # of xi
     fisher_scale: Scalar = 1.0  # how much a large F protects a weight
+    random: bool = False  # a control: u has the same norm and no relation to the batch
 
 
 def refreshed(
@@ -49,6 +51,7 @@ def with_refresh(
     params: PyTree,
     key: Key,
     settings: Refresh | None,
+    fisher: PyTree = None,
 ) -> tuple[PyTree, tuple[Any, PyTree]]:
     """Refreshed weights, and what `gradient` returns at them: (anything, gradient of the loss).
 
@@ -56,9 +59,13 @@ def with_refresh(
     """
     if settings is None:
         return params, gradient(params)
-    _, grads = gradient(params)
     noise = optax.tree.random_like(key, params, jax.random.normal)
-    params = refreshed(params, grads, noise, settings)
+    if settings.random:
+        other = jax.random.fold_in(key, 0)
+        direction = optax.tree.random_like(other, params, jax.random.normal)
+    else:
+        _, direction = gradient(params)
+    params = refreshed(params, direction, noise, settings, fisher)
     return params, gradient(params)
 
 

@@ -12,6 +12,10 @@ An episode of T = 2 * seq_length + delay + 1 steps, with n = seq_length:
                      [T, 1]. The headline metric is recall_mse: predicting the mean, 0, scores 1/3;
                      optimum 0
 
+A stream of `tasks` tasks enters the vocabulary in another order in each: symbol v of task k is the
+one-hot vector of permutation_k(v). The first is the identity; the blank of task k enters as k, so
+that blanks tell tasks apart, as the background of permuted images does. Targets do not change.
+
 Attention that reaches fewer than delay + 1 + seq_length steps back cannot copy (windows add up over
 blocks, to layers * attention_window): only another memory carries the symbols.
 
@@ -25,6 +29,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from plasticity.factory import Factory
@@ -34,6 +39,15 @@ from plasticity.tasks.squares import squares
 from plasticity.types import Array, Key
 
 BLANK = 0
+
+
+def permutations(tasks: int, vocabulary: int) -> np.ndarray:
+    """The order [tasks, vocabulary] in which the symbols of each task of a stream enter."""
+    rng, rows = np.random.default_rng(0), [np.arange(vocabulary)]
+    for task in range(1, tasks):
+        rest = np.delete(np.arange(vocabulary), task)
+        rows.append(np.concatenate([[task], rng.permutation(rest)]))
+    return np.stack(rows)
 
 
 class Timeline(NamedTuple):
@@ -56,16 +70,18 @@ class Timeline(NamedTuple):
         return shown, ("delay", delay), ("delimiter", 1), recalled
 
 
-def _symbols(timeline: Timeline, weights: Array) -> Task:
+def _symbols(timeline: Timeline, weights: Array, tasks: int) -> Task:
     length, lead, vocabulary = timeline
+    orders = jnp.asarray(permutations(tasks, vocabulary))
 
-    def sample(key: Key, data: None = None) -> Episode:
+    def sample(key: Key, data: None = None, which: Array | int = 0) -> Episode:
         del data
         symbols = jax.random.randint(key, (length,), 1, vocabulary - 1)
         blanks = jnp.full((timeline.steps,), BLANK, symbols.dtype)
         tokens = blanks.at[:length].set(symbols).at[lead - 1].set(vocabulary - 1)
         targets = blanks.at[lead:].set(symbols)
-        return Episode(jax.nn.one_hot(tokens, vocabulary), targets, weights)
+        entered = tokens if tasks == 1 else orders[which, tokens]
+        return Episode(jax.nn.one_hot(entered, vocabulary), targets, weights)
 
     def loss(answers: Array, episode: Episode) -> Array:
         return optax.softmax_cross_entropy_with_integer_labels(answers, episode.targets)
@@ -87,10 +103,12 @@ def _symbols(timeline: Timeline, weights: Array) -> Task:
         loss=loss,
         metrics=metrics,
         phases=timeline.phases,
+        tasks=tasks,
     )
 
 
-def _reals(timeline: Timeline, weights: Array) -> Task:
+def _reals(timeline: Timeline, weights: Array, tasks: int) -> Task:
+    del tasks  # one, see `CopyingSettings.check`
     length, lead, _ = timeline
 
     def sample(key: Key, data: None = None) -> Episode:
@@ -132,13 +150,23 @@ class CopyingSettings(Settings):
     loss_steps: str = setting(
         "all", "steps that the outer loss counts; all: as published", choices=("all", "recall")
     )
+    tasks: int = size(1, "tasks of a stream, each with the vocabulary in an order of its own")
+
+    def check(self) -> None:
+        """Raises ValueError for more tasks than there are blanks to tell them apart."""
+        most = self.vocabulary if self.content == "symbols" else 1
+        if self.tasks > most:
+            raise ValueError(
+                f"task.tasks={self.tasks} must be at most {most} for task.content="
+                f"{self.content!r} and task.vocabulary={self.vocabulary}"
+            )
 
 
 def _copying(s: CopyingSettings) -> Task:
     timeline = Timeline(s.seq_length, s.seq_length + s.delay + 1, s.vocabulary)
     first = timeline.lead if s.loss_steps == "recall" else 0
     counts = (jnp.arange(timeline.steps) >= first).astype(jnp.float32)
-    return CONTENTS[s.content](timeline, counts)
+    return CONTENTS[s.content](timeline, counts, s.tasks)
 
 
 copying = Factory(CopyingSettings, _copying)

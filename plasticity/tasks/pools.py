@@ -2,7 +2,7 @@
 
 import pathlib
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -15,6 +15,8 @@ from plasticity.data.store import ROTATIONS, Split, splits
 from plasticity.registry import exportable
 from plasticity.types import Array, Key
 
+FIFTH = 5  # of the examples of a class are for the test of a stream: one in so many
+
 
 class Pool(NamedTuple):
     """The examples of a split."""
@@ -22,8 +24,8 @@ class Pool(NamedTuple):
     # Images, uint8 [classes, per class, H W channels], or features [classes, 4 or 1, per class, F].
     # To gather from an array whose last axes are small, a TPU copies the whole array first.
     examples: Array
-    classes: Array  # [P] int32, class * 4 + rotation; repeated beyond `size`
-    size: Array  # [] int32
+    classes: Array  # [P] int32, class * 4 + rotation, repeated beyond `size`; a stream: [tasks, P]
+    size: Array  # [] int32; a stream: [tasks]
     training: Array | None  # only in the split whose images are augmented
 
 
@@ -70,6 +72,27 @@ def pools(described: Dataset, split: str, features: str) -> tuple[dict[str, Pool
     return made, images.checksum
 
 
+def grouped(made: Mapping[str, Pool], groups: Sequence[Sequence[int]]) -> dict[str, Pool]:
+    """The pools of a stream: every split has all classes, and examples of its own.
+
+    The first fifth of the examples of a class is for the test, the next for validation.
+
+    Args:
+      made: pools whose examples are shared by the splits. groups: the classes of each task.
+    """
+    sizes = [len(group) for group in groups]
+    rows = [np.resize(np.array(group) * ROTATIONS, max(sizes)) for group in groups]
+    classes, size = jnp.asarray(np.stack(rows)), jnp.asarray(sizes, jnp.int32)
+    fifth = made["train"].examples.shape[-2] // FIFTH
+    parts = {"test": (0, fifth), "validation": (fifth, 2 * fifth), "train": (2 * fifth, None)}
+    return {
+        part: pool._replace(
+            examples=pool.examples[..., slice(*parts[part]), :], classes=classes, size=size
+        )
+        for part, pool in made.items()
+    }
+
+
 def draw(key: Key, pool: Pool, ways: int, examples: int) -> tuple[Array, Array]:
     """Draws N = `ways` different classes [N], and K different examples of each [N, K]."""
     class_key, example_key = jax.random.split(key)
@@ -81,12 +104,14 @@ def draw(key: Key, pool: Pool, ways: int, examples: int) -> tuple[Array, Array]:
 
 
 def check_ways(ways: int, made: Mapping[str, Pool], described: Dataset) -> None:
-    """Raises ValueError if a split has fewer than `ways` classes."""
+    """Raises ValueError if a split, or a task of a stream, has fewer than `ways` classes."""
     for part, pool in made.items():
-        if ways > int(pool.size):
+        least = int(pool.size.min())
+        if ways > least:
+            where = "a task of the stream" if pool.size.ndim else f"its {part} split"
             raise ValueError(
-                f"task.ways={ways} is more than the {int(pool.size)} classes that "
-                f"{described.name} has in its {part} split"
+                f"task.ways={ways} is more than the {least} classes that {described.name} has in "
+                f"{where}"
             )
 
 

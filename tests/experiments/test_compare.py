@@ -9,7 +9,7 @@ import pytest
 from plasticity.configs.claim_lists import CLAIMS
 from plasticity.configs.claims import Claim, Comparison, Side
 from plasticity.configs.probe_claims import probe_claims
-from plasticity.configs.probes import PROBES, probes
+from plasticity.configs.probes import PROBES
 from plasticity.configs.published import TABLES
 from plasticity.configs.studies import PRESETS
 from plasticity.configs.study import Study
@@ -30,6 +30,7 @@ from plasticity.experiments.reports.compare import (
 )
 from plasticity.experiments.reports.statistics import power_of
 from plasticity.experiments.run.storage import DamagedFileError
+from plasticity.experiments.run.transfer import MEASURES
 from plasticity.experiments.sweeps.campaign import config_field, points_of
 from plasticity.experiments.sweeps.points import Point
 from tests.conftest import ROOT
@@ -40,6 +41,7 @@ ANALYSIS = {"eta", "gate", "gating_index", "gating_index_gate", "gating_index_si
 AGES = {f"{metric}_{age}" for metric in ("mse", "accuracy") for age in ("oldest", "newest")}
 PROBED = {"interference": {"mse", "accuracy", "expected", *AGES}}
 PROBED["conditioning"] = {*EFFECTS, "criterion"}
+PROBED["concept_shift"] = {"homeostatic", "fixed", "advantage"}
 A, B = {"rule.name": "hebbian"}, {"rule.name": "none"}
 LESS = Claim(
     "less",
@@ -223,9 +225,10 @@ def _without_seed(config):
 
 def metrics_of(config):
     """The metrics of the test."""
+    of_stream = [*MEASURES, "touched"] if config.task.get("tasks", 1) > 1 else []
     if config.task.name == "few_shot":  # images are not at hand everywhere
-        return ["accuracy"]
-    return build.make_task(config)._replace(training=None).metric_names
+        return ["accuracy", *of_stream]
+    return build.make_task(config)._replace(training=None).metric_names + of_stream
 
 
 @pytest.fixture(scope="module")
@@ -278,18 +281,23 @@ def test_the_runs_of_every_claim_are_made(cells, preset, claim):
             assert side.metric.removesuffix("_untrained") in ANALYSIS
 
 
-@pytest.mark.parametrize("claim", probe_claims(), ids=lambda claim: claim.name)
-def test_what_every_claim_on_untrained_memories_compares_is_measured(claim):
-    assert on_untrained("memories", claim)
-    assert claim in CLAIMS["memories"]()
+@pytest.mark.parametrize(
+    ("preset", "claim"),
+    [(preset, c) for preset in PROBES for c in CLAIMS[preset]() if on_untrained(preset, c)],
+)
+def test_what_every_claim_that_trains_no_run_compares_is_measured(preset, claim):
     for comparison in claim.comparisons:
-        study = probes()[comparison.study]
+        study = PROBES[preset]()[comparison.study]
         for side in (comparison.claimed, comparison.other):
             points = [{**study.fixed, **point} for point in study.points]
             matching = [point for point in points if side.where.items() <= point.items()]
             assert len(matching) == 1
             assert side.metric in PROBED[study.probe]
             assert side.metric != "expected" or matching[0]["rule"] == "hebb"
+
+
+def test_claims_on_untrained_memories_are_measured_by_probes():
+    assert all(on_untrained("memories", claim) for claim in probe_claims())
 
 
 def test_a_point_has_a_command(tmp_path):

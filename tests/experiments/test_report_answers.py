@@ -199,6 +199,20 @@ def test_families_of_numbered_metrics_are_drawn(tmp_path):
     assert len(drawn) == 3  # none; hebbian on and off
 
 
+def test_the_tasks_of_a_stream_are_a_heat_map(tmp_path):
+    matrix = [[0.0, 0.1], [0.9, 0.2], [0.3, 0.8]]
+
+    def learn(result):
+        for own in (result, *result["seeds"]):
+            own["stream"] = matrix
+
+    edit(make_run(tmp_path / "a") / "result.json", learn)
+    (runs,) = collect(tmp_path).values()
+    (axes,) = series.matrices(runs).axes
+    np.testing.assert_allclose(axes.images[0].get_array(), matrix)
+    assert series.matrices([runs[0]._replace(seeds=[{}])]) is None
+
+
 def test_a_folder_without_runs_is_shown_by_its_files(program, tmp_path):
     root = tmp_path / "root"
     root.mkdir()

@@ -10,8 +10,9 @@ import pytest
 
 from plasticity.checks import PlasticityError, check_meta_gradient, first_nonfinite
 from plasticity.configs import copying
+from plasticity.evaluation import evaluate_episodes
 from plasticity.experiments import build
-from plasticity.learner import RandomStream, evaluate_episodes
+from plasticity.learner import RandomStream
 from plasticity.telemetry import plasticity_gradients
 from tests.sample import sampled
 

@@ -1,0 +1,121 @@
+"""Claims about learning one task after the other, which the preset `streams` tests."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from plasticity.configs.claims import TWENTIETH, Claim, Comparison, Side
+from plasticity.configs.stream_studies import CLASSP, PLAIN, REFRESH, SGD
+from plasticity.configs.training import StreamSettings
+
+HUNDREDTH = 0.01
+TOLD = {"stream.boundaries": "told"}
+STATIC, HEBBIAN = ({"rule.name": name} | TOLD for name in ("none", "hebbian"))
+ADAM = {"optimizer.name": "adamw", "optimizer.refresh": 0.0}
+ADAM |= {"stream.strength": StreamSettings.strength}
+ALONG = [{"optimizer.refresh_along": way} for way in ("gradient", "random")]
+BOTH = ("alphabets", "tens")
+ALL = ("copying", *BOTH, "superclasses")
+Where = Mapping[str, Any]
+
+
+def stream_claims() -> list[Claim]:
+    """All of them."""
+    return [*_classp(), *_refresh(), *_methods(), *_fast_weights(), *_homeostatic()]
+
+
+def _more(
+    study: str, a: Where, b: Where, metric: str = "average_accuracy", matters: float = TWENTIETH
+) -> Comparison:
+    return Comparison(study, Side(a, metric), Side(b, metric), matters=matters)
+
+
+def _less(study: str, a: Where, b: Where, metric: str) -> Comparison:
+    return Comparison(study, Side(a, metric), Side(b, metric), lower=True, matters=TWENTIETH)
+
+
+def _classp() -> list[Claim]:
+    classp, sgd = STATIC | PLAIN | CLASSP, STATIC | PLAIN | SGD
+    ewc = STATIC | SGD | {"stream.method": "ewc"}
+    return [
+        Claim(
+            f"classp/{stream}",
+            f"CLASSP has a higher accuracy after the stream than SGD, and than EWC, and changes "
+            f"fewer weights: {stream}",
+            "Ludwig 2024",
+            [
+                *(_more(stream, classp, other) for other in (sgd, ewc)),
+                *(_less(stream, classp, other, "touched") for other in (sgd, ewc)),
+            ],
+        )
+        for stream in BOTH
+    ]
+
+
+def _refresh() -> list[Claim]:
+    plain = STATIC | PLAIN | ADAM
+    along, random = (STATIC | PLAIN | REFRESH | way for way in ALONG)
+    pairs = [
+        ("refresh gains", "Refresh learning has a higher accuracy than plain", "Wang et al. 2024"),
+        (
+            "refresh has a direction",
+            "Refresh learning gains more than a random refresh of equal norm",
+            "ours",
+        ),
+    ]
+    return [
+        Claim(
+            f"{name}/{stream}",
+            f"{text}: {stream}",
+            source,
+            [_more(stream, along, other, matters=HUNDREDTH)],
+        )
+        for (name, text, source), other in zip(pairs, (plain, random), strict=True)
+        for stream in BOTH
+    ]
+
+
+def _methods() -> list[Claim]:
+    ours = STATIC | ADAM
+    replay, ewc = ({"stream.method": name} | ours for name in ("replay", "ewc"))
+    return [
+        Claim(
+            f"replay beats ewc/{stream}",
+            f"Replay has a higher accuracy after the stream than EWC: {stream}",
+            "ours",
+            [_more(stream, replay, ewc)],
+        )
+        for stream in ALL
+    ]
+
+
+def _fast_weights() -> list[Claim]:
+    static, hebbian = (PLAIN | ADAM | rule for rule in (STATIC, HEBBIAN))
+    return [
+        Claim(
+            f"fast weights forget less/{stream}",
+            f"A network with Hebbian fast weights forgets less than one without: {stream}",
+            "ours",
+            [_less(stream, hebbian, static, "forgetting")],
+        )
+        for stream in ALL
+    ]
+
+
+def _homeostatic() -> list[Claim]:
+    """Of the probe `concept_shift`, see `configs/probes.py`."""
+    often, never = {"swaps": 19}, {"swaps": 0}
+    return [
+        Claim(
+            "homeostatic rate/shift",
+            "The advantage of the homeostatic rate over a fixed one grows with the rate of shift",
+            "the program lrh",
+            [
+                Comparison(
+                    "concept_shift",
+                    Side(often, "advantage"),
+                    Side(never, "advantage"),
+                    matters=HUNDREDTH,
+                )
+            ],
+        )
+    ]
