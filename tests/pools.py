@@ -51,16 +51,19 @@ def clustered_features(width=8, noise=0.1, seed=0):
 
 def install(monkeypatch, examples, turns=1):
     """Makes few-shot tasks of any data set draw from these images or features."""
-    if examples.ndim == 5:
-        examples = examples.reshape(CLASSES, PER_CLASS, -1)
 
     def pools(described, split, features):
         made = {}
+        stored = examples
+        if examples.ndim == 5:  # rows of as many pixels as the images of the data set have
+            rows = examples.reshape(CLASSES, PER_CLASS, -1)
+            missing = np.prod(described.shape) - rows.shape[-1]
+            stored = np.pad(rows, ((0, 0), (0, 0), (0, missing)))
         for part, size in SIZES.items():
             classes = [c * ROTATIONS + t for c in range(size) for t in range(turns)]
             padded = np.resize(np.array(classes, np.int32), max(SIZES.values()) * turns)
             training = jnp.ones(()) if part == "train" else None
-            made[part] = Pool(examples, jnp.asarray(padded), jnp.int32(len(classes)), training)
+            made[part] = Pool(stored, jnp.asarray(padded), jnp.int32(len(classes)), training)
         return made, "checksum"
 
     module = importlib.import_module("plasticity.tasks.few_shot")  # its function has the same name
