@@ -21,6 +21,7 @@ ROW_PRODUCTS = 4  # with alpha per synapse: products of 2 O I operations for eac
 MATRIX_PASSES = 12  # times that the O I numbers of a matrix move
 BALANCE = {"cpu": 4.0, "gpu": 20.0, "tpu": 100.0}  # operations in the time of one byte
 BLOCKS = 4  # a history of full length reads twice what it holds on average; in 4 blocks 1.25 times
+SHORTEST_BLOCK = 16  # steps: shorter ones spare less than a loop costs, and each is compiled
 LARGE_LAYER = 2**14  # synapses from which blocks are worth compiling each for itself
 SHORTEST_CHUNK, LONGEST_CHUNK = 8, 32
 DENSE_WHOLE = 64  # steps up to which the dense engine keeps every matrix
@@ -60,7 +61,8 @@ def chunk_for(engine: str, shapes: Iterable[LayerShape], steps: int) -> int:
     """The chunk that suits an engine; the factories of the engines document its meaning."""
     if engine == "factored":
         large = max((s.outputs * s.inputs for s in shapes), default=0) >= LARGE_LAYER
-        return -(-steps // BLOCKS) if large and steps >= 2 * BLOCKS else 0
+        blocks = min(BLOCKS, -(-steps // SHORTEST_BLOCK))
+        return -(-steps // blocks) if large and blocks > 1 else 0
     root = 2 ** round(math.log2(steps) / 2)  # sqrt(T): as many matrices as rows between them
     if engine == "dense":
         return root if steps > DENSE_WHOLE else 0
