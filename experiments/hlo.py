@@ -18,6 +18,11 @@ _CALLED = re.compile(
     r"(?:calls|to_apply|body|branch_computations|true_computation|false_computation)="
     r"\{?(%[\w.-]+(?:, %[\w.-]+)*)"
 )
+# Of a dot, and of a call of cuBLAS: lhs_contracting_dims={1}, "lhs_contracting_dimensions":["1"]
+_CONTRACTED = re.compile(
+    r'lhs_contracting_dims=\{([\d,]*)\}|"lhs_contracting_dimensions":\[(["\d,]*)\]'
+)
+CUBLAS = 'custom_call_target="__cublas'
 _CALLS = {"fusion", "call", "while", "conditional", "async-start"}
 _INSIDE = {"fusion", "async-start"}  # what they call is one operation
 
@@ -116,13 +121,14 @@ def padded_bytes(shape: str) -> float:
 
 
 def multiplications(operation: Operation) -> float:
-    """Multiplications of a matrix product or a convolution; XLA writes products as either."""
+    """Multiplications of a product, a convolution or a call of cuBLAS; products may be any."""
     left, right = map(sizes, operation.operands[:2])
     result = sizes(operation.shape)
-    if operation.kind == "dot":
-        contracted = re.search(r"lhs_contracting_dims=\{([\d,]*)\}", operation.attributes)
+    if operation.kind != "convolution":
+        contracted = _CONTRACTED.search(operation.attributes)
         assert contracted, operation
-        return math.prod(result) * math.prod(left[axis] for axis in numbers(contracted[1]))
+        axes = numbers((contracted[1] or contracted[2] or "").replace('"', ""))
+        return math.prod(result) * math.prod(left[axis] for axis in axes)
     labels = re.search(r"dim_labels=(\w+)_(\w+)->(\w+)", operation.attributes)
     assert labels, operation
     of_left, of_right, of_result = (

@@ -14,6 +14,7 @@ import numpy as np
 from jax.extend.core import jaxprs_in_params
 
 from plasticity.experiments.hlo import (
+    CUBLAS,
     Operation,
     multiplications,
     numbers,
@@ -77,7 +78,7 @@ def work_of(text: str) -> Work:
 
 
 def _work(one: Operation) -> Work:
-    if one.kind in ("dot", "convolution"):
+    if one.kind in ("dot", "convolution") or CUBLAS in one.attributes:
         moved = sum(map(size_in_bytes, (*one.operands[:2], one.shape)))
         return {"products": 2.0 * multiplications(one), "moved_bytes": moved}
     if match := _COLLECTIVE.fullmatch(one.kind):

@@ -35,6 +35,15 @@ def processes() -> int:
     return len({device.process_index for device in devices()})
 
 
+def compiler_options() -> dict[str, bool] | None:
+    """What XLA has to be told to compile for these devices.
+
+    A Triton kernel for a product is chosen by timing it, which needs the GPU. Without these kernels
+    XLA calls cuBLAS.
+    """
+    return {"xla_gpu_enable_triton_gemm": False} if _OTHERS.get() and platform() == "gpu" else None
+
+
 def platform() -> str:
     """What they are: "cpu", "gpu" or "tpu"."""
     others = _OTHERS.get()

@@ -19,6 +19,7 @@ from plasticity.learner import Hyperparameters, Learner, TrainState
 from plasticity.outer import OPTIMIZERS
 from plasticity.rules import RULES
 from plasticity.sharding import shardings
+from plasticity.target import compiler_options
 from plasticity.types import Array
 
 # Fields that no compiled function depends on, beside the traced settings of rule and optimizer,
@@ -87,7 +88,7 @@ class Program:
             there = jax.tree.map(lambda a: a.sharding, state)
             train_step = self._seeds.map(self.learner_at(stage).train_step, True, True, False)
             step = jax.jit(train_step, donate_argnums=0, out_shardings=(there, None))
-            self._compiled[stage] = step.lower(state, seed, hyper).compile()
+            self._compiled[stage] = step.lower(state, seed, hyper).compile(compiler_options())
         return self._compiled[stage]
 
 

@@ -156,3 +156,18 @@ def test_convolutions_count_what_lies_on_the_image(arguments):
 
     lowered = jax.jit(convolve).lower(jnp.ones(image), jnp.ones(kernel))
     assert work_of(lowered.compile().as_text())["products"] == lowered.cost_analysis()["flops"]
+
+
+def test_a_call_of_cublas_is_a_product():
+    text = """HloModule gpu
+
+ENTRY %main (a: f32[8,4], b: f32[4,16]) -> f32[8,16] {
+  %a = f32[8,4]{1,0} parameter(0)
+  %b = f32[4,16]{1,0} parameter(1)
+  %c = (f32[8,16]{1,0}, s8[4194304]{0}) custom-call(%a, %b), custom_call_target="__cublas$gemm", \
+backend_config={"gemm_backend_config":{"dot_dimension_numbers":{"lhs_contracting_dimensions":["1"],\
+"rhs_contracting_dimensions":["0"]}}}
+  ROOT %r = f32[8,16]{1,0} get-tuple-element(%c), index=0
+}
+"""
+    assert work_of(text)["products"] == 2 * 8 * 16 * 4
