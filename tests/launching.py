@@ -1,6 +1,8 @@
 """Small runs of the launcher, for the tests that start, stop and read them."""
 
+import itertools
 import json
+import signal
 
 import jax
 import numpy as np
@@ -8,6 +10,9 @@ from ml_collections import ConfigDict
 
 from plasticity.configs import copying
 from plasticity.experiments.run.evaluate import trained_state
+from plasticity.experiments.run.hosts import SharedInterrupts
+from plasticity.experiments.run.interrupts import Interrupts
+from plasticity.experiments.run.train import train
 from plasticity.experiments.run.workdir import Workdir
 from tests import programs
 
@@ -40,6 +45,21 @@ def tiny_config(**fields):
 
 def arguments(workdir, *extra, rule="hebbian", flags=SHORT):
     return [f"--config=configs/copying.py:{rule}", f"--workdir={workdir}", *flags, *extra]
+
+
+def train_until(config, workdir, poll, monkeypatch):
+    """Trains in this process until the run asks for the number `poll` whether it is to stop."""
+    polls = itertools.count()
+
+    def asked(interrupts):
+        if next(polls) == poll:
+            interrupts.signal = signal.SIGTERM
+        return interrupts.signal is not None
+
+    with monkeypatch.context() as changed:
+        changed.setattr(Interrupts, "asked", asked)
+        changed.setattr(SharedInterrupts, "asked", asked)
+        assert train(config, str(workdir)) == 128 + signal.SIGTERM
 
 
 def start(workdir, *extra, **options):

@@ -141,25 +141,26 @@ def rate_and_keep(
 
 
 def _global_norm(deltas: Mapping[str, tuple[Array, Array]], settings: PlasticSettings) -> Array:
-    """||delta|| over all layers, [], with the epsilons; NaN where no float32 holds it.
+    """||delta|| over all layers, [], with the epsilons.
 
     Squares overflow long before the norm does: 1e20 squared is no float32. Each vector is therefore
-    divided by its largest magnitude first, and the sum of squares by the largest of their products:
+    divided by the sum of its magnitudes first, and the sum of squares by the largest of their
+    products. NaN where no float32 holds such a sum, such a product, or the norm.
 
-      left (3e20, 4e20), right (1): scale 4e20, squares (9/16 + 1) * 1, norm 4e20 * 5/4 = 5e20
+      left (3e20, 4e20), right (1): scale 7e20, squares (9/49 + 16/49) * 1, norm 7e20 * 5/7 = 5e20
     """
     count_biases = settings.norm_biases and settings.plastic_biases
     extra = 1.0 if count_biases else 0.0  # a bias is a weight from an input that is 1
     sides = _rows([side for sides in zip(*deltas.values(), strict=True) for side in sides])
     sides = sides.reshape(2, len(deltas), -1)  # left and right
     least = jnp.array([[0.0], [extra]], sides.dtype)
-    peaks = jnp.maximum(jax.lax.stop_gradient(jnp.abs(sides).sum(-1)), least)
-    peaks = jnp.where(peaks == 0, 1.0, peaks)  # [2, layers], constants under differentiation
-    squares = ((sides / peaks[..., None]) ** 2).sum(-1) + (least / peaks) ** 2
-    peak = peaks[0] * peaks[1]
+    sizes = jnp.maximum(jax.lax.stop_gradient(jnp.abs(sides).sum(-1)), least)
+    sizes = jnp.where(sizes == 0, 1.0, sizes)  # [2, layers], constants under differentiation
+    squares = ((sides / sizes[..., None]) ** 2).sum(-1) + (least / sizes) ** 2
+    size = sizes[0] * sizes[1]
     # Below the root of epsilon nothing is lost to rounding.
-    scale = jnp.maximum(peak.max(), settings.norm_epsilon**0.5)
-    total = (squares[0] * squares[1] * (peak / scale) ** 2).sum()
+    scale = jnp.maximum(size.max(), settings.norm_epsilon**0.5)
+    total = (squares[0] * squares[1] * (size / scale) ** 2).sum()
     total += settings.norm_epsilon / scale / scale
     # No write, no epsilon: the root has no derivative there, and nothing is to be clipped.
     norm = scale * jnp.sqrt(jnp.where(total == 0, 1.0, total)) + settings.norm_epsilon

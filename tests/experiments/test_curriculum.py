@@ -1,8 +1,6 @@
 """What changes while a network trains: the task, eta0; and what it starts from."""
 
-import itertools
 import math
-import signal
 
 import jax
 import jax.numpy as jnp
@@ -14,12 +12,10 @@ from plasticity.configs.training import CurriculumSettings
 from plasticity.experiments import build
 from plasticity.experiments.run.curriculum import Curriculum
 from plasticity.experiments.run.explosions import FACTOR, Explosions
-from plasticity.experiments.run.hosts import SharedInterrupts
-from plasticity.experiments.run.interrupts import Interrupts
 from plasticity.experiments.run.storage import DamagedFileError
 from plasticity.experiments.run.train import train
 from plasticity.experiments.validate import ConfigError, validate
-from tests.launching import assert_same_state, read, rows, tiny_config
+from tests.launching import assert_same_state, read, rows, tiny_config, train_until
 
 GROWS = {"curriculum__field": "delay", "curriculum__stages": "1,2"}
 SEED = jnp.zeros((), jnp.int32)
@@ -94,17 +90,8 @@ def test_a_curriculum_resumes_bit_for_bit_within_a_stage(tmp_path, monkeypatch, 
     config = tiny_config(**fields)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     assert train(config, str(whole)) == 0
-    polls = itertools.count()
-
-    def asked(interrupts):
-        if next(polls) == 5:  # within a stage, and within a window
-            interrupts.signal = signal.SIGTERM
-        return interrupts.signal is not None
-
-    with monkeypatch.context() as changed:
-        changed.setattr(Interrupts, "asked", asked)
-        changed.setattr(SharedInterrupts, "asked", asked)
-        assert train(config, str(parts)) == 128 + signal.SIGTERM
+    # Within a stage, and within a window.
+    train_until(config, parts, 5, monkeypatch)
     assert not (parts / "result.json").exists()
     assert train(config, str(parts)) == 0
     assert_same_state(whole, parts)

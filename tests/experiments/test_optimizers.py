@@ -1,8 +1,6 @@
 """Optimizers in runs: they resume, are chosen by name, and leave older runs what they were."""
 
-import itertools
 import json
-import signal
 
 import jax
 import numpy as np
@@ -10,15 +8,13 @@ import pytest
 
 from plasticity.configs import copying, fields
 from plasticity.experiments import build
-from plasticity.experiments.run.hosts import SharedInterrupts
-from plasticity.experiments.run.interrupts import Interrupts
 from plasticity.experiments.run.program import shape_of
 from plasticity.experiments.run.stored_config import read_config
 from plasticity.experiments.run.train import train
 from plasticity.experiments.sweeps.points import Point
 from plasticity.experiments.validate import ConfigError, validate
 from plasticity.outer import OPTIMIZERS
-from tests.launching import assert_same_state, final_state, tiny_config
+from tests.launching import assert_same_state, final_state, tiny_config, train_until
 from tests.plasticity.test_learner import SEED, make
 
 DAILY = ("m3",)  # has the most state
@@ -45,18 +41,9 @@ def test_every_optimizer_resumes_bit_for_bit(name, tmp_path, monkeypatch):
         {"best": 3, "refresh": 1e-2, "periods": "fc2:2,embed:3"}
         | ({"every": 2} if name == "m3" else {})
     )
-    whole, parts, polls = tmp_path / "whole", tmp_path / "parts", itertools.count()
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
     assert train(config, str(whole)) == 0
-
-    def asked(interrupts):
-        if next(polls) == 2:
-            interrupts.signal = signal.SIGTERM
-        return interrupts.signal is not None
-
-    with monkeypatch.context() as changed:
-        changed.setattr(Interrupts, "asked", asked)
-        changed.setattr(SharedInterrupts, "asked", asked)
-        assert train(config, str(parts)) == 128 + signal.SIGTERM
+    train_until(config, parts, 2, monkeypatch)
     assert train(config, str(parts)) == 0
     assert_same_state(whole, parts)
     assert all(np.isfinite(leaf).all() for leaf in final_state(whole))

@@ -1,23 +1,18 @@
 """Runs on a stream of tasks: what they measure, that they resume, what is refused."""
 
-import itertools
-import signal
-
 import numpy as np
 import pytest
 
 from plasticity.configs import fields
 from plasticity.experiments.probing.concept_shift import concept_shift
 from plasticity.experiments.run import transfer
-from plasticity.experiments.run.hosts import SharedInterrupts
-from plasticity.experiments.run.interrupts import Interrupts
 from plasticity.experiments.run.program import Program
 from plasticity.experiments.run.storage import WorkdirError
 from plasticity.experiments.run.task_stream import touched
 from plasticity.experiments.run.train import train
 from plasticity.experiments.run.workdir import Workdir
 from plasticity.experiments.validate import ConfigError, validate
-from tests.launching import assert_same_state, read, rows, tiny_config
+from tests.launching import assert_same_state, read, rows, tiny_config, train_until
 
 # After 0 to 3 tasks, the accuracy on each of three.
 MATRIX = np.array([[0.1, 0.2, 0.3], [0.9, 0.3, 0.3], [0.5, 0.8, 0.5], [0.6, 0.4, 1.0]])
@@ -69,18 +64,8 @@ def test_a_stream_resumes_bit_for_bit_and_ends_each_task_once(tmp_path, monkeypa
     monkeypatch.setattr(Program, "end_task", counted)
     assert train(config, str(whole)) == 0
     assert ended == [3]
-    polls = itertools.count()
-
-    def asked(interrupts):
-        # Three batches before the first update, three updates, then the boundary's evaluation.
-        if next(polls) == 7:
-            interrupts.signal = signal.SIGTERM
-        return interrupts.signal is not None
-
-    with monkeypatch.context() as changed:
-        changed.setattr(Interrupts, "asked", asked)
-        changed.setattr(SharedInterrupts, "asked", asked)
-        assert train(config, str(parts)) == 128 + signal.SIGTERM
+    # Three batches before the first update, three updates, then the boundary's evaluation.
+    train_until(config, parts, 7, monkeypatch)
     assert train(config, str(parts)) == 0
     assert ended == [3, 3]
     assert_same_state(whole, parts)
