@@ -7,8 +7,8 @@ Paper: Duan et al. 2023 (arXiv 2302.03235).
 
 TASK is copying (numbers), cue_reward, linear or mlp (regression); CELL rnn or lstm; RULE none,
 hebbian or gradient. Lengths and delays are fields of `task`. Expected results and times:
-BUILD_NOTES.md. Departures: AdamW without the maximum of AMSGrad; the internal loss is not divided
-by the number of episodes in a batch.
+docs/results/recurrent.md. Departures: AdamW without the maximum of AMSGrad; the internal loss is
+not divided by the number of episodes in a batch.
 """
 
 from collections.abc import Mapping

@@ -5,7 +5,7 @@ Paper: Grazzi et al. 2024 (arXiv 2411.12537), section 5.1.
   python -m experiments.launch --config=modular:lstm/none --workdir=runs/modular
 
 Expected: a long training. The published nets need 5 million episodes; after 320,000 a delta memory
-is at chance (BUILD_NOTES.md, "State tracking").
+is at chance (docs/results/state-and-recall.md).
 
 Chance level of accuracy: 1/5.
 """

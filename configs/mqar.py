@@ -7,7 +7,7 @@ Paper: Arora et al. 2023 (arXiv 2312.04927); these nets are smaller, and see new
       --config.train.batch=32 --config.train.steps=4000
 
 Expected: query_accuracy .97, with plasticity off at chance; some five minutes on a core. Widths and
-other rules: BUILD_NOTES.md, "Recall over width".
+other rules: docs/results/state-and-recall.md.
 
 Chance level of query_accuracy: 1/256, and 1/4096 with the 8,192 tokens that are the default, as
 published, and ten times as slow; 1/4 is that of a net which has learned which tokens are the values

@@ -9,7 +9,7 @@ TASK is a config of this folder, RULE none, hebbian or gradient. No gradient pas
 writes (`truncated`); training takes one episode per step, for 100 to 750 steps; all queries follow
 in one stream, in the order of the support; CIFAR-FS is tested on its training classes. Metrics with
 the prefix `paper_` are computed as in the published code, on the same test episodes for all rules.
-Expected results: experiments/results/paper. Departures: BUILD_NOTES.md.
+Expected results: experiments/results/paper. Departures: docs/science/departures.md.
 """
 
 from collections.abc import Mapping

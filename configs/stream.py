@@ -21,7 +21,7 @@ episode assigns labels anew. result.json has the accuracy on every task after ea
 
 Expected of stream:copying/none, seed 0, 100 test episodes: average accuracy .35 under plain, .52
 under ewc with a strength of 1e4, 1.00 under replay and joint; chance level .125. 19 to 25 seconds
-of one CPU core each, start and compilation included. Images: see BUILD_NOTES.
+of one CPU core each, start and compilation included. Images: docs/results/streams.md.
 """
 
 from typing import Any

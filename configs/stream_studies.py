@@ -14,7 +14,7 @@ DATASETS = {"alphabets": "omniglot"} | dict.fromkeys(("tens", "superclasses", "s
 METHODS = over("stream.method", ["plain", "replay", "ewc", "online_ewc", "joint"])
 PLAIN: Overrides = {"stream.method": "plain"}
 # Learning rates, EWC's strength and CLASSP's threshold are those that were best in a small grid on
-# five tasks of `tens`, see BUILD_NOTES.
+# five tasks of `tens`, see docs/results/streams.md.
 SGD: Overrides = {"optimizer.name": "sgd", "train.learning_rate": 0.02}
 CLASSP: Overrides = {
     "optimizer.name": "classp",

@@ -71,7 +71,7 @@ SITES = [path for path in TRACES if path.stem.startswith("assoc")]
     "path", sampled(SITES, lambda p: p.stem == "assoc_gated_delta"), ids=lambda path: path.stem
 )
 def test_memories_in_float32(path):
-    """Answers, states and gradients. The other engines and the networks: BUILD_NOTES.md."""
+    """Answers, states and gradients. The others: docs/results/numerics.md."""
     import jax
     import jax.numpy as jnp
 
