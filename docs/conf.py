@@ -20,7 +20,7 @@ extensions = [
     "sphinx_design",
     "mathml",
 ]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "jupyter_execute", ".jupyter_cache"]
 nitpicky = True
 
 myst_enable_extensions = ["colon_fence", "dollarmath"]
