@@ -11,6 +11,10 @@ from sphinx.application import Sphinx
 from sphinx.util import logging
 from sphinx.writers.html5 import HTML5Translator
 
+# A formula that is wider than a phone scrolls in its own box.
+BLOCK = "display: block; margin: 1em 0; font-size: 1.15em; overflow-x: auto; overflow-y: hidden"
+INLINE = "font-size: 1.1em"
+
 _logger = logging.getLogger(__name__)
 
 
@@ -23,15 +27,13 @@ def _translated(node: nodes.Element, *, block: bool) -> str:
 
 
 def _inline(self: HTML5Translator, node: nodes.math) -> None:
-    tag = self.starttag(node, "span", "", CLASS="math notranslate nohighlight")
+    tag = self.starttag(node, "span", "", CLASS="math notranslate nohighlight", style=INLINE)
     self.body.append(f"{tag}{_translated(node, block=False)}</span>")
     raise nodes.SkipNode
 
 
 def _block(self: HTML5Translator, node: nodes.math_block) -> None:
-    # A formula wider than a phone scrolls in its own box.
-    scrolls = {"style": "overflow-x: auto; overflow-y: hidden"}
-    tag = self.starttag(node, "div", "", CLASS="math notranslate nohighlight", **scrolls)
+    tag = self.starttag(node, "div", "", CLASS="math notranslate nohighlight", style=BLOCK)
     self.body.append(f"{tag}{_translated(node, block=True)}</div>\n")
     raise nodes.SkipNode
 
