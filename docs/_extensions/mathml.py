@@ -5,6 +5,8 @@ requires anyway, translates LaTeX to MathML when the pages are built. A formula 
 translate is a warning, which names the page and the formula.
 """
 
+import re
+
 from docutils import nodes
 from docutils.utils.math import MathError, latex2mathml
 from sphinx.application import Sphinx
@@ -18,9 +20,13 @@ INLINE = "font-size: 1.1em"
 _logger = logging.getLogger(__name__)
 
 
+# Docutils draws the subscript of an accented letter below it, as a limit: an empty group between.
+ACCENTED = re.compile(r"(\\(?:bar|hat|tilde|overline)\s*(?:\{[^{}]*\}|[A-Za-z]))(?=\s*[_^])")
+
+
 def _translated(node: nodes.Element, *, block: bool) -> str:
     try:
-        return latex2mathml.tex2mathml(node.astext(), as_block=block)
+        return latex2mathml.tex2mathml(ACCENTED.sub(r"\1{}", node.astext()), as_block=block)
     except MathError as error:
         _logger.warning("formula %r: %s", node.astext(), error, location=node)
         return f"<code>{node.astext()}</code>"
