@@ -13,9 +13,9 @@ from sphinx.application import Sphinx
 from sphinx.util import logging
 from sphinx.writers.html5 import HTML5Translator
 
-# A formula that is wider than a phone scrolls in its own box.
+# A formula that is wider than a phone scrolls in its box. The theme cuts inline ones at the top.
 BLOCK = "display: block; margin: 1em 0; font-size: 1.15em; overflow-x: auto; overflow-y: hidden"
-INLINE = "font-size: 1.1em"
+INLINE = "display: inline; overflow: visible; font-size: 1.1em"
 
 _logger = logging.getLogger(__name__)
 
