@@ -126,9 +126,10 @@ def test_the_readme_names_every_rule():
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_every_relative_link_leads_somewhere(page):
-    """Pages of the documentation that others write are in its table of contents."""
+    """Links from page to page are Sphinx's, which knows the titles too; all others are here."""
     text = page.read_text()
     links = re.findall(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)", text)
+    links = [link for link in links if page == README or not link.endswith(".md")]
     for target in [*links, *re.findall(r"\{literalinclude\} (\S+)", text)]:
         assert (page.parent / target).exists(), target
 
