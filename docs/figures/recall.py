@@ -4,7 +4,7 @@ python docs/figures/recall.py [--runs=runs/recall] [--out=docs/figures/recall.sv
 
 Trains the main job under the rules hebbian and none, with a validation every 20 steps, and draws
 what the validations recorded. Runs that are there are opened, or resumed, not trained again. The
-two take some five minutes on two CPU cores. The same runs give the same file. Needs the extra
+two take three minutes of one CPU core. The same runs give the same file. Needs the extra
 `plots`.
 """
 
