@@ -3,7 +3,7 @@ r"""Trains or evaluates one config.
 python -m experiments.launch --config=copying:hebbian --workdir=DIR \
     [--config.model.width=64 ...] [--mode=train|evaluate]
 
-On several hosts, the same command on each with --multihost (see docs/scaling.md).
+On several hosts, the same command on each with --multihost (see docs/howto/hosts.md).
 
 Exit codes: 0 complete; 1 the run failed; 2 the command or the workdir is wrong; 130 and 143: Ctrl-C
 or SIGTERM, everything saved: the same command resumes; 134: another process of the run is gone.
