@@ -92,11 +92,11 @@ def test_traceback_shows_where_an_error_was_raised(program):
 
 def test_a_value_may_follow_its_flag_and_a_truth_value_may_be_left_out(program, tmp_path):
     command = ["--config", f"{COPYING}:hebbian", "--config.train.steps", "7"]
-    command += ["--noconfig.rule.modulated", "--config.log.tensorboard", "--help"]
+    command += ["--noconfig.rule.modulated", "--config.model.tied", "--help"]
     code, out, err = program("launch", *command)
     assert code == 0, err
     shown = out.partition("Settings as")[2]
-    for setting in ("train.steps=7", "rule.modulated=False", "log.tensorboard=True"):
+    for setting in ("train.steps=7", "rule.modulated=False", "model.tied=True"):
         assert setting in shown
 
 
