@@ -1,13 +1,42 @@
 """Fields of a config that only some rules, models or tasks have."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from ml_collections import config_dict
 
 from plasticity.configs import base
 
 CHOSEN = ("rule.name", "optimizer.name")  # fields that exchange the fields of their section
+
+
+class Former(NamedTuple):
+    """What a field of an earlier version is today.
+
+    now: its name. values: (value then, value now) where they differ.
+    """
+
+    now: str
+    values: tuple[tuple[Any, Any], ...] = ()
+
+
+FORMER = {
+    "model.products": Former("model.matmul_precision"),
+    "log.tensorboard": Former("log.trackers", ((False, ""), (True, "tensorboard"))),
+}
+
+
+def renamed(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The sections of a config that an earlier version wrote, with the fields of today."""
+    found = dict(config)
+    for field, former in FORMER.items():
+        section, _, name = field.partition(".")
+        if name in found.get(section, {}):
+            own = dict(found[section])
+            value = own.pop(name)
+            now = next((today for then, today in former.values if then == value), value)
+            found[section] = own | {former.now.removeprefix(f"{section}."): now}
+    return found
 
 
 def _owners(field: str) -> list[str]:
@@ -17,7 +46,9 @@ def _owners(field: str) -> list[str]:
 
 
 def where(field: str) -> str:
-    """Says under which names of its section there is a dotted field; "": under none."""
+    """Says what a dotted field is today, or under which names of its section it is; "": neither."""
+    if former := FORMER.get(field):
+        return f"now {former.now}" + "".join(f"={value}" for _, value in former.values[-1:])
     section, names = field.rpartition(".")[0], " or ".join(map(repr, _owners(field)))
     return f"a setting of {section}.name={names}, {base.CHOICE[section]}" if names else ""
 

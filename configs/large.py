@@ -2,7 +2,7 @@
 
   python -m experiments.scaling --config=large:hebbian --out=FILE
 
-6.4 billion slow weights; expected costs: docs/scaling.md. One machine cannot train it.
+6.4 billion slow weights; expected costs: docs/howto/compile.md. One machine cannot train it.
 """
 
 from ml_collections import config_dict

@@ -1,9 +1,12 @@
 """Settings of the outer loop: training, evaluation, checkpoints and logs."""
 
 import dataclasses
+import re
 
+from plasticity.experiments.trackers import TRACKERS
 from plasticity.outer.optimizer import SCHEDULES
 from plasticity.outer.task_stream import METHODS
+from plasticity.registry import lookup, shown
 from plasticity.settings import Settings, setting, size
 
 MOST_STAGES = 1000  # of a curriculum: each is a program of its own
@@ -175,4 +178,23 @@ class LogSettings(Settings):
 
     section = "log"
     every: int = setting(20, "steps between lines of metrics.jsonl", above=0)
-    tensorboard: bool = setting(False, "also log to TensorBoard; needs the extra `tensorboard`")
+    trackers: str = setting(
+        "", f"of {', '.join(TRACKERS)}, joined by commas: also log there; each is an extra"
+    )
+    project: str = setting("plasticity", "the project that trackio and wandb put the run into")
+
+    def check(self) -> None:
+        """Raises ValueError for a tracker that is unknown or named twice, and for no project."""
+        for name in self.names:
+            lookup(TRACKERS, name, "log.trackers")
+            if self.names.count(name) > 1:
+                raise ValueError(f"log.trackers={self.trackers!r} names {name!r} twice")
+        if not re.fullmatch(r"[\w.-]{1,100}", self.project, re.ASCII):
+            raise ValueError(
+                f"log.project={shown(self.project)} must be 1 to 100 letters, digits, _, . or -"
+            )
+
+    @property
+    def names(self) -> list[str]:
+        """The trackers."""
+        return [name.strip() for name in self.trackers.split(",")] if self.trackers else []

@@ -20,9 +20,13 @@ from plasticity.experiments.commandline import flag_message, parse
 from plasticity.experiments.commandline import given_config as given_config
 from plasticity.experiments.commandline import require as require
 from plasticity.experiments.run import processor
-from plasticity.experiments.run.checkpoint import CheckpointError
 from plasticity.experiments.run.hosts import PeerError
-from plasticity.experiments.run.storage import WorkdirError, check_folder, path_of
+from plasticity.experiments.run.storage import (
+    CheckpointError,
+    WorkdirError,
+    check_folder,
+    path_of,
+)
 from plasticity.experiments.validate import ConfigError
 
 USAGE_ERROR = 2  # the command or the config is wrong: nothing was started

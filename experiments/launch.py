@@ -3,12 +3,13 @@ r"""Trains or evaluates one config.
 python -m experiments.launch --config=copying:hebbian --workdir=DIR \
     [--config.model.width=64 ...] [--mode=train|evaluate]
 
-On several hosts, the same command on each with --multihost (see docs/scaling.md).
+On several hosts, the same command on each with --multihost (see docs/howto/hosts.md).
 
 Exit codes: 0 complete; 1 the run failed; 2 the command or the workdir is wrong; 130 and 143: Ctrl-C
 or SIGTERM, everything saved: the same command resumes; 134: another process of the run is gone.
 """
 
+import importlib
 import pathlib
 
 from absl import flags
@@ -16,8 +17,6 @@ from absl import flags
 from plasticity.commands import command
 from plasticity.experiments import cli, unread
 from plasticity.experiments.run import hosts
-from plasticity.experiments.run.evaluate import evaluate
-from plasticity.experiments.run.train import train
 from plasticity.experiments.sweeps.tables import report_hint
 from plasticity.experiments.validate import ConfigError, validate
 
@@ -36,8 +35,9 @@ CONNECT = flags.DEFINE_integer(
 HEARTBEAT = flags.DEFINE_integer(
     "heartbeat_timeout_seconds", 60, "end so long after the last sign of another process", 1, DAY
 )
-MODES = {"train": train, "evaluate": evaluate}
-MODE = flags.DEFINE_enum("mode", "train", list(MODES), "what to do")
+# Each is a function in the module of experiments.run of the same name. It is imported only when it
+# runs: --help and the refusal of a wrong config need neither Orbax nor SciPy.
+MODE = flags.DEFINE_enum("mode", "train", ["train", "evaluate"], "what to do")
 
 
 def main() -> int:
@@ -57,7 +57,8 @@ def main() -> int:
         print(f"{names}: building the network", flush=True)
         for note in unread.notes(config, given.overrides):
             print(note, flush=True)
-    code = MODES[MODE.value](config, WORKDIR.value)
+    module = importlib.import_module(f"plasticity.experiments.run.{MODE.value}")
+    code = getattr(module, MODE.value)(config, WORKDIR.value)
     if code == 0 and MODE.value == "train" and hosts.primary():
         _say_what_is_next(config.rule.name)
     return code

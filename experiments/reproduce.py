@@ -4,7 +4,7 @@ python -m experiments.reproduce --preset=paper --workdir=DIR
 python -m experiments.reproduce --preset=full --workdir=DIR [--tasks=copying,regression] \
     [--budget=smoke|standard] [--features=omniglot:FILE.npz,cifar_fs:FILE.npz] [--workers=2]
 python -m experiments.reproduce --preset=decisive --workdir=DIR --before=experiments/results/full \
-    [--gather]
+    [--gather] [--known=experiments/results/decisive]
 
 `configs/studies.py` defines the studies, `configs/claims.py` the claims. Every run has a folder
 DIR/STUDY/POINT. The same command resumes what is unfinished and repeats nothing. --tasks selects
@@ -12,7 +12,8 @@ the runs to start; the tables contain all complete ones. --gather starts none. U
 (preset memories, `configs/probes.py`) are measured within a minute or two, once, with --gather too;
 their tasks are `interference` and `conditioning`. --before names an earlier campaign: its verdicts
 stand beside the new ones, and before anything is trained it is said what the seeds to come can see,
-by the spread of the earlier ones. DIR then holds
+by the spread of the earlier ones. --known names a folder with the results.csv of a campaign of the
+same preset, such as that of another machine: its points are not run again. DIR then holds
 
   results.json      a row per run and seed, failed runs with reasons, command, versions
   published.json    preset paper: published numbers beside ours; also as CSV
@@ -45,6 +46,7 @@ from plasticity.experiments.sweeps.campaign import (
     stored_results,
 )
 from plasticity.experiments.sweeps.executors import make_executor
+from plasticity.experiments.sweeps.known import known_rows
 from plasticity.experiments.sweeps.points import (
     Point,
     check,
@@ -69,6 +71,7 @@ WORKERS = flags.DEFINE_integer(
 ONLY = flags.DEFINE_list("only", [], "of a worker: the points with these hashes, in this process")
 FEATURES = flags.DEFINE_list("features", [], "DATASET:FILE of `encode`, for preset full")
 BEFORE = flags.DEFINE_string("before", None, "folder of an earlier campaign, of preset full")
+KNOWN = flags.DEFINE_string("known", None, "folder with results.csv of runs made elsewhere")
 GATHER = flags.DEFINE_bool("gather", False, "run nothing: tables of what is complete")
 
 HOW_TO_MAKE = (
@@ -138,11 +141,13 @@ def main() -> int:
     skipped = {name: why for name, s in studies.items() if (why := missing(s, features))}
     points: list[Point] = []
     for name, study in studies.items():
-        if name not in skipped:
-            frozen = {"task.features": features[study.dataset]} if study.frozen else {}
-            settings = BUDGETS[BUDGET.value][PRESET.value] | frozen
-            points += points_of(folder, name, study, settings)
-    campaign = Campaign(folder, studies, points, wanted)
+        # What is skipped has points all the same: their rows may be known.
+        file = features.get(study.dataset, study.dataset)
+        settings = BUDGETS[BUDGET.value][PRESET.value]
+        settings = settings | ({"task.features": file} if study.frozen else {})
+        points += points_of(folder, name, study, settings)
+    known = known_rows(path_of("known", KNOWN.value)) if KNOWN.value else {}
+    campaign = Campaign(folder, studies, points, wanted.keys() - skipped.keys(), known)
     if ONLY.value:
         own = select(points, ONLY.value)
         check(own)

@@ -42,7 +42,11 @@ LAYERS = [
     ["plasticity.own"],
     ["plasticity.learner"],
     ["plasticity.checks"],
-    ["plasticity.experiments.extend", "plasticity.experiments.data"],
+    [
+        "plasticity.experiments.extend",
+        "plasticity.experiments.data",
+        "plasticity.experiments.trackers",
+    ],
     ["plasticity.configs"],
     ["plasticity.experiments.build", "plasticity.experiments.hints"],
     ["plasticity.experiments.validate", "plasticity.experiments.unread"],

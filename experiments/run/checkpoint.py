@@ -16,16 +16,12 @@ import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
 from plasticity.experiments.run.checked import check, is_number
-from plasticity.experiments.run.storage import DamagedFileError, WorkdirError
+from plasticity.experiments.run.storage import CheckpointError, DamagedFileError, WorkdirError
 
 # What TensorStore reports of files that are missing, too short or do not decode. Other errors, such
 # as PERMISSION_DENIED and UNAVAILABLE, may pass: they prove no damage.
 DAMAGE = re.compile(r"\b(DATA_LOSS|NOT_FOUND|OUT_OF_RANGE)\b|Error (decoding|parsing)|Invalid JSON")
 DAMAGE_ERRORS = (FileNotFoundError, IsADirectoryError, json.JSONDecodeError, UnicodeDecodeError)
-
-
-class CheckpointError(RuntimeError):
-    """Checkpoints cannot be saved, or none can be read."""
 
 
 class Checkpoints:

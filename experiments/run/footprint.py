@@ -17,7 +17,8 @@ from plasticity.types import SiteShape
 
 FLOAT_BYTES = 4
 # Numbers that the backward pass keeps, per episode, step and plastic layer [O, I]: so many times
-# O + I, and with the dense engine so many times O I. They fit XLA's own counts (docs/scaling.md).
+# O + I, and with the dense engine so many times O I. They fit XLA's own counts, see
+# docs/howto/hosts.md.
 ROWS = 9.0
 DENSE = {"per_synapse": 2.3, "per_neuron": 1.3, "shared": 1.3}
 REFUSED = 2.0  # times the memory of the machine: the estimate is off by less

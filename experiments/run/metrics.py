@@ -1,6 +1,5 @@
-"""Where metrics go: metrics.jsonl, TensorBoard and the terminal; and their intervals."""
+"""Where metrics go: metrics.jsonl, trackers and the terminal; and their intervals."""
 
-import importlib.util
 import json
 import math
 import pathlib
@@ -10,12 +9,11 @@ from typing import Any
 
 from tqdm import tqdm
 
-from plasticity.commands import install
 from plasticity.experiments.run.checked import read_lines
 from plasticity.experiments.run.intervals import mean_interval
 from plasticity.experiments.run.storage import GrowingFile
 from plasticity.experiments.run.workdir import ROW
-from plasticity.experiments.validate import ConfigError
+from plasticity.experiments.trackers.tracker import Row, Tracker
 
 
 def summarise(values: Mapping[str, Any]) -> dict[str, dict[str, float]]:
@@ -37,71 +35,88 @@ def across_seeds(summaries: Sequence[Mapping[str, dict[str, float]]]) -> dict[st
     return summarise({name: [own[name]["mean"] for own in summaries] for name in summaries[0]})
 
 
-class MetricsLog:
-    """metrics.jsonl, and TensorBoard's files if `log.tensorboard` is set."""
+class JsonLines:
+    """metrics.jsonl, as a `Tracker`: the one whose errors end a run."""
 
-    def __init__(
-        self, path: pathlib.Path | None, first_step: int, seeds: Sequence[int], tensorboard: bool
-    ):
+    def __init__(self, path: pathlib.Path, lines: list[str]):
+        """Replaces the file by these lines."""
+        self._file = GrowingFile(path, lines)
+
+    def log(self, rows: Sequence[Row]) -> None:
+        """Adds a line {"step", "split", scalars} for each row.
+
+        With several seeds, each line has a field "seed". A value that is not finite becomes null.
+        All lines of a call are written at once: a kill leaves all of them or none.
+        """
+        lines = []
+        for row in rows:
+            line = {"step": row.step, "split": row.split}
+            line |= {} if row.seed is None else {"seed": row.seed}
+            line |= {k: v if math.isfinite(v) else None for k, v in row.scalars.items()}
+            lines.append(json.dumps(line) + "\n")
+        self._file.add("".join(lines))
+
+    def flush(self) -> None:
+        """Returns when every line is in the file."""
+        self._file.flush()
+
+    def close(self, complete: bool) -> None:
+        """Flushes."""
+        self.flush()
+
+
+class MetricsLog:
+    """Where a run logs: metrics.jsonl, and then the trackers that are attached.
+
+    Attributes:
+      earlier: rows of the launches before that are kept.
+      told: (step, split) of all their rows, also of those that are dropped.
+    """
+
+    def __init__(self, path: pathlib.Path | None, first_step: int, seeds: Sequence[int]):
         """Opens the log of a run of these seeds that goes on after `first_step` updates.
 
         None: a process that is not to write logs; nothing is kept.
         What a killed process logged after its last checkpoint is dropped: those steps are run
         again and would stand there twice.
         """
-        self._seeds = [{"seed": seed} if len(seeds) > 1 else {} for seed in seeds]
-        self.has_validation, self._board = False, None
-        self._file: GrowingFile | None = None
-        self.earlier: list[dict[str, Any]] = []  # rows of the launches before
-        if path is None:
-            return
-        rows = read_lines(path, ROW) if path.exists() else []
+        self._seeds = list(seeds) if len(seeds) > 1 else [None]
+        self._open: list[Tracker] = []
+        rows = read_lines(path, ROW) if path is not None and path.exists() else []
+        self.told = frozenset((row["step"], row["split"]) for row in rows)
         self.earlier = kept = [row for row in rows if row["step"] <= first_step]
-        self.has_validation = (first_step, "validation") in ((r["step"], r["split"]) for r in kept)
-        self._file = GrowingFile(path, [json.dumps(row) for row in kept])
-        if tensorboard:
-            from tensorboardX import SummaryWriter
+        self.has_validation = (first_step, "validation") in self.told
+        if path is not None:
+            self._open.append(JsonLines(path, [json.dumps(row) for row in kept]))
 
-            folder = str(path.parent / "tensorboard")
-            self._board = SummaryWriter(folder, purge_step=first_step + 1)
+    def attach(self, trackers: Sequence[Tracker]) -> None:
+        """From now on logs to these as well."""
+        self._open += trackers
 
     def write(self, step: int, **splits: Sequence[Mapping[str, float]]) -> None:
-        """Adds a line {"step", "split", scalars} for each split and seed.
+        """Logs the scalars of each split and seed, {split: [scalars of each seed]}."""
+        rows = [
+            Row(step, split, seed, scalars)
+            for split, own in splits.items()
+            for seed, scalars in zip(self._seeds, own, strict=True)
+        ]
+        for tracker in self._open:
+            tracker.log(rows)
 
-        With several seeds, each line has a field "seed". A value that is not finite becomes null.
-        All lines of a call are written at once: a kill leaves all of them or none.
-        """
-        if self._file is None:
-            return
-        lines = []
-        for split, seeds in splits.items():
-            for seed, scalars in zip(self._seeds, seeds, strict=True):
-                finite = {k: v if math.isfinite(v) else None for k, v in scalars.items()}
-                lines.append(json.dumps({"step": step, "split": split} | seed | finite) + "\n")
-                if self._board:
-                    tag = "/".join([split, *(f"seed_{number}" for number in seed.values())])
-                    for name, value in scalars.items():
-                        self._board.add_scalar(f"{tag}/{name}", value, step)
-        self._file.add("".join(lines))
+    def result(self, step: int, **splits: Mapping[str, float]) -> None:
+        """Tells the trackers, for which there is no result.json, how the run ended."""
+        for tracker in self._open[1:]:
+            tracker.log([Row(step, split, None, scalars) for split, scalars in splits.items()])
 
     def flush(self) -> None:
         """Returns when every line is in the file."""
-        if self._file is not None:
-            self._file.flush()
+        for tracker in self._open:
+            tracker.flush()
 
-    def close(self) -> None:
-        """Flushes."""
-        self.flush()
-        if self._board:
-            self._board.close()
-
-
-def check_tensorboard(wanted: bool) -> None:
-    """Raises ConfigError if TensorBoard is `wanted` but not installed."""
-    if wanted and importlib.util.find_spec("tensorboardX") is None:
-        raise ConfigError(
-            f"log.tensorboard=True needs the extra `tensorboard`: {install('tensorboard')}"
-        )
+    def close(self, complete: bool) -> None:
+        """Flushes and ends all. `complete`: the run has its result."""
+        for tracker in self._open:
+            tracker.close(complete)
 
 
 class Progress:

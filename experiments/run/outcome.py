@@ -10,6 +10,7 @@ from plasticity.experiments import build
 from plasticity.experiments.run.curriculum import Curriculum
 from plasticity.experiments.run.evaluate import Summary, averaged
 from plasticity.experiments.run.manifest import device_name
+from plasticity.experiments.run.result import PARTS
 from plasticity.experiments.run.seeds import Seeds
 from plasticity.learner import Learner, TrainState
 from plasticity.rules import RULES, PlasticSettings
@@ -45,6 +46,19 @@ def result_of(
         "episodes_per_second": episodes * len(seeds.numbers) / (clock["train_seconds"] or 1e-9),
         "device": device_name(),
     }
+
+
+def headline(result: Mapping[str, Any], static: bool) -> dict[str, dict[str, float]]:
+    """{"test": {metric: mean, metric_ci95: interval}} of the headline metric of a result.
+
+    "test_off" is the same with plasticity off; a static net has none.
+    """
+    metric, found = result["main_metric"], {}
+    for suffix, part in PARTS.items():
+        if not suffix or not static:
+            own = result[part][metric]
+            found[f"test{suffix}"] = {metric: own["mean"], f"{metric}_ci95": own["ci95"]}
+    return found
 
 
 def add_ends(

@@ -27,7 +27,7 @@ from plasticity.types import Array
 INPUTS: dict[str, Any] = {
     "seed": 0, "train.learning_rate": 1.0, "train.weight_decay": 0.0, "train.clip": 1.0,
     "evaluate.episodes": 2, "evaluate.every": 0, "checkpoint.every": 1, "checkpoint.keep": 1,
-    "log.every": 1, "log.tensorboard": False,
+    "log.every": 1, "log.trackers": "", "log.project": "plasticity",
 }  # fmt: skip
 
 

@@ -31,6 +31,10 @@ class DamagedFileError(WorkdirError):
     """A file of a run is not what the project writes; the message names it."""
 
 
+class CheckpointError(RuntimeError):
+    """Checkpoints cannot be saved, or none can be read."""
+
+
 def path_of(flag: str, value: str) -> pathlib.Path:
     """The value of --FLAG, as a path; `~` is the home folder.
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from plasticity.configs import base
-from plasticity.configs.fields import foreign
+from plasticity.configs.fields import foreign, renamed
 from plasticity.experiments.configfile import executed
 from plasticity.experiments.extend import REGISTRIES
 from plasticity.experiments.run.checked import read
@@ -18,8 +18,6 @@ from plasticity.experiments.validate import ConfigError
 from plasticity.outer.optimizer import SCHEDULES
 from plasticity.registry import lookup
 
-# Renamed fields, {section: {old name: new name}}: a run of the old name still resumes.
-RENAMED = {"model": {"products": "matmul_precision"}}
 SOURCES = "registered_by"  # beside the config in config.json; see the function
 SECTIONS = ("task", "model", "rule")  # that, like train, the config of every run has
 
@@ -71,16 +69,17 @@ def registered_by(config: ConfigDict) -> dict[str, dict[str, str]]:
 
 
 def comparable(stored: dict[str, Any]) -> dict[str, Any]:
-    """The config alone, without fields of other rules, which the config of every run once had."""
-    config = {section: fields for section, fields in stored.items() if section != SOURCES}
+    """The config alone, with the names that fields have today.
+
+    Without fields of other rules, which the config of every run once had.
+    """
+    config = renamed({section: own for section, own in stored.items() if section != SOURCES})
     name = config["rule"]["name"]
     rule = {k: v for k, v in config["rule"].items() if not foreign(f"rule.{k}", name)}
     return config | {"rule": rule}
 
 
 def _with_defaults(stored: dict[str, Any]) -> dict[str, Any]:
-    for section, names in RENAMED.items():
-        stored[section] = {names.get(k, k): v for k, v in stored[section].items()}
     defaults = _defaults(stored)
     whole = defaults | stored
     for section, fields in defaults.items():

@@ -18,57 +18,63 @@ from plasticity.experiments.run.explosions import Explosions
 from plasticity.experiments.run.footprint import check_footprint, plan_in_words
 from plasticity.experiments.run.manifest import write_manifest
 from plasticity.experiments.run.measurements import Measurements, Summaries
-from plasticity.experiments.run.metrics import MetricsLog, Progress, check_tensorboard
+from plasticity.experiments.run.metrics import Progress
 from plasticity.experiments.run.outcome import (
     add_ends,
     check_plasticity_learns,
     cures,
+    headline,
     post_mortem,
     result_of,
 )
 from plasticity.experiments.run.program import program_for
 from plasticity.experiments.run.seeds import Seeds
 from plasticity.experiments.run.storage import WorkdirError, check_open_files, write_json
+from plasticity.experiments.run.tracked import check_trackers, open_log, write_identity
 from plasticity.experiments.run.warm_start import check_start, initial_state
 from plasticity.experiments.run.workdir import Workdir
 from plasticity.learner import TrainState
 from plasticity.sharding import replicate
 
 
-def train(config: ConfigDict, path: str) -> int:
+def train(config: ConfigDict, path: str, group: str = "") -> int:
     """Trains in the workdir `path`, or resumes there.
+
+    Args:
+      group: the name of the sweep that the run belongs to, for trackers; "": none.
 
     Returns:
       0 when result.json is written; 128 + signal if a signal ended the run after a save.
 
     Raises:
-      ConfigError: training needs far more memory than there is.
+      ConfigError: training needs far more memory than there is, or a tracker is not installed.
       WorkdirError: the workdir cannot be used; see `Workdir.check`.
       CheckpointError: checkpoints cannot be saved or read.
       PlasticityError: plasticity cannot be learned, or no seed's loss is finite.
     """
-    check_tensorboard(config.log.tensorboard)
     check_open_files()
     workdir = Workdir(path)
     with contextlib.ExitStack() as held:
-        if not hosts.decided_by_primary(lambda: _begin(held, workdir, config)):
+        if not hosts.decided_by_primary(lambda: _begin(held, workdir, config, group)):
             return 0
         with hosts.SharedInterrupts() as interrupts:
             return _Run(config, workdir, interrupts).run()
 
 
-def _begin(held: contextlib.ExitStack, workdir: Workdir, config: ConfigDict) -> bool:
+def _begin(held: contextlib.ExitStack, workdir: Workdir, config: ConfigDict, group: str) -> bool:
     """Locks the workdir and opens it for the run; False: the run is complete."""
     workdir.check(config)  # before the lock too: a folder that is refused gets no .lock
     if workdir.result_steps() == config.train.steps:
         print(f"{workdir.path} is complete: see {workdir.result}. Nothing to do.")
         return False
+    check_trackers(config)
     check_start(config)
     check_footprint(config)
     checksum = build.make_task(config).checksum
     held.enter_context(workdir.lock())
     workdir.open(config)
     write_manifest(workdir, config, checksum)
+    write_identity(workdir, config, group)
     return True
 
 
@@ -91,8 +97,7 @@ class _Run:
         # Updates so far. The count in the state of a seed that diverged stands still.
         self.step = int(np.max(self.state.step))
         self.diverged = set(self._behind())
-        metrics = workdir.metrics if hosts.primary() else None
-        self.log = MetricsLog(metrics, self.step, self.seeds.numbers, config.log.tensorboard)
+        self.log = open_log(config, workdir, self.seeds.numbers, self.step)
         told = self.log.earlier
         self.explosions = Explosions(self.seeds.numbers, told, self.curriculum.stage)
         batch, metric = config.train.batch * config.train.num_seeds, self.learner.task.main_metric
@@ -103,20 +108,26 @@ class _Run:
 
     def run(self) -> int:
         """Trains to the end, evaluates, writes the result."""
+        complete = False
         try:
-            self._train()
-            self._save()  # before the evaluation, so that a kill there costs no training
-            finished = self.step == self.steps
-            summaries = self.measurements.test(self.step, self.state.params) if finished else None
+            summaries = self._train_and_test()
+            if summaries is not None and hosts.primary():
+                self._write_result(summaries)
+                complete = True
         finally:
-            self.log.close()
-            self.checkpoints.close()
+            self.log.close(complete)
         if summaries is None:
             self.progress.say(f"saved at step {self.step}; the same command resumes there")
             return self.interrupts.exit_code
-        if hosts.primary():
-            self._write_result(summaries)
         return 0
+
+    def _train_and_test(self) -> Summaries | None:
+        """The summaries of the test, or None once a signal came; all checkpoints are written."""
+        with contextlib.closing(self.checkpoints):
+            self._train()
+            self._save()  # before the evaluation, so that a kill there costs no training
+            finished = self.step == self.steps
+            return self.measurements.test(self.step, self.state.params) if finished else None
 
     def _initial_state(self) -> TrainState:
         like = jax.eval_shape(self.program.init, self.seed, self.hyper)
@@ -235,6 +246,8 @@ class _Run:
         ends = {"diverged_after": self._behind(), "exploded_after": self.explosions.after(losses)}
         add_ends(result, ends, self.curriculum)
         self.measurements.stream.add_matrices(result)
+        self.log.flush()  # result.json is written last
         write_json(self.workdir.result, result)
         self.measurements.say("test", summaries)
         self.progress.say(f"result: {self.workdir.result}")
+        self.log.result(self.step, **headline(result, build.is_static(self.config)))

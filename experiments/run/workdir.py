@@ -4,6 +4,7 @@ config.json     the resolved config            metrics.jsonl  one JSON object a 
 manifest.json   versions, device, argv, seed   checkpoints/   Orbax
 result.json     written last: a run with one is complete
 result-N.json   the result after N updates, of a run that was extended
+trackers.json   by what trackers know the run  tensorboard/, wandb/  what they wrote
 """
 
 import contextlib
@@ -46,6 +47,7 @@ LOCK = ".lock"
 # The fields that every reader of these files relies on.
 ROW = {"step": int, "split": str}  # of metrics.jsonl
 MANIFEST = {"resumed": list}
+IDENTITY = {"id": str, "group": str}  # of trackers.json
 # What a new disk, a desktop, a file server or a scheduler leaves in a folder. No run writes them.
 HARMLESS = (
     LOCK, f"{TEMPORARY}*", "lost+found", "*.out", "*.err", "*.log", ".nfs*", ".DS_Store", "._*",
@@ -63,6 +65,7 @@ class Workdir:
         self.manifest = self.path / "manifest.json"
         self.metrics = self.path / "metrics.jsonl"
         self.result = self.path / "result.json"
+        self.trackers = self.path / "trackers.json"
         self.checkpoints = self.path / "checkpoints"
 
     def result_steps(self) -> int:
@@ -88,6 +91,8 @@ class Workdir:
         stored, wanted = self.load_config(), json.loads(json.dumps(config.to_dict()))
         if is_there(self.manifest):
             read(self.manifest, MANIFEST)
+        if is_there(self.trackers):
+            read(self.trackers, IDENTITY)
         rows = read_lines(self.metrics, ROW) if is_there(self.metrics) else []
         logged = max((row["step"] for row in rows), default=0)
         saved, done = self.saved_steps(), self.result_steps()

@@ -1,5 +1,6 @@
 """Runs studies to the end, and gathers their results as rows."""
 
+import dataclasses
 import pathlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from plasticity.experiments.run.manifest import describe_launch
 from plasticity.experiments.run.result import seeds_of
 from plasticity.experiments.run.storage import DamagedFileError, write_json
 from plasticity.experiments.run.workdir import Workdir
+from plasticity.experiments.sweeps.known import Known
 from plasticity.experiments.sweeps.points import Failure, Point, by_state, failure
 from plasticity.experiments.sweeps.tables import Row, seed_rows, set_aside
 
@@ -76,6 +78,7 @@ class Campaign:
     Args:
       folder: of all studies. studies: by name. points: of all studies.
       wanted: names of the studies to run; of the others, complete points are gathered.
+      known: rows of points that were run elsewhere, which need not be run here.
     """
 
     def __init__(
@@ -84,8 +87,10 @@ class Campaign:
         studies: Mapping[str, Study],
         points: Sequence[Point],
         wanted: Collection[str],
+        known: Known | None = None,
     ):
         self.folder, self.points, self._studies = folder, points, studies
+        self._known = known or {}
         # The points of the studies to run, complete or not.
         self.asked = [point for point in points if point.folder.name in wanted]
         varied = {f for s in studies.values() for p in (*s.points, *s.elsewhere) for f in p}
@@ -127,7 +132,10 @@ class Campaign:
             self._write(launch)
 
         complete, unfinished, failed = by_state(self.points)
-        unfinished = [point for point in unfinished if point in self.asked]
+        elsewhere = [point for point in unfinished if self._take(point)]
+        if elsewhere:
+            print(f"{len(elsewhere)} points were run elsewhere: --known has their rows")
+        unfinished = [p for p in unfinished if p in self.asked and p not in elsewhere]
         for point in complete:
             if point in self.asked and self._lacks_analysis(point):
                 unfinished.append(point)  # an analysis takes long: workers make it
@@ -138,6 +146,15 @@ class Campaign:
         failed += self._broken
         names = {str(one.point.workdir.relative_to(self.folder)): one.why for one in failed}
         return Outcome(self._write(launch | {"failed": names}), failed, lost)
+
+    def _take(self, point: Point) -> bool:
+        """Whether the rows of a point are known: as many as its study has now."""
+        rows = self._known.get((point.folder.name, self._hash(point)), ())
+        evaluations = 1 + len(self._study(point).elsewhere)
+        if len(rows) != point.config().train.num_seeds * evaluations:
+            return False
+        self._rows[point.workdir] = list(rows)
+        return True
 
     def _rows_of(self, point: Point) -> list[Row]:
         """A complete run, and its evaluations on other episodes: a row per seed of each."""
@@ -164,7 +181,16 @@ class Campaign:
         config.update_from_flattened_dict(overrides or {})
         fields = {f: value for f in self._fields if (value := config_field(config, f)) != ()}
         own = {"study": point.folder.name, "task": self._study(point).task}
+        own["point"] = self._hash(point)
         return own | {"train_episodes": config.train.steps * config.train.batch} | fields
+
+    def _hash(self, point: Point) -> str:
+        """That of the point; features count by their data set, wherever their file lies."""
+        study = self._study(point)
+        if not study.frozen:
+            return point.identity
+        fixed = dict(point.fixed) | {"task.features": study.dataset}
+        return dataclasses.replace(point, fixed=fixed).identity
 
     def _is_analysed(self, point: Point) -> bool:
         """Whether the study analyses the net of the point, which must be plastic."""

@@ -22,6 +22,7 @@ from plasticity.experiments.configfile import config_module, load_config, resolv
 from plasticity.experiments.run.result import read_result
 from plasticity.experiments.run.storage import DamagedFileError, is_there
 from plasticity.experiments.run.stored_config import changed_fields
+from plasticity.experiments.run.tracked import check_trackers
 from plasticity.experiments.run.train import train
 from plasticity.experiments.validate import ConfigError, validate
 from plasticity.model import BACKBONES
@@ -177,6 +178,7 @@ def check(points: Sequence[Point]) -> None:
         config = point.config()
         try:
             validate(config)
+            check_trackers(config)
         except ConfigError as error:
             raise ConfigError(f"point {point.name}: {error}") from error
 
@@ -191,7 +193,7 @@ def run_all(points: Sequence[Point], done: Callable[[Point], object]) -> list[Fa
     for point in points:
         print(f"--- {point.command()}", flush=True)
         try:
-            code = train(point.config(), str(point.workdir))
+            code = train(point.config(), str(point.workdir), point.folder.name)
         except Exception as error:  # of any kind: fifty runs do not end because one is broken
             failed.append(failure(point, error))
             continue

@@ -90,13 +90,27 @@ def test_traceback_shows_where_an_error_was_raised(program):
     assert err.rstrip().splitlines()[-1].startswith("error: --config is missing")
 
 
+def test_help_imports_nothing_that_only_a_run_needs():
+    code = (
+        "import runpy, sys\n"
+        "sys.argv = ['launch', '--config=copying', '--help']\n"
+        "try: runpy.run_module('experiments.launch', run_name='__main__', alter_sys=True)\n"
+        "except SystemExit as ended: assert ended.code == 0\n"
+        "late = {'scipy', 'orbax.checkpoint', 'tensorflow_datasets', 'wandb', 'trackio'}\n"
+        "sys.exit(repr(late & set(sys.modules)) if late & set(sys.modules) else 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "Flags:" in done.stdout
+
+
 def test_a_value_may_follow_its_flag_and_a_truth_value_may_be_left_out(program, tmp_path):
     command = ["--config", f"{COPYING}:hebbian", "--config.train.steps", "7"]
-    command += ["--noconfig.rule.modulated", "--config.log.tensorboard", "--help"]
+    command += ["--noconfig.rule.modulated", "--config.model.tied", "--help"]
     code, out, err = program("launch", *command)
     assert code == 0, err
     shown = out.partition("Settings as")[2]
-    for setting in ("train.steps=7", "rule.modulated=False", "log.tensorboard=True"):
+    for setting in ("train.steps=7", "rule.modulated=False", "model.tied=True"):
         assert setting in shown
 
 

@@ -19,9 +19,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from plasticity.experiments.run.checkpoint import CheckpointError, Checkpoints
+from plasticity.experiments.run.checkpoint import Checkpoints
 from plasticity.experiments.run.evaluate import evaluate, evaluated_elsewhere
-from plasticity.experiments.run.storage import DamagedFileError, WorkdirError
+from plasticity.experiments.run.storage import CheckpointError, DamagedFileError, WorkdirError
 from plasticity.experiments.run.train import train
 from plasticity.experiments.run.workdir import Workdir
 from plasticity.experiments.validate import ConfigError

@@ -26,28 +26,28 @@ def test_a_resumed_log_drops_what_will_be_written_again(tmp_path):
     path = tmp_path / "metrics.jsonl"
     rows = [{"step": s, "split": "train", "loss": 1.0} for s in (1, 2, 3)]
     path.write_text("".join(json.dumps(r) + "\n" for r in rows) + '{"step": 2, "spl')
-    log = MetricsLog(path, first_step=2, seeds=[0], tensorboard=False)
+    log = MetricsLog(path, first_step=2, seeds=[0])
     log.write(3, train=[{"loss": 0.5, "bad": float("nan")}])
-    log.close()
+    log.close(complete=True)
     kept = [json.loads(line) for line in path.read_text().splitlines()]
     assert kept == [*rows[:2], {"step": 3, "split": "train", "loss": 0.5, "bad": None}]
 
 
 def test_the_log_knows_whether_a_step_was_validated(tmp_path):
-    log = MetricsLog(tmp_path / "metrics.jsonl", 0, [0], tensorboard=False)
+    log = MetricsLog(tmp_path / "metrics.jsonl", 0, [0])
     log.write(2, validation=[{"loss": 1.0}], validation_off=[{"loss": 2.0}])
-    log.close()
+    log.close(complete=True)
     for step, validated in ((2, True), (3, False)):
-        log = MetricsLog(tmp_path / "metrics.jsonl", step, [0], tensorboard=False)
+        log = MetricsLog(tmp_path / "metrics.jsonl", step, [0])
         assert log.has_validation == validated
-        log.close()
+        log.close(complete=True)
 
 
 def test_several_seeds_have_lines_of_their_own(tmp_path):
     path = tmp_path / "metrics.jsonl"
-    log = MetricsLog(path, 0, [3, 4], tensorboard=False)
+    log = MetricsLog(path, 0, [3, 4])
     log.write(1, train=[{"loss": 1.0}, {"loss": 2.0}])
-    log.close()
+    log.close(complete=True)
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     assert rows == [
         {"step": 1, "split": "train", "seed": 3, "loss": 1.0},

@@ -7,9 +7,12 @@ import pytest
 from plasticity.configs.algebra import over
 from plasticity.configs.studies import PRESETS, Study
 from plasticity.experiments import reproduce
+from plasticity.experiments.run.storage import DamagedFileError
 from plasticity.experiments.sweeps import campaign
 from plasticity.experiments.sweeps.campaign import Campaign, points_of, stored_results
+from plasticity.experiments.sweeps.known import known_rows
 from plasticity.experiments.sweeps.points import run_all
+from plasticity.experiments.sweeps.tables import write_csv
 from plasticity.experiments.validate import ConfigError
 
 TINY = {
@@ -65,6 +68,55 @@ def test_a_study_is_resumed_and_repeats_nothing(tmp_path, capsys):
     assert "---" not in capsys.readouterr().out  # nothing was started
     assert {path: path.stat().st_mtime_ns for path in times} == times
     assert json.loads(results.read_text())["rows"] == rows
+
+
+def test_points_that_were_run_elsewhere_are_not_run_again(tmp_path, capsys):
+    """Their rows come from the table of the other machine; a point that has changed is run."""
+    studies = {"small": STUDY}
+    here, there = tmp_path / "here", tmp_path / "there"
+    rows = (
+        Campaign(there, studies, points_of(there, "small", STUDY, TINY), ["small"])
+        .run(run_all, {})
+        .rows
+    )
+    write_csv(there / "results.csv", [*rows, {"study": "probe", "loss": 1.0}])
+    known = known_rows(there)
+    capsys.readouterr()
+    taken = Campaign(here, studies, points_of(here, "small", STUDY, TINY), ["small"], known)
+    assert taken.run(run_all, {}).rows == rows
+    said = capsys.readouterr().out
+    assert "---" not in said
+    assert "2 points" in said
+
+    longer = TINY | {"train.steps": 3}
+    points = points_of(here, "small", STUDY, longer)
+    taken = Campaign(here, studies, points, ["small"], known).run(lambda p, done: [], {})
+    assert taken.rows == []
+    more = STUDY._replace(elsewhere=[{"task.delay": 3}, {"task.delay": 4}])
+    points = points_of(here, "small", more, TINY)
+    assert not Campaign(here, {"small": more}, points, [], known).run(run_all, {}).rows
+
+
+@pytest.mark.parametrize(
+    "text", ["", "loss,seed\n1,2\n", "study,task,point\na,b\n", "study,task,point\na,b,c,d\n"]
+)
+def test_tables_of_something_else_are_refused(text, tmp_path):
+    (tmp_path / "results.csv").write_text(text)
+    with pytest.raises(DamagedFileError, match=r"results\.csv"):
+        known_rows(tmp_path)
+    with pytest.raises(DamagedFileError, match="cannot be read"):
+        known_rows(tmp_path / "nothing")
+
+
+def test_features_count_by_their_data_set(tmp_path):
+    """Their file lies elsewhere on another machine."""
+    study = PRESETS["full"]()["omniglot"]
+    hashes = []
+    for file in ("a.npz", "folder/b.npz"):
+        points = points_of(tmp_path, "omniglot", study, {"task.features": file})
+        hashes.append([Campaign(tmp_path, {"omniglot": study}, [], [])._hash(p) for p in points])
+    assert hashes[0] == hashes[1]
+    assert len(set(hashes[0])) == len(points)
 
 
 def test_complete_studies_are_gathered_also_when_they_are_not_wanted(tmp_path):

@@ -29,7 +29,7 @@ def test_meshes():
 @pytest.mark.slow
 @pytest.mark.parametrize(("engine", "chunk"), [("factored", 0), ("chunked", 8)])
 def test_the_formula_for_memory(engine, chunk):
-    """That of docs/scaling.md, by what twice the episodes and twice the steps add."""
+    """That of docs/howto/hosts.md, by what twice the episodes and twice the steps add."""
 
     def config(steps, batch):
         made = copying.get_config("hebbian")

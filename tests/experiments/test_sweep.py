@@ -300,7 +300,7 @@ def test_the_result_of_an_extended_run_is_not_that_of_its_point(tmp_path):
 
 
 def test_a_point_that_raises_anything_does_not_end_the_others(tmp_path, monkeypatch):
-    def broken(config, path):
+    def broken(config, path, group):
         if config.seed:
             raise MemoryError("no room") if config.seed == 1 else PlasticityError("diverged")
         return 0
