@@ -66,13 +66,15 @@ class Learner:
       make_network: hyper -> Network; called while tracing.
       batch: B, episodes per step.
       microbatch: how many of them a device differentiates at once, at most; 0: all of its share.
-      steps, warmup, schedule: linear warm-up to the learning rate over `warmup` steps, then
-        "constant", or "cosine" down to zero at `steps`.
+      steps: training steps, by which the schedule is laid out.
+      warmup: steps in which the learning rate rises linearly to its value.
+      schedule: of the learning rate afterwards: "constant", or "cosine" down to zero at `steps`.
       eta0_warmup: steps in which the rule's eta0, if it has one, rises linearly to its value.
       layout: how a batch is spread over devices.
-      make_optimizer: hyper -> Optimizer. refresh: of the weights before every step, if any.
-      stream: the order of its tasks, of a task that has several. protection: of what mattered to
-        earlier ones, if any.
+      make_optimizer: hyper -> Optimizer.
+      refresh: of the weights before every step, if any.
+      stream: the order of its tasks, of a task that has several.
+      protection: of what mattered to earlier tasks, if any.
     """
 
     task: Task

@@ -34,14 +34,17 @@ class Network(NamedTuple):
     """A backbone with plastic layers, the rule that writes them, and the memory that holds them.
 
     Attributes:
-      backbone, rule, memory: the parts; see `plasticity.types`.
+      backbone: its slow part.
+      rule: what is written to plastic layers.
+      memory: the engine that holds their fast weights.
       meta_gradient: "full": the outer gradient flows through every write. "truncated": fast weights
         count as constants, as in the code of Chaudhary 2025; alpha, beta, P and the modulator then
         receive no gradient.
       matmul_precision: of matrix products; a name in `plasticity.unroll.MATMUL_PRECISIONS`.
       intervention: changes writes before they are applied; see `plasticity.interventions`.
-      site_rule, site_memory: the rule at memory sites and the engine that holds their memories; a
-        site of the backbone may have a rule of its own, see `at_site`.
+      site_rule: the rule at memory sites; one of the backbone may have a rule of its own, see
+        `at_site`.
+      site_memory: the engine that holds their memories.
       site_writes: whether anything is written there; False: memories stay as an episode starts.
       site_chunk: steps that sites take at once, where all are known; see `plasticity.associate`.
     """

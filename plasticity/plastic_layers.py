@@ -36,7 +36,8 @@ class Plastic:
     """The plastic layers of a network: how they are written, and how they are stored.
 
     Attributes:
-      rule, memory: see `plasticity.types`.
+      rule: what is written, a `Rule`.
+      memory: the engine that holds it, a `Memory`.
       layers: {name: shape} of the feed-forward sites.
       sites: {name: (O, I) or (H, O, I)} of the memory sites.
       head: O + A + 1, the numbers that an internal loss reads; 0 for rules without one.
