@@ -29,7 +29,10 @@ nitpicky = True
 nitpick_ignore_regex = [
     (r"py:.*", r"(jax|jaxlib|flax|optax|numpy|np|matplotlib|ml_collections)(\..+)?"),
     (r"py:.*", r"(collections|typing|functools|os|pathlib|enum|nn)(\..+)?"),
-    (r"py:class", r"(.*\.)?(Array|PyTree|Key|Scalar|DType|Periods|T|S)"),  # aliases and type variables
+    (
+        r"py:class",
+        r"(.*\.)?(Array|PyTree|Key|Scalar|DType|Periods|T|S)",
+    ),  # aliases and type variables
     (r"py:(class|exc|obj)", r"[a-z]+|[A-Z]\w*(Error|Interrupt|Exit)|None|Any"),  # Python's own
 ]
 

@@ -95,6 +95,15 @@ def append_scan(
     Raises:
       ValueError: xs is empty or of several lengths, a carry changes its type, or an entry or a
         window does not fit its buffer.
+
+    >>> import jax.numpy as jnp
+    >>> def step(p, carry, history, x, t):  # y_t = p times the sum of the x before t
+    ...     seen = jnp.where(jnp.arange(len(history)) < t, history, 0.0)
+    ...     return carry, x, p * seen.sum()
+    >>> xs = jnp.array([1.0, 2.0, 3.0])
+    >>> _, history, ys = append_scan(step, 10.0, (), jnp.zeros(3), xs)
+    >>> ys.tolist()
+    [0.0, 10.0, 30.0]
     """
     params, carry, history, xs = jax.tree.map(jnp.asarray, (params, carry, history, xs))
     steps = _length(xs)

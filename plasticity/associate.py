@@ -66,6 +66,16 @@ def associate(
 
     Raises:
       ValueError: the rule has no meaning at a memory site, or sizes do not go together.
+
+    >>> import jax.numpy as jnp
+    >>> import plasticity as P
+    >>> keys, values = jnp.eye(3), jnp.arange(6.0).reshape(3, 2)
+    >>> answers, state = P.associate(P.delta(), P.Token(keys, keys, values))  # written, then read
+    >>> answers.tolist()
+    [[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]
+    >>> asked = P.Token(keys[:1], keys[:1], values[:1], rate=0.0)  # a rate of 0 writes nothing
+    >>> P.associate(P.delta(), asked, state)[0].tolist()
+    [[0.0, 1.0]]
     """
     site, chunk = site_of(rule), check_chunk("associate", chunk, 0)
     tokens = check_tokens(site, rule.form, tokens)

@@ -29,6 +29,12 @@ class Factory(Generic[T]):
 
         Raises:
           ValueError: a setting is not valid; the message names SECTION.FIELD.
+          TypeError: there is no such setting.
+
+        >>> import plasticity as P
+        >>> P.hebbian(eta0=-1.0)
+        Traceback (most recent call last):
+        ValueError: rule.eta0=-1.0 must be at least 0
         """
         return self.make(self.settings(**fields), *parts)
 

@@ -39,6 +39,16 @@ class MemoryLayer(nn.Module):
     Attributes:
       rule: a rule with a meaning at memory sites, or its name with the default settings.
       settings: of the layer.
+
+    >>> import jax, jax.numpy as jnp
+    >>> import plasticity as P
+    >>> layer = P.MemoryLayer("gated_delta", P.MemoryLayerSettings(heads=2))
+    >>> x = jnp.ones((5, 8))  # [T, D]
+    >>> params = layer.init(jax.random.key(0), x)
+    >>> y, state = layer.apply(params, x)
+    >>> y.shape
+    (5, 8)
+    >>> more, state = layer.apply(params, x, state)  # goes on
     """
 
     rule: Rule | str

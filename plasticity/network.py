@@ -73,7 +73,7 @@ class Network(NamedTuple):
         return {name: site for name, site in sites.items() if shared or name in own}
 
     def at_site(self, name: str) -> tuple[Rule, Memory]:
-        """The rule of a memory site, and the engine that holds its memories."""
+        """The rule of a memory site of that name, and the engine that holds its memories."""
         own = self.backbone.site_rules.get(name)
         if own is not None:
             return own, dense(form=own.form)
@@ -90,8 +90,8 @@ class Network(NamedTuple):
 class Parameters(NamedTuple):
     """All parameters that the outer loop learns."""
 
-    slow: PyTree
-    plasticity: Plasticity
+    slow: PyTree  # slow weights, of the structure that `Backbone.init` returns
+    plasticity: Plasticity  # theta, that `Rule.init` returns
 
 
 class EpisodeState(NamedTuple):
@@ -139,7 +139,12 @@ exportable(Parameters, NetworkState, EpisodeTrace)
 
 
 def init_parameters(network: Network, key: Key) -> Parameters:
-    """Draws initial slow weights and theta."""
+    """Draws initial slow weights, in the dtypes of the backbone, and theta, in float32.
+
+    Args:
+      network: whose `Backbone.init` and `Rule.init` draw them.
+      key: of JAX; slow weights are the same under every rule.
+    """
     slow_key, rule_key = jax.random.split(key)
     backbone = network.backbone
     return Parameters(

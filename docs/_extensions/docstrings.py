@@ -53,7 +53,7 @@ def readable(lines: list[str]) -> list[str]:
             section, literal = line.strip() in SECTIONS, False
         starts = indented and not section and not literal and (not found or not found[-1].strip())
         if starts:
-            found += ["::", ""]
+            found += [".. code-block:: text", ""]
             literal = True
         prompt = bool(line.strip()) and (prompt or line.lstrip().startswith(">>>"))
         found.append(line if literal or prompt or line.strip() in SECTIONS else escaped(line))

@@ -1,6 +1,6 @@
 """The directive `entries`: a section for every entry of a registry, or a table of settings.
 
-    .. entries:: plasticity.tasks.TASKS
+.. entries:: plasticity.tasks.TASKS
 """
 
 import importlib
