@@ -113,7 +113,7 @@ def of_factory(factory: Factory[Any]) -> list[str]:
 
 def prepare(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     """Runs before napoleon, which makes fields of the sections."""
-    del app, what, options
+    del app, options
     if isinstance(obj, Factory):
         lines[:] = of_factory(obj)
     record = inspect.isclass(obj) and (hasattr(obj, "_fields") or dataclasses.is_dataclass(obj))
@@ -122,6 +122,26 @@ def prepare(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: li
     if not any(line.strip() for line in lines):
         LOGGER.warning("%s has no docstring", name, type="docstrings")
     lines[:] = readable(lines)
+    for place in heads(what, lines):
+        lines[place] = re.sub(r"^\s*", r"\g<0>: ", lines[place])
+
+
+def heads(what: str, lines: list[str]) -> list[int]:
+    """Lines in which napoleon would take the text before a colon for a type."""
+    found = [0] if what in ("attribute", "data", "property") else []
+    found += [n + 1 for n, line in enumerate(lines) if line in ("Returns:", "Yields:")]
+    return [n for n in found if ":" in lines[n]]
+
+
+def sign(
+    app: Sphinx, what: str, name: str, obj: Any, options: Any, signature: str, returns: str
+) -> tuple[str, str] | None:
+    """Defaults as a reader would write them."""
+    del app, what, name, obj, options
+    if not signature:
+        return None
+    short = re.sub(r"<(function|factory|object)\b(?:[^<>]|<\w+>)*>", "...", signature)
+    return short.replace("('scalar', 1, False, False, None, None)", "Form()"), returns
 
 
 def skip(app: Sphinx, what: str, name: str, obj: Any, skipped: bool, options: Any) -> bool | None:
@@ -134,25 +154,32 @@ def resolve(app: Sphinx, env: Any, node: Any, contnode: Any) -> Any:
     """Single backticks are code, and a link where they name something that has a page."""
     if node.get("refdomain") != "py":
         return None
-    target, domain = node["reftarget"].removesuffix("()"), env.get_domain("py")
-    places = ["", "plasticity.", f"{node.get('py:module')}.", f"{node.get('py:class')}."]
-    ways = [(target, place + target) for place in places]
-    # An annotation names the module that defines a record; its page, where all import it from.
-    ways += [(target, f"plasticity.{target.rpartition('.')[2]}")] if target[:1].isalpha() else []
-    for _, full in ways:
-        if full in domain.objects and full.rpartition(".")[2] == target.rpartition(".")[2]:
-            if target.startswith("plasticity.") and not same(target, full):
-                continue
-            page = domain.objects[full]
-            uri = app.builder.get_relative_uri(node.get("refdoc", ""), page.docname)
-            return nodes.reference(
-                "", "", contnode, refuri=f"{uri}#{page.node_id}", internal=True, reftitle=full
-            )
+    target = node["reftarget"].removesuffix("()")
+    objects = env.get_domain("py").objects
+    if name := page_of(target, objects, node.get("py:module"), node.get("py:class")):
+        entry = objects[name]
+        uri = f"{app.builder.get_relative_uri(node['refdoc'], entry.docname)}#{entry.node_id}"
+        return nodes.reference("", "", contnode, refuri=uri, internal=True, reftitle=name)
     if node.get("reftype") != "obj":
         return None
     if target.startswith("plasticity.") and not exists(target):
         LOGGER.warning("there is no %s", target, location=node, type="docstrings")
     return contnode
+
+
+def page_of(target: str, objects: Any, module: str | None, inside: str | None) -> str:
+    """The name under which a page shows what `target` means; empty: none does."""
+    for place in ("", "plasticity.", f"{module}.", f"{inside}."):
+        if place + target in objects:
+            return place + target
+    last = target.rpartition(".")[2]
+    if not last[:1].isupper() and not target.startswith("plasticity."):
+        return ""  # a common word
+    # An annotation names the module that defines a record, its page the one that users import.
+    alike = [name for name in objects if name.rpartition(".")[2] == last]
+    if target.startswith("plasticity."):
+        alike = [name for name in alike if same(name, target)]
+    return alike[0] if len(alike) == 1 else ""
 
 
 def found(path: str) -> Any:
@@ -183,6 +210,7 @@ def same(one: str, other: str) -> bool:
 def setup(app: Sphinx) -> dict[str, bool]:
     """Connects the above."""
     app.connect("autodoc-process-docstring", prepare, priority=400)
+    app.connect("autodoc-process-signature", sign)
     app.connect("autodoc-skip-member", skip)
     app.connect("missing-reference", resolve)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

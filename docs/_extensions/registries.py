@@ -65,11 +65,11 @@ def _title(text: str) -> list[str]:
 
 def _table(kind: type[Settings]) -> list[str]:
     """Field, default, meaning and range of all settings of a class."""
-    lines = [".. list-table::", "   :header-rows: 1", "   :widths: 30 15 55", ""]
+    lines = [".. list-table::", "   :header-rows: 1", "   :widths: 25 15 60", ""]
     cells = [("field", "default", "meaning")]
     for field, about in kind.describe():
-        default = getattr(kind(), field.rpartition(".")[2])
-        cells.append((f"``{field}``", f"``{default!r}``", *readable([about])))
+        name = field.rpartition(".")[2]
+        cells.append((f"``{name}``", f"``{getattr(kind(), name)!r}``", *readable([about])))
     for first, *others in cells:
         lines += [f"   * - {first}", *(f"     - {cell}" for cell in others)]
     return [*lines, ""]
