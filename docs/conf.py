@@ -20,9 +20,11 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_design",
     "docstrings",
+    "mathml",
     "registries",
 ]
-exclude_patterns = ["_build", "_extensions"]
+# Executed notebooks stand beside the pages when the build stands among them.
+exclude_patterns = ["_build", "_extensions", "jupyter_execute"]
 
 # Every reference has to resolve, but for those to other projects.
 nitpicky = True
@@ -54,6 +56,7 @@ napoleon_attr_annotations = False
 
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
+html_math_renderer = "mathml"
 # A notebook runs again only when it has changed; an error in a cell ends the build.
 nb_execution_mode = "cache"
 nb_execution_raise_on_error = True
