@@ -176,7 +176,7 @@ def page_of(target: str, objects: Any, module: str | None, inside: str | None) -
     if not last[:1].isupper() and not target.startswith("plasticity."):
         return ""  # a common word
     # An annotation names the module that defines a record, its page the one that users import.
-    alike = [name for name in objects if name.rpartition(".")[2] == last]
+    alike = [n for n, entry in objects.items() if n.endswith(f".{last}") and not entry.aliased]
     if target.startswith("plasticity."):
         alike = [name for name in alike if same(name, target)]
     return alike[0] if len(alike) == 1 else ""
