@@ -44,11 +44,10 @@ class MemoryLayer(nn.Module):
     >>> import plasticity as P
     >>> layer = P.MemoryLayer("gated_delta", P.MemoryLayerSettings(heads=2))
     >>> x = jnp.ones((5, 8))  # [T, D]
-    >>> params = layer.init(jax.random.key(0), x)
-    >>> y, state = layer.apply(params, x)
+    >>> params = jax.jit(layer.init)(jax.random.key(0), x)
+    >>> y, state = jax.jit(layer.apply)(params, x)  # more, state = layer.apply(params, x, state)
     >>> y.shape
     (5, 8)
-    >>> more, state = layer.apply(params, x, state)  # goes on
     """
 
     rule: Rule | str

@@ -39,8 +39,8 @@ class Hyperparameters(NamedTuple):
     """Inputs of the compiled programs: a change of their values does not recompile."""
 
     rule: Mapping[str, Scalar]  # the `traced` settings of the rule
-    learning_rate: Scalar
-    weight_decay: Scalar
+    learning_rate: Scalar  # after the warm-up
+    weight_decay: Scalar  # per step, times the learning rate
     clip: Scalar  # of the outer gradient's global norm
     data: PyTree = None  # `Task.data` of the present split
     optimizer: Mapping[str, Scalar] = {}  # the `traced` settings of the optimizer
@@ -50,8 +50,8 @@ class TrainState(NamedTuple):
     """The state of training between two steps."""
 
     step: Array  # [] int32, updates done
-    params: Parameters
-    optimizer: PyTree
+    params: Parameters  # slow weights and theta
+    optimizer: PyTree  # the state of the optimizer
 
 
 exportable(Hyperparameters, TrainState)

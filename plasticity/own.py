@@ -215,10 +215,9 @@ def run(
     >>> ys, state = P.run(pl, forward, params, theta, xs)
     >>> ys.shape
     (8, 5, 2)
-    >>> more, state = P.run(pl, forward, params, theta, xs, state)  # goes on
-    >>> y, state = P.step(pl, forward, params, theta, xs[:, 0], state)  # one step more
+    >>> y, state = P.step(pl, forward, params, theta, xs[:, 0], state)  # goes on, by one step
     >>> y.shape, int(state.position)
-    ((8, 2), 11)
+    ((8, 2), 6)
     """
     episodes = leading_axes("xs", xs, "B", "T")[0]
     if state is not None:

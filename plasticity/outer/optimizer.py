@@ -39,7 +39,7 @@ exportable(
 class Optimizer(NamedTuple):
     """What an entry of `OPTIMIZERS` makes."""
 
-    direction: optax.GradientTransformation
+    direction: optax.GradientTransformation  # of a step, before decay and learning rate
     matrices_only: bool = False  # all but slow weight matrices take Adam's direction
     decays: bool = True  # weight decay has a meaning beside it
     best: tuple[int, float] | None = None  # arguments of `train_best_conditioned`; None: train all
