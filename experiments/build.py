@@ -76,9 +76,12 @@ def make_stage(config: ConfigDict, learner: Learner, value: int | None) -> Learn
 def make_hyperparameters(
     config: ConfigDict, task: Task, stream: RandomStream = RandomStream.TRAIN
 ) -> Hyperparameters:
-    """The inputs of the compiled program: continuous hyperparameters, and the task's data.
+    """The inputs of the compiled program: continuous hyperparameters, float32, and the task's data.
 
-    The data are those of the split that `stream` is named after: train, validation or test.
+    Args:
+      config: one that `plasticity.experiments.validate.validate` accepts.
+      task: of the learner.
+      stream: whose data they are: TRAIN, VALIDATION or TEST.
     """
     traced = RULES[config.rule.name].settings.traced()
     return Hyperparameters(
@@ -196,7 +199,15 @@ def make_refresh(config: ConfigDict) -> Refresh | None:
 
 
 def make_learner(config: ConfigDict) -> Learner:
-    """The learner of a validated config."""
+    """The learner of a config.
+
+    Args:
+      config: one that `plasticity.experiments.validate.validate` accepts.
+
+    Raises:
+      ValueError: parts of the config do not go together.
+      DataError: images or features of the task are missing or wrong.
+    """
     task = make_task(config)
     model, rule = BACKBONES[config.model.name], RULES[config.rule.name]
     encoder = read(config, EncoderSettings)

@@ -32,26 +32,71 @@ REGISTRIES: dict[str, dict[str, Factory[Any]]] = {
 
 
 def register_rule(name: str, make: Callable[..., Rule], settings: type[Settings]) -> None:
-    """Adds the rule `make(settings) -> Rule`; best, `settings` is a subclass of `PlasticSettings`.
+    """Adds a rule of one's own to `RULES`, for all programs and configs.
+
+    Args:
+      name: a Python name, for `rule.name` in a config.
+      make: (settings) -> `Rule`.
+      settings: a dataclass with section = "rule", subclass of `Settings`; best, of
+        `PlasticSettings`.
 
     Raises:
-      ValueError: another rule has the name, or `settings` is no dataclass of the section "rule".
+      ValueError: the name is none or is taken, or `settings` is no such dataclass.
+
+    >>> import dataclasses
+    >>> import plasticity as P
+    >>> @dataclasses.dataclass(frozen=True)
+    ... class CorrectingSettings(P.PlasticSettings):
+    ...     share: float = P.setting(1.0, "share of the error that is corrected", low=0, high=1)
+    >>> def correcting(s: CorrectingSettings) -> P.Rule:
+    ...     return P.modulated(s, lambda layer: (layer.post - s.share * layer.recall, layer.pre))
+    >>> P.register_rule("correcting", correcting, CorrectingSettings)
+    >>> correcting(CorrectingSettings(share=2.0))
+    Traceback (most recent call last):
+    ValueError: rule.share=2.0 must be at least 0 and at most 1
     """
     _register("rule", name, make, settings)
 
 
 def register_task(name: str, make: Callable[..., Task], settings: type[Settings]) -> None:
-    """Adds the task `make(settings) -> Task`, with settings of the section "task"."""
+    """Adds a task of one's own to `TASKS`, for all programs and configs.
+
+    Args:
+      name: a Python name, for `task.name` in a config.
+      make: (settings) -> `Task`.
+      settings: a dataclass, subclass of `Settings`, with section = "task".
+
+    Raises:
+      ValueError: the name is none or is taken, or `settings` is no such dataclass.
+    """
     _register("task", name, make, settings)
 
 
 def register_backbone(name: str, make: Callable[..., Backbone], settings: type[Settings]) -> None:
-    """Adds `make(settings, EncoderSettings, TaskShape) -> Backbone`, of the section "model"."""
+    """Adds a backbone of one's own to `BACKBONES`, for all programs and configs.
+
+    Args:
+      name: a Python name, for `model.name` in a config.
+      make: (settings, `EncoderSettings`, `TaskShape`) -> `Backbone`.
+      settings: a dataclass, subclass of `Settings`, with section = "model".
+
+    Raises:
+      ValueError: the name is none or is taken, or `settings` is no such dataclass.
+    """
     _register("model", name, make, settings)
 
 
 def register_optimizer(name: str, make: Callable[..., Optimizer], settings: type[Settings]) -> None:
-    """Adds the optimizer `make(settings) -> Optimizer`, of the section "optimizer"."""
+    """Adds an optimizer of one's own to `OPTIMIZERS`, for all programs and configs.
+
+    Args:
+      name: a Python name, for `optimizer.name` in a config.
+      make: (settings) -> `Optimizer`.
+      settings: a dataclass, subclass of `Settings`, with section = "optimizer".
+
+    Raises:
+      ValueError: the name is none or is taken, or `settings` is no such dataclass.
+    """
     _register("optimizer", name, make, settings)
 
 

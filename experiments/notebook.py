@@ -47,8 +47,19 @@ def train(
 
     Raises:
       ConfigError: the config cannot be run.
-      WorkdirError, CheckpointError, PlasticityError: as `experiments.run.train.train`.
+      WorkdirError: the workdir is of another config, is in use, or is damaged.
+      CheckpointError: checkpoints cannot be saved or read.
+      PlasticityError: plasticity cannot be learned, or no seed's loss is finite.
       KeyboardInterrupt: the run was interrupted, and has saved its state.
+
+    >>> import plasticity
+    >>> small = {"train.steps": 2, "train.warmup": 0, "evaluate.episodes": 128}
+    >>> run = plasticity.train("copying:hebbian", overrides=small)  # doctest: +ELLIPSIS
+    workdir: ...
+    >>> run.config.rule.name, run.result["main_metric"]
+    ('hebbian', 'recall_accuracy')
+    >>> sorted(plasticity.open_run(run.workdir).params.plasticity.synapses)[0]
+    'block_0/fc1'
     """
     if isinstance(config, str):
         config = load_config(*file_and_argument(config))
@@ -66,7 +77,14 @@ def train(
 
 
 def open_run(workdir: Path) -> "Run":
-    """The run in a workdir; WorkdirError: it is not finished, or a file of it is damaged."""
+    """The run in a workdir, wherever it was trained.
+
+    Args:
+      workdir: its folder. A rule or task of one's own is found by the file that the run recorded.
+
+    Raises:
+      WorkdirError: there is no finished run, or a file of it is damaged.
+    """
     return Run(Workdir(os.fspath(workdir)))
 
 
@@ -74,9 +92,11 @@ class Run:
     """A finished run. IPython shows its table and its learning curves.
 
     Attributes:
-      workdir, config: its folder, and the config that it was trained with.
+      workdir: its folder.
+      config: that it was trained with, a `ConfigDict`.
       result: the content of result.json, with a record of each seed in `seeds`.
-      task, network: the library's `Task` and `Network`; both consist of pure functions.
+      task: the library's `Task`.
+      network: the library's `Network`.
     """
 
     def __init__(self, files: Workdir):
@@ -95,7 +115,12 @@ class Run:
 
     @functools.cached_property
     def params(self) -> Parameters:
-        """The trained parameters; of several seeds, those of the first."""
+        """The trained parameters; of several seeds, those of the first.
+
+        Raises:
+          WorkdirError: there is no checkpoint.
+          CheckpointError: none can be read.
+        """
         return self.params_of(self.config.seed)
 
     def params_of(self, seed: int) -> Parameters:
@@ -103,7 +128,8 @@ class Run:
 
         Raises:
           ValueError: it is none of the run.
-          WorkdirError, CheckpointError: there is no checkpoint, or none can be read.
+          WorkdirError: there is no checkpoint.
+          CheckpointError: none can be read.
         """
         seeds = Seeds(self.config)
         if seed not in seeds.numbers:

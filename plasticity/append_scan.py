@@ -95,6 +95,13 @@ def append_scan(
     Raises:
       ValueError: xs is empty or of several lengths, a carry changes its type, or an entry or a
         window does not fit its buffer.
+
+    >>> import jax.numpy as jnp
+    >>> def step(p, carry, history, x, t):  # y_t = p times the sum of the x before t
+    ...     seen = jnp.where(jnp.arange(len(history)) < t, history, 0.0)
+    ...     return carry, x, p * seen.sum()
+    >>> append_scan(step, 10.0, (), jnp.zeros(3), jnp.array([1.0, 2.0, 3.0]))[2].tolist()
+    [0.0, 10.0, 30.0]
     """
     params, carry, history, xs = jax.tree.map(jnp.asarray, (params, carry, history, xs))
     steps = _length(xs)
@@ -112,16 +119,19 @@ def append_scan(
     split = StepProgram(program, len(jax.tree.leaves(params)), shape)
     values = split.before(*jax.tree.leaves(params))
     groups = (values, jax.tree.leaves(carry), buffers, jax.tree.leaves(xs))
+    parts = zip(shape, _run(split, histories, *groups), strict=True)
+    return tuple(jax.tree.unflatten(jax.tree.structure(s), flat) for s, flat in parts)
+
+
+def _run(program: StepProgram, histories: Histories, *groups: Leaves) -> tuple:
+    """The finished carry and history, and ys, flat."""
     try:
-        carry, buffers, ys = _differentiable(split, histories)(*groups)
+        carry, buffers, ys = _differentiable(program, histories)(*groups)
     except NotImplementedError:
         # `jax.shard_map` outside `jax.jit` refuses such a custom_vjp before it runs. Nothing is
         # differentiated there: under `jax.grad` the custom_vjp never reaches it.
-        carry, buffers, ys = _values(split, histories, *groups)
-    out = (carry, histories.finished(buffers), ys)
-    return tuple(
-        jax.tree.unflatten(jax.tree.structure(s), o) for s, o in zip(shape, out, strict=True)
-    )
+        carry, buffers, ys = _values(program, histories, *groups)
+    return carry, histories.finished(buffers), ys
 
 
 def _histories(history: PyTree, axis: int, window: PyTree | None) -> Histories:

@@ -66,6 +66,12 @@ def associate(
 
     Raises:
       ValueError: the rule has no meaning at a memory site, or sizes do not go together.
+
+    >>> import jax.numpy as jnp, plasticity as P
+    >>> keys, values = jnp.eye(3), jnp.arange(6.0).reshape(3, 2)
+    >>> answers, state = P.associate(P.delta(), P.Token(keys, keys, values))  # written, then read
+    >>> answers.tolist()
+    [[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]
     """
     site, chunk = site_of(rule), check_chunk("associate", chunk, 0)
     tokens = check_tokens(site, rule.form, tokens)
@@ -75,15 +81,18 @@ def associate(
     given = initial if state is None else state
     layers = check_state(site, rule.form, tokens, given, "state")
     anew = None if reset is None else check_state(site, rule.form, tokens, initial, "initial")
-    answer_type = tokens.value.dtype
-    numbers = jax.tree.leaves((tokens, layers, anew))
-    dtype = jnp.result_type(jnp.float32, *(a.dtype for a in numbers))
-    cast, start, anew = jax.tree.map(lambda a: a.astype(dtype), (tokens, layers, anew))
+    cast, start, anew = _in_float32((tokens, layers, anew))
     (cast, marks), start = each_write(site, cast, marks), _varying(start, cast)
     answers, after = _path(rule)(rule, (cast, marks), start, anew, chunk * site.writes)
     answers = answers[site.writes - 1 :: site.writes]
     after = jax.tree.map(lambda a, old: a.astype(old.dtype), after, layers)
-    return answers.astype(answer_type), after if isinstance(given, dict) else after[""]
+    return answers.astype(tokens.value.dtype), after if isinstance(given, dict) else after[""]
+
+
+def _in_float32(tree: Any) -> Any:
+    """All numbers in their common type, in float32 at least."""
+    dtype = jnp.result_type(jnp.float32, *(a.dtype for a in jax.tree.leaves(tree)))
+    return jax.tree.map(lambda a: a.astype(dtype), tree)
 
 
 def initial_state(rule: Rule, tokens: Token) -> TraceMatrix:

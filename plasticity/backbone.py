@@ -10,10 +10,12 @@ from plasticity.types import Array, DType, Key, LayerShape, Outputs, PyTree, Rul
 class FastRead(NamedTuple):
     """How a backbone reads its fast weights, `fast(layer, pre)` and `fast.associate(site, tokens)`.
 
-    read: (layer, its inputs [S, I]) -> its fast part [S, O], or a zero [] if there is none.
-    associate: (memory site, tokens [S, H, ...]) -> the answers [S, H, O] to their queries. Where
-      all steps are taken at once, a site may be called several times, each with the steps to come.
-    recall: the same without writing them.
+    Attributes:
+      read: (layer, its inputs [S, I]) -> its fast part [S, O], or a zero [] if there is none.
+      associate: (memory site, tokens [S, H, ...]) -> the answers [S, H, O] to their queries. Where
+        all steps are taken at once, a site may be called several times, each with the steps to
+        come.
+      recall: the same without writing them.
     """
 
     read: Callable[[str, Array], Array]
@@ -40,27 +42,29 @@ class Backbone(NamedTuple):
     is what later steps read of earlier ones (keys and values of attention; the state of an RNN), a
     sequence of segments, each a stack of entries [P, ...] in any order.
 
-    init: (key) -> slow parameters.
-    shapes: of the plastic layers. head: O + A + 1, the width of the head.
-    prepare: (slow, ahead, inputs [S, ...], queries [Q, ...] or None, position [], key) ->
-      ([S, ...], [Q, ...] or None, entries [S, ...]): all that does not depend on fast weights.
-      Steps start at `position`, queries are one after the last; a query depends on the steps, not
-      on other queries. `ahead` are the entries of earlier steps, at least the last `window`. Its
-      dropout masks are of all S steps at once: they depend on how an episode is cut in pieces.
-    forward: (slow, past, prepared [S, ...], position [S], fast, key, independent) -> Forward.
-      A step depends on entries of the past with earlier positions and, unless `independent`, on
-      the earlier ones of the S steps. `key` seeds dropout; None: no dropout.
-    blank: (P, dtype) -> a segment of P entries that hold nothing.
-    window: number of past steps that `forward` reads; 0: all; -1: none.
-    shard_by: {layer: "outputs" or "inputs"} of wide layers that devices may share.
-    blank_ahead: (P, dtype) -> P entries of `prepare` that hold nothing.
-    modulator_weights: (slow) -> those of the modulator, for a metric of their gradient; or None.
-    sites: {memory site: shape of its memories}.
-    first: (slow) -> {memory site: {layer: `TraceMatrix` [H, ...]}}, the memories at the start of an
-      episode; None: they start empty.
-    site_rules: {memory site: its rule}, of sites that do not have that of the network.
-    at_once: whether `forward` offers the tokens of all S steps in one call of `fast.associate`.
-      Otherwise it is called with S = 1 wherever anything is written.
+    Attributes:
+      init: (key) -> slow parameters.
+      shapes: of the plastic layers.
+      head: O + A + 1, the width of the head.
+      prepare: (slow, ahead, inputs [S, ...], queries [Q, ...] or None, position [], key) -> ([S,
+        ...], [Q, ...] or None, entries [S, ...]): all that does not depend on fast weights. Steps
+        start at `position`, queries are one after the last; a query depends on the steps, not on
+        other queries. `ahead` are the entries of earlier steps, at least the last `window`. Its
+        dropout masks are of all S steps at once: they depend on how an episode is cut in pieces.
+      forward: (slow, past, prepared [S, ...], position [S], fast, key, independent) -> Forward. A
+        step depends on entries of the past with earlier positions and, unless `independent`, on the
+        earlier ones of the S steps. `key` seeds dropout; None: no dropout.
+      blank: (P, dtype) -> a segment of P entries that hold nothing.
+      window: number of past steps that `forward` reads; 0: all; -1: none.
+      shard_by: {layer: "outputs" or "inputs"} of wide layers that devices may share.
+      blank_ahead: (P, dtype) -> P entries of `prepare` that hold nothing.
+      modulator_weights: (slow) -> those of the modulator, for a metric of their gradient; or None.
+      sites: {memory site: shape of its memories}.
+      first: (slow) -> {memory site: {layer: `TraceMatrix` [H, ...]}}, the memories at the start of
+        an episode; None: they start empty.
+      site_rules: {memory site: its rule}, of sites that do not have that of the network.
+      at_once: whether `forward` offers the tokens of all S steps in one call of `fast.associate`.
+        Otherwise it is called with S = 1 wherever anything is written.
     """
 
     init: Callable[[Key], PyTree]

@@ -17,6 +17,13 @@ def evaluate_episodes(
 
     A target that is NaN where the weight is 0 stands for "no target": loss and metrics get 0 in its
     place, so that neither they nor the gradient become NaN.
+
+    Args:
+      network: the parts.
+      task: of the episodes.
+      params: slow weights and theta.
+      episodes: [B, ...].
+      keys: [B], seed dropout; None: no dropout.
     """
     trace = run_episodes(network, params, episodes.inputs, keys, episodes.queries)
     answers, weights = trace.outputs.task, episodes.weights

@@ -14,8 +14,10 @@ T = TypeVar("T")
 class Factory(Generic[T]):
     """A rule, task, backbone or optimizer, made from the fields of its settings: hebbian(eta0=1.0).
 
-    settings: the dataclass of the fields. make: (settings, ...) -> what is made.
-    source: the file or module that registered it; empty: it is part of the library.
+    Attributes:
+      settings: the dataclass of the fields.
+      make: (settings, ...) -> what is made.
+      source: the file or module that registered it; empty: it is part of the library.
     """
 
     settings: type[Settings]
@@ -27,6 +29,12 @@ class Factory(Generic[T]):
 
         Raises:
           ValueError: a setting is not valid; the message names SECTION.FIELD.
+          TypeError: there is no such setting.
+
+        >>> import plasticity as P
+        >>> P.hebbian(eta0=-1.0)
+        Traceback (most recent call last):
+        ValueError: rule.eta0=-1.0 must be at least 0
         """
         return self.make(self.settings(**fields), *parts)
 

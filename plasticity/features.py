@@ -16,20 +16,34 @@ def dpfp(x: Array, nu: int) -> Array:
     keys differ in sign somewhere, their features differ in which entries are 0.
 
     Source: Schlag et al. 2021 (arXiv 2102.11174), equation 37 and its code.
+
+    >>> import jax.numpy as jnp
+    >>> dpfp(jnp.array([1.0, -2.0]), nu=1).tolist()  # r = (1, 0, 0, 2)
+    [2.0, 0.0, 0.0, 0.0]
     """
     r = jax.nn.relu(jnp.concatenate([x, -x], -1))
     return jnp.concatenate([r * jnp.roll(r, j, -1) for j in range(1, nu + 1)], -1)
 
 
 def unit(x: Array) -> Array:
-    """x / |x|; 0 stays 0, with the derivative 0."""
+    """x / |x|, [..., I] -> [..., I]; 0 stays 0, with the derivative 0.
+
+    >>> import jax.numpy as jnp
+    >>> unit(jnp.array([3.0, 4.0])).round(1).tolist() == jnp.array([0.6, 0.8]).tolist()
+    True
+    """
     square = (x * x).sum(-1, keepdims=True)
     empty = square == 0
     return jnp.where(empty, 0, x * jax.lax.rsqrt(jnp.where(empty, 1, square)))
 
 
 def share(x: Array) -> Array:
-    """x / sum(x), for x >= 0; 0 stays 0."""
+    """x / sum(x), [..., I] -> [..., I], for x >= 0; 0 stays 0.
+
+    >>> import jax.numpy as jnp
+    >>> share(jnp.array([1.0, 3.0])).tolist()
+    [0.25, 0.75]
+    """
     total = x.sum(-1, keepdims=True)
     return jnp.where(total == 0, 0, x / jnp.where(total == 0, 1, total))
 

@@ -31,7 +31,8 @@ def hold(rates: Mapping[str, Array], keeps: Mapping[str, Array]) -> Intervention
     """Replaces rate and keep of every write by constants, so that the modulator has no effect.
 
     Args:
-      rates, keeps: {layer: [] or [O]}, in place of `Write.rate` and `Write.keep`.
+      rates: {layer: [] or [O]}, in place of `Write.rate`.
+      keeps: {layer: [] or [O]}, in place of `Write.keep`.
     """
 
     def change(writes: dict[str, Write], t: Array) -> dict[str, Write]:

@@ -39,6 +39,15 @@ class MemoryLayer(nn.Module):
     Attributes:
       rule: a rule with a meaning at memory sites, or its name with the default settings.
       settings: of the layer.
+
+    >>> import jax, jax.numpy as jnp
+    >>> import plasticity as P
+    >>> layer = P.MemoryLayer("gated_delta", P.MemoryLayerSettings(heads=2))
+    >>> x = jnp.ones((5, 8))  # [T, D]
+    >>> params = jax.jit(layer.init)(jax.random.key(0), x)
+    >>> y, state = jax.jit(layer.apply)(params, x)  # more, state = layer.apply(params, x, state)
+    >>> y.shape
+    (5, 8)
     """
 
     rule: Rule | str

@@ -39,8 +39,8 @@ class Hyperparameters(NamedTuple):
     """Inputs of the compiled programs: a change of their values does not recompile."""
 
     rule: Mapping[str, Scalar]  # the `traced` settings of the rule
-    learning_rate: Scalar
-    weight_decay: Scalar
+    learning_rate: Scalar  # after the warm-up
+    weight_decay: Scalar  # per step, times the learning rate
     clip: Scalar  # of the outer gradient's global norm
     data: PyTree = None  # `Task.data` of the present split
     optimizer: Mapping[str, Scalar] = {}  # the `traced` settings of the optimizer
@@ -50,8 +50,8 @@ class TrainState(NamedTuple):
     """The state of training between two steps."""
 
     step: Array  # [] int32, updates done
-    params: Parameters
-    optimizer: PyTree
+    params: Parameters  # slow weights and theta
+    optimizer: PyTree  # the state of the optimizer
 
 
 exportable(Hyperparameters, TrainState)
@@ -61,18 +61,23 @@ exportable(Hyperparameters, TrainState)
 class Learner:
     """Pure functions that train and evaluate one network on one task; all may be jitted.
 
+    Their arguments: params, slow weights and theta; seed [] int32; step [] int32, the number of the
+    update; index [B] int32, which episodes; split, a `RandomStream`; hyper, the program's inputs.
+
     Attributes:
       task: the distribution of episodes, their loss and metrics.
       make_network: hyper -> Network; called while tracing.
       batch: B, episodes per step.
       microbatch: how many of them a device differentiates at once, at most; 0: all of its share.
-      steps, warmup, schedule: linear warm-up to the learning rate over `warmup` steps, then
-        "constant", or "cosine" down to zero at `steps`.
+      steps: training steps, by which the schedule is laid out.
+      warmup: steps in which the learning rate rises linearly to its value.
+      schedule: of the learning rate afterwards: "constant", or "cosine" down to zero at `steps`.
       eta0_warmup: steps in which the rule's eta0, if it has one, rises linearly to its value.
       layout: how a batch is spread over devices.
-      make_optimizer: hyper -> Optimizer. refresh: of the weights before every step, if any.
-      stream: the order of its tasks, of a task that has several. protection: of what mattered to
-        earlier ones, if any.
+      make_optimizer: hyper -> Optimizer.
+      refresh: of the weights before every step, if any.
+      stream: the order of its tasks, of a task that has several.
+      protection: of what mattered to earlier tasks, if any.
     """
 
     task: Task
@@ -90,18 +95,25 @@ class Learner:
     protection: Protection | None = None
 
     def init(self, seed: Array, hyper: Hyperparameters) -> TrainState:
-        """The state before the first step."""
+        """The state before the first step; errors as of `start`."""
         params = init_parameters(self.make_network(hyper), stream_key(seed, RandomStream.INIT))
         return self.start(params, hyper)
 
     def start(self, params: Parameters, hyper: Hyperparameters) -> TrainState:
-        """The state before the first step, with these parameters."""
+        """The state before the first step, with these parameters.
+
+        Raises:
+          ValueError: the schedule is unknown, or a period names no part of the parameters.
+        """
         return TrainState(jnp.zeros((), jnp.int32), params, self._optimizer(hyper).init(params))
 
     def loss(
         self, params: Parameters, seed: Array, step: Array, index: Array, hyper: Hyperparameters
     ) -> tuple[Array, dict[str, Array]]:
-        """Mean outer loss [] of training episodes [B] of a step, and their mean metrics."""
+        """Mean outer loss [] of training episodes [B] of a step, and their mean metrics {name: []}.
+
+        It is differentiable in params.
+        """
         network = self.make_network(hyper)
         episodes = self.episodes(seed, RandomStream.TRAIN, step, index, hyper.data)
         keys = fold_many(stream_key(seed, RandomStream.DROPOUT, step), index)
@@ -130,7 +142,12 @@ class Learner:
     def train_step(
         self, state: TrainState, seed: Array, hyper: Hyperparameters
     ) -> tuple[TrainState, dict[str, Array]]:
-        """One update. If loss or gradient is not finite, the state comes back as it was."""
+        """One update. If loss or gradient is not finite, the state comes back as it was.
+
+        Returns:
+          The state, and mean metrics {name: []} of the batch before the update: those of the task,
+          `loss`, `grad_norm`, and those of `plasticity.telemetry`.
+        """
         hyper = self._warmed_up(hyper, state.step)
         network = self.make_network(hyper)
         params, (metrics, grads) = with_refresh(

@@ -46,7 +46,7 @@ def closed(network: Network, fast: dict[str, Any]) -> dict[str, PyTree]:
 def advanced(
     network: Network, fast: dict[str, Any], record: StepRecord, slot: Array
 ) -> dict[str, Any]:
-    """The memories after the writes of a step."""
+    """The memories after the writes of a step, `slot` [] of the chunk; errors as of `advance`."""
     after: dict[str, Any] = {
         name: advance(network.memory, fast[name], write, slot)
         for name, write in record.writes.items()

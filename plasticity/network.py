@@ -34,14 +34,17 @@ class Network(NamedTuple):
     """A backbone with plastic layers, the rule that writes them, and the memory that holds them.
 
     Attributes:
-      backbone, rule, memory: the parts; see `plasticity.types`.
+      backbone: its slow part.
+      rule: what is written to plastic layers.
+      memory: the engine that holds their fast weights.
       meta_gradient: "full": the outer gradient flows through every write. "truncated": fast weights
         count as constants, as in the code of Chaudhary 2025; alpha, beta, P and the modulator then
         receive no gradient.
       matmul_precision: of matrix products; a name in `plasticity.unroll.MATMUL_PRECISIONS`.
       intervention: changes writes before they are applied; see `plasticity.interventions`.
-      site_rule, site_memory: the rule at memory sites and the engine that holds their memories; a
-        site of the backbone may have a rule of its own, see `at_site`.
+      site_rule: the rule at memory sites; one of the backbone may have a rule of its own, see
+        `at_site`.
+      site_memory: the engine that holds their memories.
       site_writes: whether anything is written there; False: memories stay as an episode starts.
       site_chunk: steps that sites take at once, where all are known; see `plasticity.associate`.
     """
@@ -70,7 +73,7 @@ class Network(NamedTuple):
         return {name: site for name, site in sites.items() if shared or name in own}
 
     def at_site(self, name: str) -> tuple[Rule, Memory]:
-        """The rule of a memory site, and the engine that holds its memories."""
+        """The rule of a memory site of that name, and the engine that holds its memories."""
         own = self.backbone.site_rules.get(name)
         if own is not None:
             return own, dense(form=own.form)
@@ -87,8 +90,8 @@ class Network(NamedTuple):
 class Parameters(NamedTuple):
     """All parameters that the outer loop learns."""
 
-    slow: PyTree
-    plasticity: Plasticity
+    slow: PyTree  # slow weights, of the structure that `Backbone.init` returns
+    plasticity: Plasticity  # theta, that `Rule.init` returns
 
 
 class EpisodeState(NamedTuple):
@@ -136,7 +139,12 @@ exportable(Parameters, NetworkState, EpisodeTrace)
 
 
 def init_parameters(network: Network, key: Key) -> Parameters:
-    """Draws initial slow weights and theta."""
+    """Draws initial slow weights, in the dtypes of the backbone, and theta, in float32.
+
+    Args:
+      network: whose `Backbone.init` and `Rule.init` draw them.
+      key: of JAX; slow weights are the same under every rule.
+    """
     slow_key, rule_key = jax.random.split(key)
     backbone = network.backbone
     return Parameters(

@@ -62,6 +62,9 @@ def network_of(
         In place of the pair it may return `Outputs`, with auxiliary numbers [A].
       carry: an example of the carry before the first step; its values do not count.
       init: (key) -> slow parameters, which `Learner` calls.
+
+    Raises:
+      ValueError: the carry holds a key of JAX.
     """
     shape = jax.eval_shape(lambda: jax.tree.map(jnp.asarray, carry))
     if any(jnp.issubdtype(a.dtype, jax.dtypes.extended) for a in jax.tree.leaves(shape)):
@@ -201,6 +204,20 @@ def run(
 
     Raises:
       ValueError: an argument does not fit; the message names it.
+
+    >>> import jax, jax.numpy as jnp
+    >>> import plasticity as P
+    >>> pl = P.plastic(P.hebbian(eta0=1.0), {"out": (2, 3)})
+    >>> theta = pl.init(jax.random.key(0))
+    >>> def forward(params, carry, x, fast):
+    ...     return carry, (fast("out", x, params @ x), x.sum())  # answer, modulator
+    >>> params, xs = jnp.ones((2, 3)), jnp.ones((8, 5, 3))
+    >>> ys, state = P.run(pl, forward, params, theta, xs)
+    >>> ys.shape
+    (8, 5, 2)
+    >>> y, state = P.step(pl, forward, params, theta, xs[:, 0], state)  # goes on, by one step
+    >>> y.shape, int(state.position)
+    ((8, 2), 6)
     """
     episodes = leading_axes("xs", xs, "B", "T")[0]
     if state is not None:
@@ -228,6 +245,9 @@ def step(
 
     With the engines dense and chunked the state has a constant size: under `jax.jit` one program
     serves all steps but the first, which has no state.
+
+    Raises:
+      ValueError: an argument does not fit; the message names it.
     """
     leading_axes("x", x, "B")
     xs = jax.tree.map(lambda a: jnp.asarray(a)[:, None], x)

@@ -24,7 +24,8 @@ def initial_state(
     """Returns the state before step 0.
 
     Args:
-      network, params: the parts, and parameters that give the dtype.
+      network: the parts.
+      params: slow weights and theta, which give the dtype and the first weights of sites.
       episodes: B; None: one episode, without this axis.
       slots: blank entries of the past. None: as many as the window, so that a memory that does not
         grow has a state of constant size, and a program for pieces of one length compiles once. If

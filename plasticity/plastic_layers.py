@@ -36,7 +36,8 @@ class Plastic:
     """The plastic layers of a network: how they are written, and how they are stored.
 
     Attributes:
-      rule, memory: see `plasticity.types`.
+      rule: what is written, a `Rule`.
+      memory: the engine that holds it, a `Memory`.
       layers: {name: shape} of the feed-forward sites.
       sites: {name: (O, I) or (H, O, I)} of the memory sites.
       head: O + A + 1, the numbers that an internal loss reads; 0 for rules without one.
@@ -53,12 +54,19 @@ class Plastic:
         return self.rule.init(key, self.layers, self.head)
 
     def site_shapes(self) -> dict[str, SiteShape]:
-        """The memories of the sites."""
+        """The memories of the sites, {name: shape}.
+
+        Raises:
+          ValueError: a site has no shape (O, I) or (H, O, I), or its memory does not start empty.
+        """
         return {name: _site(self.rule, shape) for name, shape in self.sites.items()}
 
     def weights(self, theta: Plasticity, state: NetworkState) -> dict[str, FastWeights]:
-        """Fast weights in a state of B episodes: {layer: (weight [B, O, I], bias [B, O])}; empty
-        under a rule that never writes.
+        """Fast weights of B episodes, {layer: (weight [B, O, I], bias [B, O])}.
+
+        Args:
+          theta: that the state was made with.
+          state: that `run` or `step` returned. Under a rule that never writes, nothing is returned.
         """
         weights = jax.vmap(self.memory.weights, (0, None))
         return {
@@ -90,6 +98,13 @@ def plastic(
     Raises:
       ValueError: the engine is unknown or cannot express the rule's writes, a name stands twice, or
         an argument that the rule needs is missing.
+
+    >>> import jax
+    >>> import plasticity as P
+    >>> pl = P.plastic(P.hebbian(eta0=1.0), {"hid": (32, 21), "out": (4, 32)})
+    >>> theta = pl.init(jax.random.key(0))
+    >>> {name: synapse.alpha.shape for name, synapse in theta.synapses.items()}
+    {'hid': (32, 21), 'out': (4, 32)}
     """
     layers, sites = dict(layers or {}), dict(sites or {})
     if not layers | sites or layers.keys() & sites.keys():
@@ -143,6 +158,9 @@ class Fast:
           pre: its input, [I].
           slow: its slow output, [O].
           activation: its nonlinearity; None: none.
+
+        Raises:
+          ValueError: the layer is unknown or was called before, or a shape is not the layer's.
         """
         shape = self._new(self._plastic.layers, layer)
         check_shape(pre, (shape.inputs,), f"pre of layer {layer!r}")
@@ -159,7 +177,13 @@ class Fast:
     def associate(self, site: str, token: Token) -> Array:
         """Writes a token at a memory site and answers its query, [O]; see `Site.order`.
 
-        All have the axis H in front if the site has heads.
+        Args:
+          site: its name. Each site is called once in a step, as a layer is.
+          token: query, key [I], value [O] and what the rule takes; all have the axis H in front if
+            the site has heads, and so has the answer.
+
+        Raises:
+          ValueError: the site is unknown or was called before, or the token does not fit it.
         """
         shape = self._new(self._plastic.sites, site)
         heads, (outputs, inputs) = shape[:-2], shape[-2:]

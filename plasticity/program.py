@@ -153,7 +153,19 @@ def promoted(carry: PyTree, after: PyTree) -> PyTree:
 
 
 def check_step(shape: tuple, carry: PyTree, history: PyTree, steps: int, axis: int) -> None:
-    """Raises unless carry and entries fit what they are stored in."""
+    """Checks that carry and entries fit what they are stored in.
+
+    Args:
+      shape: shapes of (carry, entry, y), which the step returns.
+      carry: before the first step.
+      history: the buffers.
+      steps: T.
+      axis: along which buffers have their rows.
+
+    Raises:
+      ValueError: a buffer has fewer rows than steps, or the step returns another structure, shape
+        or type than it was given.
+    """
 
     def row(buffer: Array) -> jax.ShapeDtypeStruct:
         rest = list(buffer.shape)

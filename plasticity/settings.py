@@ -69,6 +69,19 @@ def setting(
       choices: the names that are valid.
       traced: of a float of a rule: another value does not compile the program again.
       **bounds: `low` <= value <= `high`, `above` < value < `below`.
+
+    Raises:
+      TypeError: a traced setting is not a float.
+
+    >>> import dataclasses
+    >>> import plasticity as P
+    >>> @dataclasses.dataclass(frozen=True)
+    ... class DelaySettings(P.Settings):
+    ...     section = "task"
+    ...     delay: int = P.setting(20, "blanks before the delimiter", low=0)
+    >>> DelaySettings(delay=-1)
+    Traceback (most recent call last):
+    ValueError: task.delay=-1 must be at least 0
     """
     if traced and type(default) is not float:
         raise TypeError(f"a traced setting must be a number such as 1.0, not {shown(default)}")
@@ -79,14 +92,24 @@ def setting(
 
 
 def size(default: int, comment: str, **bounds: float) -> Any:
-    """A setting that counts entries of an array: from 1, or `low`, to 2**20."""
+    """A setting that counts entries of an array: from 1, or `low`, to 2**20.
+
+    Args:
+      default: the default value, an integer.
+      comment: what the setting means.
+      **bounds: as of `setting`.
+    """
     limits: dict[str, float] = {"low": 1, "high": LARGEST_SIZE}
     return setting(default, comment, choices=(), traced=False, **limits | bounds)
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """Base of all settings: fields made by `setting`, checked when an instance is made."""
+    """Base of all settings: fields made by `setting`, checked when an instance is made.
+
+    Raises:
+      ValueError: a value is not valid; the message names SECTION.FIELD, the value and its range.
+    """
 
     section: ClassVar[str] = ""  # of the config; messages name a field SECTION.FIELD
 

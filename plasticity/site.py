@@ -35,10 +35,11 @@ class Token(NamedTuple):
 class Gate(NamedTuple):
     """A number that a rule reads of a token beside query, key and value.
 
-    name: "rate", "keep", or its name in `Token.gates`.
-    kind: how a memory layer makes it; a name in `plasticity.model.gates.KINDS`.
-    per: what has one of its own: "token" [], "input" [I] or "output" [O]. Of rate and keep, the
-      form of the rule decides.
+    Attributes:
+      name: "rate", "keep", or its name in `Token.gates`.
+      kind: how a memory layer makes it; a name in `plasticity.model.gates.KINDS`.
+      per: what has one of its own: "token" [], "input" [I] or "output" [O]. Of rate and keep, the
+        form of the rule decides.
     """
 
     name: str
@@ -52,14 +53,15 @@ RATE, KEEP = Gate("rate", "rate"), Gate("keep", "keep")
 class Form(NamedTuple):
     """The form of a rule's writes. An engine is made for one form, or refuses it.
 
-    keep: "scalar": rate and keep are []; "output": both [O]; "input": keep is [I], rate [];
-      "synapse": keep is [O, I], rate [].
-    terms: N outer products per write: left [N, O], right [N, I]; 1: left [O], right [I].
-    momentum: whether writes have a momentum.
-    bias: whether the memory at a site has a plastic bias; a feed-forward site has one by itself.
-    settle: what becomes of the trace h [O, I] after every write; None: nothing. Settling once after
-      several writes must be settling after each.
-    to_weights: the map from the trace h [O, I] to weights [O, I], before alpha; None: identity.
+    Attributes:
+      keep: "scalar": rate and keep are []; "output": both [O]; "input": keep is [I], rate [];
+        "synapse": keep is [O, I], rate [].
+      terms: N outer products per write: left [N, O], right [N, I]; 1: left [O], right [I].
+      momentum: whether writes have a momentum.
+      bias: whether the memory at a site has a plastic bias; a feed-forward site has one by itself.
+      settle: what becomes of the trace h [O, I] after every write; None: nothing. Settling once
+        after several writes must be settling after each.
+      to_weights: the map from the trace h [O, I] to weights [O, I], before alpha; None: identity.
     """
 
     keep: str = "scalar"
@@ -102,33 +104,37 @@ class Read(Protocol):
 class Site(NamedTuple):
     """A rule at a memory site.
 
-    write: (token, read) -> Write. `read` is of the state before the write, undecayed. A rule that
-      takes its error at the decayed state says so: keep * read(key), or read(keep * key). A memory
-      of several layers, as of a rule that descends the loss of a small network, has one trace for
-      each and returns {layer: Write}; `plasticity.rules.credit` gives each layer its credit.
-    order: "read_after_write": the answer to a query contains the token's own write;
-      "read_before_write": it does not; "read_before_stretch": of a frozen rule, nor those of the
-      tokens before it in the stretch.
-    linear: `left` is affine in what `read` returned, output by output, and nothing else depends on
-      it. Many steps are then computed at once. Under a form whose keep is not per output, the
-      factors of what was read are the same for all outputs.
-    frozen: C: `write` reads the state before the first of every C tokens, while keeps and momentum
-      act at every token; the last stretch may be shorter. 1: it reads the state before the token.
-    tokens: (token, read) -> {layer: Token}: a memory of several layers that reads what is written
-      to it. `write` then takes the token of one layer, linear in what it reads of that layer at the
-      state before the token; a stretch is so frozen in `tokens` alone, and solved at once. The
-      order is "read_before_stretch". None: the token is written as it is.
-    reach: (token) -> []: of a frozen rule, the factor with which a token sees what its stretch has
-      written; the last token's factor stays. None: 1.
-    writes: N: a token holds N keys, values and rates, which are written one after the other.
-    prepare: what happens to a token first. It may change the number of outputs.
-    layers: (shape for a value and a key) -> {layer: its shape}; "": the layer of a memory of one.
-    empty: whether a memory may start at zero; otherwise its first weights are given.
-    takes: what the rule reads of a token beside query, key and value. What else is given is
-      refused, and so is a gate that is missing. None: anything.
-    ignores: which of "query" and "value" the rule does not read; of a value only the length counts.
-    answer: (prepared token, read) -> [O].
-    asks: how `answer` reads: "query": once, at `token.query`; "freely".
+    Attributes:
+      write: (token, read) -> Write. `read` is of the state before the write, undecayed. A rule that
+        takes its error at the decayed state says so: keep * read(key), or read(keep * key). A
+        memory of several layers, as of a rule that descends the loss of a small network, has one
+        trace for each and returns {layer: Write}; `plasticity.rules.credit` gives each layer its
+        credit.
+      order: "read_after_write": the answer to a query contains the token's own write;
+        "read_before_write": it does not; "read_before_stretch": of a frozen rule, nor those of the
+        tokens before it in the stretch.
+      linear: `left` is affine in what `read` returned, output by output, and nothing else depends
+        on it. Many steps are then computed at once. Under a form whose keep is not per output, the
+        factors of what was read are the same for all outputs.
+      frozen: C: `write` reads the state before the first of every C tokens, while keeps and
+        momentum act at every token; the last stretch may be shorter. 1: it reads the state before
+        the token.
+      tokens: (token, read) -> {layer: Token}: a memory of several layers that reads what is written
+        to it. `write` then takes the token of one layer, linear in what it reads of that layer at
+        the state before the token; a stretch is so frozen in `tokens` alone, and solved at once.
+        The order is "read_before_stretch". None: the token is written as it is.
+      reach: (token) -> []: of a frozen rule, the factor with which a token sees what its stretch
+        has written; the last token's factor stays. None: 1.
+      writes: N: a token holds N keys, values and rates, which are written one after the other.
+      prepare: what happens to a token first. It may change the number of outputs.
+      layers: (shape for a value and a key) -> {layer: its shape}; "": the layer of a memory of one.
+      empty: whether a memory may start at zero; otherwise its first weights are given.
+      takes: what the rule reads of a token beside query, key and value. What else is given is
+        refused, and so is a gate that is missing. None: anything.
+      ignores: which of "query" and "value" the rule does not read; of a value only the length
+        counts.
+      answer: (prepared token, read) -> [O].
+      asks: how `answer` reads: "query": once, at `token.query`; "freely".
     """
 
     write: Callable[[Token, Read], Any]

@@ -33,13 +33,26 @@ def associate_step(
     """One step, with any engine: the definition of rules that are neither frozen nor write twice.
 
     Args:
-      rule, memory: made for the same form.
+      rule: with a `Site`.
+      memory: an engine for the rule's form.
       fast: `FastState` before the step, or one for each layer of the memory.
       token: of the step, without the axis T.
       slot: number of the write in its chunk, see `plasticity.memory.advance`.
 
     Returns:
       The answer [O] and the state after the step.
+
+    Raises:
+      ValueError: the rule has no meaning at a memory site, is frozen, or writes several times.
+
+    >>> import jax.numpy as jnp
+    >>> import plasticity as P
+    >>> rule, memory, shape = P.delta(), P.dense(), P.LayerShape(2, 3)
+    >>> state = memory.open(memory.init(shape, jnp.float32), shape, 1)
+    >>> key = jnp.array([1.0, 0.0, 0.0])
+    >>> answer, state = P.associate_step(rule, memory, state, P.Token(key, key, jnp.ones(2)), 0)
+    >>> answer.tolist()
+    [1.0, 1.0]
     """
     site = site_of(rule)
     if site.frozen > 1 or site.writes > 1:
@@ -53,7 +66,7 @@ def associate_step(
 
 
 def site_write(rule: Rule, memory: Memory, fast: Any, token: Token) -> Any:
-    """The write of a token, or one for each layer. Arguments as for `associate_step`."""
+    """The write of a token, or one for each layer. Arguments, errors as of `associate_step`."""
     site = site_of(rule)
     return _written(site, memory, fast, fast, site.prepare(token))
 
@@ -67,13 +80,17 @@ def _written(site: Site, memory: Memory, origin: Any, fast: Any, token: Token) -
 
 
 def site_answer(rule: Rule, memory: Memory, fast: Any, token: Token) -> Array:
-    """The answer [O] to a token's query; nothing is written. Arguments as for `associate_step`."""
+    """The answer [O] to a token's query; nothing is written. See `associate_step`."""
     site = site_of(rule)
     return site.answer(site.prepare(token), _reader(memory, fast))
 
 
 def site_of(rule: Rule) -> Site:
-    """The rule at a memory site; ValueError: it has no meaning there."""
+    """The rule at a memory site.
+
+    Raises:
+      ValueError: it has no meaning there.
+    """
     if rule.site is None:
         raise ValueError("this rule has no meaning at a memory site: its Rule.site is None")
     return rule.site

@@ -62,6 +62,9 @@ def init(
       initializer: a name of `INITIALIZERS`: all `scale`, or uniform on (-scale, scale).
       scale: the paper starts all coefficients at 0.02; Duan et al. draw them from U(-1, 1).
       plastic_bias: whether the bias is plastic; its beta is drawn like alpha.
+
+    Raises:
+      ValueError: a name is unknown.
     """
     draw = lookup(INITIALIZERS, initializer, "alpha_init")(scale)
     alpha_key, beta_key = jax.random.split(key)

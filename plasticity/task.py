@@ -62,18 +62,25 @@ class TaskShape(NamedTuple):
 class Task(NamedTuple):
     """A distribution over episodes, with its loss and metrics.
 
-    inputs, outputs, steps: I (without the image), O and T.
-    main_metric: the headline metric. chance: its value for the best input-independent predictor.
-    sample: (key, data) -> Episode, a pure function; `data` is an entry of the field `data`. Of a
-      stream of `tasks` tasks it is (key, data, which of them [] int32) -> Episode.
-    loss: (answers [T + Q, O], episode) -> [T + Q], unweighted.
-    metrics: (answers [T + Q, O], episode) -> {name: []}, of one episode.
-    image, reference_images, tokens: see `TaskShape`.
-    data: {"train" | "validation" | "test": arrays}; None: an episode depends on the key alone.
-    checksum: of the data.
-    phases: (event, steps) in order, T steps in all; the first phase is the informative one.
-    training: what training draws its episodes from, a task of the same I and O, and perhaps another
-      T; None: this task.
+    Attributes:
+      inputs: I, without the image.
+      outputs: O.
+      steps: T.
+      main_metric: the headline metric.
+      chance: its value for the best input-independent predictor.
+      sample: (key, data) -> Episode, a pure function; `data` is an entry of the field `data`. Of a
+        stream of `tasks` tasks it is (key, data, which of them [] int32) -> Episode.
+      loss: (answers [T + Q, O], episode) -> [T + Q], unweighted.
+      metrics: (answers [T + Q, O], episode) -> {name: []}, of one episode.
+      image: see `TaskShape`.
+      reference_images: see `TaskShape`.
+      tokens: see `TaskShape`.
+      data: {"train" | "validation" | "test": arrays}; None: an episode depends on the key alone.
+      checksum: of the data.
+      phases: (event, steps) in order, T steps in all; the first phase is the informative one.
+      training: what training draws its episodes from, a task of the same I and O, and perhaps
+        another T; None: this task.
+      tasks: how many a stream has, one after the other; 1: it is no stream.
     """
 
     inputs: int

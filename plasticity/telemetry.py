@@ -40,7 +40,13 @@ class Modulation(NamedTuple):
 
 
 def modulation(network: Network, params: Parameters, trace: EpisodeTrace) -> Modulation:
-    """Returns rates and sizes of all writes of B episodes, at plastic layers."""
+    """Returns rates and sizes of all writes of B episodes, at plastic layers.
+
+    Args:
+      network: the parts.
+      params: slow weights and theta.
+      trace: of `run_episodes`.
+    """
     rates, sizes = {}, {}
     norm = jax.vmap(jax.vmap(write_norm_squared, (None, 0, 0)), (None, 0, 0))
     for name, write in trace.writes.items():
@@ -53,6 +59,11 @@ def modulation(network: Network, params: Parameters, trace: EpisodeTrace) -> Mod
 
 def telemetry(network: Network, params: Parameters, trace: EpisodeTrace) -> dict[str, Array]:
     """Summarises the writes of B episodes; zeros if nothing is written.
+
+    Args:
+      network: the parts.
+      params: slow weights and theta.
+      trace: of `run_episodes`.
 
     Returns:
       eta_mean [B]: the rate, averaged over steps, layers, and the heads of memory sites.
@@ -76,6 +87,12 @@ def written(synapse: Synapse, write: Write, steps: int | Array, form: Form = For
 
     It uses the dense engine, whichever the network has. Later writes count with rate 0 and keep 1,
     so that one compiled program serves all values of `steps`.
+
+    Args:
+      synapse: alpha and beta of the layer.
+      write: an entry of `EpisodeTrace.writes`, of one episode.
+      steps: [] int32, how many count.
+      form: of the writes, `Rule.form`.
     """
     early = jnp.arange(len(write.rate)) < steps
 
@@ -91,6 +108,11 @@ def fast_norm(network: Network, params: Parameters, trace: EpisodeTrace) -> Arra
     """Returns ||w|| [B] over all plastic weights after the last step of B episodes.
 
     It forms the matrices w [O, I], which training does not need.
+
+    Args:
+      network: the parts.
+      params: slow weights and theta.
+      trace: of `run_episodes`.
     """
     squares = [jnp.zeros(len(trace.outputs.task))]
     for name in network.layers:

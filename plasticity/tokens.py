@@ -44,7 +44,11 @@ def each_write(site: Site, tokens: Token, marks: Marks) -> tuple[Token, Marks]:
 
 
 def check_marks(marks: Marks, steps: int) -> Marks:
-    """The marks as arrays; ValueError: one is not [T] bool."""
+    """The marks as arrays.
+
+    Raises:
+      ValueError: one is not [T] bool.
+    """
     for name, mark in marks._asdict().items():
         if mark is None:
             continue

@@ -62,7 +62,7 @@ class Activity(NamedTuple):
 
     @property
     def value(self) -> Array:
-        """The slow part of post, [O]: what the layer makes of pre without its fast weights."""
+        """The slow part of post [O], which the layer makes of pre without its fast weights."""
         return self.post - self.recall
 
 
@@ -117,13 +117,14 @@ class FastWeights(NamedTuple):
 class Rule(NamedTuple):
     """A plasticity rule, as pure functions.
 
-    init: (key, {layer: LayerShape}, head) -> theta; head = O + A + 1, the width of the head.
-    write: (theta, modulator [], {layer: Activity}) -> {layer: Write}; the clip spans all layers.
-      None: the rule has no meaning at a feed-forward site.
-    internal_loss: (theta, outputs of one step) -> []. None: `Activity.credit` is zero.
-    static: the rule never writes, so all steps of an episode can be computed at once.
-    form: of its writes.
-    site: the rule at a memory site; None: it has no meaning there.
+    Attributes:
+      init: (key, {layer: LayerShape}, head) -> theta; head = O + A + 1, the width of the head.
+      write: (theta, modulator [], {layer: Activity}) -> {layer: Write}; the clip spans all layers.
+        None: the rule has no meaning at a feed-forward site.
+      internal_loss: (theta, outputs of one step) -> []. None: `Activity.credit` is zero.
+      static: the rule never writes, so all steps of an episode can be computed at once.
+      form: of its writes.
+      site: the rule at a memory site; None: it has no meaning there.
     """
 
     init: Callable[[Key, Mapping[str, LayerShape], int], Plasticity]
@@ -137,17 +138,18 @@ class Rule(NamedTuple):
 class Memory(NamedTuple):
     """A fast-weight memory (an engine) for one layer, as pure functions.
 
-    init: (shape, dtype) -> base of an empty memory, w = 0.
-    open: (base, shape, slots) -> FastState; `slots` is the number of writes to come.
-    read: (state, synapse, x [I]) -> w x + b, [O]. A read at step t uses the writes before t.
-    apply: (state, write, slot []) -> (carry, row): the carry after write number `slot` of the
-      chunk, and the row that it adds to the history (see `plasticity.memory.advance`).
-    close: (state) -> base that contains all writes so far.
-    weights: (base, synapse) -> FastWeights. It costs O * I; training does not need it.
-    form: of the writes that it takes.
-    chunk: writes per chunk; 0: one chunk for the whole episode.
-    append_only: the history's rows are `left` and `right` of the writes, and the carry is small.
-    grows: each `close` returns a larger base, so chunks cannot share one compiled program.
+    Attributes:
+      init: (shape, dtype) -> base of an empty memory, w = 0.
+      open: (base, shape, slots) -> FastState; `slots` is the number of writes to come.
+      read: (state, synapse, x [I]) -> w x + b, [O]. A read at step t uses the writes before t.
+      apply: (state, write, slot []) -> (carry, row): the carry after write number `slot` of the
+        chunk, and the row that it adds to the history (see `plasticity.memory.advance`).
+      close: (state) -> base that contains all writes so far.
+      weights: (base, synapse) -> FastWeights. It costs O * I; training does not need it.
+      form: of the writes that it takes.
+      chunk: writes per chunk; 0: one chunk for the whole episode.
+      append_only: the history's rows are `left` and `right` of the writes, and the carry is small.
+      grows: each `close` returns a larger base, so chunks cannot share one compiled program.
     """
 
     init: Callable[[LayerShape, DType], PyTree]

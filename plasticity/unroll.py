@@ -120,7 +120,7 @@ def run_episode(
     queries: PyTree | None = None,
     state: NetworkState | None = None,
 ) -> EpisodeTrace:
-    """Runs one episode, inputs [T, I], queries [Q, I]: `run_episodes` without the axis B."""
+    """Runs one episode, inputs [T, I], queries [Q, I]: `run_episodes` without B; its errors."""
     inputs, key, queries, one = jax.tree.map(lambda a: a[None], (inputs, key, queries, state))
     if state is not None:
         one = one._replace(position=state.position)

@@ -136,7 +136,11 @@ def read(dataset: Dataset, folder: pathlib.Path) -> Images:
 
 
 def splits(dataset: Dataset, scheme: str, classes: Sequence[str]) -> dict[str, Split]:
-    """Returns the splits of a scheme, for classes with these names."""
+    """Returns the splits of a scheme, for classes with these names.
+
+    Raises:
+      ValueError: the data set has no such scheme.
+    """
     return lookup(dataset.schemes, scheme, "task.split")(classes)
 
 

@@ -30,9 +30,9 @@ DENSE_WHOLE = 64  # steps up to which the dense engine keeps every matrix
 class Choice(NamedTuple):
     """An engine and its chunk, with the estimated cost of each engine, in bytes per step."""
 
-    engine: str
-    chunk: int
-    costs: dict[str, float]
+    engine: str  # its name
+    chunk: int  # in steps; 0: the whole episode
+    costs: dict[str, float]  # {engine: estimated bytes per step}
 
 
 def choose(shapes: Iterable[LayerShape], steps: int, *, per_synapse: bool, platform: str) -> Choice:

@@ -52,7 +52,15 @@ def _close(form: Form, state: FastState) -> TraceMatrix:
 
 
 def chunked(chunk: int, form: Form = Form()) -> Memory:
-    """The engine with `chunk` steps per chunk, at least one; the last chunk may be shorter."""
+    """The engine that holds a matrix per chunk, and the written vectors within it.
+
+    Args:
+      chunk: steps per chunk, at least one; the last chunk may be shorter.
+      form: of the writes, `Rule.form`.
+
+    Raises:
+      ValueError: `chunk` is no whole number from 1 on, or the engine cannot express the form.
+    """
     chunk = check_chunk("the chunked engine", chunk, 1)
     check_form("chunked", form)
     parts = of_form(form, init, open_chunk, _read, apply, _close, weights)

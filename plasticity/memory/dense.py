@@ -45,7 +45,16 @@ exportable(TraceMatrix)
 
 
 def init(form: Form, shape: LayerShape, dtype: DType) -> TraceMatrix:
-    """An empty trace."""
+    """An empty trace: h [O, I] and the trace of the bias [O], both zero.
+
+    Args:
+      form: of the writes.
+      shape: of the layer.
+      dtype: of the state, a floating type.
+
+    Raises:
+      ValueError: a state cannot have this type.
+    """
     check_dtype(dtype)
     nothing = jnp.zeros(shape, dtype), jnp.zeros(shape.outputs, dtype)
     return TraceMatrix(*nothing, nothing if form.momentum else None)
@@ -91,18 +100,41 @@ def _apply(form: Form, state: FastState, write: Write, slot: Array) -> tuple[Tra
 
 
 def _close(state: FastState) -> TraceMatrix:
-    """The trace."""
+    """The trace [O, I] after all writes of the chunk; with it the next chunk is opened."""
     return state.carry
 
 
 def weights(form: Form, base: TraceMatrix, synapse: Synapse) -> FastWeights:
-    """The fast weights w [O, I] and b [O]."""
+    """The fast weights w [O, I] and b [O].
+
+    Args:
+      form: of the writes.
+      base: the trace.
+      synapse: alpha and beta.
+    """
     weight = base.weight if form.to_weights is None else form.to_weights(base.weight)
     return FastWeights(scaled_matrix(synapse, weight), scaled_bias(synapse, base.bias))
 
 
 def dense(chunk: int = 0, form: Form = Form()) -> Memory:
-    """The engine. Training keeps the matrices of every step or, with a `chunk`, of every chunk."""
+    """The engine that holds a matrix: the definition, for writes of every form.
+
+    Args:
+      chunk: steps after which training keeps the matrices; 0: those of every step.
+      form: of the writes, `Rule.form`.
+
+    Raises:
+      ValueError: `chunk` is no whole number from 0 on.
+
+    >>> import jax.numpy as jnp
+    >>> import plasticity as P
+    >>> memory, shape = P.dense(), P.LayerShape(outputs=2, inputs=3)
+    >>> state = memory.open(memory.init(shape, jnp.float32), shape, 1)
+    >>> write = P.Write(jnp.array([1.0, 2.0]), jnp.array([1.0, 0.0, 0.0]), 0.5, 1.0)
+    >>> state = P.advance(memory, state, write, 0)
+    >>> memory.read(state, P.Synapse(), jnp.array([1.0, 1.0, 1.0])).tolist()
+    [0.5, 1.0]
+    """
     chunk = check_chunk("the dense engine", chunk, 0)
     empty, read, apply, shown = of_form(form, init, _read, _apply, weights)
     return Memory(empty, _open, read, apply, _close, shown, form, chunk)

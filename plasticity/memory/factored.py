@@ -82,7 +82,7 @@ exportable(Base, Speed, Decay)
 
 
 def blank_rows(shape: LayerShape, slots: int, dtype: DType, terms: int = 1) -> WrittenRows:
-    """Rows of zeros."""
+    """Rows of zeros: left [slots, O], right [slots, I], with N terms [slots, N, ...]."""
     several = () if terms == 1 else (terms,)
     return WrittenRows(
         jnp.zeros((slots, *several, shape.outputs), dtype),
@@ -91,14 +91,25 @@ def blank_rows(shape: LayerShape, slots: int, dtype: DType, terms: int = 1) -> W
 
 
 def _init(form: Form, shape: LayerShape, dtype: DType) -> Base:
-    """No rows."""
+    """No rows, left [0, O] and right [0, I], and the trace of the bias [O], zero.
+
+    Raises:
+      ValueError: a state cannot have this dtype.
+    """
     check_dtype(dtype)
     nothing = blank_rows(shape, 0, dtype), jnp.zeros(shape.outputs, dtype)
     return Base(*nothing, nothing if form.momentum else None)
 
 
 def open_chunk(form: Form, base: Base | TraceMatrix, shape: LayerShape, slots: int) -> FastState:
-    """A chunk of `slots` blank rows on any base that has a `bias` and a `momentum`."""
+    """A chunk of blank rows.
+
+    Args:
+      form: of the writes.
+      base: what closed chunks left, with a `bias` and a `momentum`.
+      shape: of the layer.
+      slots: C, the writes to come.
+    """
     dtype = base.bias.dtype
     size = {"scalar": (), "output": (shape.outputs,), "input": (shape.inputs,)}[form.keep]
     nothing, all_of_it = jnp.zeros((slots, *size), dtype), jnp.ones(size, dtype)
@@ -110,7 +121,17 @@ def open_chunk(form: Form, base: Base | TraceMatrix, shape: LayerShape, slots: i
 
 
 def apply(form: Form, state: FastState, write: Write, slot: Array) -> tuple[Decay, WrittenRows]:
-    """One write, in the type of the state."""
+    """One write, in the type of the state.
+
+    Args:
+      form: of the writes.
+      state: of the chunk.
+      write: see `Write`.
+      slot: [] int32, its number in the chunk.
+
+    Raises:
+      ValueError: the write has not the form and the sizes of this memory.
+    """
     old: Decay = state.carry
     check_write(form, write, state.history.left.shape[-1], state.history.right.shape[-1])
     # An [O] where [] was announced is an error here; it would else be spread over slots.
@@ -207,10 +228,17 @@ def _weights(base: Base, synapse: Synapse) -> FastWeights:
 
 
 def factored(chunk: int = 0, form: Form = Form()) -> Memory:
-    """The engine; `chunk`: steps after which the history grows; 0: it has its full length at once.
+    """The engine that holds the written vectors, and no matrix.
 
     A read costs all slots of the history, written or not; with chunks, those of closed chunks and
     of the present one, and every chunk is compiled for itself.
+
+    Args:
+      chunk: steps after which the history grows; 0: it has its full length at once.
+      form: of the writes, `Rule.form`.
+
+    Raises:
+      ValueError: `chunk` is no whole number from 0 on, or the engine cannot express the form.
     """
     chunk = check_chunk("the factored engine", chunk, 0)
     check_form("factored", form)

@@ -12,7 +12,7 @@ from plasticity.types import Array, FastState, Form, LayerShape, Memory, PyTree,
 
 
 def append(history: PyTree, row: PyTree, slot: Array) -> PyTree:
-    """The history with `row` in its place."""
+    """The history [C, ...] with `row` [...] at `slot` []."""
     return jax.tree.map(
         lambda rows, new: lax.dynamic_update_index_in_dim(rows, new, slot, 0), history, row
     )
@@ -23,6 +23,12 @@ def advance(memory: Memory, state: FastState, write: Write, slot: Array | int) -
 
     A chunk takes as many writes as `Memory.open` was given slots. One more is an error; where the
     slot is traced and no error can be raised, all that the memory holds becomes NaN.
+
+    Args:
+      memory: the engine.
+      state: of an open chunk.
+      write: of one step of one episode, see `Write`.
+      slot: [] int32, 0 for the first write of the chunk.
 
     Raises:
       ValueError: the chunk has no such slot, or the write is not of this layer and of one episode.
@@ -55,12 +61,20 @@ def replay(
     record: Callable[[TraceMatrix], PyTree],
     form: Form = Form(),
 ) -> PyTree:
-    """`record` of a layer's dense trace after each of its writes [T, ...] of a form, stacked."""
+    """`record` of a layer's dense trace after each of its writes [T, ...] of a form, stacked.
+
+    Raises:
+      ValueError: the writes have not this form and shape.
+    """
     return _scan(shape, writes, record, form)[1]
 
 
 def trace_after(shape: LayerShape, writes: Write, form: Form = Form()) -> TraceMatrix:
-    """A layer's dense trace after all of its writes [T, ...]."""
+    """A layer's dense trace after all of its writes [T, ...].
+
+    Raises:
+      ValueError: the writes have not this form and shape.
+    """
     return _scan(shape, writes, lambda trace: (), form)[0]
 
 

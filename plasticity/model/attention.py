@@ -112,6 +112,12 @@ def band(
     That takes S * 2 window scores instead of S * S. Example, S = 5 and window = 2: the blocks
     (0, 1), (2, 3), (4, blank) with the pasts `past`, which has `window` entries, (0, 1), (2, 3).
 
+    Args:
+      query: [S, H, W].
+      past: the `window` entries before the first step.
+      present: keys and values of the S steps.
+      window: steps of a block, at least 1.
+
     Returns:
       Queries, keys and values of the previous block, keys and values of the block itself; all
       leaves [blocks, window, ...].

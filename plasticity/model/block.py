@@ -149,7 +149,11 @@ def window(settings: TransformerSettings, memory: MemorySpec | None) -> int:
 
 
 def check_memory(settings: TransformerSettings, memory: MemorySpec | None) -> None:
-    """ValueError: the mixer needs a memory or has none, or the two do not go together."""
+    """Checks that mixer and memory go together.
+
+    Raises:
+      ValueError: the mixer needs a memory or has none, or a setting of one excludes the other.
+    """
     mixer = f"model.mixer={settings.mixer!r}"
     if (memory is None) != (settings.mixer == "attention"):
         raise ValueError(f"{mixer} {'needs a' if memory is None else 'has no'} memory")

@@ -30,7 +30,10 @@ NORMS: dict[str, Callable[[int], nn.Module]] = {
 
 @dataclasses.dataclass(frozen=True)
 class EncoderSettings(Settings):
-    """Sizes and variants of Conv-4."""
+    """Sizes and variants of Conv-4, which maps images [H, W, channels] to embeddings [F].
+
+    Source: Vinyals et al. 2016; Snell et al. 2017. It computes in the dtype of its parameters.
+    """
 
     section = "encoder"
     filters: int = size(64, "channels of every convolution")

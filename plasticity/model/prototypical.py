@@ -27,7 +27,7 @@ from plasticity.types import Array, DType, Key, Outputs, PyTree
 
 @dataclasses.dataclass(frozen=True)
 class PrototypicalSettings(Settings):
-    """The temperature; all else is in the encoder."""
+    """Settings of a prototypical network; sizes are those of the encoder, `EncoderSettings`."""
 
     section = "model"
     temperature: float = setting(1.0, "divides the distances", above=0)

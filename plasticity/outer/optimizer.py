@@ -39,7 +39,7 @@ exportable(
 class Optimizer(NamedTuple):
     """What an entry of `OPTIMIZERS` makes."""
 
-    direction: optax.GradientTransformation
+    direction: optax.GradientTransformation  # of a step, before decay and learning rate
     matrices_only: bool = False  # all but slow weight matrices take Adam's direction
     decays: bool = True  # weight decay has a meaning beside it
     best: tuple[int, float] | None = None  # arguments of `train_best_conditioned`; None: train all
@@ -47,7 +47,16 @@ class Optimizer(NamedTuple):
 
 
 def relative_rate(schedule: str, steps: int, warmup: int) -> optax.Schedule:
-    """rate_t over the full rate: linear warm-up, then the schedule down to `steps`."""
+    """The factor [] of the full rate at each step: linear warm-up, then the schedule.
+
+    Args:
+      schedule: a name of `SCHEDULES`.
+      steps: training steps in all.
+      warmup: of these, those in which the rate rises.
+
+    Raises:
+      ValueError: the schedule is unknown.
+    """
     after = lookup(SCHEDULES, schedule, "train.schedule")(steps - warmup)
     # Step 0 already moves, by 1 / warmup of the full rate.
     return optax.join_schedules([lambda count: (count + 1) / max(warmup, 1), after], [warmup])
@@ -60,10 +69,15 @@ def chained(
     clip: Scalar,
     slow: Callable[[PyTree], PyTree],
 ) -> optax.GradientTransformation:
-    """The whole step.
+    """The whole step: clip, direction, weight decay, learning rate.
 
-    `slow`, parameters -> a tree of bool, says which are slow weights. Only they decay, and only
-    they are weight matrices: a coefficient of plasticity stands for itself.
+    Args:
+      optimizer: the direction, and what goes with it.
+      rate: (number of the update) -> learning rate [].
+      weight_decay: per step, times the learning rate.
+      clip: largest global norm of the gradient.
+      slow: parameters -> a tree of bool, which are slow weights. Only they decay, and only they are
+        weight matrices: a coefficient of plasticity stands for itself.
     """
     direction = optimizer.direction
     if optimizer.matrices_only:

@@ -16,9 +16,11 @@ from plasticity.types import Array
 class Method(NamedTuple):
     """How a stream is learned; beside it, every optimizer and every rule.
 
-    joint: every batch has episodes of all tasks, the upper bound. replays: a part of each batch
-    are earlier episodes. protects: weights that mattered to earlier tasks are held, see
-    `plasticity.outer.ewc`. online: of these, at the last task's weights alone.
+    Attributes:
+      joint: every batch has episodes of all tasks, the upper bound.
+      replays: a part of each batch are earlier episodes.
+      protects: weights that mattered to earlier tasks are held, see `plasticity.outer.ewc`.
+      online: of these, at the last task's weights alone.
     """
 
     joint: bool = False
@@ -47,9 +49,14 @@ class Drawn(NamedTuple):
 class TaskStream(NamedTuple):
     """A sequence of tasks.
 
-    tasks: how many. steps: updates of each. batch: episodes of an update. replayed: how many of
-    them come from earlier updates. told: boundaries are known, so that the present task is not
-    replayed; otherwise all updates so far are. joint: see `Method`.
+    Attributes:
+      tasks: how many.
+      steps: updates of each.
+      batch: episodes of an update.
+      replayed: how many of them come from earlier updates.
+      told: boundaries are known, so that the present task is not replayed; otherwise all updates so
+        far are.
+      joint: every batch has episodes of all tasks.
     """
 
     tasks: int

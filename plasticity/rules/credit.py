@@ -48,6 +48,21 @@ def pullback(f: Callable[[Read], Array], read: Read) -> tuple[Array, Callable[[A
 
 
 def credit(loss: Callable[[Read], Array], read: Read) -> Credits:
-    """The credit of each layer for a loss [], which calls read(x, layer) once for each layer."""
+    """The credit of each layer of a memory for a loss.
+
+    Args:
+      loss: (read) -> []; it calls read(x, layer) once for each layer.
+      read: that of `Site.write`.
+
+    Returns:
+      {layer: (credit [O], input [I])}, whose outer product is the gradient of the layer's weights.
+
+    >>> import jax.numpy as jnp
+    >>> w, x = jnp.ones((2, 3)), jnp.ones(3)
+    >>> read = lambda x, layer="": w @ x
+    >>> found = credit(lambda read: (read(x) ** 2).sum() / 2, read)
+    >>> found[""][0].tolist()  # the layer's output
+    [3.0, 3.0]
+    """
     value, credits = pullback(loss, read)
     return credits(jnp.ones_like(value))

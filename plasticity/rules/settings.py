@@ -59,6 +59,10 @@ def modulated(
       settings: of the rule.
       delta: (activity of a layer) -> (left [O], right [I]).
       **parts: further fields of `Rule`, which may replace `init`.
+
+    >>> import plasticity as P
+    >>> anti = P.modulated(P.PlasticSettings(eta0=0.5), lambda layer: (-layer.post, layer.pre))
+    >>> pl = P.plastic(anti, {"out": (2, 3)})
     """
 
     def init(key: Key, shapes: Mapping[str, LayerShape], head: int) -> Plasticity:
@@ -80,7 +84,7 @@ def modulated(
 def init_synapses(
     key: Key, shapes: Mapping[str, LayerShape], settings: PlasticSettings
 ) -> dict[str, Synapse]:
-    """Coefficients of all layers."""
+    """Coefficients of all layers, float32, {layer: `Synapse`}."""
     keys = jax.random.split(key, max(len(shapes), 1))
     return {
         name: synapse.init(
