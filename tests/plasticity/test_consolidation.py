@@ -1,0 +1,148 @@
+"""Fast weights that flow into slow ones, against a loop in NumPy."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from plasticity.evaluation import evaluate_episodes
+from plasticity.learner import RandomStream
+from plasticity.outer.consolidation import Consolidation, check_layers, with_consolidation
+from plasticity.sharding import Layout, replicate, shardings
+from plasticity.types import FastWeights, LayerShape
+from tests.plasticity.test_learner import SEED, leaves_equal, make
+
+RATE = 0.25
+
+
+def consolidating(rule="hebbian", rate=RATE, **sections):
+    return make(rule, consolidation={"rate": rate}, **sections)
+
+
+def replayed(learner, hyper, state, layer):
+    """Mean over episodes of alpha times the trace of a layer, [O, I], write by write."""
+    network = learner.make_network(hyper)
+    episodes = learner.episodes(SEED, RandomStream.TRAIN, state.step, jnp.arange(learner.batch))
+    _, trace = evaluate_episodes(network, learner.task, state.params, episodes, None)
+    synapse = jax.tree.map(np.asarray, state.params.plasticity.synapses[layer])
+    alpha = np.outer(synapse.alpha_out, synapse.alpha_in)
+    write, total = jax.tree.map(np.asarray, trace.writes[layer]), 0.0
+    for b in range(learner.batch):
+        h = np.zeros(alpha.shape)
+        for t in range(learner.task.steps):
+            keep = write.keep[b, t].reshape(-1, 1)  # one, or one for each output
+            outer = np.outer(write.rate[b, t] * write.left[b, t], write.right[b, t])
+            h = keep * h + outer
+        total = total + alpha * h
+    return total / learner.batch
+
+
+@pytest.mark.parametrize(
+    ("rule", "engine"),
+    [("hebbian", "factored"), ("hebbian", "chunked"), ("gradient", "dense")],
+)
+def test_the_mean_of_the_fast_weights_is_added(rule, engine):
+    memory = {"engine": engine, "chunk": 4 if engine == "chunked" else 0}
+    learner, hyper, state = consolidating(rule, memory=memory)
+    plain = dataclasses.replace(learner, consolidation=None)
+    after, metrics = jax.jit(learner.train_step)(state, SEED, hyper)
+    without, _ = jax.jit(plain.train_step)(state, SEED, hyper)
+    squares = 0.0
+    for layer in learner.make_network(hyper).layers:
+        block, name = layer.split("/")
+        found, usual = (s.params.slow["params"][block][name] for s in (after, without))
+        expected = RATE * replayed(learner, hyper, state, layer)
+        assert np.abs(expected).max() > 1e-3
+        moved = np.asarray(found["kernel"] - usual["kernel"]).T
+        np.testing.assert_allclose(moved, expected, rtol=1e-3, atol=1e-6)
+        np.testing.assert_array_equal(found["bias"], usual["bias"])  # which is not plastic
+        squares += (expected**2).sum()
+    assert float(metrics["consolidated"]) == pytest.approx(squares**0.5, rel=1e-4)
+    assert leaves_equal(after.params.plasticity, without.params.plasticity)
+    assert leaves_equal(after.optimizer, without.optimizer)
+    others = [s.params.slow["params"]["embed"] for s in (after, without)]
+    assert leaves_equal(*others)
+
+
+def test_a_rate_of_zero_is_identical_training():
+    learner, hyper, state = consolidating()
+    none, _, _ = make("hebbian")
+    assert none.consolidation is None
+    still = hyper._replace(consolidation=0.0)
+    (one, _), (other, _) = (jax.jit(own.train_step)(state, SEED, still) for own in (learner, none))
+    assert leaves_equal(one, other)
+
+
+def test_microbatches_flow_as_a_batch_does():
+    learner, hyper, state = consolidating()
+    halves = dataclasses.replace(learner, microbatch=2)
+    (one, _), (two, _) = (jax.jit(own.train_step)(state, SEED, hyper) for own in (learner, halves))
+    for a, b in zip(jax.tree.leaves(one.params), jax.tree.leaves(two.params), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
+
+
+def test_fast_weights_that_are_not_finite_change_nothing():
+    learner, hyper, state = consolidating(rate=1.0)
+    after, metrics = jax.jit(learner.train_step)(
+        state, SEED, hyper._replace(consolidation=np.float32(np.inf))
+    )
+    assert not np.isfinite(metrics["consolidated"])
+    assert leaves_equal(after, state)
+
+
+def test_the_control_moves_the_same_numbers_to_the_same_other_places():
+    rng = np.random.default_rng(0)
+    weight, bias = jnp.asarray(rng.normal(size=(5, 4))), jnp.zeros(5)
+    zero = {"params": {"a": {"kernel": jnp.zeros((4, 5)), "bias": bias, "scale": bias}}}
+    key, control = jax.random.key(0), Consolidation(shuffled=True)
+    fast = {"a": FastWeights(weight, bias)}
+    slow, flowed = with_consolidation(zero, fast, 2.0, control, key)
+    found = np.asarray(slow["params"]["a"]["kernel"])
+    np.testing.assert_allclose(np.sort(found.ravel()), np.sort(2 * weight.ravel()), rtol=1e-6)
+    assert not np.allclose(found, 2 * weight.T)
+    twice, _ = with_consolidation(slow, fast, 2.0, control, key)
+    np.testing.assert_allclose(twice["params"]["a"]["kernel"], 2 * found, rtol=1e-6)
+    straight, same = with_consolidation(zero, fast, 2.0, Consolidation(), key)
+    np.testing.assert_allclose(straight["params"]["a"]["kernel"], 2 * weight.T, rtol=1e-6)
+    assert float(flowed["consolidated"]) == pytest.approx(float(same["consolidated"]), rel=1e-6)
+
+
+def test_a_plastic_bias_flows_too():
+    slow = {"params": {"a": {"kernel": jnp.zeros((2, 3)), "bias": jnp.ones(3)}}}
+    fast = {"a": FastWeights(jnp.zeros((3, 2)), jnp.arange(3.0))}
+    after, _ = with_consolidation(slow, fast, 0.5, Consolidation(), jax.random.key(0))
+    np.testing.assert_allclose(after["params"]["a"]["bias"], [1.0, 1.5, 2.0])
+
+
+def test_layers_without_a_slow_matrix_of_their_shape_are_refused():
+    shape = {"a": LayerShape(outputs=3, inputs=2)}
+    check_layers({"params": {"a": {"kernel": np.zeros((2, 3))}}}, shape)
+    for slow in ({"params": {"a": {"kernel": np.zeros((3, 2))}}}, {"params": {}}, {"carry": ()}):
+        with pytest.raises(ValueError, match=r"'a' has no slow matrix 'kernel' \[2, 3\]"):
+            check_layers(slow, shape)
+    with pytest.raises(ValueError, match="no plastic layer is written"):
+        check_layers({"params": {}}, {})
+
+
+@pytest.mark.slow
+def test_two_devices_consolidate_what_one_does(program_with_devices):
+    program_with_devices(2, "tests.plasticity.test_consolidation", "check_devices")
+
+
+def check_devices():
+    """Episodes, or layers, over two devices: the same slow weights."""
+    learner, hyper, state = consolidating()
+    split, found = learner.make_network(hyper).backbone.shard_by, []
+    for layout in (Layout(1, 1), Layout(2, 1), Layout(1, 2)):
+        mesh = layout.mesh(learner.batch)
+        there = shardings(state, mesh, split)
+        step = jax.jit(
+            dataclasses.replace(learner, layout=layout).train_step, out_shardings=(there, None)
+        )
+        after, _ = step(jax.device_put(state, there), *replicate((SEED, hyper), mesh))
+        found.append(jax.device_get(after.params.slow))
+    for one, *others in zip(*map(jax.tree.leaves, found), strict=True):
+        for other in others:
+            np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
