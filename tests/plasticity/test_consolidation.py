@@ -17,77 +17,102 @@ from tests.plasticity.test_learner import SEED, leaves_equal, make
 RATE = 0.25
 
 
-def consolidating(rule="hebbian", rate=RATE, **sections):
-    return make(rule, consolidation={"rate": rate}, **sections)
+def consolidating(rule="hebbian", **sections):
+    """(learner, inputs, state, jitted step), of a step that consolidates."""
+    learner, hyper, state = make(rule, consolidation={"rate": RATE}, **sections)
+    return learner, hyper, state, jax.jit(learner.train_step)
 
 
-def replayed(learner, hyper, state, layer):
-    """Mean over episodes of alpha times the trace of a layer, [O, I], write by write."""
-    network = learner.make_network(hyper)
-    episodes = learner.episodes(SEED, RandomStream.TRAIN, state.step, jnp.arange(learner.batch))
-    _, trace = evaluate_episodes(network, learner.task, state.params, episodes, None)
-    synapse = jax.tree.map(np.asarray, state.params.plasticity.synapses[layer])
-    alpha = np.outer(synapse.alpha_out, synapse.alpha_in)
-    write, total = jax.tree.map(np.asarray, trace.writes[layer]), 0.0
-    for b in range(learner.batch):
-        h = np.zeros(alpha.shape)
-        for t in range(learner.task.steps):
-            keep = write.keep[b, t].reshape(-1, 1)  # one, or one for each output
-            outer = np.outer(write.rate[b, t] * write.left[b, t], write.right[b, t])
-            h = keep * h + outer
-        total = total + alpha * h
-    return total / learner.batch
+@pytest.fixture(scope="module")
+def hebbian():
+    """Compiled once for all tests."""
+    return consolidating(memory={"engine": "factored"})
 
 
-@pytest.mark.parametrize(
-    ("rule", "engine"),
-    [("hebbian", "factored"), ("hebbian", "chunked"), ("gradient", "dense")],
-)
-def test_the_mean_of_the_fast_weights_is_added(rule, engine):
-    memory = {"engine": engine, "chunk": 4 if engine == "chunked" else 0}
-    learner, hyper, state = consolidating(rule, memory=memory)
-    plain = dataclasses.replace(learner, consolidation=None)
-    after, metrics = jax.jit(learner.train_step)(state, SEED, hyper)
-    without, _ = jax.jit(plain.train_step)(state, SEED, hyper)
+def replayed(learner, hyper, state):
+    """{layer: mean over episodes of alpha times its trace, [O, I]}, write by write."""
+
+    @jax.jit
+    def writes(params):
+        network, index = learner.make_network(hyper), jnp.arange(learner.batch)
+        episodes = learner.episodes(SEED, RandomStream.TRAIN, state.step, index)
+        return evaluate_episodes(network, learner.task, params, episodes, None)[1].writes
+
+    return {
+        layer: sum(map(np.asarray, _traces(write))) / learner.batch * _alpha(state, layer)
+        for layer, write in jax.device_get(writes(state.params)).items()
+    }
+
+
+def _traces(write):
+    """The trace of each episode."""
+    for episode in range(len(write.rate)):
+        h = 0.0
+        for rate, keep, left, right in zip(
+            *(a[episode] for a in (write.rate, write.keep, write.left, write.right)), strict=True
+        ):
+            h = keep.reshape(-1, 1) * h + np.outer(rate * left, right)  # keep: one, or of outputs
+        yield h
+
+
+def _alpha(state, layer):
+    synapse = state.params.plasticity.synapses[layer]
+    return np.outer(synapse.alpha_out, synapse.alpha_in)
+
+
+def check_flow(learner, hyper, state, step):
+    after, metrics = step(state, SEED, hyper)
+    without, _ = step(state, SEED, hyper._replace(consolidation=np.float32(0)))
     squares = 0.0
-    for layer in learner.make_network(hyper).layers:
+    for layer, mean in replayed(learner, hyper, state).items():
         block, name = layer.split("/")
         found, usual = (s.params.slow["params"][block][name] for s in (after, without))
-        expected = RATE * replayed(learner, hyper, state, layer)
-        assert np.abs(expected).max() > 1e-3
+        assert np.abs(RATE * mean).max() > 1e-3
         moved = np.asarray(found["kernel"] - usual["kernel"]).T
-        np.testing.assert_allclose(moved, expected, rtol=1e-3, atol=1e-6)
+        np.testing.assert_allclose(moved, RATE * mean, rtol=1e-3, atol=1e-6)
         np.testing.assert_array_equal(found["bias"], usual["bias"])  # which is not plastic
-        squares += (expected**2).sum()
+        squares += ((RATE * mean) ** 2).sum()
     assert float(metrics["consolidated"]) == pytest.approx(squares**0.5, rel=1e-4)
     assert leaves_equal(after.params.plasticity, without.params.plasticity)
     assert leaves_equal(after.optimizer, without.optimizer)
-    others = [s.params.slow["params"]["embed"] for s in (after, without)]
-    assert leaves_equal(*others)
+    assert leaves_equal(*(s.params.slow["params"]["embed"] for s in (after, without)))
 
 
-def test_a_rate_of_zero_is_identical_training():
-    learner, hyper, state = consolidating()
-    none, _, _ = make("hebbian")
-    assert none.consolidation is None
-    still = hyper._replace(consolidation=0.0)
-    (one, _), (other, _) = (jax.jit(own.train_step)(state, SEED, still) for own in (learner, none))
+def test_the_mean_of_the_fast_weights_is_added(hebbian):
+    check_flow(*hebbian)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("rule", "memory"),
+    [("hebbian", {"engine": "chunked", "chunk": 4}), ("gradient", {"engine": "dense", "chunk": 0})],
+)
+def test_every_engine_opens_what_it_holds(rule, memory):
+    check_flow(*consolidating(rule, memory=memory))
+
+
+def test_a_rate_of_zero_is_identical_training(hebbian):
+    """Both: the program that does not consolidate, and the one that does, at the rate 0."""
+    _, hyper, state, step = hebbian
+    plain, still, _ = make("hebbian", memory={"engine": "factored"})
+    assert plain.consolidation is None
+    one, metrics = step(state, SEED, hyper._replace(consolidation=np.float32(0)))
+    other, usual = jax.jit(plain.train_step)(state, SEED, still)
     assert leaves_equal(one, other)
+    assert metrics.keys() - usual.keys() == {"consolidated"}
 
 
-def test_microbatches_flow_as_a_batch_does():
-    learner, hyper, state = consolidating()
+def test_microbatches_flow_as_a_batch_does(hebbian):
+    learner, hyper, state, step = hebbian
     halves = dataclasses.replace(learner, microbatch=2)
-    (one, _), (two, _) = (jax.jit(own.train_step)(state, SEED, hyper) for own in (learner, halves))
-    for a, b in zip(jax.tree.leaves(one.params), jax.tree.leaves(two.params), strict=True):
+    one, two = (own(state, SEED, hyper)[0].params for own in (step, jax.jit(halves.train_step)))
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
 
 
-def test_fast_weights_that_are_not_finite_change_nothing():
-    learner, hyper, state = consolidating(rate=1.0)
-    after, metrics = jax.jit(learner.train_step)(
-        state, SEED, hyper._replace(consolidation=np.float32(np.inf))
-    )
+def test_a_flow_that_is_not_finite_changes_nothing(hebbian):
+    _, hyper, state, step = hebbian
+    after, metrics = step(state, SEED, hyper._replace(consolidation=np.float32(np.inf)))
     assert not np.isfinite(metrics["consolidated"])
     assert leaves_equal(after, state)
 
@@ -133,7 +158,7 @@ def test_two_devices_consolidate_what_one_does(program_with_devices):
 
 def check_devices():
     """Episodes, or layers, over two devices: the same slow weights."""
-    learner, hyper, state = consolidating()
+    learner, hyper, state, _ = consolidating()
     split, found = learner.make_network(hyper).backbone.shard_by, []
     for layout in (Layout(1, 1), Layout(2, 1), Layout(1, 2)):
         mesh = layout.mesh(learner.batch)
