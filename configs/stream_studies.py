@@ -35,6 +35,8 @@ OPTIMIZERS: list[Overrides] = [
 SWAPS = (1, 4, 9)  # within the same number of steps
 RATES = (0.0, 0.01, 0.1)
 SHUFFLED: Overrides = {"consolidation.rate": RATES[-1], "consolidation.what": "shuffled"}
+# At the rate of the stream itself, 2e-3, copying is at the floor once another task has followed.
+REPEATED: dict[str, Overrides] = {"copying": {"train.learning_rate": 5e-4}, "tens": {}}
 SPACINGS = over("stream.spacing", ["massed", "spaced"])
 # Streams on which consolidation and spacing are studied; the first needs no images.
 SEVERAL_SPEEDS = ("copying", "tens")
@@ -82,7 +84,7 @@ def _spacing(stream: str) -> Study:
     return study._replace(
         task="spacing",
         about=f"stream {stream}: are repetitions that are spaced retained better than massed ones?",
-        fixed=study.fixed | {"stream.repetitions": 5},
+        fixed={**study.fixed, **REPEATED[stream], "stream.repetitions": 5},
     )
 
 

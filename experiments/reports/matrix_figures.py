@@ -50,7 +50,7 @@ def _curve(
     rows: Rows, layer: str, weights: str, name: str, steps: Sequence[int]
 ) -> Sequence[float]:
     """A measure at each step; nan where there is none. Slow weights stay as they are."""
-    found = {r["step"]: r[name] for r in rows if (r["layer"], r["weights"]) == (layer, weights)}
+    found = {r["step"]: r.get(name) for r in rows if (r["layer"], r["weights"]) == (layer, weights)}
     known = [found.get(0 if weights == "slow" else step) for step in steps]
     return [np.nan if value is None else value for value in known]
 

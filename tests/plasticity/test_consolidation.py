@@ -30,7 +30,7 @@ def hebbian():
 
 
 def replayed(learner, hyper, state):
-    """{layer: mean over episodes of alpha times its trace, [O, I]}, write by write."""
+    """{layer: ([O, I], [O])}: mean over episodes of coefficient times trace, write by write."""
 
     @jax.jit
     def writes(params):
@@ -38,40 +38,39 @@ def replayed(learner, hyper, state):
         episodes = learner.episodes(SEED, RandomStream.TRAIN, state.step, index)
         return evaluate_episodes(network, learner.task, params, episodes, None)[1].writes
 
-    return {
-        layer: sum(map(np.asarray, _traces(write))) / learner.batch * _alpha(state, layer)
-        for layer, write in jax.device_get(writes(state.params)).items()
-    }
+    found = {}
+    for layer, write in jax.device_get(writes(state.params)).items():
+        synapse = state.params.plasticity.synapses[layer]
+        weights, biases = zip(*traces(write), strict=True)
+        alpha = np.outer(synapse.alpha_out, synapse.alpha_in)
+        found[layer] = alpha * sum(weights) / len(weights), synapse.beta * sum(biases) / len(biases)
+    return found
 
 
-def _traces(write):
-    """The trace of each episode."""
+def traces(write):
+    """Those of the weights and of the bias, of each episode."""
     for episode in range(len(write.rate)):
-        h = 0.0
+        h, b = 0.0, 0.0
         for rate, keep, left, right in zip(
             *(a[episode] for a in (write.rate, write.keep, write.left, write.right)), strict=True
         ):
             h = keep.reshape(-1, 1) * h + np.outer(rate * left, right)  # keep: one, or of outputs
-        yield h
-
-
-def _alpha(state, layer):
-    synapse = state.params.plasticity.synapses[layer]
-    return np.outer(synapse.alpha_out, synapse.alpha_in)
+            b = keep * b + rate * left
+        yield h, b
 
 
 def check_flow(learner, hyper, state, step):
     after, metrics = step(state, SEED, hyper)
     without, _ = step(state, SEED, hyper._replace(consolidation=np.float32(0)))
     squares = 0.0
-    for layer, mean in replayed(learner, hyper, state).items():
+    for layer, flows in replayed(learner, hyper, state).items():
         block, name = layer.split("/")
         found, usual = (s.params.slow["params"][block][name] for s in (after, without))
-        assert np.abs(RATE * mean).max() > 1e-3
-        moved = np.asarray(found["kernel"] - usual["kernel"]).T
-        np.testing.assert_allclose(moved, RATE * mean, rtol=1e-3, atol=1e-6)
-        np.testing.assert_array_equal(found["bias"], usual["bias"])  # which is not plastic
-        squares += ((RATE * mean) ** 2).sum()
+        moved = [np.asarray(found[part] - usual[part]).T for part in ("kernel", "bias")]
+        for change, mean in zip(moved, flows, strict=True):
+            assert np.abs(RATE * mean).max() > 1e-3
+            np.testing.assert_allclose(change, RATE * mean, rtol=1e-3, atol=1e-6)
+            squares += ((RATE * mean) ** 2).sum()
     assert float(metrics["consolidated"]) == pytest.approx(squares**0.5, rel=1e-4)
     assert leaves_equal(after.params.plasticity, without.params.plasticity)
     assert leaves_equal(after.optimizer, without.optimizer)
