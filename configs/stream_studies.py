@@ -79,7 +79,7 @@ def _consolidation(stream: str) -> Study:
 
 
 def _spacing(stream: str) -> Study:
-    points = product([PLAIN], SPACINGS, over("rule.name", ["none", "hebbian"]))
+    points = product([PLAIN], over("rule.name", ["none", "hebbian"]), SPACINGS)
     study = _study(stream, points)
     return study._replace(
         task="spacing",
