@@ -16,6 +16,7 @@ from ml_collections import config_dict
 from plasticity import memory
 from plasticity.configs.training import (
     CheckpointSettings,
+    ConsolidationSettings,
     CurriculumSettings,
     EncoderStart,
     EvaluateSettings,
@@ -135,8 +136,8 @@ class OptimizerChoice(Settings):
 PARTS: tuple[type[Settings], ...] = (
     *(RootSettings, RuleChoice, MemorySettings, MemoryLayerSettings, ModelChoice),
     *(EncoderSettings, EncoderStart, OptimizerChoice),
-    *(TrainSettings, CurriculumSettings, StreamSettings, Layout, EvaluateSettings),
-    *(CheckpointSettings, LogSettings, TaskChoice),
+    *(TrainSettings, CurriculumSettings, StreamSettings, ConsolidationSettings),
+    *(Layout, EvaluateSettings, CheckpointSettings, LogSettings, TaskChoice),
 )
 
 

@@ -14,10 +14,14 @@ swaps            10  ten classes of CIFAR-100; from task to task, two exchange t
 
 Images have fixed labels, and attention is closed: without plasticity the network is a plain
 classifier, while fast weights may read the labels of the support. Without a file of features
-(experiments.encode) it learns from pixels. Settings: --config.stream.method=plain, replay, ewc,
-online_ewc or joint; --config.stream.boundaries=hidden; --config.task.labels=random, so that each
-episode assigns labels anew. result.json has the accuracy on every task after each of them
-(`stream`), and its measures.
+(experiments.encode) it learns from pixels. result.json has the accuracy on every task after each of
+them (`stream`), its measures, and those of the slow matrices (`slow_matrices`). Settings:
+
+  --config.stream.method=plain, replay, ewc, online_ewc or joint; --config.stream.boundaries=hidden
+  --config.task.labels=random, so that each episode assigns labels anew
+  --config.stream.repetitions=5 --config.stream.spacing=spaced: each episode is seen five times, and
+      all tasks but the last take turns, in place of five times in a row (massed)
+  --config.consolidation.rate=.1: fast weights flow into slow ones after every update
 
 Expected of stream:copying/none, seed 0, 100 test episodes: average accuracy .35 under plain, .52
 under ewc with a strength of 1e4, 1.00 under replay and joint; chance level .125. 19 to 25 seconds

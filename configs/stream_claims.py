@@ -4,7 +4,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from plasticity.configs.claims import TWENTIETH, Claim, Comparison, Side
-from plasticity.configs.stream_studies import CLASSP, PLAIN, REFRESH, SGD
+from plasticity.configs.stream_studies import (
+    CLASSP,
+    PLAIN,
+    RATES,
+    REFRESH,
+    SEVERAL_SPEEDS,
+    SGD,
+    SHUFFLED,
+)
 from plasticity.configs.training import StreamSettings
 
 HUNDREDTH = 0.01
@@ -16,15 +24,17 @@ ALONG = [{"optimizer.refresh_along": way} for way in ("gradient", "random")]
 BOTH = ("alphabets", "tens")
 ALL = ("copying", *BOTH, "superclasses")
 Where = Mapping[str, Any]
+AVERAGE = "average_accuracy"
 
 
 def stream_claims() -> list[Claim]:
     """All of them."""
-    return [*_classp(), *_refresh(), *_methods(), *_fast_weights(), *_homeostatic()]
+    found = [*_classp(), *_refresh(), *_methods(), *_fast_weights(), *_homeostatic()]
+    return [*found, *_consolidation(), *_spacing()]
 
 
 def _more(
-    study: str, a: Where, b: Where, metric: str = "average_accuracy", matters: float = TWENTIETH
+    study: str, a: Where, b: Where, metric: str = AVERAGE, matters: float = TWENTIETH
 ) -> Comparison:
     return Comparison(study, Side(a, metric), Side(b, metric), matters=matters)
 
@@ -118,4 +128,63 @@ def _homeostatic() -> list[Claim]:
                 )
             ],
         )
+    ]
+
+
+def _consolidation() -> list[Claim]:
+    """At the largest rate of the study."""
+    flows, none, shuffled = (
+        {"consolidation.rate": RATES[-1], "consolidation.what": "fast"},
+        {"consolidation.rate": 0.0},
+        SHUFFLED,
+    )
+    claims = []
+    for stream in SEVERAL_SPEEDS:
+        study = f"consolidation_{stream}"
+        off = "recall_accuracy_off" if stream == "copying" else "accuracy_off"
+        texts = [
+            ("consolidation gains", "raises the accuracy after the stream", none, AVERAGE),
+            ("slow weights keep", "raises it for the slow weights alone", none, off),
+            (
+                "consolidation has a content",
+                "gains more than the same numbers elsewhere",
+                shuffled,
+                AVERAGE,
+            ),
+        ]
+        claims += [
+            Claim(
+                f"{name}/{stream}",
+                f"Consolidation of fast weights {text}: {stream}",
+                "ours",
+                [_more(study, flows, other, metric, matters=HUNDREDTH)],
+            )
+            for name, text, other, metric in texts
+        ]
+    return claims
+
+
+def _spacing() -> list[Claim]:
+    massed, spaced = ({"stream.spacing": name} for name in ("massed", "spaced"))
+    return [
+        Claim(
+            f"{name}/{stream}, {rule['rule.name']}",
+            f"{text}: {stream}, {rule['rule.name']}",
+            "ours",
+            [_more(f"spacing_{stream}", rule | spaced, rule | massed, metric)],
+        )
+        for name, text, metric in (
+            (
+                "spaced is retained",
+                "Spaced repetitions are retained better than massed ones",
+                "retention",
+            ),
+            (
+                "spaced is retained as long",
+                "Spaced repetitions are retained better than massed ones, seen as long ago",
+                "retention_latest",
+            ),
+        )
+        for stream in SEVERAL_SPEEDS
+        for rule in (STATIC, HEBBIAN)
     ]

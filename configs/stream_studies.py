@@ -1,7 +1,8 @@
 """Methods against forgetting on streams: `experiments.reproduce --preset=streams`.
 
 Five paired seeds everywhere. Every stream with every method, with static weights and with Hebbian
-fast weights; optimizers of the outer loop; concept shift, in which labels swap.
+fast weights; optimizers of the outer loop; concept shift, in which labels swap; consolidation of
+fast weights into slow ones; repetitions that are massed or spaced.
 """
 
 from plasticity.configs.algebra import Overrides, chain, over, product
@@ -32,6 +33,13 @@ OPTIMIZERS: list[Overrides] = [
     GUARDED | REFRESH,
 ]
 SWAPS = (1, 4, 9)  # within the same number of steps
+RATES = (0.0, 0.01, 0.1)
+SHUFFLED: Overrides = {"consolidation.rate": RATES[-1], "consolidation.what": "shuffled"}
+# At the rate of the stream itself, 2e-3, copying is at the floor once another task has followed.
+REPEATED: dict[str, Overrides] = {"copying": {"train.learning_rate": 5e-4}, "tens": {}}
+SPACINGS = over("stream.spacing", ["massed", "spaced"])
+# Streams on which consolidation and spacing are studied; the first needs no images.
+SEVERAL_SPEEDS = ("copying", "tens")
 
 
 def streams() -> dict[str, Study]:
@@ -41,7 +49,13 @@ def streams() -> dict[str, Study]:
         over("task.tasks", [swaps + 1 for swaps in SWAPS]),
         chain(product([PLAIN], over("rule.name", ["none", "hebbian"])), [PLAIN | SGD]),
     )
-    return found | {"swaps": _study("swaps", shifts)}
+    found |= {"swaps": _study("swaps", shifts)}
+    for stream in SEVERAL_SPEEDS:
+        found |= {
+            f"consolidation_{stream}": _consolidation(stream),
+            f"spacing_{stream}": _spacing(stream),
+        }
+    return found
 
 
 def _points(stream: str) -> list[Overrides]:
@@ -53,6 +67,25 @@ def _points(stream: str) -> list[Overrides]:
     if stream in ("alphabets", "tens"):
         rules += product(OPTIMIZERS, over("rule.name", ["none"]))
     return rules
+
+
+def _consolidation(stream: str) -> Study:
+    points = chain(over("consolidation.rate", RATES), [SHUFFLED])
+    study = _study(stream, product([PLAIN | {"rule.name": "hebbian"}], points))
+    return study._replace(
+        task="consolidation",
+        about=f"stream {stream}: do fast weights that flow into slow ones stay?",
+    )
+
+
+def _spacing(stream: str) -> Study:
+    points = product([PLAIN], over("rule.name", ["none", "hebbian"]), SPACINGS)
+    study = _study(stream, points)
+    return study._replace(
+        task="spacing",
+        about=f"stream {stream}: are repetitions that are spaced retained better than massed ones?",
+        fixed={**study.fixed, **REPEATED[stream], "stream.repetitions": 5},
+    )
 
 
 def _study(stream: str, points: list[Overrides]) -> Study:

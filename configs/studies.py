@@ -197,6 +197,6 @@ BUDGETS: dict[str, dict[str, dict[str, Any]]] = {
         "streams": {},
     },
     "smoke": dict.fromkeys(("paper", "full", "decisive", "memories", "nested"), TINY)
-    # An update and two test episodes of each task.
-    | {"streams": TINY | {"train.steps": 20, "evaluate.episodes": 40}},
+    # Updates that five repetitions divide, and two test episodes, of each of 20 tasks.
+    | {"streams": TINY | {"train.steps": 100, "evaluate.episodes": 40}},
 }

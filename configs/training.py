@@ -133,14 +133,57 @@ class StreamSettings(Settings):
     strength: float = setting(3000.0, "of the penalty of ewc and online_ewc", low=0)
     decay: float = setting(0.9, "what online_ewc keeps of the Fisher information", low=0, high=1)
     fisher_episodes: int = size(64, "of a task that is over, for its Fisher information")
+    repetitions: int = size(1, "how often every episode of a task is seen")
+    spacing: str = setting(
+        "massed",
+        "order of the repetitions; spaced: all tasks but the last take turns",
+        choices=("massed", "spaced"),
+    )
 
     def check(self) -> None:
-        """Raises ValueError for a method that needs the boundaries, which are hidden."""
+        """Raises ValueError for a method that needs boundaries which are hidden or not there."""
         if self.boundaries == "hidden" and METHODS[self.method].protects:
             raise ValueError(
                 f"stream.method={self.method!r} needs to know where a task ends: "
                 "stream.boundaries='hidden' must be 'told'"
             )
+        if METHODS[self.method].joint and self.repetitions > 1:
+            raise ValueError(
+                f"stream.repetitions={self.repetitions} must be 1 for stream.method='joint', in "
+                "which all tasks are mixed"
+            )
+        if self.spacing == "massed":
+            return
+        if self.repetitions == 1:
+            raise ValueError(
+                "stream.spacing='spaced' needs something to space: stream.repetitions above 1"
+            )
+        if self.method != "plain" and (self.method, self.boundaries) != ("replay", "hidden"):
+            raise ValueError(
+                f"stream.spacing='spaced' has no boundary where a task is over: stream.method="
+                f"{self.method!r} must be 'plain', or 'replay' with stream.boundaries='hidden'"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class ConsolidationSettings(Settings):
+    """Fast weights that flow into slow ones; see `plasticity.outer.consolidation`."""
+
+    section = "consolidation"
+    rate: float = setting(
+        0.0,
+        "part of the mean fast weights of a batch that is added to the slow weights after each "
+        "update; 0: none",
+        low=0,
+    )
+    what: str = setting(
+        "fast", "what is added; shuffled: a control, at other places", choices=("fast", "shuffled")
+    )
+
+    def check(self) -> None:
+        """Raises ValueError for a control of nothing."""
+        if self.what != "fast" and not self.rate:
+            raise ValueError(f"consolidation.what={self.what!r} needs a consolidation.rate above 0")
 
 
 @dataclasses.dataclass(frozen=True)

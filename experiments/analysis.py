@@ -7,6 +7,12 @@ Writes WORKDIR/analysis.json, from test episodes; for each seed:
   rates, sizes   {layer: [T]}, means over episodes of eta and of the write ||eta alpha delta||;
                  the same of the untrained network under `untrained`
   spectra        {layer: {"slow", "fast"}}: singular values; fast ones after the last step, mean
+  matrices       rows, of the trained network: {step, after, layer, weights, MEASURES}. weights:
+                 "fast", "effective", that is slow + fast, or "slow"; step: steps done, at the start
+                 of the episode and after its phases, `after` is the phase that is over. MEASURES:
+                 condition_number, rank, effective_rank, energy_1 and energy_4, all 0 for weights
+                 that are 0, means over episodes; see `plasticity.spectra`. Of a stream, result.json
+                 has those of the slow weights after each task
   gates          [T], mean of sigmoid(g): the learned part of a rate, without eta0 and the clip
   metrics        scalars: means over the episode `eta`, `write`, `gate`, and at each event as in
                  `eta_EVENT`; the gating by events `gating_index` of eta, `gating_index_size`,

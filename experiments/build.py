@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from plasticity import target
 from plasticity.configs.base import AUTO, OptimizerChoice
-from plasticity.configs.training import CurriculumSettings, StreamSettings
+from plasticity.configs.training import ConsolidationSettings, CurriculumSettings, StreamSettings
 from plasticity.factory import Factory
 from plasticity.learner import Hyperparameters, Learner, RandomStream
 from plasticity.memory import ENGINES, choose, chunk_for
@@ -20,6 +20,7 @@ from plasticity.model import BACKBONES, EncoderSettings, MemoryLayerSettings, Me
 from plasticity.model.block import check_memory
 from plasticity.network import Network
 from plasticity.outer import OPTIMIZERS
+from plasticity.outer.consolidation import Consolidation
 from plasticity.outer.ewc import Protection
 from plasticity.outer.optimizer import Optimizer
 from plasticity.outer.periods import parsed
@@ -93,6 +94,7 @@ def make_hyperparameters(
             name: np.float32(config.optimizer[name])
             for name in OPTIMIZERS[config.optimizer.name].settings.traced()
         },
+        consolidation=np.float32(config.consolidation.rate),
         data=None if task.data is None else task.data[stream.name.lower()],
     )
 
@@ -183,6 +185,8 @@ def make_stream(config: ConfigDict, task: Task) -> tuple[TaskStream | None, Prot
         replayed=round(settings.share * batch) if method.replays else 0,
         told=settings.boundaries == "told",
         joint=method.joint,
+        repetitions=settings.repetitions,
+        spaced=settings.spacing == "spaced",
     )
     if not method.protects:
         return stream, None
@@ -196,6 +200,12 @@ def make_refresh(config: ConfigDict) -> Refresh | None:
     if not choice.refresh:
         return None
     return Refresh(choice.refresh, choice.refresh_noise, random=choice.refresh_along == "random")
+
+
+def make_consolidation(config: ConfigDict) -> Consolidation | None:
+    """The flow of fast weights into slow ones after every step, if there is any."""
+    settings = read(config, ConsolidationSettings)
+    return Consolidation(settings.what == "shuffled") if settings.rate else None
 
 
 def make_learner(config: ConfigDict) -> Learner:
@@ -250,4 +260,5 @@ def make_learner(config: ConfigDict) -> Learner:
         refresh=make_refresh(config),
         stream=stream,
         protection=protection,
+        consolidation=make_consolidation(config),
     )

@@ -3,23 +3,16 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 
-import jax
-import numpy as np
 from ml_collections import ConfigDict
 from ml_collections.config_dict import RequiredValueError
 
 from plasticity.configs import base
 from plasticity.configs.fields import where
-from plasticity.configs.training import CurriculumSettings, StreamSettings
-from plasticity.experiments import build
-from plasticity.outer import OPTIMIZERS
-from plasticity.outer.task_stream import METHODS
+from plasticity.experiments import build, outer_checks
 from plasticity.registry import nearest, shown
 from plasticity.rules import RULES, feed_forward
 from plasticity.settings import LARGEST_INT, Settings, dotted
 from plasticity.sharding import Layout
-from plasticity.task import Task
-from plasticity.tasks import TASKS
 
 
 class ConfigError(ValueError):
@@ -46,11 +39,12 @@ def validate(config: ConfigDict, training: bool = True) -> None:
         _check_mesh(config)
         _check_backbone(config)
         _check_rule(config)
-        _check_optimizer(config)
+        outer_checks.check_optimizer(config)
+        outer_checks.check_consolidation(config)
         task = build.make_task(config)
         if training:
-            _check_curriculum(config, task)
-            _check_stream(config, task)
+            outer_checks.check_curriculum(config, task)
+            outer_checks.check_stream(config, task)
     except RequiredValueError as error:  # a placeholder of ml_collections without a value
         raise ConfigError(f"the config holds a required field without a value: {error}") from error
     except (ValueError, TypeError) as error:  # raised by the library, which names the field
@@ -157,73 +151,6 @@ def _check_rule(config: ConfigDict) -> None:
         raise ConfigError(
             f"rule.meta_gradient={config.rule.meta_gradient!r} must be 'full' for memory layers"
         )
-
-
-def _check_optimizer(config: ConfigDict) -> None:
-    """Weight decay must have a meaning beside the optimizer, and periods a part of the network."""
-    name, decay = config.optimizer.name, config.train.weight_decay
-    if decay and not OPTIMIZERS[name]().decays:
-        raise ConfigError(
-            f"train.weight_decay={decay} must be 0 for optimizer.name={name!r}, which keeps some "
-            "weights as they are: add --config.train.weight_decay=0"
-        )
-    if config.optimizer.periods:  # whose parts are names of parameters
-        learner = build.make_learner(config)
-        hyper = build.make_hyperparameters(config, learner.task)
-        jax.eval_shape(learner.init, np.uint32(0), hyper)
-
-
-def _check_curriculum(config: ConfigDict, task: Task) -> None:
-    """Each stage must be a task for the same network, and no longer than the whole task."""
-    curriculum = build.read(config, CurriculumSettings)
-    if not curriculum.field:
-        return
-    where = f"curriculum.field={curriculum.field!r}"
-    settings = TASKS[config.task.name].settings
-    known = {f.name for f in fields(settings) if type(f.default) is int}
-    if curriculum.field not in known:
-        hint = nearest(curriculum.field, sorted(known))
-        raise ConfigError(f"{where} is not an integer setting of {config.task.name!r}: {hint}")
-    learner = build.make_learner(config)
-    for value in (*curriculum.parsed, config.task[curriculum.field]):
-        stage = build.make_stage(config, learner, value).task
-        metrics = stage.metric_names if curriculum.names else []  # they are traced
-        if missing := [name for name in curriculum.names if name not in metrics]:
-            raise ConfigError(
-                f"curriculum.metrics={curriculum.metrics!r}: {missing[0]!r} is no metric under "
-                f"task.{curriculum.field}={value}: {nearest(missing[0], metrics)}"
-            )
-        same = (stage.inputs, stage.outputs, stage.image) == (task.inputs, task.outputs, task.image)
-        if not same or stage.steps > task.steps:
-            raise ConfigError(
-                f"curriculum.stages={curriculum.stages!r}: under task.{curriculum.field}={value} "
-                f"the task has {stage.inputs} inputs, {stage.outputs} outputs and {stage.steps} "
-                f"steps; it must have {task.inputs}, {task.outputs} and at most {task.steps}"
-            )
-
-
-def _check_stream(config: ConfigDict, task: Task) -> None:
-    """A stream's parts must be whole, and its settings need one."""
-    stream, tasks, train = build.read(config, StreamSettings), task.tasks, config.train
-    if tasks == 1:
-        if stream != StreamSettings():
-            changed = next(f.name for f in fields(stream) if getattr(stream, f.name) != f.default)
-            raise ConfigError(
-                f"stream.{changed}={getattr(stream, changed)!r} needs a stream: task.tasks above 1"
-            )
-        return
-    wrong = {}
-    if train.steps % tasks:
-        wrong[f"train.steps={train.steps}"] = f"a multiple of task.tasks={tasks}"
-    if config.evaluate.episodes < 2 * tasks:
-        wrong[f"evaluate.episodes={config.evaluate.episodes}"] = f"two a task: {2 * tasks}"
-    if METHODS[stream.method].replays and not 0 < round(stream.share * train.batch) < train.batch:
-        wrong[f"stream.share={stream.share}"] = f"an episode or more of train.batch={train.batch}"
-    if config.curriculum.field:
-        wrong[f"curriculum.field={config.curriculum.field!r}"] = "empty in a stream"
-    for what, right in wrong.items():
-        raise ConfigError(f"{what} must be {right}")
-    build.read(config, Layout).mesh(stream.fisher_episodes)
 
 
 def _check_backbone(config: ConfigDict) -> None:

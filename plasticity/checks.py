@@ -104,7 +104,7 @@ def first_nonfinite(
             if bad:
                 when = f"step {t} of the episode" if t < steps else f"query {t - steps}"
                 return f"{kind} {bad} at {when}"
-    metrics, grads = jax.jit(learner.gradient)(state.params, seed, state.step, hyper)
+    (metrics, _), grads = jax.jit(learner.gradient)(state.params, seed, state.step, hyper)
     if not jnp.isfinite(metrics["loss"]):
         return "the loss, though every output is finite without dropout"
     bad = _first_bad(jax.tree.map(_finite, grads))

@@ -15,6 +15,7 @@ import optax
 from plasticity.evaluation import evaluate_episodes
 from plasticity.network import Network, Parameters, init_parameters
 from plasticity.outer import adamw
+from plasticity.outer.consolidation import Consolidation, with_consolidation
 from plasticity.outer.ewc import Protection, after_task, protected
 from plasticity.outer.optimizer import Optimizer, chained, relative_rate
 from plasticity.outer.refresh import Refresh, with_refresh
@@ -31,8 +32,13 @@ from plasticity.sharding import (
     split_over_devices,
 )
 from plasticity.task import Episode, Task
-from plasticity.telemetry import fast_norm, plasticity_gradients
-from plasticity.types import Array, PyTree, Scalar
+from plasticity.telemetry import fast_norm, mean_fast_weights, plasticity_gradients
+from plasticity.types import Array, FastWeights, PyTree, Scalar
+
+# Metrics of a step that must be finite, or it changes nothing.
+FINITE = ("loss", "grad_norm", "consolidated")
+# Mean metrics of episodes, and, if they are consolidated, their mean fast weights at the end.
+Measured = tuple[dict[str, Array], dict[str, FastWeights]]
 
 
 class Hyperparameters(NamedTuple):
@@ -44,6 +50,7 @@ class Hyperparameters(NamedTuple):
     clip: Scalar  # of the outer gradient's global norm
     data: PyTree = None  # `Task.data` of the present split
     optimizer: Mapping[str, Scalar] = {}  # the `traced` settings of the optimizer
+    consolidation: Scalar = 0.0  # its rate, see `plasticity.outer.consolidation`
 
 
 class TrainState(NamedTuple):
@@ -78,6 +85,7 @@ class Learner:
       refresh: of the weights before every step, if any.
       stream: the order of its tasks, of a task that has several.
       protection: of what mattered to earlier tasks, if any.
+      consolidation: of fast weights into slow ones after every step, if there is any.
     """
 
     task: Task
@@ -93,6 +101,7 @@ class Learner:
     refresh: Refresh | None = None
     stream: TaskStream | None = None
     protection: Protection | None = None
+    consolidation: Consolidation | None = None
 
     def init(self, seed: Array, hyper: Hyperparameters) -> TrainState:
         """The state before the first step; errors as of `start`."""
@@ -109,31 +118,32 @@ class Learner:
 
     def loss(
         self, params: Parameters, seed: Array, step: Array, index: Array, hyper: Hyperparameters
-    ) -> tuple[Array, dict[str, Array]]:
-        """Mean outer loss [] of training episodes [B] of a step, and their mean metrics {name: []}.
+    ) -> tuple[Array, Measured]:
+        """Mean outer loss [] of training episodes [B] of a step, and what is measured of them.
 
         It is differentiable in params.
         """
         network = self.make_network(hyper)
         episodes = self.episodes(seed, RandomStream.TRAIN, step, index, hyper.data)
         keys = fold_many(stream_key(seed, RandomStream.DROPOUT, step), index)
-        metrics, _ = evaluate_episodes(network, self.task.trained_on, params, episodes, keys)
+        metrics, trace = evaluate_episodes(network, self.task.trained_on, params, episodes, keys)
         metrics = jax.tree.map(jnp.mean, metrics)
-        return metrics["loss"], metrics
+        fast = mean_fast_weights(network, params, trace) if self.consolidation else {}
+        return metrics["loss"], (metrics, jax.lax.stop_gradient(fast))
 
     def gradient(
         self, params: Parameters, seed: Array, step: Array, hyper: Hyperparameters
-    ) -> tuple[dict[str, Array], Parameters]:
-        """Mean metrics of the training episodes of a step, the loss among them, and its gradient.
+    ) -> tuple[Measured, Parameters]:
+        """What `loss` measures of the training episodes of a step, and the gradient of the loss.
 
         Over devices and in microbatches, as configured.
         """
 
-        def share(index: Array, *args: PyTree) -> tuple[dict[str, Array], Parameters]:
+        def share(index: Array, *args: PyTree) -> tuple[Measured, Parameters]:
             params, seed, step, hyper = args
             grad = jax.value_and_grad(self.loss, has_aux=True)
-            (_, metrics), grads = grad(params, seed, step, index, hyper)
-            return metrics, grads
+            (_, measured), grads = grad(params, seed, step, index, hyper)
+            return measured, grads
 
         in_parts = mean_over_parts(share, self.microbatch)
         shared = mean_over_devices(in_parts, self.layout.mesh(self.batch))
@@ -150,7 +160,7 @@ class Learner:
         """
         hyper = self._warmed_up(hyper, state.step)
         network = self.make_network(hyper)
-        params, (metrics, grads) = with_refresh(
+        params, ((metrics, fast), grads) = with_refresh(
             lambda params: self.gradient(params, seed, state.step, hyper),
             state.params,
             stream_key(seed, RandomStream.REFRESH, state.step),
@@ -161,8 +171,13 @@ class Learner:
         metrics["grad_norm"] = optax.tree.norm(grads)
         metrics |= plasticity_gradients(network, grads)
         updates, optimizer = self._optimizer(hyper).update(grads, state.optimizer, params)
-        updated = TrainState(state.step + 1, optax.apply_updates(params, updates), optimizer)
-        good = jnp.isfinite(metrics["loss"]) & jnp.isfinite(metrics["grad_norm"])
+        params = optax.apply_updates(params, updates)
+        flow = (hyper.consolidation, self.consolidation)
+        key = stream_key(seed, RandomStream.CONSOLIDATION)
+        slow, flowed = with_consolidation(params.slow, fast, *flow, key)
+        metrics |= flowed
+        updated = TrainState(state.step + 1, params._replace(slow=slow), optimizer)
+        good = jnp.isfinite(sum(metrics[name] for name in FINITE if name in metrics))
         return jax.tree.map(lambda new, old: jnp.where(good, new, old), updated, state), metrics
 
     def end_task(self, state: TrainState, seed: Array, hyper: Hyperparameters) -> TrainState:

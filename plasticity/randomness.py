@@ -17,6 +17,7 @@ class RandomStream(enum.IntEnum):
     TEST = 4
     REFRESH = 5
     REPLAY = 6
+    CONSOLIDATION = 7
 
 
 def stream_key(seed: Array, stream: Array | int, step: Array | int = 0) -> Key:

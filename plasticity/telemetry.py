@@ -10,7 +10,7 @@ import optax
 from plasticity.memory import trace_after
 from plasticity.network import EpisodeTrace, Network, Parameters
 from plasticity.synapse import PLAIN, scaled_matrix, write_norm_squared
-from plasticity.types import Array, Form, LayerShape, Memory, PyTree, Synapse, Write
+from plasticity.types import Array, FastWeights, Form, LayerShape, Memory, PyTree, Synapse, Write
 
 
 def plasticity_gradients(network: Network, grads: Parameters) -> dict[str, Array]:
@@ -102,6 +102,19 @@ def written(synapse: Synapse, write: Write, steps: int | Array, form: Form = For
     first = write._replace(rate=until(write.rate, 0.0), keep=until(write.keep, 1.0))
     shape = LayerShape(write.left.shape[-1], write.right.shape[-1])
     return scaled_matrix(synapse, trace_after(shape, first, form).weight)
+
+
+def mean_fast_weights(
+    network: Network, params: Parameters, trace: EpisodeTrace
+) -> dict[str, FastWeights]:
+    """Returns the fast weights {layer: ([O, I], [O])} after the last step, mean over B episodes.
+
+    It forms the matrices w [O, I] of each episode, which training does not need otherwise.
+    """
+    weights = jax.vmap(network.memory.weights, (0, None))
+    synapses = params.plasticity.synapses
+    fast = {name: weights(trace.state.fast[name], synapses[name]) for name in network.layers}
+    return jax.tree.map(lambda a: a.mean(0), fast)
 
 
 def fast_norm(network: Network, params: Parameters, trace: EpisodeTrace) -> Array:

@@ -1,7 +1,5 @@
 """Analyses of runs: made from a trained network, stored in the workdir, and read again."""
 
-import functools
-import operator
 import pathlib
 from typing import Any
 
@@ -12,7 +10,7 @@ from ml_collections import ConfigDict
 
 from plasticity.experiments import build
 from plasticity.experiments.probing.probe import Probe
-from plasticity.experiments.run.checked import is_number, read
+from plasticity.experiments.run.checked import check, is_number, read
 from plasticity.experiments.run.evaluate import trained_parameters
 from plasticity.experiments.run.result import read_result
 from plasticity.experiments.run.storage import (
@@ -24,10 +22,13 @@ from plasticity.experiments.run.storage import (
 )
 from plasticity.experiments.run.workdir import Workdir
 from plasticity.experiments.validate import ConfigError
+from plasticity.spectra import MEASURES, slow_matrix
 from plasticity.types import PyTree
 
 ANALYSIS = "analysis.json"  # in the workdir
 TRACES = {"rates": {str: list}, "sizes": {str: list}}  # {layer: a number or null per event}
+# Of analyses that have them; null where a matrix is not finite.
+MATRIX = {"step": int, "after": str, "layer": str, "weights": str}
 SEED = {"seed": int, "metrics": dict, "untrained": TRACES} | TRACES
 
 
@@ -44,12 +45,14 @@ def analyse(config: ConfigDict, params: PyTree) -> list[dict[str, Any]]:
         metrics |= {f"{name}_untrained": value for name, value in before.items()}
         spectra = {}
         for name, fast in traces.pop("fast").items():
-            layer = functools.reduce(operator.getitem, name.split("/"), own.slow["params"])
-            slow = np.linalg.svd(np.asarray(layer["kernel"]), compute_uv=False)
+            if (matrix := slow_matrix(own.slow, name)) is None:
+                continue
+            slow = np.linalg.svd(matrix, compute_uv=False)
             spectra[name] = {"slow": slow, "fast": fast}
             metrics[f"fast_to_slow_{name}"] = float(np.linalg.norm(fast) / np.linalg.norm(slow))
         traces_before.pop("fast")
         record = {"seed": number, "metrics": metrics, "spectra": spectra}
+        record["matrices"] = probe.matrices(own, seed)
         records.append(record | {"untrained": traces_before} | traces)
     return records
 
@@ -107,8 +110,12 @@ def read_analysis(path: pathlib.Path, steps: int) -> dict[str, Any]:
     traces = [own[k] for seed in seeds for own in (seed, seed["untrained"]) for k in TRACES]
     layers = [list(trace) for trace in traces][:1]
     rows = [row for trace in traces for row in trace.values()]
+    matrices = [seed.setdefault("matrices", []) for seed in seeds]
+    check(path, matrices, [[MATRIX]], "matrices")
+    measures = [[row.get(name) for name in MEASURES] for own in matrices for row in own]
     # Null stands for what is not finite.
-    fits = all(len(row) == length and all(v is None or is_number(v) for v in row) for row in rows)
+    fits = all(len(row) == length for row in rows)
+    fits = fits and all(v is None or is_number(v) for row in rows + measures for v in row)
     fits = fits and all(sorted(trace) == sorted(*layers) for trace in traces)
     if not (rows and length and fits) or analysis["step"] != steps:
         raise DamagedFileError(

@@ -1,6 +1,6 @@
 """Runs trained networks on test episodes, as they are or under interventions."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -15,6 +15,7 @@ from plasticity.experiments.run.seeds import Seeds
 from plasticity.interventions import hold, silence
 from plasticity.learner import RandomStream
 from plasticity.network import Parameters
+from plasticity.spectra import measured, slow_matrix
 from plasticity.telemetry import modulation, written
 from plasticity.types import Array, PyTree
 
@@ -22,6 +23,7 @@ EPISODES = 256  # for rates, spectra and interventions
 DECODED = 512  # for decoding: half of them to fit it, half to test it
 EVERY = 5  # steps between decodings
 SPECTRA = 32  # episodes whose fast weights are decomposed
+MOMENTS = 6  # of an episode at which they are, beside its start
 
 Metrics = dict[str, float]
 
@@ -39,6 +41,16 @@ def gating_index(rates: np.ndarray, informative: np.ndarray) -> float:
         return float("nan")
     inside, outside = rates[informative].mean(), rates[~informative].mean()
     return float((inside - outside) / (inside + outside))
+
+
+def moments(events: Sequence[str]) -> list[tuple[int, str]]:
+    """(steps done, the event that is over) at the start of an episode and after its phases.
+
+    Of many phases, the first, the last, and some that are evenly spread between them.
+    """
+    ends = [t for t in range(1, len(events)) if events[t] != events[t - 1]] + [len(events)]
+    chosen = np.unique(np.linspace(0, len(ends) - 1, min(MOMENTS, len(ends))).round().astype(int))
+    return [(0, ""), *((ends[i], events[ends[i] - 1]) for i in chosen)]
 
 
 class Probe:
@@ -61,6 +73,7 @@ class Probe:
         self._observe = jax.jit(self._observed)
         self._score = jax.jit(self._scored, static_argnums=0)
         self._states = jax.jit(self._fast)
+        self._after = jax.jit(self._weights_after)
 
     def _run(self, params: Parameters, seed: Array, count: int, change: Any = None) -> PyTree:
         network = self.learner.make_network(self.hyper)._replace(intervention=change)
@@ -102,6 +115,31 @@ class Probe:
         weights = [self._at(params, trace.writes, name, steps) for name in trace.writes]
         flat = [weight.reshape(len(weight), -1) for weight in weights]
         return jnp.concatenate(flat, axis=1), episodes.targets
+
+    def _weights_after(self, params: Parameters, seed: Array, steps: Array) -> dict[str, Array]:
+        """Fast weights {layer: [B, O, I]} after `steps` steps of a few episodes."""
+        _, _, _, trace = self._run(params, seed, SPECTRA)
+        return {name: self._at(params, trace.writes, name, steps) for name in trace.writes}
+
+    def matrices(self, params: Parameters, seed: Array) -> list[dict[str, Any]]:
+        """The measures of `plasticity.spectra` along an episode, as rows; see `analysis`.
+
+        Singular values are those of NumPy, outside any compiled program.
+        """
+        slow = {name: slow_matrix(params.slow, name) for name in self.layers}
+        rows = [
+            {"step": 0, "after": "", "layer": name, "weights": "slow"} | measured(weight)
+            for name, weight in slow.items()
+            if weight is not None
+        ]
+        for steps, event in moments(self.task.events):
+            found = jax.device_get(self._after(params, seed, steps))
+            for name, fast in found.items():
+                where = {"step": steps, "after": event, "layer": name}
+                rows.append(where | {"weights": "fast"} | measured(fast))
+                if (own := slow[name]) is not None:
+                    rows.append(where | {"weights": "effective"} | measured(own + fast))
+        return rows
 
     def observe(self, params: Parameters, seed: Array) -> tuple[dict[str, Any], Metrics, PyTree]:
         """Traces and singular values; their summary; mean rates, the argument of `hold`."""

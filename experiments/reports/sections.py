@@ -12,7 +12,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from plasticity.experiments.reports import answers, figures, page, series
+from plasticity.experiments.reports import answers, figures, matrix_figures, page, series
 from plasticity.experiments.reports.compare import NO_EVIDENCE
 from plasticity.experiments.reports.forest import drawn_claims, forest, matter
 from plasticity.experiments.reports.found import Found, found_in
@@ -60,7 +60,7 @@ class Files:
 def group_section(files: Files, group: str, runs: Sequence[Run], about: str = "") -> dict[str, Any]:
     """The section of runs that are compared; `about`: the question of their study."""
     name, curves = files.free_name(group), figures.learning_curves(runs)
-    matrices = series.matrices(runs)
+    matrices, ranks = series.matrices(runs), matrix_figures.of_stream(runs)
     titled = zip(rule_and_variant(runs), runs, strict=True)
     analysed = [(title, run) for title, run in titled if run.analysis]
     return {
@@ -76,17 +76,24 @@ def group_section(files: Files, group: str, runs: Sequence[Run], about: str = ""
             for family, numbers in series.families(runs).items()
         },
         "stream": matrices and files.figure(f"{name}-stream", matrices),
+        "ranks": ranks and files.figure(f"{name}-ranks", ranks),
         "table": files.table(name, page.results_table(runs)),
         "elsewhere": _elsewhere(files, name, runs),
         "analyses": [
-            {
-                "title": title,
-                "modulation": files.figure(f"{name}-modulation-{i}", modulation(run)),
-                "interventions": files.figure(f"{name}-interventions-{i}", interventions(run)),
-                "table": files.table(f"{name}-analysis-{i}", page.analysis_table(run)),
-            }
+            {"title": title} | _analysis(files, name, i, run)
             for i, (title, run) in enumerate(analysed)
         ],
+    }
+
+
+def _analysis(files: Files, name: str, index: int, run: Run) -> dict[str, Any]:
+    """The figures and the table of an analysis."""
+    matrices = matrix_figures.along_episode(run)
+    return {
+        "modulation": files.figure(f"{name}-modulation-{index}", modulation(run)),
+        "interventions": files.figure(f"{name}-interventions-{index}", interventions(run)),
+        "matrices": matrices and files.figure(f"{name}-matrices-{index}", matrices),
+        "table": files.table(f"{name}-analysis-{index}", page.analysis_table(run)),
     }
 
 

@@ -38,6 +38,7 @@ class Program:
       learner: of the config, with the values of `INPUTS`.
       init: (seed, hyper) -> state.
       start: (params, hyper) -> state.
+      layers: {plastic layer: its shape}, whether the rule writes them or not.
       evaluate: (params, seed, split, index, hyper, on=) -> metrics.
     """
 
@@ -57,7 +58,8 @@ class Program:
         everywhere = NamedSharding(mesh, PartitionSpec())
         self.evaluate = jax.jit(evaluate, static_argnames="on", out_shardings=everywhere)
         hyper = build.make_hyperparameters(config, self.learner.task)
-        self._split = self.learner.make_network(hyper).backbone.shard_by
+        backbone = self.learner.make_network(hyper).backbone
+        self._split, self.layers = backbone.shard_by, backbone.shapes
         self._lead = int(len(seeds.numbers) > 1)
         self._compiled: dict[int | None, Any] = {}
         self._end_task: Any = None
@@ -102,6 +104,7 @@ def shape_of(config: ConfigDict) -> str:
     shared = config.copy_and_resolve_references()
     shared.update_from_flattened_dict(INPUTS)
     shared.rule.update(RULES[config.rule.name].settings.traced())
+    shared.consolidation.rate = float(shared.consolidation.rate > 0)  # without, nothing is read
     shared.optimizer.update(OPTIMIZERS[config.optimizer.name].settings.traced())
     return shared.to_json(sort_keys=True)
 

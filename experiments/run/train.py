@@ -33,7 +33,7 @@ from plasticity.experiments.run.storage import WorkdirError, check_open_files, w
 from plasticity.experiments.run.tracked import check_trackers, open_log, write_identity
 from plasticity.experiments.run.warm_start import check_start, initial_state
 from plasticity.experiments.run.workdir import Workdir
-from plasticity.learner import TrainState
+from plasticity.learner import FINITE, TrainState
 from plasticity.sharding import replicate
 
 
@@ -217,7 +217,9 @@ class _Run:
         if (value := self.curriculum.value(step - 1)) is not None:
             self.curriculum.see(step - 1, seeds)
             seeds = [own | {"curriculum": value} for own in seeds]
-        bad = [i for i, v in enumerate(seeds) if not math.isfinite(v["loss"] + v["grad_norm"])]
+        bad = [
+            i for i, v in enumerate(seeds) if not math.isfinite(sum(v.get(n, 0.0) for n in FINITE))
+        ]
         new = [i for i in bad if i not in self.diverged]
         if step % self.config.log.every == 0 or step == self.steps or new:
             self.log.write(step, train=seeds)

@@ -5,7 +5,8 @@ the untrained network. Of one seed; intervals are over seeds.
 
 Sources: Lopez-Paz and Ranzato 2017 (arXiv 1706.08840): average accuracy, backward and forward
 transfer. Chaudhry et al. 2018 (arXiv 1801.10112): forgetting. Riemer et al. 2019 (arXiv
-1810.11910): learning accuracy.
+1810.11910): learning accuracy. Retention is the average accuracy without the last task, which the
+others have to outlast.
 """
 
 from collections.abc import Callable
@@ -38,15 +39,36 @@ def forward_transfer(r: np.ndarray) -> float:
     return float((np.diagonal(r) - r[0])[1:].mean())
 
 
+def retention(r: np.ndarray) -> float:
+    """The mean over all tasks but the last, after the last one."""
+    return float(r[-1, :-1].mean())
+
+
+def retention_latest(r: np.ndarray) -> float:
+    """That of the task before the last, seen equally long before the end however it is spaced."""
+    return float(r[-1, -2])
+
+
 MEASURES: dict[str, Callable[[np.ndarray], float]] = {
     "average_accuracy": average_accuracy,
     "learning_accuracy": learning_accuracy,
     "forgetting": forgetting,
     "backward_transfer": backward_transfer,
     "forward_transfer": forward_transfer,
+    "retention": retention,
+    "retention_latest": retention_latest,
 }
+# Those that compare a task with itself when it was just over.
+OF_BOUNDARIES = ("learning_accuracy", "backward_transfer", "forward_transfer")
 
 
 def course(r: np.ndarray) -> dict[str, float]:
     """{"seen_i": mean accuracy on the first i tasks after task i}."""
     return {f"seen_{i}": float(r[i, :i].mean()) for i in range(1, len(r))}
+
+
+def measured(r: np.ndarray, spaced: bool) -> dict[str, float]:
+    """All measures, and the course; if tasks take turns, those alone that need no boundaries."""
+    if not spaced:
+        return {name: measure(r) for name, measure in MEASURES.items()} | course(r)
+    return {name: measure(r) for name, measure in MEASURES.items() if name not in OF_BOUNDARIES}

@@ -2,6 +2,15 @@
 
 Which task an episode belongs to is a function of its update and index, so one compiled program
 learns the whole stream, and an episode that is replayed is exactly the one that was seen.
+
+The updates of a task may be R repetitions of a block of updates. Massed, they follow each other;
+spaced, the tasks take turns, all but the last one. Example, three tasks of two updates, R = 2:
+
+  massed  1 1 | 2 2 | 3 3        spaced  1 2 1 2 | 3 3
+
+Both have the same episodes, equally often; only their order differs. The last task is the interval
+over which the others must be retained: task 2 is last seen equally long before the end. Source: the
+spacing effect, Ebbinghaus 1885; a review is Cepeda et al. 2006.
 """
 
 from typing import NamedTuple
@@ -57,6 +66,8 @@ class TaskStream(NamedTuple):
       told: boundaries are known, so that the present task is not replayed; otherwise all updates so
         far are.
       joint: every batch has episodes of all tasks.
+      repetitions: R, in how many parts the steps of a task are cut; it divides them.
+      spaced: whether other tasks come between these parts.
     """
 
     tasks: int
@@ -65,6 +76,8 @@ class TaskStream(NamedTuple):
     replayed: int = 0
     told: bool = True
     joint: bool = False
+    repetitions: int = 1
+    spaced: bool = False
 
     def training(self, seed: Array, step: Array, index: Array) -> Drawn:
         """The training episodes with indices [B] of an update []."""
@@ -73,7 +86,12 @@ class TaskStream(NamedTuple):
             return Drawn(at, index, (step + index) % self.tasks)
         if self.replayed:
             at, index = self._replayed(seed, step, index)
-        return Drawn(at, index, jnp.minimum(at // self.steps, self.tasks - 1))
+        block, last = self.steps // self.repetitions, self.tasks - 1
+        which = jnp.minimum(at // self.steps, last)
+        if self.spaced:
+            which = jnp.where(at < last * self.steps, at // block % last, last)
+        first = at if self.repetitions == 1 else which * self.steps + at % block
+        return Drawn(first, index, which)
 
     def evaluation(self, index: Array) -> Drawn:
         """The fixed episodes with indices [B]: of all tasks in turn."""

@@ -12,10 +12,11 @@ from plasticity.experiments import build
 from plasticity.experiments.probing import analysis
 from plasticity.experiments.probing.analysis import _plain, analyse, read_analysis
 from plasticity.experiments.probing.decoding import decoded
-from plasticity.experiments.probing.probe import EPISODES, Probe, gating_index
+from plasticity.experiments.probing.probe import EPISODES, Probe, gating_index, moments
 from plasticity.experiments.run.storage import DamagedFileError
 from plasticity.interventions import silence
 from plasticity.learner import RandomStream
+from plasticity.spectra import MEASURES, slow_matrix
 from tests.experiments.test_compare import ANALYSIS
 from tests.plasticity.test_learner import small_config
 
@@ -89,15 +90,45 @@ def test_analysis_of_an_untrained_network(trained, probe, monkeypatch, tmp_path)
     for spectrum in record["spectra"].values():
         assert (np.diff(spectrum["fast"]) <= 1e-6).all()
         assert spectrum["slow"].shape == spectrum["fast"].shape
+    check_matrices(record, params, probe)
     first = int(shown.sum())
     assert metrics[f"decoded_{first}"] > 0.5  # right after it was written
     content = {"step": 3, "events": probe.task.events, "seeds": [record]}
     path = tmp_path / "analysis.json"
     path.write_text(json.dumps(jax.tree.map(_plain, content)))
     (stored,) = read_analysis(path, 3)["seeds"]
+    assert len(stored["matrices"]) == len(record["matrices"])
     assert stored["metrics"]["eta"] == pytest.approx(metrics["eta"], rel=1e-4)
     with pytest.raises(DamagedFileError, match="after step 4"):
         read_analysis(path, 4)
+
+
+def check_matrices(record, params, probe):
+    """Rows at the start and after each phase; fast weights of one write per step."""
+    rows = {(r["step"], r["layer"], r["weights"]): r for r in record["matrices"]}
+    assert len(rows) == len(record["matrices"])
+    assert {r["after"]: r["step"] for r in record["matrices"]} == {
+        "": 0, "presentation": 2, "delay": 3, "delimiter": 4, "recall": 6
+    }  # fmt: skip
+    for layer in probe.layers:
+        start, slow = rows[0, layer, "fast"], rows[0, layer, "slow"]
+        assert {start[name] for name in MEASURES} == {0.0}
+        effective = rows[0, layer, "effective"]
+        assert {n: effective[n] for n in MEASURES} == pytest.approx({n: slow[n] for n in MEASURES})
+        for step in (2, 4):
+            fast = rows[step, layer, "fast"]
+            assert 1 <= fast["effective_rank"] <= fast["rank"] <= step
+            assert rows[step, layer, "effective"] != effective
+        expected = np.linalg.cond(np.asarray(slow_matrix(params.slow, layer)))
+        assert slow["condition_number"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_moments_are_few_and_have_the_end():
+    assert moments(("a", "a", "b")) == [(0, ""), (2, "a"), (3, "b")]
+    many = moments(tuple("ab" * 50))
+    assert len(many) == 7
+    assert many[-1] == (100, "b")
+    assert many[1] == (1, "a")
 
 
 def test_no_writes_at_all_is_plasticity_off(trained, probe):

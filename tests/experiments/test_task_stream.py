@@ -29,6 +29,14 @@ def test_measures_are_their_definitions():
     )
 
 
+def test_retention_is_that_of_the_tasks_before_the_last():
+    assert transfer.retention(MATRIX) == pytest.approx(0.5)
+    assert transfer.retention_latest(MATRIX) == pytest.approx(0.4)
+    spaced = transfer.measured(MATRIX, spaced=True)
+    assert not spaced.keys() & {*transfer.OF_BOUNDARIES, "seen_1"}
+    assert spaced["retention"] == transfer.measured(MATRIX, spaced=False)["retention"]
+
+
 def test_forgetting_counts_the_best_and_transfer_the_first():
     """A task that others improve is forgotten from its best, and transferred to from its first."""
     better = np.array([[0.0, 0.0, 0.0], [0.4, 0.0, 0.0], [0.8, 0.5, 0.0], [0.6, 0.5, 0.5]])
@@ -80,15 +88,49 @@ def test_a_stream_resumes_bit_for_bit_and_ends_each_task_once(tmp_path, monkeypa
         mean = own["metrics"]["average_accuracy"]["mean"]
         assert mean == pytest.approx(own["metrics"]["recall_accuracy"]["mean"])
         assert own["metrics"]["forgetting"]["mean"] == transfer.forgetting(matrix)
+        ranks = own["slow_matrices"]["effective_rank"]
+        assert {len(course) for course in ranks.values()} == {3}
+        assert all(1 <= rank <= 8 for course in ranks.values() for rank in course)
     assert result["metrics"]["forgetting"]["n"] == 2
     longer = stream_config(stream__method="online_ewc", optimizer__refresh=1e-3, train__steps=8)
     with pytest.raises(WorkdirError, match=r"train.steps: there 6, here 8"):
         Workdir(str(whole)).check(longer)
 
 
+SPACED = {"stream__spacing": "spaced", "stream__repetitions": 2}
+
+
+@pytest.mark.slow
+def test_a_spaced_stream_with_consolidation_resumes_bit_for_bit(tmp_path, monkeypatch):
+    config = stream_config(task__tasks=3, train__steps=12, **SPACED)
+    fields.choose(config, "rule", "hebbian")
+    config.consolidation.rate = 0.1
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert train(config, str(whole)) == 0
+    train_until(config, parts, 7, monkeypatch)
+    assert train(config, str(parts)) == 0
+    assert_same_state(whole, parts)
+    for path in (whole, parts):
+        assert [r["tasks_over"] for r in rows(path) if r["split"] == "stream"][::2] == [0, 1, 2, 3]
+    result = read(whole / "result.json")
+    assert result["seeds"] == read(parts / "result.json")["seeds"]
+    assert "retention" in result["metrics"]
+    assert "learning_accuracy" not in result["metrics"]
+    norms = [r["consolidated"] for r in rows(whole) if r["split"] == "train"]
+    assert norms
+    assert all(norm > 0 for norm in norms)
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
+        ({"stream__spacing": "spaced"}, "stream.repetitions above 1"),
+        ({**SPACED, "stream__method": "replay"}, "'replay' must be 'plain', or 'replay' with"),
+        ({"stream__method": "joint", "stream__repetitions": 2}, "must be 1 for stream.method='jo"),
+        ({"stream__repetitions": 2}, "stream.repetitions=2 must be a divisor of the 3 updates"),
+        ({**SPACED, "train__steps": 8}, "task.tasks=2 must be 3 or more"),
+        ({"consolidation__rate": 0.1}, "rate=0.1 must be 0 for rule.name='none' and model.name="),
+        ({"consolidation__what": "shuffled"}, "'shuffled' needs a consolidation.rate above 0"),
         ({"stream__boundaries": "hidden", "stream__method": "ewc"}, "needs to know where a task"),
         ({"task__tasks": 1, "stream__method": "replay"}, "'replay' needs a stream"),
         ({"train__steps": 7}, "train.steps=7 must be a multiple of task.tasks=2"),

@@ -51,6 +51,44 @@ def test_replay_takes_earlier_episodes_as_they_were(told):
     np.testing.assert_array_equal(draw(jnp.int32(0)).step, np.zeros(8))  # there is nothing yet
 
 
+def seen(stream):
+    """(update drawn for, place, task) of all episodes, by update."""
+    found = [stream.training(SEED, jnp.int32(step), INDEX) for step in range(24)]
+    return [list(zip(*(np.asarray(a).tolist() for a in drawn), strict=True)) for drawn in found]
+
+
+def test_spacing_changes_the_order_of_the_same_episodes():
+    """Three tasks of eight updates, each a block of two that is seen four times."""
+    massed = TaskStream(tasks=3, steps=8, batch=8, repetitions=4)
+    one, other = seen(massed), seen(massed._replace(spaced=True))
+    assert sorted(map(sorted, one)) == sorted(map(sorted, other))
+    order = [update[0][2] for update in one], [update[0][2] for update in other]
+    assert order[0] == [0] * 8 + [1] * 8 + [2] * 8
+    assert order[1] == [0, 0, 1, 1] * 4 + [2] * 8
+    # Of a task, every block is the first one again.
+    for updates in (one, other):
+        of_second = [update for update in updates if update[0][2] == 1]
+        assert of_second == of_second[:2] * 4
+        assert {first for update in of_second for first, _, _ in update} == {8, 9}
+    once = seen(TaskStream(tasks=3, steps=8, batch=8))
+    assert [update[0][:1] for update in once] == [(step,) for step in range(24)]
+
+
+def test_replay_without_boundaries_takes_what_was_seen_when_tasks_take_turns():
+    stream = TaskStream(
+        tasks=3, steps=8, batch=8, replayed=3, told=False, repetitions=4, spaced=True
+    )
+    fresh = stream._replace(replayed=0)
+    for step in (3, 9, 20):
+        earlier = {
+            (drawn.step[0].item(), drawn.which[0].item())
+            for drawn in (fresh.training(SEED, jnp.int32(t), INDEX) for t in range(step))
+        }
+        drawn = stream.training(SEED, jnp.int32(step), INDEX)
+        pairs = zip(drawn.step[:3].tolist(), drawn.which[:3].tolist(), strict=True)
+        assert set(pairs) <= earlier
+
+
 STREAM = {"tasks": 2, "vocabulary": 4}
 SIX = {"steps": 6, "warmup": 0}
 
