@@ -66,8 +66,8 @@ class TaskStream(NamedTuple):
       told: boundaries are known, so that the present task is not replayed; otherwise all updates so
         far are.
       joint: every batch has episodes of all tasks.
-      repetitions: R, in how many parts the steps of a task are cut; it divides them.
-      spaced: whether other tasks come between these parts.
+      repetitions: R, which divides the steps.
+      spaced: whether the repetitions of a task are apart, see above.
     """
 
     tasks: int
