@@ -18,7 +18,10 @@ def evaluate_episodes(
     A target that is NaN where the weight is 0 stands for "no target": loss and metrics get 0 in its
     place, so that neither they nor the gradient become NaN.
     """
-    trace = run_episodes(network, params, episodes.inputs, keys, episodes.queries)
+    share, read = network.backbone.share, params
+    if share is not None:
+        read = params._replace(plasticity=share.entered(params.plasticity))
+    trace = run_episodes(network, read, episodes.inputs, keys, episodes.queries)
     answers, weights = trace.outputs.task, episodes.weights
     episodes = episodes._replace(targets=without_unused_nans(episodes.targets, weights))
     losses = jnp.where(weights == 0, 0.0, jax.vmap(task.loss)(answers, episodes))

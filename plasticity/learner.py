@@ -6,11 +6,13 @@ one that never stopped and seeds are paired across rules.
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import PartitionSpec
 
 from plasticity.evaluation import evaluate_episodes
 from plasticity.network import Network, Parameters, init_parameters
@@ -30,6 +32,7 @@ from plasticity.sharding import (
     mean_over_parts,
     split_over_devices,
 )
+from plasticity.shares import MODEL
 from plasticity.task import Episode, Task
 from plasticity.telemetry import fast_norm, plasticity_gradients
 from plasticity.types import Array, PyTree, Scalar
@@ -99,10 +102,20 @@ class Learner:
         return TrainState(jnp.zeros((), jnp.int32), params, self._optimizer(hyper).init(params))
 
     def loss(
-        self, params: Parameters, seed: Array, step: Array, index: Array, hyper: Hyperparameters
+        self,
+        params: Parameters,
+        seed: Array,
+        step: Array,
+        index: Array,
+        hyper: Hyperparameters,
+        devices: int = 1,
     ) -> tuple[Array, dict[str, Array]]:
-        """Mean outer loss [] of training episodes [B] of a step, and their mean metrics."""
+        """Mean outer loss [] of training episodes [B] of a step, and their mean metrics.
+
+        With several `devices`, each has its part of the parameters, see `Network.part`.
+        """
         network = self.make_network(hyper)
+        network = network.part(devices) or network
         episodes = self.episodes(seed, RandomStream.TRAIN, step, index, hyper.data)
         keys = fold_many(stream_key(seed, RandomStream.DROPOUT, step), index)
         metrics, _ = evaluate_episodes(network, self.task.trained_on, params, episodes, keys)
@@ -117,15 +130,33 @@ class Learner:
         Over devices and in microbatches, as configured.
         """
 
-        def share(index: Array, *args: PyTree) -> tuple[dict[str, Array], Parameters]:
+        def share(loss: Callable, index: Array, *args: PyTree) -> tuple[dict, Parameters]:
             params, seed, step, hyper = args
-            grad = jax.value_and_grad(self.loss, has_aux=True)
+            grad = jax.value_and_grad(loss, has_aux=True)
             (_, metrics), grads = grad(params, seed, step, index, hyper)
             return metrics, grads
 
-        in_parts = mean_over_parts(share, self.microbatch)
-        shared = mean_over_devices(in_parts, self.layout.mesh(self.batch))
-        return shared(jnp.arange(self.batch), params, seed, step, hyper)
+        mean = self._over_devices(share, self.batch, self.microbatch, hyper, _metrics_and_gradient)
+        return mean(jnp.arange(self.batch), params, seed, step, hyper)
+
+    def _over_devices(
+        self,
+        function: Callable[..., PyTree],
+        episodes: int,
+        most: int,
+        hyper: Hyperparameters,
+        results: Callable[[PyTree], PyTree] = lambda params: PartitionSpec(),
+    ) -> Callable[..., PyTree]:
+        """The mean of function(loss, index, params, ...) over devices, in parts of `most` episodes.
+
+        `results`: see `mean_over_devices`.
+        """
+        mesh, network = self.layout.mesh(episodes), self.make_network(hyper)
+        devices = mesh.shape[MODEL]
+        split = None if network.part(devices) is None else network.backbone.shard_by
+        loss = partial(self.loss, devices=devices)
+        in_parts = mean_over_parts(partial(function, loss), most)
+        return mean_over_devices(in_parts, mesh, split, results)
 
     def train_step(
         self, state: TrainState, seed: Array, hyper: Hyperparameters
@@ -153,12 +184,12 @@ class Learner:
         assert self.protection is not None
         hyper = self._warmed_up(hyper, state.step)
 
-        def share(index: Array, *args: PyTree) -> Parameters:
-            grads, _ = jax.grad(self.loss, has_aux=True)(args[0], *args[1:3], index, args[3])
+        def share(loss: Callable, index: Array, *args: PyTree) -> Parameters:
+            grads, _ = jax.grad(loss, has_aux=True)(args[0], *args[1:3], index, args[3])
             return jax.tree.map(jnp.square, grads)
 
         episodes = self.protection.episodes
-        mean = mean_over_devices(mean_over_parts(share, 1), self.layout.mesh(episodes))
+        mean = self._over_devices(share, episodes, 1, hyper, lambda params: params)
         fisher = mean(jnp.arange(episodes), state.params, seed, state.step - 1, hyper)
         kept = after_task(state.optimizer, state.params, fisher, self.protection)
         return state._replace(optimizer=kept)
@@ -166,12 +197,12 @@ class Learner:
     def forward(self, params: Parameters, seed: Array, hyper: Hyperparameters) -> Array:
         """The loss [] of the first training batch, without a gradient."""
 
-        def share(index: Array, *args: PyTree) -> Array:
+        def share(loss: Callable, index: Array, *args: PyTree) -> Array:
             params, seed, hyper = args
-            return self.loss(params, seed, jnp.zeros((), jnp.int32), index, hyper)[0]
+            return loss(params, seed, jnp.zeros((), jnp.int32), index, hyper)[0]
 
-        shared = mean_over_devices(share, self.layout.mesh(self.batch))
-        return shared(jnp.arange(self.batch), params, seed, hyper)
+        mean = self._over_devices(share, self.batch, 0, hyper)
+        return mean(jnp.arange(self.batch), params, seed, hyper)
 
     def evaluate(
         self,
@@ -234,6 +265,10 @@ class Learner:
             _slow,
         )
         return protected(whole, self.protection) if self.protection else whole
+
+
+def _metrics_and_gradient(params: PyTree) -> tuple[PartitionSpec, PyTree]:
+    return PartitionSpec(), params
 
 
 def _slow(params: Parameters) -> Parameters:
