@@ -6,14 +6,13 @@ one that never stopped and seeds are paired across rules.
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
-from jax.sharding import PartitionSpec
 
+from plasticity.batches import like_parameters, mean_over_batch, metrics_and_gradient
 from plasticity.evaluation import evaluate_episodes
 from plasticity.network import Network, Parameters, init_parameters
 from plasticity.outer import adamw
@@ -25,14 +24,7 @@ from plasticity.randomness import RandomStream as RandomStream
 from plasticity.randomness import fold_many, stream_key
 from plasticity.registry import exportable
 from plasticity.rules import none
-from plasticity.sharding import (
-    Layout,
-    constrain_to_layout,
-    mean_over_devices,
-    mean_over_parts,
-    split_over_devices,
-)
-from plasticity.shares import MODEL
+from plasticity.sharding import Layout, constrain_to_layout, split_over_devices
 from plasticity.task import Episode, Task
 from plasticity.telemetry import fast_norm, plasticity_gradients
 from plasticity.types import Array, PyTree, Scalar
@@ -136,27 +128,9 @@ class Learner:
             (_, metrics), grads = grad(params, seed, step, index, hyper)
             return metrics, grads
 
-        mean = self._over_devices(share, self.batch, self.microbatch, hyper, _metrics_and_gradient)
+        over = (self.loss, self.make_network(hyper), self.layout.mesh(self.batch))
+        mean = mean_over_batch(share, *over, self.microbatch, metrics_and_gradient)
         return mean(jnp.arange(self.batch), params, seed, step, hyper)
-
-    def _over_devices(
-        self,
-        function: Callable[..., PyTree],
-        episodes: int,
-        most: int,
-        hyper: Hyperparameters,
-        results: Callable[[PyTree], PyTree] = lambda params: PartitionSpec(),
-    ) -> Callable[..., PyTree]:
-        """The mean of function(loss, index, params, ...) over devices, in parts of `most` episodes.
-
-        `results`: see `mean_over_devices`.
-        """
-        mesh, network = self.layout.mesh(episodes), self.make_network(hyper)
-        devices = mesh.shape[MODEL]
-        split = None if network.part(devices) is None else network.backbone.shard_by
-        loss = partial(self.loss, devices=devices)
-        in_parts = mean_over_parts(partial(function, loss), most)
-        return mean_over_devices(in_parts, mesh, split, results)
 
     def train_step(
         self, state: TrainState, seed: Array, hyper: Hyperparameters
@@ -189,7 +163,8 @@ class Learner:
             return jax.tree.map(jnp.square, grads)
 
         episodes = self.protection.episodes
-        mean = self._over_devices(share, episodes, 1, hyper, lambda params: params)
+        over = (self.loss, self.make_network(hyper), self.layout.mesh(episodes))
+        mean = mean_over_batch(share, *over, 1, like_parameters)
         fisher = mean(jnp.arange(episodes), state.params, seed, state.step - 1, hyper)
         kept = after_task(state.optimizer, state.params, fisher, self.protection)
         return state._replace(optimizer=kept)
@@ -201,7 +176,8 @@ class Learner:
             params, seed, hyper = args
             return loss(params, seed, jnp.zeros((), jnp.int32), index, hyper)[0]
 
-        mean = self._over_devices(share, self.batch, 0, hyper)
+        over = (self.loss, self.make_network(hyper), self.layout.mesh(self.batch))
+        mean = mean_over_batch(share, *over)
         return mean(jnp.arange(self.batch), params, seed, hyper)
 
     def evaluate(
@@ -265,10 +241,6 @@ class Learner:
             _slow,
         )
         return protected(whole, self.protection) if self.protection else whole
-
-
-def _metrics_and_gradient(params: PyTree) -> tuple[PartitionSpec, PyTree]:
-    return PartitionSpec(), params
 
 
 def _slow(params: Parameters) -> Parameters:

@@ -25,7 +25,7 @@ a write is that of vectors.
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.flatten_util
@@ -189,10 +189,10 @@ def reads_of(rule: Rule, shapes: Mapping[str, LayerShape], head: int) -> dict[st
         return None
     theta = jax.eval_shape(lambda key: rule.init(key, shapes, head), jax.random.key(0))
     number = jax.ShapeDtypeStruct((), float)
-    activities = {}
+    activities: dict[str, Any] = {}
     for layer, shape in shapes.items():
-        outputs = jax.ShapeDtypeStruct((shape.outputs,), float)
-        pre = jax.ShapeDtypeStruct((shape.inputs,), float)
+        outputs: Any = jax.ShapeDtypeStruct((shape.outputs,), float)
+        pre: Any = jax.ShapeDtypeStruct((shape.inputs,), float)
         activities[layer] = Activity(pre, *[outputs] * (len(Activity._fields) - 1))
     read = leaves_read(rule.write, theta, number, activities)
     return None if any(jax.tree.leaves(read[0].synapses)) else read[2]

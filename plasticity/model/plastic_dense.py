@@ -42,11 +42,10 @@ class PlasticDense(nn.Module):
         shape = (pre.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init or default, shape, jnp.float32)
         bias = self.param("bias", self.bias_init or default, shape[1:], jnp.float32)
-        name = "/".join(self.path)
-        x = pre
+        name, x = "/".join(self.path), pre
         if self.share is not None and self.side == "outputs":
             x = self.share.enter(pre)
-        slow, recall = x @ kernel, fast(name, x) if self.plastic else ()
+        slow, recall = x @ kernel, fast(name, x) if self.plastic else jnp.zeros((), pre.dtype)
         if self.share is not None and self.side == "inputs":
             slow, recall = self.share.leave((slow, recall))
         slow = slow + bias

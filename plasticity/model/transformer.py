@@ -156,14 +156,13 @@ def transformer(
       share: builds the backbone of one of the devices that share the feed-forward nets.
 
     Raises:
-      ValueError: the mixer needs a memory that is not given, or settings do not go together.
+      ValueError: the mixer needs a memory that is not given, or settings do not go together, or
+        devices do not divide the hidden units.
     """
     check_memory(settings, memory)
     check_tied(settings.tied, task)
     part = partial(transformer, settings, encoder, task, memory)
-    if share is not None:
-        hidden = settings.feed_forward // share.devices
-        settings = dataclasses.replace(settings, feed_forward=hidden)
+    settings = settings if share is None else _of_one_device(settings, share.devices)
     sizes = (settings, encoder, task._replace(reference_images=None), memory)
     module = Transformer(*sizes, share)
     ahead, blank = int(attends_ahead(settings)), partial(_blank, settings, memory)
@@ -172,18 +171,6 @@ def transformer(
         *steps, key = arguments
         rest = (task.reference_images, key is None)
         return module.apply(slow, *steps, *rest, rngs=_rngs(key), method="prepare")
-
-    def forward(
-        slow: PyTree,
-        past: Sequence[PyTree],
-        x: Array,
-        position: Array,
-        fast: FastRead,
-        key: Key | None,
-        independent: bool = False,
-    ) -> Forward:
-        arguments = (x, past, position, fast, independent, key is None)
-        return Forward(*module.apply(slow, *arguments, rngs=_rngs(key)))
 
     first = partial(module.apply, method="first")
     init, shapes, names = initialized(Transformer(*sizes), partial(_first_step, task))
@@ -194,7 +181,7 @@ def transformer(
         shapes,
         task.outputs + 1 + settings.auxiliary,
         prepare,
-        forward,
+        partial(_forward, module),
         partial(blank, settings.layers - ahead),
         window(settings, memory),
         _shard_by(0 if levels else settings.layers),
@@ -207,6 +194,31 @@ def transformer(
         share=share,
         part=None if levels else part,
     )
+
+
+def _forward(
+    module: Transformer,
+    slow: PyTree,
+    past: Sequence[PyTree],
+    x: Array,
+    position: Array,
+    fast: FastRead,
+    key: Key | None,
+    independent: bool = False,
+) -> Forward:
+    """`Backbone.forward`."""
+    arguments = (x, past, position, fast, independent, key is None)
+    outputs, activities, entries = module.apply(slow, *arguments, rngs=_rngs(key))
+    return Forward(outputs, activities, entries)
+
+
+def _of_one_device(settings: TransformerSettings, devices: int) -> TransformerSettings:
+    """Those of the network of a device that has a part of the hidden units."""
+    if settings.feed_forward % devices:
+        raise ValueError(
+            f"model.feed_forward={settings.feed_forward} must be a multiple of mesh.model={devices}"
+        )
+    return dataclasses.replace(settings, feed_forward=settings.feed_forward // devices)
 
 
 def _first_step(task: TaskShape, module: Transformer) -> dict[str, Activity]:
