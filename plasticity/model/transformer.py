@@ -208,8 +208,7 @@ def _forward(
 ) -> Forward:
     """`Backbone.forward`."""
     arguments = (x, past, position, fast, independent, key is None)
-    outputs, activities, entries = module.apply(slow, *arguments, rngs=_rngs(key))
-    return Forward(outputs, activities, entries)
+    return Forward(*module.apply(slow, *arguments, rngs=_rngs(key)))
 
 
 def _of_one_device(settings: TransformerSettings, devices: int) -> TransformerSettings:
