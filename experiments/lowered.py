@@ -7,7 +7,7 @@ counts as often as it runs.
 import collections
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -74,7 +74,23 @@ def work_of(text: str) -> Work:
     Raises:
       ValueError: a loop has no known length.
     """
-    return total(*((one.times, _work(one)) for one in operations(text)))
+    return total(*((one.times, _work(one)) for one in _once_each(text)))
+
+
+def _once_each(text: str) -> Iterator[Operation]:
+    """All operations, but for the repetitions of a collective.
+
+    TPUs send while other operations run: such a collective stands in the fusion of each of them,
+    always with the same names of its channel and chain.
+    """
+    seen = set()
+    for one in operations(text):
+        parts = re.search(r"channel_id=(\d+).*\bchain_id=\"(\d+)\"", one.attributes)
+        if _COLLECTIVE.fullmatch(one.kind) and parts:
+            if parts.groups() in seen:
+                continue
+            seen.add(parts.groups())
+        yield one
 
 
 def _work(one: Operation) -> Work:
@@ -107,7 +123,7 @@ def execution_of(text: str) -> Execution:
     executed, cycles, results, padded = 0, 0, 0.0, 0.0
     once: collections.Counter[str] = collections.Counter()
     in_loops: collections.Counter[str] = collections.Counter()
-    for one in operations(text):
+    for one in _once_each(text):
         if match := _COLLECTIVE.fullmatch(one.kind):
             (in_loops if one.loops else once)[match[1]] += one.times
         if one.fused or one.kind in _NAMES or one.kind.endswith(("-done", "-update")):

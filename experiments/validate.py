@@ -116,17 +116,16 @@ def _check_mesh(config: ConfigDict) -> None:
                 f"{below} and {above} do"
             )
     parts, model = config.mesh.model, config.model
-    sizes = {name: model[name] for name in ("width", "feed_forward") if name in model}
-    for name, size in sizes.items() if parts > 1 else ():
-        if size % parts:
-            near = max(size // parts, 1) * parts
-            raise ConfigError(
-                f"model.{name}={size} cannot be shared by mesh.model={parts} devices: {near} can"
-            )
-    if parts > 1 and not sizes:
+    if parts > 1 and "feed_forward" not in model:
         raise ConfigError(
             f"mesh.model={parts} must be 1 for model.name={model.name!r}, whose layers are not "
             "shared by devices"
+        )
+    if parts > 1 and model.feed_forward % parts:
+        near = max(model.feed_forward // parts, 1) * parts
+        raise ConfigError(
+            f"model.feed_forward={model.feed_forward} cannot be shared by mesh.model={parts} "
+            f"devices: {near} can"
         )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from plasticity.shares import Share
 from plasticity.types import Array, DType, Key, LayerShape, Outputs, PyTree, Rule, SiteShape, Token
 
 
@@ -65,6 +66,9 @@ class Backbone(NamedTuple):
       site_rules: {memory site: its rule}, of sites that do not have that of the network.
       at_once: whether `forward` offers the tokens of all S steps in one call of `fast.associate`.
         Otherwise it is called with S = 1 wherever anything is written.
+      share: of the backbone of a device that has a part of some layers; None: all layers are whole.
+        `shapes` and activities are those of its parts.
+      part: (share) -> that backbone; None: no layer can be shared so.
     """
 
     init: Callable[[Key], PyTree]
@@ -81,3 +85,5 @@ class Backbone(NamedTuple):
     first: Callable[[PyTree], Any] | None = None
     site_rules: Mapping[str, Rule] = MappingProxyType({})
     at_once: bool = False
+    share: Share | None = None
+    part: Callable[[Share], Any] | None = None

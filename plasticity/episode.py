@@ -110,7 +110,9 @@ def step(
     params, state = _truncated(network, params, state)
     outputs, activities, past = _observe(network, params, state, x, t, key)
     writes, site_writes = {}, {}
-    layers = {name: activities[name] for name in network.layers}
+    layers, share = {name: activities[name] for name in network.layers}, network.backbone.share
+    if share is not None:
+        layers = share.whole(layers)
     if layers and network.rule.write is not None:  # `prepare` checks that it is not
         writes = network.rule.write(params.plasticity, outputs.modulator, layers)
     tokens = {name: activities[name] for name in network.sites}
@@ -124,6 +126,8 @@ def step(
         writes = network.intervention(writes, t)
     if network.meta_gradient == "truncated":
         writes, site_writes = jax.lax.stop_gradient((writes, site_writes))
+    if share is not None:
+        writes = share.parts(network.rule.form, writes)
     return StepRecord(writes, site_writes, tokens, past), outputs
 
 

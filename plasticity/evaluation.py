@@ -25,7 +25,10 @@ def evaluate_episodes(
       episodes: [B, ...].
       keys: [B], seed dropout; None: no dropout.
     """
-    trace = run_episodes(network, params, episodes.inputs, keys, episodes.queries)
+    share, read = network.backbone.share, params
+    if share is not None:
+        read = params._replace(plasticity=share.entered(params.plasticity))
+    trace = run_episodes(network, read, episodes.inputs, keys, episodes.queries)
     answers, weights = trace.outputs.task, episodes.weights
     episodes = episodes._replace(targets=without_unused_nans(episodes.targets, weights))
     losses = jnp.where(weights == 0, 0.0, jax.vmap(task.loss)(answers, episodes))

@@ -4,7 +4,8 @@ Traced together, a step and its vjp are one straight-line program. Some of its v
 inputs alone (primal), the others on cotangents too (adjoint). It is cut into
 
   forward  what the walk in time does, and `kept`: primal values that are expensive to compute and
-           small to store: sums and matrix products no larger than what a step appends
+           small to store: sums and matrix products no larger than what a step appends, and what
+           other devices sent
   reverse  what the walk back in time does, given `kept`; primal values that were not kept are
            computed again from the inputs and the finished history
   finish   parameter gradients on which nothing in the walk back depends. Where such a gradient is
@@ -33,7 +34,7 @@ import jax
 from jax import lax
 from jax.extend.core import JaxprEqn, Var
 
-from plasticity.program import Flags, dependent, evaluate, needed
+from plasticity.program import Flags, acts, dependent, evaluate, needed, sends
 from plasticity.types import Array
 
 PRODUCT = "dot_general"
@@ -95,14 +96,16 @@ class Joint:
         self.factors = list(dict.fromkeys(operands))
         self.reverse_outputs = (now, *rest, self.factors)
         targets = jax.tree.leaves(self.reverse_outputs)
-        effects = {id(e): self.adjoint.isdisjoint(_variables(e)) for e in self.eqns if e.effects}
+        effects = {id(e): self.adjoint.isdisjoint(_variables(e)) for e in self.eqns if acts(e)}
         primal = {i for i, is_primal in effects.items() if is_primal}
         limit = sum(_bytes(v) for v in self.outputs[1])
         known = [
             out
             for eqn in needed(self.eqns, targets)
             for out in eqn.outvars
-            if id(eqn) in primal or (eqn.primitive.name in SUMS and _bytes(out) <= limit)
+            if id(eqn) in primal
+            or sends(eqn)
+            or (eqn.primitive.name in SUMS and _bytes(out) <= limit)
             if out not in self.adjoint
         ]
         self.reverse_eqns = needed(self.eqns, targets, known, effects.keys() - primal)
@@ -123,7 +126,7 @@ class Joint:
             wanted.difference_update(eqn.outvars)
             moving = [v for v in _variables(eqn) if v in per_step]
             name = eqn.primitive.name
-            if id(eqn) in on_walk or eqn.effects:
+            if id(eqn) in on_walk or acts(eqn):
                 return None
             if name == PRODUCT and len(moving) == 2:
                 products.append(eqn)

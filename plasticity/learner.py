@@ -5,13 +5,13 @@ one that never stopped and seeds are paired across rules.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from plasticity.batches import like_parameters, mean_over_batch, metrics_and_gradient
 from plasticity.evaluation import evaluate_episodes
 from plasticity.network import Network, Parameters, init_parameters
 from plasticity.outer import adamw
@@ -22,46 +22,14 @@ from plasticity.outer.refresh import Refresh, with_refresh
 from plasticity.outer.task_stream import TaskStream
 from plasticity.randomness import RandomStream as RandomStream
 from plasticity.randomness import fold_many, stream_key
-from plasticity.registry import exportable
+from plasticity.records import FINITE, Measured
+from plasticity.records import Hyperparameters as Hyperparameters
+from plasticity.records import TrainState as TrainState
 from plasticity.rules import none
-from plasticity.sharding import (
-    Layout,
-    constrain_to_layout,
-    mean_over_devices,
-    mean_over_parts,
-    split_over_devices,
-)
+from plasticity.sharding import Layout, constrain_to_layout, split_over_devices
 from plasticity.task import Episode, Task
 from plasticity.telemetry import fast_norm, mean_fast_weights, plasticity_gradients
-from plasticity.types import Array, FastWeights, PyTree, Scalar
-
-# Metrics of a step that must be finite, or it changes nothing.
-FINITE = ("loss", "grad_norm", "consolidated")
-# Mean metrics of episodes, and, if they are consolidated, their mean fast weights at the end.
-Measured = tuple[dict[str, Array], dict[str, FastWeights]]
-
-
-class Hyperparameters(NamedTuple):
-    """Inputs of the compiled programs: a change of their values does not recompile."""
-
-    rule: Mapping[str, Scalar]  # the `traced` settings of the rule
-    learning_rate: Scalar  # after the warm-up
-    weight_decay: Scalar  # per step, times the learning rate
-    clip: Scalar  # of the outer gradient's global norm
-    data: PyTree = None  # `Task.data` of the present split
-    optimizer: Mapping[str, Scalar] = {}  # the `traced` settings of the optimizer
-    consolidation: Scalar = 0.0  # its rate, see `plasticity.outer.consolidation`
-
-
-class TrainState(NamedTuple):
-    """The state of training between two steps."""
-
-    step: Array  # [] int32, updates done
-    params: Parameters  # slow weights and theta
-    optimizer: PyTree  # the state of the optimizer
-
-
-exportable(Hyperparameters, TrainState)
+from plasticity.types import Array, PyTree
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,13 +85,21 @@ class Learner:
         return TrainState(jnp.zeros((), jnp.int32), params, self._optimizer(hyper).init(params))
 
     def loss(
-        self, params: Parameters, seed: Array, step: Array, index: Array, hyper: Hyperparameters
+        self,
+        params: Parameters,
+        seed: Array,
+        step: Array,
+        index: Array,
+        hyper: Hyperparameters,
+        devices: int = 1,
     ) -> tuple[Array, Measured]:
         """Mean outer loss [] of training episodes [B] of a step, and what is measured of them.
 
-        It is differentiable in params.
+        It is differentiable in params. With several `devices`, each has its part of the parameters,
+        see `Network.part`.
         """
-        network = self.make_network(hyper)
+        network = self._network(hyper)
+        network = network.part(devices) or network
         episodes = self.episodes(seed, RandomStream.TRAIN, step, index, hyper.data)
         keys = fold_many(stream_key(seed, RandomStream.DROPOUT, step), index)
         metrics, trace = evaluate_episodes(network, self.task.trained_on, params, episodes, keys)
@@ -139,15 +115,15 @@ class Learner:
         Over devices and in microbatches, as configured.
         """
 
-        def share(index: Array, *args: PyTree) -> tuple[Measured, Parameters]:
+        def share(loss: Callable, index: Array, *args: PyTree) -> tuple[Measured, Parameters]:
             params, seed, step, hyper = args
-            grad = jax.value_and_grad(self.loss, has_aux=True)
+            grad = jax.value_and_grad(loss, has_aux=True)
             (_, measured), grads = grad(params, seed, step, index, hyper)
             return measured, grads
 
-        in_parts = mean_over_parts(share, self.microbatch)
-        shared = mean_over_devices(in_parts, self.layout.mesh(self.batch))
-        return shared(jnp.arange(self.batch), params, seed, step, hyper)
+        over = (self.loss, self._network(hyper), self.layout.mesh(self.batch))
+        mean = mean_over_batch(share, *over, self.microbatch, metrics_and_gradient)
+        return mean(jnp.arange(self.batch), params, seed, step, hyper)
 
     def train_step(
         self, state: TrainState, seed: Array, hyper: Hyperparameters
@@ -185,12 +161,13 @@ class Learner:
         assert self.protection is not None
         hyper = self._warmed_up(hyper, state.step)
 
-        def share(index: Array, *args: PyTree) -> Parameters:
-            grads, _ = jax.grad(self.loss, has_aux=True)(args[0], *args[1:3], index, args[3])
+        def share(loss: Callable, index: Array, *args: PyTree) -> Parameters:
+            grads, _ = jax.grad(loss, has_aux=True)(args[0], *args[1:3], index, args[3])
             return jax.tree.map(jnp.square, grads)
 
         episodes = self.protection.episodes
-        mean = mean_over_devices(mean_over_parts(share, 1), self.layout.mesh(episodes))
+        over = (self.loss, self._network(hyper), self.layout.mesh(episodes))
+        mean = mean_over_batch(share, *over, 1, like_parameters)
         fisher = mean(jnp.arange(episodes), state.params, seed, state.step - 1, hyper)
         kept = after_task(state.optimizer, state.params, fisher, self.protection)
         return state._replace(optimizer=kept)
@@ -198,12 +175,13 @@ class Learner:
     def forward(self, params: Parameters, seed: Array, hyper: Hyperparameters) -> Array:
         """The loss [] of the first training batch, without a gradient."""
 
-        def share(index: Array, *args: PyTree) -> Array:
+        def share(loss: Callable, index: Array, *args: PyTree) -> Array:
             params, seed, hyper = args
-            return self.loss(params, seed, jnp.zeros((), jnp.int32), index, hyper)[0]
+            return loss(params, seed, jnp.zeros((), jnp.int32), index, hyper)[0]
 
-        shared = mean_over_devices(share, self.layout.mesh(self.batch))
-        return shared(jnp.arange(self.batch), params, seed, hyper)
+        over = (self.loss, self._network(hyper), self.layout.mesh(self.batch))
+        mean = mean_over_batch(share, *over)
+        return mean(jnp.arange(self.batch), params, seed, hyper)
 
     def evaluate(
         self,
@@ -248,6 +226,13 @@ class Learner:
         first = jax.vmap(stream_key, (None, None, 0))(seed, split, drawn.step)
         keys = jax.vmap(jax.random.fold_in)(first, drawn.place)
         return jax.vmap(task.sample, (0, None, 0))(keys, data, drawn.which)
+
+    def _network(self, hyper: Hyperparameters) -> Network:
+        """That of the loss: whole on every device if its fast weights are consolidated."""
+        network = self.make_network(hyper)
+        if self.consolidation is None:
+            return network
+        return network._replace(backbone=network.backbone._replace(part=None))
 
     def _warmed_up(self, hyper: Hyperparameters, step: Array) -> Hyperparameters:
         """The hyperparameters at a step: eta0 grows by 1 / eta0_warmup of its value at each."""

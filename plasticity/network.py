@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from plasticity.backbone import Backbone
 from plasticity.memory.dense import dense
 from plasticity.registry import exportable
+from plasticity.shares import Share, reads_of
 from plasticity.types import (
     Array,
     DType,
@@ -85,6 +86,25 @@ class Network(NamedTuple):
     def at_once(self) -> bool:
         """Whether all steps of an episode are computed at once."""
         return not self.layers and (self.backbone.at_once or not self.sites)
+
+    def part(self, devices: int) -> "Network | None":
+        """The network of one of the devices that share the layers, inside `jax.shard_map`.
+
+        It takes the device's parts of the parameters, see `plasticity.sharding.shardings`, and is
+        run by `plasticity.evaluation.evaluate_episodes`.
+
+        Returns:
+          None: the layers are not shared so. There is one device, the backbone has none that can be
+          (levels, recurrent networks), or `plasticity.shares.reads_of` refuses the writes. XLA's
+          partitioner then splits what `Backbone.shard_by` names.
+        """
+        backbone = self.backbone
+        if devices == 1 or backbone.part is None:
+            return None
+        reads = reads_of(self.rule, backbone.shapes, backbone.head)
+        if reads is None:
+            return None
+        return self._replace(backbone=backbone.part(Share(devices, backbone.shard_by, reads)))
 
 
 class Parameters(NamedTuple):

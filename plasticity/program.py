@@ -69,6 +69,32 @@ def needed(
     return found[::-1]
 
 
+def acts(eqn: JaxprEqn) -> bool:
+    """Whether an equation has a side effect. To name an axis of devices, as psum does, is none."""
+    return any(not _names_axis(effect) for effect in eqn.effects)
+
+
+def sends(eqn: JaxprEqn) -> bool:
+    """Whether it sends something to other devices."""
+    return bool(eqn.invars) and any(map(_names_axis, eqn.effects))
+
+
+def _names_axis(effect: Any) -> bool:
+    return type(effect).__name__ == "NamedAxisEffect"  # which JAX does not export
+
+
+def leaves_read(function: Callable, *args: PyTree) -> tuple[PyTree, ...]:
+    """For each leaf of the arguments, whether a result of the function depends on it."""
+    jaxpr = jax.make_jaxpr(function)(*args).jaxpr
+    read = {v for eqn in needed(jaxpr.eqns, jaxpr.outvars) for v in eqn.invars if _is_var(v)}
+    read |= {v for v in jaxpr.outvars if _is_var(v)}
+    return jax.tree.unflatten(jax.tree.structure(args), [v in read for v in jaxpr.invars])
+
+
+def _is_var(atom: Any) -> bool:
+    return isinstance(atom, Var)
+
+
 class StepProgram:
     """The program of a step, without what depends on its parameters alone.
 
@@ -85,9 +111,9 @@ class StepProgram:
         self.program, jaxpr = program, program.jaxpr
         self.tree = jax.tree.structure(shape)
         self.known, self.others = jaxpr.invars[:fixed], jaxpr.invars[fixed:]
-        effects = [v for e in jaxpr.eqns if e.effects for v in e.outvars]
+        effects = [v for e in jaxpr.eqns if acts(e) for v in e.outvars]
         moving = dependent(jaxpr.eqns, [*self.others, *effects])
-        self.late = [e for e in jaxpr.eqns if e.effects or not moving.isdisjoint(e.outvars)]
+        self.late = [e for e in jaxpr.eqns if acts(e) or not moving.isdisjoint(e.outvars)]
         late = set(map(id, self.late))
         self.early = [e for e in jaxpr.eqns if id(e) not in late]
         read = {v: None for e in self.late for v in e.invars if isinstance(v, Var)}

@@ -1,9 +1,11 @@
 """A run spread over devices: episodes over the axis `data`, wide layers over the axis `model`.
 
 Each device, or row of devices that share the layers, runs its share of a batch; gradients are
-averaged once a step. Within a row, XLA's partitioner splits what `Backbone.shard_by` names: slow
-weights, coefficients of plasticity, and with them the fast weights. The program is the same for any
-number of processes and devices.
+averaged once a step. In a training step both axes are mapped explicitly: a device has its parts of
+the layers that `Backbone.shard_by` names, slow weights, coefficients of plasticity and fast
+weights, and `plasticity.shares` says what it sends. `Network.part` says which networks are shared
+so; those that are not, and evaluation, leave the axis `model` to XLA's partitioner. The program is
+the same for any number of processes and devices.
 
 One device per core is also the fastest way to use a CPU: the operations of a small network are too
 short to gain from threads.
@@ -21,17 +23,12 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from plasticity import target
 from plasticity.settings import Settings, setting
+from plasticity.shares import MODEL, SPLIT
 from plasticity.types import Array, PyTree
 
-DATA, MODEL = "data", "model"  # axes of the mesh
+DATA = "data"  # the axis of the mesh along which devices share a batch
 AUTO, ALL = 0, -1
 SMALL = 2**16  # numbers: arrays up to this size are sent together
-
-# Which axes of the parameters of a layer lie along `model`, by the side that is split.
-_SPLIT = {
-    "outputs": {"kernel": 1, "bias": 0, "alpha": 0, "alpha_out": 0, "beta": 0},
-    "inputs": {"kernel": 0, "alpha": 1, "alpha_in": 0},
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,7 +107,7 @@ def shardings(tree: PyTree, mesh: Mesh, split: Mapping[str, str], lead: int = 0)
         *parts, name = (str(getattr(k, "key", getattr(k, "name", k))) for k in path)
         where = "/".join(parts)
         for layer, side in split.items():
-            axis = lead + _SPLIT[side].get(name, jnp.ndim(leaf))
+            axis = lead + SPLIT[side].get(name, jnp.ndim(leaf))
             # A coefficient that is shared has no such axis.
             if f"/{where}".endswith(f"/{layer}") and axis < jnp.ndim(leaf):
                 return NamedSharding(mesh, PartitionSpec(*[None] * axis, MODEL))
@@ -130,24 +127,42 @@ def constrain_to_layout(grads: PyTree, mesh: Mesh, split: Mapping[str, str]) -> 
     return jax.lax.with_sharding_constraint(grads, shardings(grads, mesh, split))
 
 
-def mean_over_devices(function: Callable[..., PyTree], mesh: Mesh) -> Callable[..., PyTree]:
+def mean_over_devices(
+    function: Callable[..., PyTree],
+    mesh: Mesh,
+    split: Mapping[str, str] | None = None,
+    results: Callable[[PyTree], PyTree] = lambda params: PartitionSpec(),
+) -> Callable[..., PyTree]:
     """function(index [B / devices], *args) on every device's share of an index [B], averaged.
 
     Args:
       function: its results are means over its share of the batch.
       mesh: of a `Layout`.
+      split: layers of which each device has its part in the parameters, the first of `args`, see
+        `Network.part`; None: the function is of whole layers, which XLA's partitioner may split.
+      results: (specs of the parameters) -> specs of the results; for `split`.
     """
-
-    if mesh.shape[DATA] == 1:
-        return function  # XLA's partitioner accepts no mean over one device beside `model`
-
-    # Where layers are split, joining arrays would gather their shares first.
-    mean = _mean_in_few_messages if mesh.shape[MODEL] == 1 else _mean
+    joined = mesh.shape[MODEL] == 1 or split is not None
+    # Where the partitioner splits layers, joining arrays would gather their parts first.
+    mean = _mean_in_few_messages if joined else _mean
 
     def share(index: Array, *args: PyTree) -> PyTree:
-        return mean(function(index, *args))
+        found = function(index, *args)
+        return found if mesh.shape[DATA] == 1 else mean(found)
 
-    return _shard(share, mesh, PartitionSpec())
+    if split is None:
+        # XLA's partitioner accepts no mean over one device beside `model`.
+        return function if mesh.shape[DATA] == 1 else _shard(share, mesh, PartitionSpec())
+
+    def run(index: Array, params: PyTree, *args: PyTree) -> PyTree:
+        own = jax.tree.map(lambda a: a.spec, shardings(params, mesh, split))
+        specs = (PartitionSpec(DATA), own, *(PartitionSpec() for _ in args))
+        mapped = jax.shard_map(
+            share, mesh=mesh, in_specs=specs, out_specs=results(own), check_vma=False
+        )
+        return mapped(index, params, *args)
+
+    return run
 
 
 def _mean(tree: PyTree) -> PyTree:

@@ -47,14 +47,16 @@ def modulation(network: Network, params: Parameters, trace: EpisodeTrace) -> Mod
       params: slow weights and theta.
       trace: of `run_episodes`.
     """
-    rates, sizes = {}, {}
+    rates, squares = {}, {}
     norm = jax.vmap(jax.vmap(write_norm_squared, (None, 0, 0)), (None, 0, 0))
     for name, write in trace.writes.items():
         rates[name] = write.rate.reshape(*write.rate.shape[:2], -1).mean(-1)
         rate = write.rate.reshape(*write.rate.shape[:2], *[1] * (write.left.ndim - 3), -1)
         synapse = params.plasticity.synapses.get(name, PLAIN)
-        sizes[name] = jnp.sqrt(norm(synapse, rate * write.left, write.right))
-    return Modulation(rates, sizes)
+        squares[name] = norm(synapse, rate * write.left, write.right)
+    if (share := network.backbone.share) is not None:
+        squares |= share.leave({n: a for n, a in squares.items() if n in share.split})
+    return Modulation(rates, {name: jnp.sqrt(square) for name, square in squares.items()})
 
 
 def telemetry(network: Network, params: Parameters, trace: EpisodeTrace) -> dict[str, Array]:

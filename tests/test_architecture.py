@@ -15,6 +15,7 @@ from tests.conftest import ROOT
 LAYERS = [
     ["plasticity.types", "plasticity.site", "plasticity.registry", "plasticity.target"],
     ["plasticity.settings", "plasticity.program", "plasticity.randomness"],
+    ["plasticity.shares"],
     ["plasticity.factory", "plasticity.commands", "plasticity.task", "plasticity.backbone"],
     ["plasticity.features", "plasticity.spectra"],
     ["plasticity.steps", "plasticity.synapse", "plasticity.joint", "plasticity.sharding"],
@@ -36,10 +37,11 @@ LAYERS = [
     ["plasticity.episode"],
     ["plasticity.at_once"],
     ["plasticity.unroll"],
-    ["plasticity.evaluation"],
+    ["plasticity.evaluation", "plasticity.batches"],
     ["plasticity.arguments", "plasticity.layer"],
     ["plasticity.plastic_layers"],
     ["plasticity.own"],
+    ["plasticity.records"],
     ["plasticity.learner"],
     ["plasticity.checks"],
     [

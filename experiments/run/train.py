@@ -33,7 +33,8 @@ from plasticity.experiments.run.storage import WorkdirError, check_open_files, w
 from plasticity.experiments.run.tracked import check_trackers, open_log, write_identity
 from plasticity.experiments.run.warm_start import check_start, initial_state
 from plasticity.experiments.run.workdir import Workdir
-from plasticity.learner import FINITE, TrainState
+from plasticity.learner import TrainState
+from plasticity.records import FINITE
 from plasticity.sharding import replicate
 
 

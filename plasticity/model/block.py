@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+import jax.numpy as jnp
 from flax import linen as nn
 
 from plasticity.backbone import FastRead
@@ -20,6 +21,7 @@ from plasticity.model.mixers import MIXERS
 from plasticity.model.parts import plastic_parts
 from plasticity.model.plastic_dense import PlasticDense, activated
 from plasticity.settings import Settings, setting, size
+from plasticity.shares import Share
 from plasticity.types import Array
 
 POSITIONS = ("none", "learned", "rotary")
@@ -84,6 +86,7 @@ class Block(nn.Module):
 
     settings: TransformerSettings
     memory: MemorySpec | None
+    share: Share | None = None  # of the hidden units of the feed-forward net
 
     def setup(self) -> None:
         """Creates the parts. Their names are names of parameters and of plastic layers."""
@@ -103,8 +106,9 @@ class Block(nn.Module):
             self.level_norms = [nn.LayerNorm(NORM_EPSILON) for _ in self.levels]
             return
         self.feed_forward_norm = nn.LayerNorm(NORM_EPSILON)
-        self.fc1 = PlasticDense(s.feed_forward, "feed_forward" in parts)
-        self.fc2 = PlasticDense(s.width, "feed_forward" in parts)
+        dense = partial(PlasticDense, plastic="feed_forward" in parts, share=self.share)
+        self.fc1 = dense(s.feed_forward, side="outputs")
+        self.fc2 = dense(s.width, side="inputs")
 
     def attend(
         self,
@@ -129,9 +133,16 @@ class Block(nn.Module):
             return self._chain(x, fast, deterministic)
         post, active = self.fc1(self.feed_forward_norm(x), fast)
         hidden = nn.gelu(post, approximate=False)
-        out, active_out = self.fc2(self.drop(hidden, deterministic=deterministic), fast)
+        out, active_out = self.fc2(self._dropped(hidden, deterministic), fast)
         x = x + self.drop(out, deterministic=deterministic)
         return x, activated(active, hidden) | active_out
+
+    def _dropped(self, hidden: Array, deterministic: bool) -> Array:
+        """Hidden units after dropout. A device draws the mask of all, of which it has a part."""
+        if self.share is None or deterministic:
+            return self.drop(hidden, deterministic=deterministic)
+        every = jnp.ones((len(hidden), self.share.devices * hidden.shape[-1]), hidden.dtype)
+        return hidden * self.share.own(self.drop(every, deterministic=False))
 
     def _chain(self, x: Array, fast: FastRead, deterministic: bool) -> tuple[Array, dict[str, Any]]:
         activities: dict[str, Any] = {}

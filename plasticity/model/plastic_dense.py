@@ -7,6 +7,7 @@ from flax import linen as nn
 
 from plasticity.backbone import FastRead
 from plasticity.model.linear import uniform
+from plasticity.shares import Share
 from plasticity.types import Activity, Array
 
 Initializer = Callable[..., Array]
@@ -19,12 +20,15 @@ class PlasticDense(nn.Module):
       features: O.
       plastic: False: an ordinary dense layer, without fast part and activity.
       kernel_init, bias_init: of W [I, O] and b [O]; None: U(-1/sqrt(I), 1/sqrt(I)).
+      share, side: of a layer of which devices have a part each: of its "outputs" or its "inputs".
     """
 
     features: int
     plastic: bool = True
     kernel_init: Initializer | None = None
     bias_init: Initializer | None = None
+    share: Share | None = None
+    side: str | None = None
 
     @nn.compact
     def __call__(self, pre: Array, fast: FastRead) -> tuple[Array, dict[str, Activity]]:
@@ -38,11 +42,16 @@ class PlasticDense(nn.Module):
         shape = (pre.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init or default, shape, jnp.float32)
         bias = self.param("bias", self.bias_init or default, shape[1:], jnp.float32)
-        slow = pre @ kernel + bias
+        name, x = "/".join(self.path), pre
+        if self.share is not None and self.side == "outputs":
+            x = self.share.enter(pre)
+        slow, recall = x @ kernel, fast(name, x) if self.plastic else jnp.zeros((), pre.dtype)
+        if self.share is not None and self.side == "inputs":
+            slow, recall = self.share.leave((slow, recall))
+        slow = slow + bias
         if not self.plastic:
             return slow, {}
-        name = "/".join(self.path)
-        recall = jnp.broadcast_to(fast(name, pre), slow.shape)
+        recall = jnp.broadcast_to(recall, slow.shape)
         post = slow + recall
         return post, {name: Activity(pre, post, post, jnp.zeros_like(post), recall)}
 

@@ -5,6 +5,7 @@ The network processes S steps at once: S = 1 if fast weights change at every ste
 not change.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -31,6 +32,7 @@ from plasticity.model.memory_mixer import MemoryMixer, MemorySpec
 from plasticity.model.mixers import MIXERS
 from plasticity.model.parts import check_tied, first_inputs, initialized, plastic_parts
 from plasticity.model.positions import learned
+from plasticity.shares import Share
 from plasticity.steps import join, length, no_fast_weights
 from plasticity.task import Observation, TaskShape
 from plasticity.types import Activity, Array, DType, Key, Outputs, PyTree
@@ -48,6 +50,7 @@ class Transformer(nn.Module):
     encoder_settings: EncoderSettings
     task: TaskShape  # without reference images
     memory: MemorySpec | None = None
+    share: Share | None = None  # of the feed-forward nets
 
     def setup(self) -> None:
         """Creates the parts; the blocks are named block_0, block_1, ..."""
@@ -61,7 +64,8 @@ class Transformer(nn.Module):
         if s.position == "learned":
             shape = (task.steps + 1, s.width)  # all queries are at position T
             self.position = self.param("position", nn.initializers.normal(0.02), shape, jnp.float32)
-        self.blocks = [Block(s, self.memory, name=f"block_{i}") for i in range(s.layers)]
+        parts_of_block = (s, self.memory, self.share)
+        self.blocks = [Block(*parts_of_block, name=f"block_{i}") for i in range(s.layers)]
         self.final_norm = nn.LayerNorm(NORM_EPSILON)
         self.head = Head(task.outputs, s.auxiliary, "head" in parts)
 
@@ -140,6 +144,7 @@ def transformer(
     encoder: EncoderSettings,
     task: TaskShape,
     memory: MemorySpec | None = None,
+    share: Share | None = None,
 ) -> Backbone:
     """Builds the backbone for a task.
 
@@ -148,13 +153,18 @@ def transformer(
       encoder: embeds inputs that are images; a table embeds tokens.
       task: sizes of inputs and outputs.
       memory: of mixers that have one.
+      share: builds the backbone of one of the devices that share the feed-forward nets.
 
     Raises:
-      ValueError: the mixer needs a memory that is not given, or settings do not go together.
+      ValueError: the mixer needs a memory that is not given, or settings do not go together, or
+        devices do not divide the hidden units.
     """
     check_memory(settings, memory)
     check_tied(settings.tied, task)
-    module = Transformer(settings, encoder, task._replace(reference_images=None), memory)
+    part = partial(transformer, settings, encoder, task, memory)
+    settings = settings if share is None else _of_one_device(settings, share.devices)
+    sizes = (settings, encoder, task._replace(reference_images=None), memory)
+    module = Transformer(*sizes, share)
     ahead, blank = int(attends_ahead(settings)), partial(_blank, settings, memory)
 
     def prepare(slow: PyTree, *arguments: Any) -> Any:
@@ -162,20 +172,8 @@ def transformer(
         rest = (task.reference_images, key is None)
         return module.apply(slow, *steps, *rest, rngs=_rngs(key), method="prepare")
 
-    def forward(
-        slow: PyTree,
-        past: Sequence[PyTree],
-        x: Array,
-        position: Array,
-        fast: FastRead,
-        key: Key | None,
-        independent: bool = False,
-    ) -> Forward:
-        arguments = (x, past, position, fast, independent, key is None)
-        return Forward(*module.apply(slow, *arguments, rngs=_rngs(key)))
-
     first = partial(module.apply, method="first")
-    init, shapes, names = initialized(module, partial(_first_step, task))
+    init, shapes, names = initialized(Transformer(*sizes), partial(_first_step, task))
     levels = sites_of_levels(names, settings.level_specs)
     sites = {name: levels.get(name, memory) for name in names}
     return Backbone(
@@ -183,7 +181,7 @@ def transformer(
         shapes,
         task.outputs + 1 + settings.auxiliary,
         prepare,
-        forward,
+        partial(_forward, module),
         partial(blank, settings.layers - ahead),
         window(settings, memory),
         _shard_by(0 if levels else settings.layers),
@@ -193,7 +191,33 @@ def transformer(
         first if levels or (memory is not None and not memory.site.empty) else None,
         {name: spec.rule for name, spec in levels.items()},
         at_once=True,
+        share=share,
+        part=None if levels else part,
     )
+
+
+def _forward(
+    module: Transformer,
+    slow: PyTree,
+    past: Sequence[PyTree],
+    x: Array,
+    position: Array,
+    fast: FastRead,
+    key: Key | None,
+    independent: bool = False,
+) -> Forward:
+    """`Backbone.forward`."""
+    arguments = (x, past, position, fast, independent, key is None)
+    return Forward(*module.apply(slow, *arguments, rngs=_rngs(key)))
+
+
+def _of_one_device(settings: TransformerSettings, devices: int) -> TransformerSettings:
+    """Those of the network of a device that has a part of the hidden units."""
+    if settings.feed_forward % devices:
+        raise ValueError(
+            f"model.feed_forward={settings.feed_forward} must be a multiple of mesh.model={devices}"
+        )
+    return dataclasses.replace(settings, feed_forward=settings.feed_forward // devices)
 
 
 def _first_step(task: TaskShape, module: Transformer) -> dict[str, Activity]:
@@ -219,8 +243,9 @@ def _blank(
 
 
 def _shard_by(layers: int) -> dict[str, str]:
-    """Feed-forward nets by hidden units: a device computes its share in fc1 and reads it in fc2."""
+    """Feed-forward nets by hidden units: a device computes its share in fc1 and reads it in fc2.
+
+    The head is whole: it has few outputs, and its parts would cost one more sum at every step.
+    """
     by_units = {f"block_{i}/fc1": "outputs" for i in range(layers)}
-    return (
-        by_units | {f"block_{i}/fc2": "inputs" for i in range(layers)} | {"head/columns": "inputs"}
-    )
+    return by_units | {f"block_{i}/fc2": "inputs" for i in range(layers)}

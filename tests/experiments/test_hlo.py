@@ -137,6 +137,28 @@ def test_a_program_for_a_tpu():
     assert execution.padded_bytes == 7 * 8 * 128 * 4 + 96 + 2 * 8 * 128 * 4
 
 
+def test_a_message_that_a_tpu_sends_beside_other_work_counts_once():
+    """It stands in the fusion of each of them: started, under way, done."""
+    name = 'channel_id=53, frontend_attributes={chain_id="0"}, replica_groups={{0,1}}'
+    other = name.replace("53", "54")
+
+    def fused(i, attributes):
+        return f"""
+%f{i} (a: f32[6,4]) -> f32[12,4] {{
+  %a = f32[6,4] parameter(0)
+  ROOT %g = f32[12,4] all-gather(%a), {attributes}
+}}
+"""
+
+    calls = "\n".join(f"  %y{i} = f32[12,4] fusion(%x), calls=%f{i}" for i in range(4))
+    main = (
+        f"\nENTRY %main (x: f32[6,4]) -> f32[12,4] {{\n  %x = f32[6,4] parameter(0)\n{calls}\n}}\n"
+    )
+    text = "HloModule m\n" + "".join(fused(i, name if i < 3 else other) for i in range(4)) + main
+    assert execution_of(text).once == {"all-gather": 2}
+    assert work_of(text) == {("all-gather", 2, 2): 2 * 12 * 4 * 4}
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
