@@ -50,6 +50,7 @@ LAYERS = [
         "plasticity.experiments.trackers",
     ],
     ["plasticity.configs"],
+    ["plasticity.experiments.outer_parts"],
     ["plasticity.experiments.build", "plasticity.experiments.hints"],
     ["plasticity.experiments.outer_checks"],
     ["plasticity.experiments.validate", "plasticity.experiments.unread"],
