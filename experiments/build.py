@@ -25,6 +25,7 @@ from plasticity.memory import ENGINES, choose, chunk_for
 from plasticity.model import BACKBONES, EncoderSettings, MemoryLayerSettings, MemorySpec
 from plasticity.model.block import check_memory
 from plasticity.network import Network
+from plasticity.outer import OPTIMIZERS
 from plasticity.registry import lookup
 from plasticity.rules import RULES, none
 from plasticity.settings import Settings
