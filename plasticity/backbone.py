@@ -59,6 +59,8 @@ class Backbone(NamedTuple):
     first: (slow) -> {memory site: {layer: `TraceMatrix` [H, ...]}}, the memories at the start of an
       episode; None: they start empty.
     site_rules: {memory site: its rule}, of sites that do not have that of the network.
+    local_loss: (slow, `Episode`) -> [], what training adds to the loss of an episode: by it, layers
+      learn to which the network passes no gradient. None: all learn from the loss alone.
     at_once: whether `forward` offers the tokens of all S steps in one call of `fast.associate`.
       Otherwise it is called with S = 1 wherever anything is written.
     """
@@ -77,3 +79,4 @@ class Backbone(NamedTuple):
     first: Callable[[PyTree], Any] | None = None
     site_rules: Mapping[str, Rule] = MappingProxyType({})
     at_once: bool = False
+    local_loss: Callable[[PyTree, Any], Array] | None = None

@@ -6,6 +6,7 @@ one that never stopped and seeds are paired across rules.
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -101,13 +102,19 @@ class Learner:
     def loss(
         self, params: Parameters, seed: Array, step: Array, index: Array, hyper: Hyperparameters
     ) -> tuple[Array, dict[str, Array]]:
-        """Mean outer loss [] of training episodes [B] of a step, and their mean metrics."""
+        """What is minimised, [], for training episodes [B] of a step, and their mean metrics.
+
+        It is their mean outer loss, and the local losses of the network, if it has any (metric
+        "auxiliary").
+        """
         network = self.make_network(hyper)
         episodes = self.episodes(seed, RandomStream.TRAIN, step, index, hyper.data)
         keys = fold_many(stream_key(seed, RandomStream.DROPOUT, step), index)
         metrics, _ = evaluate_episodes(network, self.task.trained_on, params, episodes, keys)
+        if local := network.backbone.local_loss:
+            metrics["auxiliary"] = jax.vmap(partial(local, params.slow))(episodes)
         metrics = jax.tree.map(jnp.mean, metrics)
-        return metrics["loss"], metrics
+        return metrics["loss"] + metrics.get("auxiliary", 0.0), metrics
 
     def gradient(
         self, params: Parameters, seed: Array, step: Array, hyper: Hyperparameters
