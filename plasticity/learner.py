@@ -104,15 +104,18 @@ class Learner:
     ) -> tuple[Array, dict[str, Array]]:
         """What is minimised, [], for training episodes [B] of a step, and their mean metrics.
 
-        It is their mean outer loss, and the local losses of the network, if it has any (metric
-        "auxiliary").
+        It is their mean outer loss, and the auxiliary loss of the rule and the local loss of the
+        network, if they have any (metric "auxiliary").
         """
         network = self.make_network(hyper)
         episodes = self.episodes(seed, RandomStream.TRAIN, step, index, hyper.data)
         keys = fold_many(stream_key(seed, RandomStream.DROPOUT, step), index)
-        metrics, _ = evaluate_episodes(network, self.task.trained_on, params, episodes, keys)
+        metrics, trace = evaluate_episodes(network, self.task.trained_on, params, episodes, keys)
+        added = [] if trace.auxiliary is None else [trace.auxiliary.mean(1)]
         if local := network.backbone.local_loss:
-            metrics["auxiliary"] = jax.vmap(partial(local, params.slow))(episodes)
+            added.append(jax.vmap(partial(local, params.slow))(episodes))
+        if added:
+            metrics["auxiliary"] = sum(added[1:], added[0])
         metrics = jax.tree.map(jnp.mean, metrics)
         return metrics["loss"] + metrics.get("auxiliary", 0.0), metrics
 

@@ -176,8 +176,16 @@ def classifier(settings: ClassifierSettings, encoder: EncoderSettings, task: Tas
         del slots, dtype
         return ()
 
-    parts: tuple[Any, ...] = (jax.jit(init), {}, task.outputs + 1, prepare, forward, blank)
-    return Backbone(*parts, window=-1, local_loss=local_loss if local else None)
+    return Backbone(
+        init=jax.jit(init),
+        shapes={},
+        head=task.outputs + 1,
+        prepare=prepare,
+        forward=forward,
+        blank=blank,
+        window=-1,
+        local_loss=local_loss if local else None,
+    )
 
 
 def _check(settings: ClassifierSettings, encoder: EncoderSettings, task: TaskShape) -> None:
