@@ -4,5 +4,5 @@ NAMES = (
     "copying", "cue_reward", "regression", "omniglot", "cifar_fs", "duan", "paper", "encoder",
     "large", "mqar", "parity", "modular", "aa_star", "abab_star", "anbn", "anbncn",
     "shuffle2", "permutations", "n_parity", "delayed_match", "working_memory",
-    "needle", "rewriting", "mad", "fast_mapping", "what_and_when", "stream",
+    "needle", "rewriting", "mad", "fast_mapping", "what_and_when", "stream", "classify",
 )  # fmt: skip

@@ -213,7 +213,7 @@ SIGNED = {"alpha": "per_neuron", "alpha_init": "uniform", "alpha_scale": 1.0}
 # writes the clip does not touch, forgets half of a write within one to six steps, and hardly any
 # meta-gradient reaches what was written before. Under the Hebbian rule the clip divides eta by some
 # 60 to 120, so that its keep is near 1 anyhow.
-OURS = {"gradient": SIGNED | {"decay_ratio": 0.05}}
+OURS = dict.fromkeys(("gradient", "synthetic"), SIGNED | {"decay_ratio": 0.05})
 # Sizes for synthetic tasks: 67,000 to 69,000 slow weights each.
 SMALL = {
     "transformer": {"width": 64, "feed_forward": 128, "dropout": 0.0},

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 
+import jax
+import numpy as np
 from ml_collections import ConfigDict
 from ml_collections.config_dict import RequiredValueError
 
@@ -154,15 +156,23 @@ def _check_rule(config: ConfigDict) -> None:
 
 def _check_backbone(config: ConfigDict) -> None:
     """What a backbone demands of its task and rule."""
+    name = config.model.name
     if config.model.get("tied"):
         build.make_learner(config)
-    if config.model.name != "prototypical":
+    if name not in ("prototypical", "classifier"):
         return
     if config.rule.name != "none":
         raise ConfigError(
-            f"rule.name={config.rule.name!r} must be 'none' for model.name='prototypical', which "
+            f"rule.name={config.rule.name!r} must be 'none' for model.name={name!r}, which "
             "has no plastic layer"
         )
+    if name == "classifier":
+        learner = build.make_learner(config)
+        if config.model.credit != "backprop":  # whose losses check the targets
+            hyper = build.make_hyperparameters(config, learner.task)
+            state, step = jax.eval_shape(learner.init, np.uint32(0), hyper), np.zeros((), np.int32)
+            jax.eval_shape(learner.loss, state.params, np.uint32(0), step, step[None], hyper)
+        return
     if config.task.name != "few_shot" or config.task.order != "independent":
         raise ConfigError(
             "model.name='prototypical' needs a few-shot task with task.order='independent'"

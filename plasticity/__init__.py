@@ -2,12 +2,12 @@
 
     import plasticity as P
 
-  Rules          settings -> Rule. In plastic layers hebbian, gradient, delta; at memory sites
-                 delta and hebb, gated_delta, kda, comba, delta_product, oja, oja_gated, longhorn,
-                 rwkv7, mesa, srwm, titans, ttt_linear, ttt_mlp, moneta, yaad, memora, dgd, level,
-                 self_modifying; none. One's own is a `Rule`, too; modulated makes one that is
-                 written at the paper's rate, credit and pullback help one that descends the loss
-                 of a small network.
+  Rules          settings -> Rule. In plastic layers hebbian, gradient, synthetic, delta; at
+                 memory sites delta and hebb, gated_delta, kda, comba, delta_product, oja,
+                 oja_gated, longhorn, rwkv7, mesa, srwm, titans, ttt_linear, ttt_mlp, moneta, yaad,
+                 memora, dgd, level, self_modifying; none. One's own is a `Rule`, too; modulated
+                 makes one that is written at the paper's rate, credit and pullback help one that
+                 descends the loss of a small network.
   Own networks   plastic, run, step: plastic layers in a network of plain JAX, Linen, NNX, Equinox.
   Memory sites   associate, associate_step: keys, values and queries of all steps, or of one.
   Memory layers  MemoryLayer, MemoryLayerSettings: projections, gates and norms around a rule.
@@ -60,6 +60,7 @@ from plasticity.rules import pullback as pullback
 from plasticity.rules import rwkv7 as rwkv7
 from plasticity.rules import self_modifying as self_modifying
 from plasticity.rules import srwm as srwm
+from plasticity.rules import synthetic as synthetic
 from plasticity.rules import titans as titans
 from plasticity.rules import ttt_linear as ttt_linear
 from plasticity.rules import ttt_mlp as ttt_mlp

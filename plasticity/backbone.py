@@ -66,6 +66,8 @@ class Backbone(NamedTuple):
       site_rules: {memory site: its rule}, of sites that do not have that of the network.
       at_once: whether `forward` offers the tokens of all S steps in one call of `fast.associate`.
         Otherwise it is called with S = 1 wherever anything is written.
+      local_loss: (slow, `Episode`) -> [], what training adds to the loss of an episode: by it,
+        layers learn to which the network passes no gradient. None: all learn from the loss alone.
       share: of the backbone of a device that has a part of some layers; None: all layers are whole.
         `shapes` and activities are those of its parts.
       part: (share) -> that backbone; None: no layer can be shared so.
@@ -87,3 +89,4 @@ class Backbone(NamedTuple):
     at_once: bool = False
     share: Share | None = None
     part: Callable[[Share], Any] | None = None
+    local_loss: Callable[[PyTree, Any], Array] | None = None

@@ -107,14 +107,17 @@ def step(
       What the step adds to the state, and its outputs without a leading axis. The caller applies
       the writes, because engines apply them differently.
     """
+    trained = params.plasticity  # by an auxiliary loss, truncated or not
     params, state = _truncated(network, params, state)
     outputs, activities, past = _observe(network, params, state, x, t, key)
-    writes, site_writes = {}, {}
+    writes, site_writes, auxiliary = {}, {}, None
     layers, share = {name: activities[name] for name in network.layers}, network.backbone.share
     if share is not None:
         layers = share.whole(layers)
     if layers and network.rule.write is not None:  # `prepare` checks that it is not
         writes = network.rule.write(params.plasticity, outputs.modulator, layers)
+        if network.rule.auxiliary is not None:
+            auxiliary = network.rule.auxiliary(trained, layers)
     tokens = {name: activities[name] for name in network.sites}
     for name, token in tokens.items():
         # The same as in `_observe`: a compiled program computes it once.
@@ -128,7 +131,7 @@ def step(
         writes, site_writes = jax.lax.stop_gradient((writes, site_writes))
     if share is not None:
         writes = share.parts(network.rule.form, writes)
-    return StepRecord(writes, site_writes, tokens, past), outputs
+    return StepRecord(writes, site_writes, tokens, past, auxiliary), outputs
 
 
 def answer_queries(
@@ -233,4 +236,5 @@ def scan_episode(
         answers = answer_queries(network, params, episode, prepared_queries, end, query_key)
     in_order = jax.tree.map(lambda a: jnp.roll(a, -steps, axis=0), episode.past[0])
     after = NetworkState(closed(network, episode.fast), in_order, ahead, end)
-    return EpisodeTrace(join(outputs, answers), records.writes, records.tokens, after)
+    parts = (records.writes, records.tokens, after, records.auxiliary)
+    return EpisodeTrace(join(outputs, answers), *parts)

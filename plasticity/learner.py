@@ -14,6 +14,7 @@ import optax
 from plasticity.batches import like_parameters, mean_over_batch, metrics_and_gradient
 from plasticity.evaluation import evaluate_episodes
 from plasticity.network import Network, Parameters, init_parameters
+from plasticity.objective import objective
 from plasticity.outer import adamw
 from plasticity.outer.consolidation import Consolidation, with_consolidation
 from plasticity.outer.ewc import Protection, after_task, protected
@@ -28,7 +29,7 @@ from plasticity.records import TrainState as TrainState
 from plasticity.rules import none
 from plasticity.sharding import Layout, constrain_to_layout, split_over_devices
 from plasticity.task import Episode, Task
-from plasticity.telemetry import fast_norm, mean_fast_weights, plasticity_gradients
+from plasticity.telemetry import fast_norm, plasticity_gradients
 from plasticity.types import Array, PyTree
 
 
@@ -93,7 +94,7 @@ class Learner:
         hyper: Hyperparameters,
         devices: int = 1,
     ) -> tuple[Array, Measured]:
-        """Mean outer loss [] of training episodes [B] of a step, and what is measured of them.
+        """What is minimised, [], for training episodes [B] of a step, and what is measured of them.
 
         It is differentiable in params. With several `devices`, each has its part of the parameters,
         see `Network.part`.
@@ -102,10 +103,8 @@ class Learner:
         network = network.part(devices) or network
         episodes = self.episodes(seed, RandomStream.TRAIN, step, index, hyper.data)
         keys = fold_many(stream_key(seed, RandomStream.DROPOUT, step), index)
-        metrics, trace = evaluate_episodes(network, self.task.trained_on, params, episodes, keys)
-        metrics = jax.tree.map(jnp.mean, metrics)
-        fast = mean_fast_weights(network, params, trace) if self.consolidation else {}
-        return metrics["loss"], (metrics, jax.lax.stop_gradient(fast))
+        flows = self.consolidation is not None
+        return objective(network, self.task.trained_on, params, episodes, keys, flows)
 
     def gradient(
         self, params: Parameters, seed: Array, step: Array, hyper: Hyperparameters

@@ -129,6 +129,7 @@ class StepRecord(NamedTuple):
     site_writes: dict[str, dict[str, Write]]  # {site: {layer: [H, ...]}}
     tokens: dict[str, Token]  # {site: [H, ...]}
     past: PyTree  # an entry of the past
+    auxiliary: Array | None = None  # [], `Rule.auxiliary`
 
 
 class NetworkState(NamedTuple):
@@ -153,6 +154,7 @@ class EpisodeTrace(NamedTuple):
     writes: dict[str, Write]  # {layer: [T, ...]}; empty under a static rule
     tokens: dict[str, Token]  # {site: [T, H, ...]}
     state: NetworkState  # after the last step
+    auxiliary: Array | None = None  # [T], `Rule.auxiliary`; None: the rule has none
 
 
 exportable(Parameters, NetworkState, EpisodeTrace)

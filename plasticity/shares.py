@@ -180,12 +180,14 @@ def reads_of(rule: Rule, shapes: Mapping[str, LayerShape], head: int) -> dict[st
     """{layer: which fields of its activity, bool, a rule reads}; see `Share.reads`.
 
     None: its writes cannot be shared. They are made of coefficients, or a memory keeps every
-    synapse at a rate of its own or maps the trace as a whole.
+    synapse at a rate of its own or maps the trace as a whole. Nor is an auxiliary loss shared.
     """
     form = rule.form
     if rule.static or rule.write is None:
         return {}
-    if form.keep == "synapse" or form.settle is not None or form.to_weights is not None:
+    if rule.auxiliary is not None or form.keep == "synapse":
+        return None
+    if form.settle is not None or form.to_weights is not None:
         return None
     theta = jax.eval_shape(lambda key: rule.init(key, shapes, head), jax.random.key(0))
     number = jax.ShapeDtypeStruct((), float)

@@ -85,6 +85,7 @@ class Plasticity(NamedTuple):
     projection: Array | None = (
         None  # P of the internal loss, [O + A + 1, O + A + 1] or its diagonal
     )
+    emitters: PyTree = None  # {layer: its matrices}, of the rule `synthetic`
 
 
 class Outputs(NamedTuple):
@@ -125,6 +126,8 @@ class Rule(NamedTuple):
       static: the rule never writes, so all steps of an episode can be computed at once.
       form: of its writes.
       site: the rule at a memory site; None: it has no meaning there.
+      auxiliary: (theta, {layer: Activity}) -> [], a loss of one step; `Learner` adds its mean over
+        steps to the outer loss. None: the outer loss alone trains theta.
     """
 
     init: Callable[[Key, Mapping[str, LayerShape], int], Plasticity]
@@ -133,6 +136,7 @@ class Rule(NamedTuple):
     static: bool = False
     form: Form = Form()
     site: Site | None = None
+    auxiliary: Callable[[Plasticity, Mapping[str, Activity]], Array] | None = None
 
 
 class Memory(NamedTuple):

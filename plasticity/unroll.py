@@ -107,7 +107,7 @@ def run_episodes(
         run_all = jax.vmap(
             partial(run, network),
             in_axes=(axes, 0, 0, 0, None if state is None else EPISODES),
-            out_axes=EpisodeTrace._make((0, 0, 0, EPISODES)),
+            out_axes=EpisodeTrace._make((0, 0, 0, EPISODES, 0)),
         )
         return run_all(each, inputs, keys, queries, state)
 
@@ -160,12 +160,10 @@ def append_episodes(
     state = NetworkState(state.fast, past, (), jnp.asarray(first))
     chunk = min(memory.chunk or steps, steps)
     state, trace = _over_chunks(run, state, prepared, steps, chunk, memory.grows)
-    outputs, writes, tokens = trace
+    outputs, writes, tokens, auxiliary = trace
     state = state._replace(ahead=ahead, position=first + steps)
-    answers = None
-    if queries is not None:
-        answers = _answers(network, params, state, prepared_queries, keys)
-    return EpisodeTrace(jax.vmap(join)(outputs, answers), writes, tokens, state)
+    answers = None if queries is None else _answers(network, params, state, prepared_queries, keys)
+    return EpisodeTrace(jax.vmap(join)(outputs, answers), writes, tokens, state, auxiliary)
 
 
 def _answers(
@@ -218,7 +216,7 @@ def _chunk(
     xs: PyTree,
     keys: Key | None,
     slots: int,
-) -> tuple[NetworkState, tuple[Outputs, dict[str, Write], dict[str, Token]]]:
+) -> tuple[NetworkState, tuple[Outputs, dict[str, Write], dict[str, Token], Array | None]]:
     """Runs one chunk of steps, xs [C, B, ...]; its results are [B, C, ...].
 
     The state after it has the last `slots` entries of the past.
@@ -240,7 +238,8 @@ def _chunk(
         record, outputs = step(network, params, episode, x, t, step_key(key, t))
         carry, row = applied(network, fast, record, slot)
         factors = {n: (w.rate, w.keep, w.momentum) for n, w in record.writes.items()}
-        return carry, ChunkRows(row, record.past), (outputs, factors, record.tokens)
+        kept = (outputs, factors, record.tokens, record.auxiliary)
+        return carry, ChunkRows(row, record.past), kept
 
     # Constant during the chunk: parameters, which all episodes share, and the state before it.
     fixed = ((params, state.position), (base, state.past, keys))
@@ -251,10 +250,11 @@ def _chunk(
     every, last = (jax.tree.map(lambda _, n=n: n, b) for b, n in zip(blank, (0, read), strict=True))
     window = ChunkRows(every, last)
     carry, rows, out = append_scan(step_of_all, fixed, start, blank, xs, axis=1, window=window)
-    outputs, factors, tokens = jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), out)  # [B, C, ...]
+    out = jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), out)  # [B, C, ...]
+    outputs, factors, tokens, auxiliary = out
     # `left` and `right` of the writes are the rows themselves.
     writes = {n: Write(*rows.fast[n], *factors[n]) for n in network.layers}
     fast = jax.vmap(lambda fast: closed(network, fast))(joined(network, base, carry, rows.fast))
     past = extended(state.past, rows.past, slots, axis=1)
     after = NetworkState(fast, past, state.ahead, state.position + steps)
-    return after, (outputs, writes, tokens)
+    return after, (outputs, writes, tokens, auxiliary)

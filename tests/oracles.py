@@ -119,6 +119,14 @@ def plain_episode(slow, plasticity, inputs, *, settings, rule, outputs, heads, w
                 error = post - 2 * (fast[n][0] @ pre + fast[n][1])  # slow part less fast part
                 square = (pre**2).sum() if settings.normalise_pre else 1
                 delta[n] = [jnp.outer(error, pre) / square, error]
+        elif rule == "synthetic":
+            delta = {}
+            for n, (pre, post, _) in seen.items():
+                *inner, last = plasticity.emitters[n]
+                x = jnp.concatenate([pre, post, jnp.ones(1)])
+                for matrix in inner:
+                    x = jnp.maximum(matrix @ x, 0)
+                delta[n] = [jnp.outer(last @ x, pre), last @ x]
         else:
             index = 2 if settings.post == "activation" else 1
             delta = {n: [jnp.outer(a[index], a[0]), a[index]] for n, a in seen.items()}

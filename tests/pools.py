@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from plasticity.data import OMNIGLOT
-from plasticity.data.store import ROTATIONS
+from plasticity.data.store import ROTATIONS, Images
 from plasticity.tasks.pools import Pool
 
 CLASSES, PER_CLASS = 10, 20
@@ -25,6 +25,12 @@ def marked_images():
     images = np.zeros((CLASSES, PER_CLASS, *OMNIGLOT.shape), np.uint8)
     images[:, :, 0, 0, 0] = 10 * np.arange(CLASSES)[:, None] + np.arange(PER_CLASS) % 10
     return images
+
+
+def patterns():
+    """Images of a class are one pattern of its own."""
+    own = np.random.default_rng(0).integers(0, 256, (CLASSES, 1, *OMNIGLOT.shape), np.uint8)
+    return jnp.asarray(np.repeat(own, PER_CLASS, 1))
 
 
 def write_omniglot(directory):
@@ -58,7 +64,7 @@ def install(monkeypatch, examples, turns=1):
         if examples.ndim == 5:  # rows of as many pixels as the images of the data set have
             rows = examples.reshape(CLASSES, PER_CLASS, -1)
             missing = np.prod(described.shape) - rows.shape[-1]
-            stored = np.pad(rows, ((0, 0), (0, 0), (0, missing)))
+            stored = jnp.asarray(np.pad(rows, ((0, 0), (0, 0), (0, missing))))
         for part, size in SIZES.items():
             classes = [c * ROTATIONS + t for c in range(size) for t in range(turns)]
             padded = np.resize(np.array(classes, np.int32), max(SIZES.values()) * turns)
@@ -66,5 +72,8 @@ def install(monkeypatch, examples, turns=1):
             made[part] = Pool(stored, jnp.asarray(padded), jnp.int32(len(classes)), training)
         return made, "checksum"
 
-    module = importlib.import_module("plasticity.tasks.few_shot")  # its function has the same name
-    monkeypatch.setattr(module, "pools", pools)
+    for name in ("few_shot", "classify"):  # each has a function of the same name
+        monkeypatch.setattr(importlib.import_module(f"plasticity.tasks.{name}"), "pools", pools)
+    classes = Images(None, [f"{number:02}" for number in range(CLASSES)], "checksum")
+    module = importlib.import_module("plasticity.tasks.classify")
+    monkeypatch.setattr(module, "load", lambda described: classes)

@@ -42,6 +42,7 @@ LAYERS = [
     ["plasticity.plastic_layers"],
     ["plasticity.own"],
     ["plasticity.records"],
+    ["plasticity.objective"],
     ["plasticity.learner"],
     ["plasticity.checks"],
     [

@@ -5,6 +5,7 @@ It is made by (settings, encoder settings, TaskShape) -> Backbone.
 
 from plasticity.backbone import Backbone
 from plasticity.factory import Factory
+from plasticity.model.classifier import ClassifierSettings, classifier
 from plasticity.model.conv4 import EncoderSettings
 from plasticity.model.memory_mixer import MemorySpec
 from plasticity.model.memory_settings import MemoryLayerSettings
@@ -18,10 +19,12 @@ BACKBONES: dict[str, Factory[Backbone]] = {
     "leaky_rnn": Factory(LeakySettings, leaky_rnn),
     "lstm": Factory(RecurrentSettings, lstm),
     "prototypical": Factory(PrototypicalSettings, prototypical),
+    "classifier": Factory(ClassifierSettings, classifier),
 }
 
 __all__ = [
     "BACKBONES",
+    "ClassifierSettings",
     "EncoderSettings",
     "LeakySettings",
     "MemoryLayerSettings",
@@ -29,6 +32,7 @@ __all__ = [
     "PrototypicalSettings",
     "RecurrentSettings",
     "TransformerSettings",
+    "classifier",
     "leaky_rnn",
     "lstm",
     "prototypical",

@@ -95,18 +95,27 @@ class Conv4(nn.Module):
 
     settings: EncoderSettings
 
-    @nn.compact
+    def setup(self) -> None:
+        """Creates the parts. Their names are those of parameters in stored encoders."""
+        s, blocks = self.settings, range(BLOCKS)
+        # Instance norm cancels a bias. Group norm does not, but stored encoders have no bias there
+        # either.
+        bias = s.norm == "layer"
+        self.conv = [nn.Conv(s.filters, (3, 3), use_bias=bias) for _ in blocks]
+        self.GroupNorm = [NORMS[s.norm](s.filters) for _ in blocks]
+        if s.projection:
+            self.projection = nn.Dense(s.projection)
+
+    def block(self, i: int, x: Array) -> Array:
+        """Block i, [S, H, W, channels] -> [S, H / 2, W / 2, filters]."""
+        return halve(nn.relu(self.GroupNorm[i](self.conv[i](x))))
+
     def __call__(self, x: Array) -> Array:
         """Maps images to embeddings, see the class."""
-        s = self.settings
         for i in range(BLOCKS):
-            # Instance norm cancels a bias. Group norm does not, but stored encoders have no bias
-            # there either.
-            x = nn.Conv(s.filters, (3, 3), use_bias=s.norm == "layer", name=f"conv_{i}")(x)
-            x = NORMS[s.norm](s.filters)(x)
-            x = halve(nn.relu(x))
+            x = self.block(i, x)
         x = x.reshape(len(x), -1)
-        return nn.Dense(s.projection, name="projection")(x) if s.projection else x
+        return self.projection(x) if self.settings.projection else x
 
 
 class ImageEmbedding(nn.Module):

@@ -23,6 +23,7 @@ from plasticity.rules.rwkv7 import rwkv7
 from plasticity.rules.self_modifying import self_modifying
 from plasticity.rules.settings import PlasticSettings
 from plasticity.rules.srwm import srwm
+from plasticity.rules.synthetic import synthetic
 from plasticity.rules.titans import titans
 from plasticity.rules.ttt_linear import ttt_linear
 from plasticity.rules.ttt_mlp import ttt_mlp
@@ -33,6 +34,7 @@ RULES: dict[str, Factory[Rule]] = {
     "none": none,
     "hebbian": hebbian,
     "gradient": gradient,
+    "synthetic": synthetic,
     "hebb": hebb,
     "delta": delta,
     "gated_delta": gated_delta,

@@ -2,6 +2,7 @@
 
 from plasticity.factory import Factory
 from plasticity.task import Task
+from plasticity.tasks.classify import classify
 from plasticity.tasks.copying import copying
 from plasticity.tasks.cue_reward import cue_reward
 from plasticity.tasks.fast_mapping import fast_mapping
@@ -24,6 +25,7 @@ TASKS: dict[str, Factory[Task]] = {
     "cue_reward": cue_reward,
     "regression": regression,
     "few_shot": few_shot,
+    "classify": classify,
     "fast_mapping": fast_mapping,
     "what_and_when": what_and_when,
     "mqar": mqar,

@@ -37,7 +37,7 @@ from plasticity.settings import Settings, setting, size
 from plasticity.task import Episode, Observation, Task
 from plasticity.tasks import orders
 from plasticity.tasks.augment import Augmentation, augment, rotate, standardise
-from plasticity.tasks.pools import FIFTH, Pool, check_ways, draw, grouped, pools
+from plasticity.tasks.pools import FIFTH, Pool, check_ways, draw, grouped, pixels, pools
 from plasticity.types import Array, Key
 
 SWAPS = "swaps"  # a stream
@@ -229,23 +229,17 @@ def _show_images(
     described: Dataset, change: Augmentation, key: Key, data: Pool, picked: Array, vector: Array
 ) -> Observation:
     kind, turn = picked[:, 0] // ROTATIONS, picked[:, 0] % ROTATIONS
-    images = jax.vmap(rotate)(_images(described, data, kind, picked[:, 1]), turn)
+    images = jax.vmap(rotate)(pixels(described, data, kind, picked[:, 1]), turn)
     if data.training is not None:
         keys = jax.random.split(key, len(images))
         images = jax.vmap(functools.partial(augment, how=change))(keys, images)
     return Observation(standardise(images, described), vector)
 
 
-def _images(described: Dataset, pool: Pool, kind: Array, number: Array | int) -> Array:
-    """Images [S, H, W, channels] of S classes, of pixels between 0 and 1."""
-    rows = pool.examples[kind, number].astype(jnp.float32) / 255
-    return rows.reshape(-1, *described.shape)
-
-
 def _references(described: Dataset, pool: Pool) -> Array:
     """One image each of some training classes, [TYPICAL, H, W, channels]."""
     places = jnp.linspace(0, pool.size - 1, TYPICAL).astype(jnp.int32)
-    return standardise(_images(described, pool, pool.classes[places] // ROTATIONS, 0), described)
+    return standardise(pixels(described, pool, pool.classes[places] // ROTATIONS, 0), described)
 
 
 few_shot = Factory(FewShotSettings, _few_shot)

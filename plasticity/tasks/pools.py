@@ -103,6 +103,12 @@ def draw(key: Key, pool: Pool, ways: int, examples: int) -> tuple[Array, Array]:
     return classes, jax.lax.top_k(noise, examples)[1]
 
 
+def pixels(described: Dataset, pool: Pool, kind: Array, number: Array | int) -> Array:
+    """Images [S, H, W, channels] of S classes, of pixels between 0 and 1."""
+    rows = pool.examples[kind, number].astype(jnp.float32) / 255
+    return rows.reshape(-1, *described.shape)
+
+
 def check_ways(ways: int, made: Mapping[str, Pool], described: Dataset) -> None:
     """Raises ValueError if a split, or a task of a stream, has fewer than `ways` classes."""
     for part, pool in made.items():

@@ -207,7 +207,7 @@ def combinations():
     for modules, models in ((SYNTHETIC, ("transformer", "rnn", "lstm")), (IMAGES, BACKBONES)):
         for module in modules.values():
             for model in models:
-                rule = "none" if model == "prototypical" else "gradient"
+                rule = "none" if model in ("prototypical", "classifier") else "gradient"
                 yield module.get_config(f"{model}/{rule}")
 
 
@@ -298,6 +298,19 @@ def test_prototypical_nets_are_for_classes():
     config.task.order = "independent"
     with pytest.raises(ConfigError, match="needs a few-shot task"):
         validate(config)
+
+
+def test_local_losses_are_for_classes():
+    config = regression.get_config("classifier/none")
+    validate(config)
+    config.model.credit = "counter_current"
+    with pytest.raises(ConfigError, match="'counter_current' must be 'backprop' for this task"):
+        validate(config)
+    config.model.net = "conv4"
+    with pytest.raises(ConfigError, match=r"model.net='conv4' must be 'feed_forward'"):
+        validate(config)
+    with pytest.raises(ConfigError, match=r"must be 'none' for model.name='classifier'"):
+        validate(regression.get_config("classifier/hebbian"))
 
 
 def test_a_missing_field_is_named():

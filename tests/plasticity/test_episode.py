@@ -26,6 +26,7 @@ VARIANTS = {
     "no_plastic_biases": {"plastic_biases": False},
     "post_activation": {"post": "activation"},
     "fixed_projection": {"projection": "fixed"},
+    "hidden_units": {"hidden": 3},
 }
 PAIRS = [("dense", rule) for rule in PLASTIC]
 PAIRS += [("factored", "hebbian"), ("chunked", "gradient")]
@@ -70,10 +71,15 @@ def assert_trees_close(a, b, rtol):
             lambda case: case[1] == "gradient",
         ),
         *sampled(
-            [("dense", "hebbian", v, False) for v in VARIANTS if v != "fixed_projection"],
+            [
+                ("dense", "hebbian", v, False)
+                for v in VARIANTS
+                if v not in ("fixed_projection", "hidden_units")
+            ],
             lambda case: case[2] in ("unclipped_decay", "norm_with_biases", "post_activation"),
         ),
         *(("dense", "gradient", v, False) for v in ("per_neuron", "fixed_projection")),
+        ("dense", "synthetic", "hidden_units", False),
     ],
 )
 def test_values_and_gradients_equal_the_plain_loop(engine, rule, variant, truncated, x64):

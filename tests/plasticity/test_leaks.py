@@ -12,6 +12,7 @@ from plasticity.memory import factored
 from plasticity.model import EncoderSettings, TransformerSettings, transformer
 from plasticity.network import Network
 from plasticity.tasks import TASKS
+from plasticity.tasks.classify import classify
 from plasticity.tasks.copying import copying
 from plasticity.tasks.cue_reward import cue_reward
 from plasticity.tasks.fast_mapping import fast_mapping
@@ -98,11 +99,25 @@ def hide_all(episode, key):
     return episode._replace(inputs=jnp.zeros_like(episode.inputs))
 
 
+def patterns():
+    """Classification of images that differ by class alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        pools.install(patch, pools.patterns())
+        return classify(labels=3, images=4)
+
+
+def hide_images(episode, key):
+    return episode._replace(
+        inputs=episode.inputs._replace(image=jnp.zeros_like(episode.inputs.image))
+    )
+
+
 CASES = {
     "copying": (lambda: copying(seq_length=2, delay=1, vocabulary=5), hide_symbols),
     "cue_reward": (lambda: cue_reward(num_pairs=3, cue_dim=4), hide(4)),
     "regression": (lambda: regression(input_dim=1, k_support=4, k_query=3), hide(1)),
     "few_shot": (lambda: few_shot(**SHOTS), hide(slice(0, FEATURES))),
+    "classify": (patterns, hide_images),
     "mqar": (lambda: mqar(vocabulary=8, steps=8, pairs=2), hide_values),
     "parity": (lambda: parity(test_shortest=3, test_longest=4), hide_all_but_padding),
     "modular": (lambda: modular(test_shortest=3, test_longest=5), hide_all_but_the_length),
@@ -167,7 +182,7 @@ def after_training(task, blind, rule):
     settings = TransformerSettings(
         layers=2, heads=2, width=32, feed_forward=32, dropout=0.0, position="learned"
     )
-    backbone = transformer(settings, EncoderSettings(), task.shape)
+    backbone = transformer(settings, EncoderSettings(filters=8), task.shape)
     made = make_rule(rule, alpha="per_neuron", alpha_init="uniform", alpha_scale=1.0)
     network = Network(backbone, made, factored())
     seen = task._replace(sample=sample, training=None)  # trained on the lengths of the test
