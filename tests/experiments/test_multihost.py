@@ -209,3 +209,25 @@ def test_batches_that_devices_cannot_share(program, tmp_path):
         assert code == 2
         assert message in err
         assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_a_run_whose_layers_are_shared_resumes(tmp_path):
+    """Two seeds, four devices: bit for bit as if it had not ended, and as on one device."""
+    seeds = ["--config.train.num_seeds=2"]
+    finish(start(tmp_path / "whole", 4, *GRID, *seeds))
+    finish(start(tmp_path / "run", 4, *GRID, *seeds, "--config.train.steps=8"))
+    finish(start(tmp_path / "run", 4, *GRID, *seeds))
+    for a, b in zip(final_state(tmp_path / "whole"), final_state(tmp_path / "run"), strict=True):
+        np.testing.assert_array_equal(a, b)
+    finish(start(tmp_path / "alone", 1, *seeds))
+    ours, theirs = (
+        [
+            r
+            for r in map(json.loads, (tmp_path / n / "metrics.jsonl").read_text().splitlines())
+            if r["split"] == "train"
+        ]
+        for n in ("run", "alone")
+    )
+    for a, b in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(a["loss"], b["loss"], rtol=1e-5)
