@@ -51,13 +51,13 @@ def test_devices_that_share_layers_find_the_gradient_of_one(
 
 
 def learner_of(rule, engine, alpha, *further):
-    """A learner with two blocks, dropout, a clip of writes that is active, and queries."""
+    """A learner with two blocks, dropout, and a clip of writes that is active."""
     from tests.plasticity.test_learner import make
 
     model = {"width": 8, "feed_forward": 8, "heads": 2, "layers": LAYERS}
     sections = {"model": model, "memory": {"engine": engine, "chunk": 2}, "rule": {}}
     if rule != "none":
-        sections["rule"] = {"alpha": alpha, "max_norm": 0.1}
+        sections["rule"] = {"alpha": alpha, "max_norm": 0.01 if rule == "gradient" else 0.1}
     for one in further:
         name, value = one.split("=")
         section, field = name.split(".")
@@ -87,7 +87,8 @@ def check_gradients():
             for grad, placed in zip(*map(jax.tree.leaves, (found[-1][1], where)), strict=True):
                 assert grad.sharding.is_equivalent_to(placed, grad.ndim)
     one, *others = jax.device_get(found)
-    assert case[0] == "none" or 0 < one[0]["eta_mean"] < 0.1, "no write was clipped"
+    if case[0] != "none" and not network.sites:  # whose rates are not clipped
+        assert 0 < one[0]["eta_mean"] < 0.05, "no write was clipped"
     for other in others:
         for (path, a), b in zip(
             jax.tree.leaves_with_path(one), jax.tree.leaves(other), strict=True
