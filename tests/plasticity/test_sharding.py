@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec
 
+from plasticity.experiments.lowered import execution_of
 from plasticity.sharding import (
     Layout,
     check_all_take_part,
@@ -80,6 +81,9 @@ def check_shared_layers():
         kernel = after.params.slow["params"]["block_0"]["fc1"]["kernel"]
         assert kernel.sharding.shard_shape(kernel.shape) == (16, 40 // layout.model)
         check_traffic(compiled.as_text(), layout)
+        if (rule, engine) == ("hebbian", "factored"):  # of one block; see test_shares
+            sent = sum(execution_of(compiled.as_text()).in_loops.values())
+            assert sent == (4 if layout.model > 1 else 0) * learner.task.trained_on.steps
     for metrics, params in found[1:]:
         for name in ("loss", "grad_norm", "grad_alpha", "write_norm"):
             np.testing.assert_allclose(metrics[name], found[0][0][name], rtol=1e-5, atol=1e-7)

@@ -97,7 +97,8 @@ def check_gradients():
             np.testing.assert_allclose(b, a, rtol=1e-9, atol=1e-11, err_msg=name)
 
 
-@pytest.mark.parametrize("rule", sampled(PER_STEP, lambda rule: rule == "hebbian"))
+@pytest.mark.slow  # by default one block, in test_sharding
+@pytest.mark.parametrize("rule", PER_STEP)
 def test_a_step_sends_few_messages(program_with_devices, rule, monkeypatch):
     monkeypatch.setenv("CASE", rule)
     program_with_devices(2, "tests.plasticity.test_shares", "check_messages")
