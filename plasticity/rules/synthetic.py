@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from plasticity.factory import Factory
 from plasticity.rules.emitter import emit, init_emitters
 from plasticity.rules.gradient import gradient
-from plasticity.rules.settings import PlasticSettings
+from plasticity.rules.settings import PlasticSettings, check_one_episode
 from plasticity.settings import setting, size
 from plasticity.types import Activity, Array, Key, LayerShape, Plasticity, Rule, Write
 
@@ -51,6 +51,7 @@ def make(settings: SyntheticSettings) -> Rule:
     def write(
         theta: Plasticity, modulator: Array, activities: Mapping[str, Activity]
     ) -> dict[str, Write]:
+        check_one_episode(modulator, activities)
         assert exact.write is not None
         by = theta.emitters if settings.meta else jax.lax.stop_gradient(theta.emitters)
         told = {n: a._replace(credit=emit(by[n], a)) for n, a in activities.items()}

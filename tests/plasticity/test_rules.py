@@ -71,7 +71,7 @@ def test_rules_work_under_jit_and_vmap(name):
     for layer in SHAPES:
         both = (jax.tree.leaves(writes[layer]) for writes in (together, alone))
         for a, b in zip(*both, strict=True):
-            np.testing.assert_allclose(a[1], b, rtol=1e-6)
+            np.testing.assert_allclose(a[1], b, rtol=1e-6, atol=1e-7)  # sums in another order
 
 
 @pytest.mark.parametrize("name", PLASTIC)
