@@ -23,7 +23,7 @@ from flax import linen as nn
 from plasticity.backbone import Backbone, FastRead, Forward
 from plasticity.model.conv4 import BLOCKS, Conv4, EncoderSettings
 from plasticity.model.parts import first_inputs
-from plasticity.outer.counter_current import Layer, ascend, counter_current
+from plasticity.outer.counter_current import Alignment, Layer, ascend, counter_current
 from plasticity.settings import Settings, setting, size
 from plasticity.steps import join
 from plasticity.task import Episode, Observation, TaskShape
@@ -41,6 +41,9 @@ class ClassifierSettings(Settings):
     hidden: int = size(256, "units of a hidden layer of a feed-forward net")
     layers: int = size(3, "hidden layers of a feed-forward net")
     credit: str = setting("backprop", "counter_current: by local losses", choices=CREDITS)
+    temperature: float = setting(
+        0.1, "of a softmax over classes, in a local loss; 0: squares, as in the source", low=0
+    )
     spread: float = setting(0.0, "weight of what keeps activities apart, in a local loss", low=0)
 
 
@@ -92,7 +95,8 @@ class Classifier(nn.Module):
         s, layers = self.settings, self.network()
         if labels is None:
             return ascend(layers, x, local=s.credit != "backprop")[-1], None
-        return counter_current(layers, self.mirrors(x.shape[1:]), x, labels, s.spread)
+        local = Alignment(s.temperature, s.spread)
+        return counter_current(layers, self.mirrors(x.shape[1:]), x, labels, local)
 
     def network(self) -> list[Layer]:
         """The layers from the inputs to the answers."""

@@ -2,8 +2,10 @@
 
   a_0 = x,        a_l = up_l(stop(a_{l-1}))           the network, l = 1 to L; a_L are its answers
   b_L = one-hot,  b_{l-1} = down_l(stop(b_l))         its mirror, from each of N classes downwards
-  loss_l = mean_c (<a_l, b_l^c> - [c is the label])^2                               l = 0 to L - 1
+  loss_l = match_l                                                                  l = 0 to L - 1
          + spread (mean_j (<a_l, a_l^j> - [j is this example])^2 + mean (b_l b_l^T - I)^2)
+  match_l = mean_c (<a_l, b_l^c> - [c is the label])^2                       with temperature = 0
+            - log softmax_c (<a_l, b_l^c> / temperature) at the label        otherwise
   loss_L = cross-entropy of a_L
 
 In loss_l activities are flat, centred over the examples of the batch, or over the classes, and of
@@ -13,12 +15,14 @@ come from above, the inputs from below. loss_0 trains down_1 alone, loss_L up_L 
 
 Source: Kao and Hariharan 2024 (arXiv 2409.19841). The abstract and the authors' released code were
 at hand, the equations of the paper were not. Departures from the code: activities are centred,
-without which the common part of rectified activities outweighs what differs between classes;
-examples that are answered well count like others; any optimizer of the outer loop, where the code
-has SGD with centred gradients. The code has spread = .5 for convolutional nets, and 0 for others.
+without which the common part of rectified activities outweighs what differs between classes; the
+softmax, since squares of many classes are mostly about pairs that do not match; examples that are
+answered well count like others; any optimizer of the outer loop, where the code has SGD with
+centred gradients. The code has spread = .5 for convolutional nets, and 0 for others.
 """
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -44,31 +48,45 @@ def ascend(layers: Sequence[Layer], x: Array, local: bool) -> list[Array]:
     return found
 
 
-def alignment(a: Array, b: Array, labels: Array, spread: float) -> Array:
+class Alignment(NamedTuple):
+    """Settings of the local losses; the defaults are those of the source for dense layers."""
+
+    temperature: float = 0.0  # of a softmax over classes; 0: squares
+    spread: float = 0.0  # weight of the two terms that keep examples, and classes, apart
+
+
+def alignment(a: Array, b: Array, labels: Array, settings: Alignment) -> Array:
     """loss_l [S] of each example.
 
     Args:
       a: activities of S examples, [S, ...]; of a single one, centred, nothing is left.
       b: the mirror's activities for N classes, [N, ...], of the same size.
       labels: one-hot, [S, N].
-      spread: weight of the two terms that keep examples, and classes, apart.
+      settings: of the losses.
     """
     a, b = (unit(x - x.mean(0)) for x in (y.reshape(len(y), -1) for y in (a, b)))
-    found = jnp.square(a @ b.T - labels).mean(1)
+    if settings.temperature:
+        match = -(jax.nn.log_softmax(a @ b.T / settings.temperature) * labels).sum(1)
+    else:
+        match = jnp.square(a @ b.T - labels).mean(1)
     examples = jnp.square(a @ a.T - jnp.eye(len(a), dtype=a.dtype)).mean(1)
     classes = jnp.square(b @ b.T - jnp.eye(len(b), dtype=b.dtype)).mean()
-    return found + spread * (examples + classes)
+    return match + settings.spread * (examples + classes)
 
 
 def counter_current(
-    layers: Sequence[Layer], mirrors: Sequence[Layer], x: Array, labels: Array, spread: float = 0.0
+    layers: Sequence[Layer],
+    mirrors: Sequence[Layer],
+    x: Array,
+    labels: Array,
+    settings: Alignment = Alignment(),
 ) -> tuple[Array, Array]:
     """The answers of a network, and the losses that train all of it but its last layer.
 
     Args:
       layers: up_1 to up_L. mirrors: down_1 to down_L.
       x: inputs, [S, ...]. labels: one-hot, [S, N].
-      spread: see `alignment`.
+      settings: of the losses.
 
     Returns:
       Answers [S, N], whose cross-entropy trains the last layer, and loss_0 to loss_{L-1}, [L, S].
@@ -89,5 +107,5 @@ def counter_current(
                 f"mirror {level} returns activities of {b[0].size} numbers, but layer {level} "
                 f"receives {a[0].size}"
             )
-        losses.append(alignment(a, b, labels, spread))
+        losses.append(alignment(a, b, labels, settings))
     return upwards[-1], jnp.stack(losses)

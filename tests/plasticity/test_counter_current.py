@@ -13,7 +13,7 @@ from plasticity.learner import Hyperparameters, Learner, RandomStream
 from plasticity.memory import dense
 from plasticity.model import ClassifierSettings, EncoderSettings, classifier
 from plasticity.network import Network
-from plasticity.outer.counter_current import alignment, counter_current
+from plasticity.outer.counter_current import Alignment, alignment, counter_current
 from plasticity.rules import none
 from plasticity.task import Episode, Observation, TaskShape
 from plasticity.tasks.classify import classify
@@ -105,9 +105,9 @@ def test_the_network_is_the_same_under_both(net):
     assert cross_entropy(local, episode, ours) == cross_entropy(other, episode, theirs)
 
 
-def by_hand(weights, x, labels, spread, rate):
+def by_hand(weights, x, labels, settings, rate):
     """One step of gradient descent on all losses, with NumPy: no automatic derivative."""
-    up, down = weights
+    (up, down), (heat, spread) = weights, settings
     size, classes = labels.shape
     a, b = [x], [np.eye(classes)]
     for w in up:
@@ -117,6 +117,9 @@ def by_hand(weights, x, labels, spread, rate):
 
     def norm(y):
         return np.linalg.norm(y, axis=1, keepdims=True)
+
+    def softmax(y):
+        return np.exp(y) / np.exp(y).sum(1, keepdims=True)
 
     def unit(y):
         return (y - y.mean(0)) / norm(y - y.mean(0))
@@ -131,14 +134,15 @@ def by_hand(weights, x, labels, spread, rate):
     for level in range(len(up)):
         p, q = unit(a[level]), unit(b[level])
         error = 2 * (p @ q.T - labels) / (size * classes)
+        if heat:
+            error = (softmax(p @ q.T / heat) - labels) / (size * heat)
         if level:
             own = 4 * spread * (p @ p.T - np.eye(size)) @ p / size**2
             new_up[level - 1] -= rate * a[level - 1].T @ through(error @ q + own, a[level])
         own = 4 * spread * (q @ q.T - np.eye(classes)) @ q / classes**2
         new_down[level] -= rate * b[level + 1].T @ through(error.T @ p + own, b[level])
     answers = a[-1]
-    odds = np.exp(answers) / np.exp(answers).sum(1, keepdims=True)
-    new_up[-1] -= rate * a[-2].T @ ((odds - labels) / size * (1 - answers**2))
+    new_up[-1] -= rate * a[-2].T @ ((softmax(answers) - labels) / size * (1 - answers**2))
     return new_up, new_down
 
 
@@ -148,24 +152,24 @@ def random_weights(rng):
     return up, down
 
 
-def stepped(weights, x, labels, spread=0.3, rate=0.7):
+def stepped(weights, x, labels, settings=Alignment(0.4, 0.3), rate=0.7):
     """The same step by the library, of a network in plain JAX."""
 
     def objective(weights):
         layers, mirrors = ([lambda y, w=w: jnp.tanh(y @ w) for w in side] for side in weights)
-        answers, losses = counter_current(layers, mirrors, x, labels, spread)
+        answers, losses = counter_current(layers, mirrors, x, labels, settings)
         return losses.sum(0).mean() + optax.softmax_cross_entropy(answers, labels).mean()
 
     return jax.tree.map(lambda w, g: w - rate * g, weights, jax.grad(objective)(weights))
 
 
-def test_one_step_by_hand(x64):
+@pytest.mark.parametrize("settings", [Alignment(0.0, 0.3), Alignment(0.4, 0.0)])
+def test_one_step_by_hand(settings, x64):
     rng = np.random.default_rng(0)
     weights, x, labels = random_weights(rng), rng.normal(size=(6, 4)), np.eye(CLASSES)[LABELS]
-    expected = by_hand(weights, x, labels, spread=0.3, rate=0.7)
-    found = jax.jit(stepped)(
-        jax.tree.map(jnp.asarray, weights), jnp.asarray(x), jnp.asarray(labels)
-    )
+    expected = by_hand(weights, x, labels, settings, rate=0.7)
+    step = jax.jit(lambda *arguments: stepped(*arguments, settings))
+    found = step(jax.tree.map(jnp.asarray, weights), jnp.asarray(x), jnp.asarray(labels))
     for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(tuple(expected)), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
 
@@ -186,9 +190,9 @@ def test_seeds_may_be_mapped():
 def test_alignment_is_least_where_classes_are_apart_and_examples_at_their_own():
     """Of three classes, centred: one is at cosine -1/2 to the others, and so is the least loss."""
     classes, examples = jnp.eye(CLASSES), 2 * jnp.eye(CLASSES)[LABELS] + 5
-    found = alignment(examples, 3 * classes, classes[LABELS], 0.0)
+    found = alignment(examples, 3 * classes, classes[LABELS], Alignment())
     np.testing.assert_allclose(found, (0 + 1 / 4 + 1 / 4) / 3, rtol=1e-5)
-    confused = alignment(examples, 3 * jnp.roll(classes, 1, 0), classes[LABELS], 0.0)
+    confused = alignment(examples, 3 * jnp.roll(classes, 1, 0), classes[LABELS], Alignment())
     np.testing.assert_allclose(confused, (9 / 4 + 1 + 1 / 4) / 3, rtol=1e-5)
 
 

@@ -103,7 +103,7 @@ def patterns():
     """Classification of images that differ by class alone."""
     with pytest.MonkeyPatch.context() as patch:
         pools.install(patch, pools.patterns())
-        return classify(labels=3, images=4)
+        return classify(labels=3, images=2)
 
 
 def hide_images(episode, key):
