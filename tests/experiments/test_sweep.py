@@ -232,7 +232,7 @@ def test_the_argument_of_a_config_selects_the_rule(config, before, tmp_path):
 def test_a_file_whose_argument_is_no_rule_gets_the_rule_as_a_field(tmp_path):
     (point,) = points_of(tmp_path, "config.rule.name=none", file="configs/encoder.py")
     assert point.argument == ""
-    check([point])
+    assert point.config().rule.name == "none"  # without its images, which may not be there
 
 
 def test_a_hundred_points_are_checked_in_seconds(tmp_path):
