@@ -87,7 +87,7 @@ def test_there_are_traces_of_every_rule():
     memories = {path.stem.removeprefix("assoc_") for path in SITES}
     assert memories == set(MEMORIES)
     networks = {rule for p in TRACES for rule in p.stem.split("_") if rule in RULES}
-    # Held to loops in tests/plasticity/test_nested.py, and to the gradient rule in test_synthetic.py.
+    # Held to loops in test_nested.py, and to the gradient rule in test_synthetic.py.
     untraced = {"dgd", "level", "self_modifying", "synthetic"}
     assert networks | {memory.rule for memory in MEMORIES.values()} | untraced == set(RULES)
 
