@@ -41,7 +41,8 @@ def check_meta_gradient(metrics: Mapping[str, float], modulator: bool) -> None:
         if norm == 0 and needed:
             raise PlasticityError(
                 f"the gradient of the loss with respect to {name} is exactly zero, so plasticity "
-                "cannot be learned. Usual causes: rule.eta0 so small that the writes underflow, a "
+                "cannot be learned. Usual causes: a rule that writes only zeros, because nothing "
+                "passes a threshold, rule.eta0 so small that the writes underflow, a "
                 "task of a single step (no write is ever read), or a stop_gradient around the "
                 "writes. If plasticity is not to be learned, rule.meta_gradient='truncated' or "
                 "rule.eta0=0 skips this check."
