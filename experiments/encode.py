@@ -37,8 +37,9 @@ def main() -> int:
     workdir = Workdir(WORKDIR.value)
     config = ConfigDict(workdir.load_config())
     validate(config)
-    if "dataset" not in config.task or config.task.features:
-        inputs = "features" if "dataset" in config.task else f"the task {config.task.name!r}"
+    few_shot = config.task.name == "few_shot"
+    if not few_shot or config.task.features:
+        inputs = "features" if few_shot else f"the task {config.task.name!r}"
         raise ConfigError(
             f"--workdir={workdir.path} holds a run on {inputs}, which has no encoder of images: "
             "give the workdir of a run of --config=encoder"

@@ -36,6 +36,9 @@ def check_start(config: ConfigDict) -> None:
         raise ConfigError(f"{field} must be empty: the inputs of this task are no images")
     there = ConfigDict(Workdir(start).load_config())
     validate(there)
+    for one, which in ((config, "of this config"), (there, "there")):
+        if one.model.get("net", "conv4") != "conv4":
+            raise ConfigError(f"{field}: the net {which}, {one.model.net!r}, has no encoder")
     if there.train.num_seeds > 1:
         raise ConfigError(f"{field} must be the run of one seed, not of {there.train.num_seeds}")
     ours, theirs = (_encoder(one) for one in (config, there))

@@ -127,6 +127,11 @@ class Classifier(nn.Module):
         return [*inner, Dense(top, nn.elu, name=f"mirror_{len(below)}")]
 
 
+def numbers(inputs: Array | Observation) -> Array:
+    """What the network sees of inputs [S, ...]."""
+    return inputs.image if isinstance(inputs, Observation) else inputs
+
+
 def classifier(settings: ClassifierSettings, encoder: EncoderSettings, task: TaskShape) -> Backbone:
     """Builds the backbone for a task.
 
@@ -136,10 +141,6 @@ def classifier(settings: ClassifierSettings, encoder: EncoderSettings, task: Tas
     _check(settings, encoder, task)
     module = Classifier(settings, encoder, task.outputs)
     local = settings.credit == "counter_current"
-
-    def numbers(inputs: Array | Observation) -> Array:
-        """What the network sees of inputs [S, ...]."""
-        return inputs.image if isinstance(inputs, Observation) else inputs
 
     def init(key: Key) -> PyTree:
         x, labels = numbers(first_inputs(task)), jnp.zeros((1, task.outputs))

@@ -4,6 +4,8 @@ import pytest
 
 from plasticity.configs import classify
 from plasticity.experiments.run.train import train
+from plasticity.experiments.run.warm_start import check_start
+from plasticity.experiments.validate import ConfigError
 from tests import pools
 from tests.launching import assert_same_state, read, rows, train_until
 
@@ -48,6 +50,19 @@ def test_local_losses_resume_bit_for_bit(tmp_path, monkeypatch):
     training = [row for row in rows(parts) if row["split"] == "train"]
     assert len(training) == 2 * 6
     assert all(row["auxiliary"] > 0 for row in training)
+
+
+def test_an_encoder_that_was_trained_locally_is_a_start_for_others(tmp_path):
+    """And a feed-forward net has none."""
+    one = {"encoder.filters": 8, "train.num_seeds": 1, "train.steps": 2, "train.warmup": 1}
+    config = small(**one, **{"model.net": "conv4", "model.credit": "counter_current"})
+    assert train(config, str(tmp_path / "first")) == 0
+    started = small(**one, **{"model.net": "conv4", "encoder.start_from": str(tmp_path / "first")})
+    check_start(started)
+    assert train(started, str(tmp_path / "second")) == 0
+    started.model.net = "feed_forward"
+    with pytest.raises(ConfigError, match="the net of this config, 'feed_forward', has no encoder"):
+        check_start(started)
 
 
 def test_the_sweep_has_both_ways_to_learn():

@@ -183,7 +183,7 @@ def test_the_learner_adds_the_auxiliary_loss():
     hyper = Hyperparameters({}, 1e-2, 0.0, 5.0)
     state = learner.init(SEED, hyper)
     arguments = (SEED, jnp.int32(0), jnp.arange(4), hyper)
-    total, metrics = jax.jit(learner.loss)(state.params, *arguments)
+    total, (metrics, _) = jax.jit(learner.loss)(state.params, *arguments)
     assert total == metrics["loss"] + metrics["auxiliary"]
 
     @jax.jit
