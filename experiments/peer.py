@@ -136,7 +136,7 @@ def measure(config: ConfigDict, repeats: int) -> dict[str, Any]:
         loss.backward()
         return loss.detach()
 
-    metrics, grads = ours()
+    (metrics, _), grads = ours()
     loss = theirs()
     seconds: dict[str, list[float]] = {"plasticity": [], "pytorch": []}
     for _ in range(repeats):
