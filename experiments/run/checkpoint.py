@@ -108,11 +108,11 @@ class Checkpoints:
         )
 
     def _read(self, step: int, target: Any) -> tuple[Any, dict[str, Any]]:
-        items = ocp.args.Composite(
-            state=ocp.args.StandardRestore(target), clock=ocp.args.JsonRestore()
-        )
         try:
-            self._check_fits(step, target)
+            stored = self._stored(step, target)
+            items = ocp.args.Composite(
+                state=ocp.args.StandardRestore(stored), clock=ocp.args.JsonRestore()
+            )
             restored = self._manager.restore(step, args=items)
         except WorkdirError:
             raise
@@ -124,7 +124,8 @@ class Checkpoints:
                 "Nothing was moved: its files are not proven to be damaged. The same command tries "
                 "again; to go on from an earlier checkpoint, move this one away."
             ) from error
-        state, clock = restored.state, restored.clock
+        arrays, clock = _flat(restored.state), restored.clock
+        state = jax.tree.unflatten(jax.tree.structure(target), map(arrays.get, _flat(target)))
         check("its clock", clock, dict)
         # Missing in checkpoints of versions without checksums; None in those of several processes.
         found, saved = _checksum(state), clock.pop("checksum", None)
@@ -134,8 +135,12 @@ class Checkpoints:
             raise DamagedFileError(f"its clock holds {clock}")
         return state, clock
 
-    def _check_fits(self, step: int, target: Any) -> None:
-        """Compares what is stored with the target: Orbax converts another dtype silently."""
+    def _stored(self, step: int, target: Any) -> Any:
+        """The target in the structure that was stored, if its arrays are those of the target.
+
+        Orbax converts another dtype silently, and refuses a structure that differs in empty parts:
+        a setting that was added since, and is off in this run, is such a part.
+        """
         for item in ("state", "clock"):
             if not (self._directory / str(step) / item).is_dir():
                 raise FileNotFoundError(f"its folder `{item}` is missing")
@@ -152,6 +157,10 @@ class Checkpoints:
                 f"{len(others)} other arrays). It was saved by a run of another config or version "
                 "of the project. Nothing was moved."
             )
+        arrays = _flat(target)
+        return jax.tree.unflatten(
+            jax.tree.structure(metadata.tree), map(arrays.get, _flat(metadata.tree))
+        )
 
     def _set_aside(self, step: int, reason: str, whole: int) -> None:
         """Moves a damaged checkpoint out of the way of the ones to come."""
@@ -195,10 +204,14 @@ class Checkpoints:
             ) from error
 
 
+def _flat(tree: Any) -> dict[str, Any]:
+    """{path: array} of a tree, in its order."""
+    return ocp.tree.to_flat_dict(tree, sep="/")
+
+
 def _described(tree: Any) -> dict[str, str]:
     """{path: dtype and shape, such as float32[3, 4]} of the arrays of a tree."""
-    leaves = ocp.tree.to_flat_dict(tree, sep="/")
-    return {name: f"{np.dtype(a.dtype).name}{list(a.shape)}" for name, a in leaves.items()}
+    return {n: f"{np.dtype(a.dtype).name}{list(a.shape)}" for n, a in _flat(tree).items()}
 
 
 def _checksum(state: Any) -> int | None:
@@ -207,7 +220,7 @@ def _checksum(state: Any) -> int | None:
     It takes about 0.25 s per GB on a CPU: less than what Orbax needs to copy them.
     """
     total = 0
-    for _, leaf in sorted(ocp.tree.to_flat_dict(state, sep="/").items()):
+    for _, leaf in sorted(_flat(state).items()):
         if not leaf.is_fully_addressable:
             return None
         total = zlib.crc32(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8), total)
