@@ -31,6 +31,7 @@ from plasticity.rules import RULES, none
 from plasticity.settings import Settings
 from plasticity.sharding import Layout
 from plasticity.task import Task
+from plasticity.task_checks import check_task
 from plasticity.tasks import TASKS
 from plasticity.types import LayerShape, Memory, Rule
 
@@ -46,7 +47,9 @@ def make_task(config: ConfigDict) -> Task:
 @functools.lru_cache(maxsize=2)
 def _make_task(factory: Factory[Task], settings: Settings, data_folder: str | None) -> Task:
     del data_folder  # a part of the key: the task depends on what lies there
-    return factory.make(settings)
+    task = factory.make(settings)
+    check_task(task)
+    return task
 
 
 def make_stage(config: ConfigDict, learner: Learner, value: int | None) -> Learner:

@@ -19,6 +19,7 @@ from plasticity.experiments.commandline import define_config as define_config
 from plasticity.experiments.commandline import flag_message, parse
 from plasticity.experiments.commandline import given_config as given_config
 from plasticity.experiments.commandline import require as require
+from plasticity.experiments.configfile import OWN
 from plasticity.experiments.run import processor
 from plasticity.experiments.run.hosts import PeerError
 from plasticity.experiments.run.storage import (
@@ -66,7 +67,8 @@ def _guarded(main: Callable[[], int | None]) -> int:
         message, code = _verdict(error)
         print(f"error: {message}", file=sys.stderr)
         workdir = flags.FLAGS["workdir"].value if "workdir" in flags.FLAGS else None
-        if code != USAGE_ERROR and workdir and os.path.isdir(os.path.expanduser(workdir)):
+        again = code != USAGE_ERROR and not _place_in_own_file(error)
+        if again and workdir and os.path.isdir(os.path.expanduser(workdir)):
             resume = command(pathlib.Path(sys.argv[0]).stem, *sys.argv[1:])
             print(f"to resume: {resume}", file=sys.stderr)
         sys.stderr.flush()
@@ -90,8 +92,19 @@ def _verdict(error: Exception) -> tuple[str, int]:
     if processor.is_out_of_memory(error):
         hint = "a smaller train.microbatch, train.batch or model needs less"
         return f"out of memory: {hint} ({first})", RUN_ERROR
-    hint = "--traceback shows where it was raised"
+    hint = _place_in_own_file(error) or "--traceback shows where it was raised"
     return f"unexpected {type(error).__name__}: {first} ({hint})", RUN_ERROR
+
+
+def _place_in_own_file(error: Exception) -> str:
+    """Where in a config file of the user an error was raised, or ""."""
+    files = {module.__file__ for name, module in sys.modules.items() if name.startswith(OWN)}
+    places = [
+        f"in {frame.filename}, line {frame.lineno}"
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename in files
+    ]
+    return places[-1] if places else ""
 
 
 def _stdout_problem() -> str:

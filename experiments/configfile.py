@@ -30,6 +30,7 @@ from plasticity.settings import KINDS, literal
 EXAMPLE = "--config=copying:hebbian"
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # of the project
 SHIPPED = pathlib.Path(base.__file__).parent  # the folder of the configs that have a name
+OWN = "config file "  # how the names of modules of loaded files start
 # The readers of a field's text, by the type of the field; other types are texts.
 PARSERS: dict[type, flags.ArgumentParser] = {
     bool: flags.BooleanParser(),
@@ -72,7 +73,7 @@ def executed(source: str, given: str) -> ModuleType:
         with _errors_of(given, source):
             return importlib.import_module(source)
     # A dataclass looks for its own module among those that are imported.
-    name = f"config file {source.replace('.', '_')}"
+    name = f"{OWN}{source.replace('.', '_')}"
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, source)

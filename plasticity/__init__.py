@@ -13,7 +13,8 @@
   Memory layers  MemoryLayer, MemoryLayerSettings: projections, gates and norms around a rule.
   Memories       dense, factored, chunked: the engines, and advance, which applies a write.
   Scans          append_scan: a scan whose state grows, differentiated without a copy per step.
-  Training       Learner, Hyperparameters: slow weights and theta of any Network, on any Task.
+  Training       Learner, Hyperparameters: slow weights and theta of any Network, on any Task, whose
+                 parts check_task checks.
   Programs       register_rule, register_task, register_backbone, register_optimizer: one's own, for
                  the launcher; train, open_run: a run of the launcher as an object, for notebooks.
 
@@ -73,6 +74,7 @@ from plasticity.settings import size as size
 from plasticity.site_steps import associate_step as associate_step
 from plasticity.task import Episode as Episode
 from plasticity.task import Task as Task
+from plasticity.task_checks import check_task as check_task
 from plasticity.types import Activity as Activity
 from plasticity.types import FastWeights as FastWeights
 from plasticity.types import Form as Form

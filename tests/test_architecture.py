@@ -17,7 +17,7 @@ LAYERS = [
     ["plasticity.settings", "plasticity.program", "plasticity.randomness"],
     ["plasticity.shares"],
     ["plasticity.factory", "plasticity.commands", "plasticity.task", "plasticity.backbone"],
-    ["plasticity.features", "plasticity.spectra"],
+    ["plasticity.features", "plasticity.spectra", "plasticity.task_checks"],
     ["plasticity.steps", "plasticity.synapse", "plasticity.joint", "plasticity.sharding"],
     ["plasticity.packing", "plasticity.histories"],
     ["plasticity.walks"],

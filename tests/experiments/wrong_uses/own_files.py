@@ -1,5 +1,6 @@
 """Rules, tasks and networks of a user's own that cannot be registered or found again."""
 
+from tests.conftest import ROOT
 from tests.experiments.run_folders import edit, make_run
 from tests.experiments.wrong_uses.case import Case
 
@@ -52,6 +53,20 @@ FILES = {
     ),
 }
 
+# What is wrong in the example of a rule and a task of one's own: {text: (its mistake, message)}.
+SMALL = ("--config.train.steps=2", "--config.train.warmup=0", "--config.train.batch=2")
+MISTAKES = {
+    'main_metric="query_mse"': ('main_metric="mse"', r"Task.main_metric is 'mse', .* query_mse", 2),
+    "jnp.maximum": ("jnp.maximun", r"AttributeError: .*'maximun' \(in .*mine.py, line 37\)\n$", 1),
+    "answers, episode)[-1]": ("answers, episode)", r"Task.metrics gives 'query_mse' float32", 2),
+}
+
+
+def _with_mistake(right, wrong):
+    text = (ROOT / "examples" / "oja.py").read_text()
+    assert right in text
+    return lambda tmp: (tmp / "mine.py").write_text(text.replace(right, wrong))
+
 
 def _write(text):
     return lambda tmp: (tmp / "mine.py").write_text(f"{HEAD}{text}\n")
@@ -84,6 +99,16 @@ CASES = [
             setup=_write(text),
         )
         for text, says in FILES.items()
+    ),
+    *(
+        Case(
+            "launch",
+            ("--config={tmp}/mine.py", "--workdir={tmp}/x", *SMALL),
+            says,
+            code,
+            _with_mistake(right, wrong),
+        )
+        for right, (wrong, says, code) in MISTAKES.items()
     ),
     _opened(
         "{tmp}/gone.py",
