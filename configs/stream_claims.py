@@ -6,6 +6,7 @@ from typing import Any
 from plasticity.configs.claims import TWENTIETH, Claim, Comparison, Side
 from plasticity.configs.stream_studies import (
     CLASSP,
+    LEVELS,
     PLAIN,
     RATES,
     REFRESH,
@@ -30,7 +31,7 @@ AVERAGE = "average_accuracy"
 def stream_claims() -> list[Claim]:
     """All of them."""
     found = [*_classp(), *_refresh(), *_methods(), *_fast_weights(), *_homeostatic()]
-    return [*found, *_consolidation(), *_spacing()]
+    return [*found, *_consolidation(), *_spacing(), *_levels()]
 
 
 def _more(
@@ -187,4 +188,21 @@ def _spacing() -> list[Claim]:
         )
         for stream in SEVERAL_SPEEDS
         for rule in (STATIC, HEBBIAN)
+    ]
+
+
+def _levels() -> list[Claim]:
+    one, four = ({"optimizer.periods": LEVELS[count]} for count in ("1", "4"))
+    return [
+        Claim(
+            f"{name}/{stream}",
+            f"Blocks that learn at four speeds {text} than those that learn at one: {stream}",
+            "Behrouz et al. 2025",
+            [compare(f"levels_{stream}", four, one, metric)],
+        )
+        for name, text, metric, compare in (
+            ("levels keep", "have a higher accuracy after the stream", AVERAGE, _more),
+            ("levels forget less", "forget less", "forgetting", _less),
+        )
+        for stream in SEVERAL_SPEEDS
     ]

@@ -2,7 +2,8 @@
 
 Five paired seeds everywhere. Every stream with every method, with static weights and with Hebbian
 fast weights; optimizers of the outer loop; concept shift, in which labels swap; consolidation of
-fast weights into slow ones; repetitions that are massed or spaced.
+fast weights into slow ones; repetitions that are massed or spaced; blocks that learn at one to four
+speeds.
 """
 
 from plasticity.configs.algebra import Overrides, chain, over, product
@@ -37,6 +38,15 @@ RATES = (0.0, 0.01, 0.1)
 SHUFFLED: Overrides = {"consolidation.rate": RATES[-1], "consolidation.what": "shuffled"}
 # At the rate of the stream itself, 2e-3, copying is at the floor once another task has followed.
 REPEATED: dict[str, Overrides] = {"copying": {"train.learning_rate": 5e-4}, "tens": {}}
+# Blocks of a network of four that change once per so many training steps: {levels: periods}. Four
+# levels in the other order, too: whether the first or the last blocks should be slow is open.
+LEVELS: dict[str, str] = {
+    "1": "",
+    "2": "block_2:4,block_3:4",
+    "3": "block_1:4,block_2:16,block_3:16",
+    "4": "block_1:4,block_2:16,block_3:64",
+    "4, first slow": "block_0:64,block_1:16,block_2:4",
+}
 SPACINGS = over("stream.spacing", ["massed", "spaced"])
 # Streams on which consolidation and spacing are studied; the first needs no images.
 SEVERAL_SPEEDS = ("copying", "tens")
@@ -54,6 +64,7 @@ def streams() -> dict[str, Study]:
         found |= {
             f"consolidation_{stream}": _consolidation(stream),
             f"spacing_{stream}": _spacing(stream),
+            f"levels_{stream}": _levels(stream),
         }
     return found
 
@@ -85,6 +96,15 @@ def _spacing(stream: str) -> Study:
         task="spacing",
         about=f"stream {stream}: are repetitions that are spaced retained better than massed ones?",
         fixed={**study.fixed, **REPEATED[stream], "stream.repetitions": 5},
+    )
+
+
+def _levels(stream: str) -> Study:
+    static: Overrides = PLAIN | {"rule.name": "none", "model.layers": 4}
+    study = _study(stream, product([static], over("optimizer.periods", LEVELS.values())))
+    return study._replace(
+        task="levels",
+        about=f"stream {stream}: do blocks that learn at several speeds forget less?",
     )
 
 
