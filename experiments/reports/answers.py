@@ -11,6 +11,7 @@ from plasticity.experiments.reports.compare import NO_EVIDENCE, within
 from plasticity.experiments.reports.found import Found
 from plasticity.experiments.reports.runs import Run
 from plasticity.experiments.reports.statistics import NOT_SUPPORTED, OPPOSITE, SUPPORTED, UNDECIDED
+from plasticity.experiments.run.checked import is_number
 from plasticity.experiments.sweeps.tables import Row
 
 OTHERS = {verdict: verdict for verdict in (OPPOSITE, UNDECIDED, NOT_SUPPORTED)}
@@ -55,6 +56,19 @@ def of_runs(runs: Sequence[Run]) -> str:
     return f"{whom} {score}{aside}.{reach * (level > 0)}"
 
 
+def of_tasks(runs: Sequence[Run], fields: Sequence[str]) -> str:
+    """The best run at the first and at the last of the tasks, which differ in these fields."""
+    names = dict(zip(map(id, runs), labels.variants(runs, fields), strict=True))
+
+    def place(run: Run) -> list[tuple[bool, Any]]:
+        values = [run.config.get(field) for field in fields]
+        return [(is_number(v), v if is_number(v) else str(v)) for v in values]
+
+    ordered = sorted(runs, key=place)
+    ends = dict.fromkeys((names[id(ordered[0])], names[id(ordered[-1])]))
+    return " ".join(f"At {n}: {of_runs([r for r in ordered if names[id(r)] == n])}" for n in ends)
+
+
 def _interval(mean: float, half: float) -> str:
     return labels.cell(mean) + (f" ± {half:.2g}" if math.isfinite(half) else "")
 
@@ -67,6 +81,18 @@ def of_conditioning(content: Mapping[str, Any]) -> str:
     return f"Of {len(effects)} rules, so many show each effect: {shown}."
 
 
+def _of_group(runs: Sequence[Run]) -> tuple[str, str]:
+    plastic = "" if all(run.static for run in runs) else ", and how much of it is plasticity"
+    task = runs[0].config["task.name"].replace("_", " ")
+    if fields := [field for field in labels.varied(runs) if field.startswith("task.")]:
+        changes = " and ".join(map(labels.field_label, fields))
+        asked = f"How good are networks at {task} as its {changes} changes{plastic}?"
+        return asked, of_tasks(runs, fields)
+    several = f"Which of {len(runs)} networks is best"
+    which = several if len(runs) > 1 else "How good is a network"
+    return f"{which} at {task}{plastic}?", of_runs(runs)
+
+
 def question_and_answer(found: Found, groups: Mapping[str, Sequence[Run]]) -> tuple[str, str]:
     """What the runs of a folder are to tell, and what they tell."""
     compared = [row for row in found.published if "distance" in row]
@@ -76,12 +102,7 @@ def question_and_answer(found: Found, groups: Mapping[str, Sequence[Run]]) -> tu
     elif compared:
         asked, answer = "Do the published numbers come out again?", of_published(compared)
     elif groups:
-        runs = next(iter(groups.values()))
-        several = f"Which of {len(runs)} networks is best"
-        which = several if len(runs) > 1 else "How good is a network"
-        plastic = "" if all(run.static for run in runs) else ", and how much of it is plasticity"
-        task = runs[0].config["task.name"].replace("_", " ")
-        asked, answer = f"{which} at {task}{plastic}?", of_runs(runs)
+        asked, answer = _of_group(next(iter(groups.values())))
     elif found.conditioning:
         asked = "Which effects of classical conditioning do these rules show?"
         answer = of_conditioning(found.conditioning)

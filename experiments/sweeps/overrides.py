@@ -20,7 +20,8 @@ from plasticity.experiments.validate import ConfigError
 from plasticity.registry import nearest
 
 FORMS = "config.FIELD=VALUE,VALUE,... or config.FIELD=FIRST:END[:STEP], integers"
-COMMA_LISTS = ("model.plastic",)  # fields whose values contain commas themselves
+# Fields whose values contain commas themselves.
+COMMA_LISTS = ("model.plastic", "model.levels", "optimizer.periods", "log.trackers")
 MOST_VALUES = 10_000
 
 
@@ -114,7 +115,9 @@ def values_of(given: str, config: ConfigDict) -> tuple[str, list[Any]]:
     name, equals, text = given.partition("=")
     field = name.removeprefix("config.")
     if not equals or field == name:
-        raise ConfigError(f"--sweep_over={given} must be {FORMS}")
+        meant = name.partition(".")[0] in config
+        hint = f": did you mean config.{given}" if equals and meant else ""
+        raise ConfigError(f"--sweep_over={given} must be {FORMS}{hint}")
     if field in COMMA_LISTS and "," in text and ";" not in text:
         raise ConfigError(
             f"--sweep_over={given}: {field} takes a list with commas, so semicolons separate its "

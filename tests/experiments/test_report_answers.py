@@ -9,6 +9,7 @@ from plasticity.configs.studies import PRESETS, QUESTIONS
 from plasticity.experiments.reports import answers, figures, series
 from plasticity.experiments.reports.collect import collect
 from plasticity.experiments.reports.forest import drawn_claims, effects, forest, matter
+from plasticity.experiments.reports.found import found_in
 from plasticity.experiments.reports.labels import varied_within_rules
 from plasticity.experiments.reports.performance import (
     evaluated_under,
@@ -62,6 +63,21 @@ def test_the_answer_counts_verdicts(verdicts, sentence):
 def test_the_answer_counts_by_source_where_there_are_several():
     claims = [claim("supported"), claim("opposite", source="paper")]
     assert "(ours: 1 of 1; paper: 0 of 1)" in answers.of_verdicts(claims)
+
+
+def test_where_the_task_changes_the_answer_is_that_of_both_ends(tmp_path):
+    scores = {100: (0.2, 0.3), 5: (0.9, 0.4), 20: (0.5, 0.5)}  # of hebbian, none
+    for delay, values in scores.items():
+        for rule, value in zip(("hebbian", "none"), values, strict=True):
+            folder = make_run(tmp_path / f"{rule}{delay}", rule, value=value, seeds=1)
+            edit(folder / "config.json", lambda c, delay=delay: c["task"].update(delay=delay))
+    groups = collect(tmp_path)
+    asked, answer = answers.question_and_answer(found_in(tmp_path, []), groups)
+    assert asked == (
+        "How good are networks at copying as its delay changes, and how much of it is plasticity?"
+    )
+    assert answer.startswith("At delay 5: Best of 2 runs: hebbian, with recall accuracy 0.896 ")
+    assert " At delay 100: Best of 2 runs: none, with recall accuracy 0.296 " in answer
 
 
 @pytest.mark.parametrize(("metric", "best"), [("recall_accuracy", "hebbian"), ("loss", "none")])

@@ -106,7 +106,10 @@ CASES = [
         "point model.name=rnn: config.model.feed_forward is not a field .*'transformer'",
         "--config.model.feed_forward=8",
     ),
-    _sweep("--sweep_over=task.delay=1", says="must be config.FIELD=VALUE"),
+    _sweep(
+        "--sweep_over=task.delay=1",
+        says="did you mean config.task.delay=1",
+    ),
     _over("train.warmup=1,2", "train.warmup is varied twice", "--sweep_over=config.train.warmup=3"),
     _over("rule.name=none", "rule.name is varied twice", "--sweep=rules"),
     _over(
