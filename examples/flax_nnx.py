@@ -58,7 +58,7 @@ def errors(learned, plastic, xs):
 
 def main(steps=300):
     """Trains; prints and returns errors on new episodes, with and without fast weights."""
-    # Inside the module, nnx.Optimizer would need theta as nnx.data(jax.tree.map(nnx.Param, theta)).
+    # With theta inside the module, nnx.Optimizer trains both: see docs/howto/network.md.
     learned, optimizer = (SLOW, GRADIENT.init(jax.random.key(0))), optax.adam(3e-3)
 
     def update(state, key):

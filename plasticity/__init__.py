@@ -21,6 +21,7 @@
 These names are the public interface, with the records of `plasticity.types`. Modules are internal.
 """
 
+import difflib
 import importlib
 from typing import Any
 
@@ -106,5 +107,7 @@ _LATER = {
 
 def __getattr__(name: str) -> Any:
     if name not in _LATER:
-        raise AttributeError(f"module 'plasticity' has no attribute {name!r}")
+        close = difflib.get_close_matches(name, [*_LATER, *globals()], n=1)
+        hint = f": did you mean {close[0]!r}?" if close else ""
+        raise AttributeError(f"module 'plasticity' has no attribute {name!r}{hint}")
     return getattr(importlib.import_module(_LATER[name]), name)

@@ -20,11 +20,14 @@ def check_shape(array: Array, shape: tuple[int, ...], name: str) -> None:
     Raises:
       ValueError: it has another shape.
     """
-    chex.assert_shape(array, shape, custom_message=name, exception_type=ValueError)
+    is_tree = isinstance(array, dict | list | tuple)
+    if is_tree or jnp.shape(array) != shape:
+        found = f"is a {type(array).__name__}" if is_tree else f"has shape {jnp.shape(array)}"
+        raise ValueError(f"{name} {found}, it should be of shape {shape}")
 
 
 def check_like(name: str, tree: PyTree, right: PyTree, *, dtypes: bool = False) -> None:
-    """Checks structure and shapes of a tree; with `dtypes`, its types.
+    """Checks structure and shapes of a tree; with `dtypes`, its types. Names the first difference.
 
     Args:
       name: of the tree, for the message.
@@ -35,9 +38,32 @@ def check_like(name: str, tree: PyTree, right: PyTree, *, dtypes: bool = False) 
     Raises:
       ValueError: it differs.
     """
-    same = chex.assert_trees_all_equal_shapes
-    same = chex.assert_trees_all_equal_shapes_and_dtypes if dtypes else same
-    same(tree, right, custom_message=f"{name}, then what is right", exception_type=ValueError)
+    found, wanted = _leaves(tree, dtypes), _leaves(right, dtypes)
+    wrong = [path for path in wanted | found if found.get(path) != wanted.get(path)]
+    if wrong:
+        path, others = wrong[0], len(wrong) - 1
+        more = f", and {others} other leaves differ" if others else ""
+        raise ValueError(
+            f"{name}{path} is {found.get(path, 'missing')}, it should be "
+            f"{wanted.get(path, 'absent')}{more}"
+        )
+    _check_kind(name, tree, right)
+
+
+def _leaves(tree: PyTree, dtypes: bool) -> dict[str, str]:
+    """{path: shape, with its dtype if wanted}."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return {
+        jax.tree_util.keystr(path): f"{jnp.result_type(a) if dtypes else ''}{list(jnp.shape(a))}"
+        for path, a in leaves
+    }
+
+
+def _check_kind(name: str, tree: PyTree, right: PyTree) -> None:
+    """Raises ValueError unless both trees have the same containers, whatever their leaves."""
+    chex.assert_trees_all_equal_structs(
+        tree, right, custom_message=f"{name}, then what is right", exception_type=ValueError
+    )
 
 
 def leading_axes(name: str, tree: PyTree, *axes: str) -> tuple[int, ...]:
@@ -78,8 +104,6 @@ def check_fit(
         return
     fast = jax.eval_shape(lambda: initial_state(network, params, episodes)).fast
     if network.memory.grows:  # by the steps so far: only its kind is known
-        chex.assert_trees_all_equal_structs(
-            state.fast, fast, custom_message="state", exception_type=ValueError
-        )
+        _check_kind("state", state.fast, fast)
     else:
         check_like(f"state of B={episodes} episodes", state.fast, fast)

@@ -2,9 +2,11 @@
 
 import dataclasses
 import inspect
+import sys
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
+from plasticity.registry import nearest
 from plasticity.settings import Settings
 
 T = TypeVar("T")
@@ -24,6 +26,12 @@ class Factory(Generic[T]):
     make: Callable[..., T]
     source: str = ""
 
+    def __post_init__(self) -> None:
+        """Makes `help` show the text of its module, which has the equations, and its settings."""
+        module = sys.modules.get(getattr(self.make, "__module__", ""))
+        text = getattr(module, "__doc__", None) or ""
+        object.__setattr__(self, "__doc__", f"{text.rstrip()}\n\n{_listed(self.settings)}\n")
+
     def __call__(self, *parts: Any, **fields: Any) -> T:
         """What is made of the settings, and of `parts`, the further arguments of `make`.
 
@@ -36,9 +44,24 @@ class Factory(Generic[T]):
         Traceback (most recent call last):
         ValueError: rule.eta0=-1.0 must be at least 0
         """
+        known = [field.name for field in dataclasses.fields(self.settings)]
+        if unknown := sorted(fields.keys() - set(known)):
+            section = self.settings.section
+            raise TypeError(f"{section}.{unknown[0]} is no setting: {nearest(unknown[0], known)}")
         return self.make(self.settings(**fields), *parts)
 
     @property
     def __signature__(self) -> inspect.Signature:
         """That of the settings, for `help` and `inspect`."""
         return inspect.signature(self.settings)
+
+
+def _listed(settings: Any) -> str:
+    """The settings with their defaults and meanings."""
+    fields = dataclasses.fields(settings) if dataclasses.is_dataclass(settings) else ()
+    lines = [
+        f"  {field.name}={field.default!r}: {field.metadata['about'].comment}"
+        for field in fields
+        if "about" in field.metadata
+    ]
+    return "\n".join(["Settings:", *lines])

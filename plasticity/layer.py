@@ -20,6 +20,7 @@ from plasticity.model.convolution import Inputs, blank_inputs
 from plasticity.model.memory_mixer import MemoryMixer
 from plasticity.registry import exportable, lookup
 from plasticity.rules import RULES
+from plasticity.site_steps import check_rule
 from plasticity.types import Array, Rule
 
 
@@ -75,16 +76,10 @@ class MemoryLayer(nn.Module):
           The result, and the state after the last valid token.
 
         Raises:
-          ValueError: the rule is unknown, has no meaning at a memory site, or is named twice.
+          ValueError: the rule is unknown, has no meaning at a memory site, or is named twice; x is
+            not floating [T, D], or the heads do not divide D.
         """
-        if self.settings.rule:
-            raise ValueError(
-                f"MemoryLayerSettings.rule={self.settings.rule!r} must be '': the rule of a "
-                f"MemoryLayer is its first argument, here {self.rule!r}"
-            )
-        rule = lookup(RULES, self.rule, "rule")() if isinstance(self.rule, str) else self.rule
-        if rule.site is None:
-            raise ValueError(f"rule={self.rule!r} has no meaning at a memory site")
+        rule = self._checked(x)
         spec = MemorySpec(rule, self.settings, x.shape[-1])
         mixer = MemoryMixer(spec)
         taps = self.settings.convolution
@@ -110,3 +105,21 @@ class MemoryLayer(nn.Module):
             whole = jnp.concatenate([state.inputs, entry.value])
             inputs = jax.lax.dynamic_slice_in_dim(whole, count, taps - 1)
         return mixer.finish(x, answers), LayerState(memory, inputs)
+
+    def _checked(self, x: Array) -> Rule:
+        """The rule; errors as of a call."""
+        if self.settings.rule:
+            raise ValueError(
+                f"MemoryLayerSettings.rule={self.settings.rule!r} must be '': the rule of a "
+                f"MemoryLayer is its first argument, here {self.rule!r}"
+            )
+        rule = lookup(RULES, self.rule, "rule")() if isinstance(self.rule, str) else self.rule
+        if check_rule(rule).site is None:
+            raise ValueError(f"rule={self.rule!r} has no meaning at a memory site")
+        if x.ndim != 2 or not jnp.issubdtype(x.dtype, jnp.floating):
+            raise ValueError(
+                f"x is {x.dtype}{list(x.shape)}, it should be floating [T, D]; jax.vmap adds B"
+            )
+        if x.shape[1] % self.settings.heads:
+            raise ValueError(f"heads={self.settings.heads} must divide D={x.shape[1]}")
+        return rule

@@ -27,14 +27,7 @@ from plasticity.backbone import Backbone, FastRead, Forward
 from plasticity.network import Network, NetworkState, Parameters
 from plasticity.plastic_layers import Fast, Plastic
 from plasticity.steps import EMPTY
-from plasticity.types import (
-    Array,
-    DType,
-    Key,
-    Outputs,
-    Plasticity,
-    PyTree,
-)
+from plasticity.types import Array, DType, Key, Outputs, Plasticity, PyTree
 from plasticity.unroll import run_episodes
 
 RETURNS = "forward(params, carry, x, fast) returns (carry, (answer, modulator)), for one episode"
@@ -129,13 +122,17 @@ def _one_step(
     """Outputs, activities and the carry, of the `shape` that it has before, of one step."""
     fast = Fast(plastic, read)
     try:
-        carry, out = forward(slow["params"], carry, x, fast)
+        after, out = forward(slow["params"], carry, x, fast)
         out = out if isinstance(out, Outputs) else _outputs(out)
     except Exception as error:
         sizes = [jnp.shape(a) for a in jax.tree.leaves(x)]
-        error.add_note(f"{RETURNS}. Here x, without axes B and T, has leaves of shapes {sizes}.")
+        held = [jnp.shape(a) for a in jax.tree.leaves(carry)]
+        error.add_note(
+            f"{RETURNS}. Here x, without axes B and T, has leaves of shapes {sizes}, and the carry "
+            f"{held or 'is empty, as `run` was given none (carry=)'}."
+        )
         raise
-    carry = jax.tree.map(jnp.asarray, carry)
+    carry = jax.tree.map(jnp.asarray, after)
     check_like("the carry that forward returns", carry, shape, dtypes=True)
     if missing := (plastic.layers | plastic.sites).keys() - fast.activities:
         raise ValueError(f"forward does not call the layers {sorted(missing)}")
@@ -155,7 +152,10 @@ def _as_they_are(
 
 def _outputs(pair: Any) -> Outputs:
     if not isinstance(pair, tuple) or len(pair) != 2:
-        raise ValueError(f"forward returns {type(pair)} in place of (answer, modulator) or Outputs")
+        raise ValueError(
+            f"what forward returns behind the carry is a {type(pair).__name__} in place of "
+            "(answer, modulator) or Outputs"
+        )
     answer, modulator = pair
     modulator = jnp.asarray(modulator, jnp.result_type(modulator, float))
     return Outputs(answer, modulator, jnp.zeros((0,), jnp.result_type(float)))

@@ -13,7 +13,7 @@ from plasticity.backbone import FastRead
 from plasticity.memory import ENGINES
 from plasticity.network import NetworkState
 from plasticity.registry import lookup
-from plasticity.site_steps import site_of
+from plasticity.site_steps import check_rule, site_of
 from plasticity.tokens import check_taken, prepared_shape
 from plasticity.types import (
     Activity,
@@ -106,9 +106,11 @@ def plastic(
     >>> {name: synapse.alpha.shape for name, synapse in theta.synapses.items()}
     {'hid': (32, 21), 'out': (4, 32)}
     """
-    layers, sites = dict(layers or {}), dict(sites or {})
+    layers, sites, rule = dict(layers or {}), dict(sites or {}), check_rule(rule)
     if not layers | sites or layers.keys() & sites.keys():
         raise ValueError(f"layers={layers} and sites={sites} must name a layer, each name once")
+    if layers and rule.write is None and not rule.static:
+        raise ValueError(f"layers={layers}: this rule is one of memory sites, give sites=")
     if sites and rule.site is None and not rule.static:
         raise ValueError(f"sites={sites}: this rule has no meaning at a memory site")
     if rule.internal_loss is not None and head < 2:
@@ -195,6 +197,7 @@ class Fast:
             )
         if not self._plastic.rule.static:
             check_taken(site_of(self._plastic.rule), token)
+        token = token.filled()
 
         def per_head(a: Any) -> Array:
             a = jnp.asarray(a, token.value.dtype)

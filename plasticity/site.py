@@ -3,7 +3,7 @@
 Axis letters are those of `plasticity.types`, which offers all names of this module.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -22,14 +22,31 @@ class LayerShape(NamedTuple):
 
 
 class Token(NamedTuple):
-    """What a memory site offers to a rule at one step."""
+    """What a memory site offers to a rule at one step.
 
-    query: Array  # [I]  at which the memory is read
-    key: Array  # [I]
-    value: Array  # [O]
-    rate: Array = 1.0  # type: ignore[assignment]  # [], or [O] if the rule's form says so
-    keep: Array = 1.0  # type: ignore[assignment]  # [], or [O] or [I] if the rule's form says so
-    gates: dict[str, Array] = {}  # noqa: RUF012  # further inputs, which some rules read
+    `associate` takes the tokens of all T steps: every field then has the axis T in front. A rule is
+    handed a token whose rate and keep are numbers.
+
+    Attributes:
+      query: [I], at which the memory is read.
+      key: [I].
+      value: [O].
+      rate: [], or [O] if the rule's form says so; None: 1.
+      keep: [], or [O] or [I] if the rule's form says so; None: 1.
+      gates: {name: further inputs}, such as the momentum of `titans`; see `Site.takes`.
+    """
+
+    query: Array
+    key: Array
+    value: Array
+    rate: Any = None  # Array | float; None is no leaf: it passes through scan and vmap
+    keep: Any = None
+    gates: Mapping[str, Array] = {}
+
+    def filled(self) -> "Token":
+        """The token, 1 in place of a rate or a keep that is not given."""
+        rate, keep = (1.0 if a is None else a for a in (self.rate, self.keep))
+        return self._replace(rate=rate, keep=keep)
 
 
 class Gate(NamedTuple):

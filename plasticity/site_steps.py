@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from plasticity.marks import Marks
 from plasticity.memory.dense import TraceMatrix, dense
 from plasticity.memory.history import advance
+from plasticity.registry import shown
 from plasticity.steps import checkpointed_scan
 from plasticity.synapse import PLAIN
 from plasticity.types import (
@@ -43,7 +44,8 @@ def associate_step(
       The answer [O] and the state after the step.
 
     Raises:
-      ValueError: the rule has no meaning at a memory site, is frozen, or writes several times.
+      ValueError: the rule has no meaning at a memory site, is frozen, or writes several times; the
+        memory was not opened.
 
     >>> import jax.numpy as jnp
     >>> import plasticity as P
@@ -60,6 +62,12 @@ def associate_step(
             f"a rule with Site.frozen={site.frozen} and Site.writes={site.writes} takes no single "
             "steps: `associate` takes its tokens"
         )
+    states = fast.values() if isinstance(fast, dict) else [fast]
+    if not all(isinstance(state, FastState) for state in states):
+        raise ValueError(
+            f"fast is a {type(fast).__name__}, it should be a FastState, or one for each layer: "
+            "memory.open(memory.init(shape, dtype), shape, slots) makes one"
+        )
     after = _advanced(memory, fast, site_write(rule, memory, fast, token), slot)
     read_from = after if site.order == "read_after_write" else fast
     return site_answer(rule, memory, read_from, token), after
@@ -68,7 +76,7 @@ def associate_step(
 def site_write(rule: Rule, memory: Memory, fast: Any, token: Token) -> Any:
     """The write of a token, or one for each layer. Arguments, errors as of `associate_step`."""
     site = site_of(rule)
-    return _written(site, memory, fast, fast, site.prepare(token))
+    return _written(site, memory, fast, fast, site.prepare(token.filled()))
 
 
 def _written(site: Site, memory: Memory, origin: Any, fast: Any, token: Token) -> Any:
@@ -82,7 +90,18 @@ def _written(site: Site, memory: Memory, origin: Any, fast: Any, token: Token) -
 def site_answer(rule: Rule, memory: Memory, fast: Any, token: Token) -> Array:
     """The answer [O] to a token's query; nothing is written. See `associate_step`."""
     site = site_of(rule)
-    return site.answer(site.prepare(token), _reader(memory, fast))
+    return site.answer(site.prepare(token.filled()), _reader(memory, fast))
+
+
+def check_rule(rule: Any) -> Rule:
+    """The rule.
+
+    Raises:
+      ValueError: it is none, such as its name, or a function that makes it.
+    """
+    if isinstance(rule, Rule):
+        return rule
+    raise ValueError(f"rule={shown(rule)} should be a Rule, as plasticity.delta() makes one")
 
 
 def site_of(rule: Rule) -> Site:
@@ -91,9 +110,10 @@ def site_of(rule: Rule) -> Site:
     Raises:
       ValueError: it has no meaning there.
     """
-    if rule.site is None:
+    site = check_rule(rule).site
+    if site is None:
         raise ValueError("this rule has no meaning at a memory site: its Rule.site is None")
-    return rule.site
+    return site
 
 
 def _reader(memory: Memory, fast: Any) -> Read:

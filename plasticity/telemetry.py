@@ -75,7 +75,7 @@ def telemetry(network: Network, params: Parameters, trace: EpisodeTrace) -> dict
     rates, sizes = modulation(network, params, trace)
     means = [rate.mean(1) for rate in rates.values()]
     for token in trace.tokens.values():
-        if jnp.ndim(token.rate) > 2:  # otherwise the rule has no rate
+        if token.rate is not None and jnp.ndim(token.rate) > 2:  # the rule has one
             means.append(token.rate.reshape(len(nothing), -1).mean(1))
     squares = sum(size**2 for size in sizes.values())
     return {

@@ -1,5 +1,6 @@
 """Checks of what a memory site is given: tokens and the state before them."""
 
+import difflib
 from typing import Any
 
 import jax
@@ -17,6 +18,7 @@ def prepared_shape(site: Site, token: Token) -> LayerShape:
     """The shape of the memory for such tokens, without the axis T."""
 
     def prepare(token: Token) -> Token:
+        token = token.filled()
         if site.writes > 1:
             token = token._replace(key=token.key[0], value=token.value[0], rate=token.rate[0])
         return site.prepare(token)
@@ -67,6 +69,7 @@ def check_tokens(site: Site, form: Form, tokens: Token) -> Token:
       ValueError: an array has the wrong rank, size or type; the message names it.
     """
     check_taken(site, tokens)
+    tokens = tokens.filled()
     several = () if site.writes == 1 else (site.writes,)
     key, value = jnp.shape(tokens.key), jnp.shape(tokens.value)
     rank = 2 + len(several)
@@ -117,11 +120,12 @@ def check_taken(site: Site, tokens: Token) -> None:
         return
     takes = [gate.name for gate in site.takes]
     reads = f"this rule reads {', '.join(('query', 'key', 'value', *takes))}"
-    numbers = {"rate": tokens.rate, "keep": tokens.keep}
-    given = [n for n, a in numbers.items() if not (isinstance(a, float) and a == 1)]  # the default
+    given = [name for name in ("rate", "keep") if getattr(tokens, name) is not None]
     left_out = [n for n in (*given, *tokens.gates) if n not in takes]
     if left_out:
-        raise ValueError(f"{left_out[0]} is given, and {reads} only")
+        close = difflib.get_close_matches(left_out[0], takes, n=1)
+        hint = f": did you mean {close[0]!r}?" if close else ""
+        raise ValueError(f"{left_out[0]} is given, and {reads} only{hint}")
     missing = [n for n in takes if n not in ("rate", "keep", *tokens.gates)]
     if missing:
         raise ValueError(f"gates lack {missing[0]!r}: {reads}")
@@ -144,6 +148,12 @@ def check_state(
       ValueError: it has other shapes than such tokens need, or no floating type.
     """
     layers = state if isinstance(state, dict) else {"": state}
+    for layer in layers.values():
+        if not isinstance(layer, TraceMatrix):
+            raise ValueError(
+                f"{what} is a {type(layer).__name__}, it should be a TraceMatrix as `associate` "
+                "returns it, or one for each layer, or None"
+            )
     first = jax.eval_shape(lambda t: jax.tree.map(lambda a: a[0], t), tokens)
     shapes = site.layers(prepared_shape(site, first))
     if layers.keys() != shapes.keys():

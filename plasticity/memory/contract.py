@@ -71,7 +71,7 @@ def check_write(form: Form, write: Write, outputs: int, inputs: int) -> None:
     if (write.momentum is not None) != form.momentum:
         raise ValueError(
             f"momentum is {write.momentum}, but the memory was made for Form(momentum="
-            f"{form.momentum})"
+            f"{form.momentum}): make it by ENGINE(form=rule.form)"
         )
 
 

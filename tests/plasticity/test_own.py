@@ -315,16 +315,22 @@ FORWARDS = [
         r"not call the layers \['out'\]",
     ),
     (lambda p, c, x, fast: (c, (fast("hidd", x, p["a"] @ x), 0.0)), "did you mean 'hid'"),
-    (calls(pre=lambda x: x[:2]), r"\(2,\).*pre of layer 'hid'"),
-    (calls(slow=lambda y: y[:5]), r"\(5,\).*slow of layer 'hid'"),
-    (calls(slow=lambda y: 0.0), r"\(\).*slow of layer 'hid'"),
-    (calls(modulator=lambda g: g[None]), r"\(1,\).*modulator"),
+    (calls(pre=lambda x: x[:2]), r"pre of layer 'hid' has shape \(2,\), .* \(3,\)"),
+    (calls(slow=lambda y: y[:5]), r"slow of layer 'hid' has shape \(5,\)"),
+    (calls(slow=lambda y: 0.0), r"slow of layer 'hid' has shape \(\)"),
+    (calls(modulator=lambda g: g[None]), r"modulator has shape \(1,\), it should be of shape \(\)"),
     (lambda p, c, x, fast: (c, forward(p, c, x, fast)[1][0]), "answer, modulator"),
     (within(jax.checkpoint), "within a transformation"),
     (within(jax.jit), "within a transformation"),
-    (changing(lambda c: c.astype(int)), "int32 != float32.*carry"),
-    (changing(lambda c: c[:2]), r"\(2,\) != \(3,\).*carry"),
-    (changing(lambda c: (c, c)), "(?s)tree structs.*carry"),
+    (
+        changing(lambda c: c.astype(int)),
+        r"carry that .* is int32\[3\], it .* float32\[3\]",
+    ),
+    (changing(lambda c: c[:2]), r"carry that .* is float32\[2\], it should be float32\[3\]"),
+    (
+        changing(lambda c: (c, c)),
+        r"carry .*is missing, it .* float32\[3\], and 2 other",
+    ),
 ]
 
 
