@@ -49,7 +49,7 @@ class Program:
     """
 
     def __init__(self, config: ConfigDict, runs: int = 1):
-        self.learner: Learner = learner_for(config)
+        self.learner: Learner = build.make_learner(config)
         self._config = config
         in_turn = self.learner.task.image is not None
         self._seeds = seeds = Seeds(*[config] * runs, in_turn=in_turn)
@@ -108,7 +108,7 @@ def program_for(*configs: ConfigDict) -> Program:
 
 
 def learner_for(config: ConfigDict) -> Learner:
-    """The learner of the program of a config."""
+    """A learner of a config, or of another one of its shape, on the devices of this machine."""
     return _learner(shape_of(config))
 
 

@@ -32,30 +32,38 @@ def run_all(
     Args:
       together: as of `groups`.
     """
+    return [lost for group in groups(points, together) for lost in _run(group, done)]
+
+
+def _run(group: Sequence[Point], done: Callable[[Point], object]) -> list[Failure]:
+    """Runs points at once, or, if that is impossible, one after the other: those that failed."""
+    for point in group:
+        print(f"--- {point.command()}", flush=True)
+    outcomes = _outcomes(group)
+    if not outcomes:
+        return [lost for point in group for lost in _run([point], done)]
     failed = []
-    for group in groups(points, together):
-        for point in group:
-            print(f"--- {point.command()}", flush=True)
-        configs, paths = [p.config() for p in group], [str(p.workdir) for p in group]
-        outcomes: list[int | Exception] = []
-        try:
-            outcomes = train_together(configs, paths, group[0].folder.name)
-        except Exception as error:  # of any kind: fifty runs do not end because one is broken
-            if len(group) == 1:
-                outcomes = [error]
-            else:
-                print(f"{len(group)} points cannot train together: {error}", file=sys.stderr)
-        if not outcomes:  # here, where the error no longer keeps the memory of what has failed
-            print("each of them goes on alone", file=sys.stderr, flush=True)
-            failed += run_all(group, done, together=1)
-        for point, outcome in zip(group, outcomes, strict=bool(outcomes)):
-            if isinstance(outcome, Exception):
-                failed.append(failure(point, outcome))
-            elif outcome == 0:
-                done(point)
-        if codes := [code for code in outcomes if isinstance(code, int) and code]:
-            raise SystemExit(codes[0])
+    for point, outcome in zip(group, outcomes, strict=True):
+        if isinstance(outcome, Exception):
+            failed.append(failure(point, outcome))
+        elif outcome == 0:
+            done(point)
+    if codes := [code for code in outcomes if isinstance(code, int) and code]:
+        raise SystemExit(codes[0])
     return failed
+
+
+def _outcomes(group: Sequence[Point]) -> list[int | Exception]:
+    """As of `train_together`; empty if an error is not that of a single point."""
+    configs, paths = [p.config() for p in group], [str(p.workdir) for p in group]
+    try:
+        return train_together(configs, paths, group[0].folder.name)
+    except Exception as error:  # of any kind: fifty runs do not end because one is broken
+        if len(group) == 1:
+            return [error]
+        why = f"{len(group)} points cannot train together: {error}"
+        print(f"{why}\nEach of them goes on alone.", file=sys.stderr, flush=True)
+        return []
 
 
 def groups(points: Sequence[Point], together: int) -> list[list[Point]]:

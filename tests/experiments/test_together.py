@@ -4,8 +4,10 @@ import contextlib
 import csv
 import io
 import itertools
+import pathlib
 import shutil
 import signal
+import tempfile
 
 import jax
 import numpy as np
@@ -245,6 +247,26 @@ def test_each_run_is_what_it_is_alone(finished, tmp_path):
             assert (mine.shape, mine.dtype) == (other.shape, other.dtype)
         losses.append(rows(ours)[-1]["loss"])
     assert len({round(loss, 4) for loss in losses}) == 3  # each by its own numbers
+
+
+@pytest.mark.slow
+def test_devices_share_batches_and_layers_of_all_runs(program_with_devices):
+    program_with_devices(4, "tests.experiments.test_together", "check_devices")
+
+
+def check_devices():
+    """The runs are those of one device, and resume bit for bit."""
+    fields = {"mesh.model": 2, "mesh.data": 2}
+    with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
+        one, whole, parts = ([pathlib.Path(name, f"{w}{i}") for i in range(3)] for w in "abc")
+        assert run_together(configs_of(**{"mesh.data": 1}), one)[0] == [0, 0, 0]
+        assert run_together(configs_of(**fields), whole)[0] == [0, 0, 0]
+        with interrupted(3, patch):
+            run_together(configs_of(**fields), parts)
+        assert run_together(configs_of(**fields), parts)[0] == [0, 0, 0]
+        assert_same_runs(parts, whole)
+        for ours, theirs in zip(whole, one, strict=True):
+            assert_close_rows(rows(ours), rows(theirs))
 
 
 def varied(config):
