@@ -73,8 +73,8 @@ def groups(points: Sequence[Point], together: int) -> list[list[Point]]:
     alone, and so does one whose config or folder cannot be read, which training reports.
 
     Args:
-      together: how many, at most, as far as they fit the memory; 0: one on CPUs, where several are
-        slower, and `MOST` elsewhere.
+      together: how many, at most, as far as they fit the memory; 0: one on CPUs, where several may
+        be slower, and `MOST` elsewhere.
     """
     if together == 1 or (together == AUTOMATIC and jax.default_backend() == "cpu"):
         return [[point] for point in points]
