@@ -2,7 +2,7 @@ r"""Speed and memory of the engines on one config.
 
 python -m experiments.benchmark --config=copying:hebbian --engines=dense,factored \
     --out=bench.json [--rules=hebbian,gradient] [--alphas=per_synapse] [--meta_gradients=full] \
-    [--microbatches=0,4] [--repeats=5] [--config.x.y=v]
+    [--microbatches=0,4] [--together=4] [--repeats=5] [--config.x.y=v]
 
 Per combination: training and forward-only episodes per second (median of `repeats` after a
 warm-up), their spread (half the range, as a fraction of the median), seconds to compile without a
@@ -11,10 +11,14 @@ which counts the body of a loop once. `products` counts the operations of all ma
 training step, loops included. `floor_fraction` is the least time of the step over its measured one.
 The least time is that of `products` at the rate measured in this run, or that of writing and
 reading the temporary memory once at the bandwidth measured in this run, whichever is longer.
+`together_speedup` is how many times faster --together runs take a step in one program, as a sweep
+may train its points, than one after the other: the median of rounds in which both take turns, and 1
+without the flag.
 
 Compare engines within one run only: machines differ, and so does their load.
 """
 
+import functools
 import itertools
 import json
 import statistics
@@ -33,6 +37,8 @@ from plasticity.experiments.configfile import set_field
 from plasticity.experiments.lowered import count_products
 from plasticity.experiments.run.footprint import check_footprint
 from plasticity.experiments.run.manifest import device_name
+from plasticity.experiments.run.program import inputs_of
+from plasticity.experiments.run.seeds import Seeds
 from plasticity.experiments.validate import ConfigError, validate
 from plasticity.learner import Learner, RandomStream
 from plasticity.memory import ENGINES
@@ -50,6 +56,7 @@ GRID = {
     )
 }
 GRID["memory.engine"] = flags.DEFINE_list("engines", list(ENGINES), "engines to compare, or auto")
+TOGETHER = flags.DEFINE_integer("together", 1, "runs that train in one program", 1, 10_000)
 REPEATS = flags.DEFINE_integer("repeats", 5, "timed repetitions", lower_bound=1)
 OUT = flags.DEFINE_string(
     "out", None, "JSON file to write, for example bench.json; never overwritten"
@@ -65,6 +72,7 @@ COLUMNS = {  # of the table: title, and what it shows of a record
     "+-": "{spread:.0%}",
     "forward eps/s": "{forward_episodes_per_second:.1f}",
     "drawing": "{draw_fraction:.1%}",
+    "together": "{together_speedup:.2f}",
     "compile s": "{compile_seconds:.1f}",
     "temp MB": "{temp_megabytes:.0f}",
     "of floor": "{floor_fraction:.0%}",
@@ -136,6 +144,8 @@ def benchmark(config: ConfigDict, rates: dict[str, float], repeats: int) -> dict
         "spread": (max(seconds) - min(seconds)) / 2 / median,
         "forward_episodes_per_second": learner.batch / ahead,
         "draw_fraction": drawing / median,
+        "together": TOGETHER.value,
+        "together_speedup": together_speedup(config, learner, TOGETHER.value, repeats),
         "compile_seconds": compile_seconds,
         "temp_bytes": temporary,
         "flops": cost.get("flops"),
@@ -146,6 +156,32 @@ def benchmark(config: ConfigDict, rates: dict[str, float], repeats: int) -> dict
         "devices": mesh.size,
         **rates,
     }
+
+
+def together_speedup(config: ConfigDict, learner: Learner, runs: int, repeats: int) -> float:
+    """How many times faster `runs` runs take a step in one program than one after the other."""
+    if runs == 1:
+        return 1.0
+    alone, both = (_step(config, learner, number) for number in (1, runs))
+    ratios = []
+    for _ in range(repeats):
+        (one,), (all_of_them,) = measure(alone, 1), measure(both, 1)
+        ratios.append(runs * one / all_of_them)
+    return statistics.median(ratios)
+
+
+def _step(config: ConfigDict, learner: Learner, runs: int) -> Callable[[], Any]:
+    """The training step of runs that differ in their seeds, in one program."""
+    configs = [config.copy_and_resolve_references() for _ in range(runs)]
+    for which, one in enumerate(configs):
+        one.seed, one.train.num_seeds = config.seed + which, 1
+    seeds = Seeds(*configs)
+    inputs = replicate(
+        (seeds.array, inputs_of(configs, learner.task)), learner.layout.mesh(learner.batch)
+    )
+    state = jax.jit(seeds.map(learner.init, 0, seeds.hyper))(*inputs)
+    step = jax.jit(seeds.map(learner.train_step, 0, 0, seeds.hyper))
+    return functools.partial(step.lower(state, *inputs).compile(), state, *inputs)
 
 
 def _draw(learner: Learner, mesh: Mesh) -> Any:

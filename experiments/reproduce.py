@@ -2,7 +2,8 @@ r"""The paper's tables under its own protocol, or its claims under a sound one: 
 
 python -m experiments.reproduce --preset=paper --workdir=DIR
 python -m experiments.reproduce --preset=full --workdir=DIR [--tasks=copying,regression] \
-    [--budget=smoke|standard] [--features=omniglot:FILE.npz,cifar_fs:FILE.npz] [--workers=2]
+    [--budget=smoke|standard] [--features=omniglot:FILE.npz,cifar_fs:FILE.npz] \
+    [--workers=2] [--together=N]
 python -m experiments.reproduce --preset=decisive --workdir=DIR --before=experiments/results/full \
     [--gather] [--known=experiments/results/decisive]
 
@@ -50,7 +51,6 @@ from plasticity.experiments.sweeps.known import known_rows
 from plasticity.experiments.sweeps.points import (
     Point,
     check,
-    run_all,
     say_failed,
     select,
     worker_code,
@@ -58,6 +58,7 @@ from plasticity.experiments.sweeps.points import (
 from plasticity.experiments.sweeps.probes import measure
 from plasticity.experiments.sweeps.schedule import Schedule, worker_command
 from plasticity.experiments.sweeps.tables import Row, report_hint, write_csv, write_value
+from plasticity.experiments.sweeps.together import ABOUT, AUTOMATIC, run_all
 from plasticity.experiments.validate import ConfigError
 from plasticity.registry import nearest
 
@@ -68,6 +69,7 @@ BUDGET = flags.DEFINE_enum("budget", "standard", list(BUDGETS), "how much traini
 WORKERS = flags.DEFINE_integer(
     "workers", 1, "processes; 1: this one; 0: one per accelerator", 0, 999
 )
+TOGETHER = flags.DEFINE_integer("together", AUTOMATIC, ABOUT, 0, 10_000)
 ONLY = flags.DEFINE_list("only", [], "of a worker: the points with these hashes, in this process")
 FEATURES = flags.DEFINE_list("features", [], "DATASET:FILE of `encode`, for preset full")
 BEFORE = flags.DEFINE_string("before", None, "folder of an earlier campaign, of preset full")
@@ -151,7 +153,7 @@ def main() -> int:
     if ONLY.value:
         own = select(points, ONLY.value)
         check(own)
-        return worker_code(run_all(own, campaign.gather))
+        return worker_code(run_all(own, campaign.gather, TOGETHER.value))
     check(campaign.asked)
     skipped = {name: why for name, why in skipped.items() if name in wanted}
     for name, why in skipped.items():
@@ -160,7 +162,7 @@ def main() -> int:
     about |= {"skipped": skipped, "studies": {n: s.about for n, s in (studies | probes).items()}}
     if BEFORE.value:
         say_power(folder, points)
-    runner: Runner = run_all
+    runner: Runner = functools.partial(run_all, together=TOGETHER.value)
     if GATHER.value:
         runner = lambda unfinished, done: []  # noqa: E731
     elif WORKERS.value != 1:

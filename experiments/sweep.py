@@ -2,11 +2,12 @@ r"""Runs a sweep: many points, each a config, on one machine or many.
 
 python -m experiments.sweep --config=copying --sweep=architectures --workdir=DIR \
     [--sweep_over=config.rule.name=hebbian,gradient --sweep_over=config.seed=0:5] \
-    [--executor=local|slurm|ray --workers=N] [--config.train.steps=500 ...] [--dry_run]
+    [--executor=local|slurm|ray --workers=N] [--together=N] [--config.x.y=v ...] [--dry_run]
 
 A sweep is a function of the config file or of `plasticity.configs.sweeps`; each --sweep_over
 multiplies it by the values of a field. Every point is checked before any starts. A point has a
-folder of its own in DIR, named by its fields and by the hash of its resolved config. The same
+folder of its own in DIR, named by its fields and by the hash of its resolved config. Points that
+differ only in numbers, such as seeds and rates, train --together=N in one program. The same
 command resumes the sweep and repeats nothing. A point that fails is tried again --retries times,
 then listed at the end, and the exit code is 1. DIR/results.csv has a row per point, DIR/seeds.csv
 one per point and seed.
@@ -26,7 +27,6 @@ from plasticity.experiments.sweeps.points import (
     Point,
     by_state,
     check,
-    run_all,
     say_failed,
     select,
     worker_code,
@@ -39,6 +39,7 @@ from plasticity.experiments.sweeps.tables import (
     summary,
     write_csv,
 )
+from plasticity.experiments.sweeps.together import ABOUT, AUTOMATIC, run_all
 from plasticity.experiments.validate import ConfigError
 
 CONFIG = cli.define_config()
@@ -51,6 +52,7 @@ DRY_RUN = flags.DEFINE_bool("dry_run", False, "print the command of every point,
 EXECUTOR = flags.DEFINE_enum("executor", "local", list(EXECUTORS), "where workers run")
 WORKERS = flags.DEFINE_integer("workers", 0, "workers at once; 0: what the executor has", 0, 10_000)
 OPTIONS = flags.DEFINE_list("executor_options", [], "NAME=VALUE of the executor")
+TOGETHER = flags.DEFINE_integer("together", AUTOMATIC, ABOUT, 0, 10_000)
 RETRIES = flags.DEFINE_integer("retries", 2, "how often a point that failed is tried again", 0)
 ONLY = flags.DEFINE_list("only", [], "of a worker: the points with these hashes, in this process")
 
@@ -66,7 +68,7 @@ def main() -> int:
     points = select(points_of_sweep(given, SWEEP.value, SWEEP_OVER.value, folder), ONLY.value)
     check(points)
     if ONLY.value:
-        return worker_code(run_all(points, lambda _: None))
+        return worker_code(run_all(points, lambda _: None, TOGETHER.value))
     check_seeds(points)
     if DRY_RUN.value:
         print("\n".join(point.command() for point in points))

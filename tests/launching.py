@@ -1,5 +1,6 @@
 """Small runs of the launcher, for the tests that start, stop and read them."""
 
+import contextlib
 import itertools
 import json
 import signal
@@ -49,6 +50,13 @@ def arguments(workdir, *extra, rule="hebbian", flags=SHORT):
 
 def train_until(config, workdir, poll, monkeypatch):
     """Trains in this process until the run asks for the number `poll` whether it is to stop."""
+    with interrupted(poll, monkeypatch):
+        assert train(config, str(workdir)) == 128 + signal.SIGTERM
+
+
+@contextlib.contextmanager
+def interrupted(poll, monkeypatch):
+    """A signal comes once what trains inside asks for the number `poll` whether it is to stop."""
     polls = itertools.count()
 
     def asked(interrupts):
@@ -59,7 +67,7 @@ def train_until(config, workdir, poll, monkeypatch):
     with monkeypatch.context() as changed:
         changed.setattr(Interrupts, "asked", asked)
         changed.setattr(SharedInterrupts, "asked", asked)
-        assert train(config, str(workdir)) == 128 + signal.SIGTERM
+        yield
 
 
 def start(workdir, *extra, **options):

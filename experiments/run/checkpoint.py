@@ -162,6 +162,13 @@ class Checkpoints:
             jax.tree.structure(metadata.tree), map(arrays.get, _flat(metadata.tree))
         )
 
+    def drop_after(self, step: int) -> None:
+        """Removes the checkpoints of later steps, which are to be made again."""
+        with self._explained("removed"):
+            for later in self._manager.all_steps():
+                if later > step:
+                    self._manager.delete(later)
+
     def _set_aside(self, step: int, reason: str, whole: int) -> None:
         """Moves a damaged checkpoint out of the way of the ones to come."""
         message = f"checkpoint {step} cannot be read: {reason}. Checkpoint {whole} is taken"

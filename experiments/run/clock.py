@@ -8,16 +8,16 @@ NAMES = ("wall_seconds", "compile_seconds", "train_seconds")
 
 
 class Clock:
-    """Wall, compile and training seconds. Training excludes compilation and validation."""
+    """Wall, compile and training seconds. Training excludes compilation and validation.
 
-    def __init__(self) -> None:
-        self._earlier = dict.fromkeys(NAMES, 0.0)  # of other launches
+    Args:
+      runs: how many runs take the time together.
+    """
+
+    def __init__(self, runs: int = 1) -> None:
+        self._runs = runs
         self._seconds = dict.fromkeys(NAMES, 0.0)  # of this one, up to the last stop
         self._since = {"wall_seconds": time.monotonic()}  # of those that run
-
-    def resume(self, earlier: Mapping[str, float]) -> None:
-        """Adds the totals of earlier launches, as far as they are known."""
-        self._earlier = {name: float(earlier.get(name, 0.0)) for name in NAMES}
 
     @contextlib.contextmanager
     def running(self, name: str) -> Iterator[None]:
@@ -42,6 +42,8 @@ class Clock:
         now = time.monotonic()
         return self._seconds[name] + now - self._since.get(name, now)
 
-    def totals(self) -> dict[str, float]:
-        """Seconds so far, those of earlier launches included."""
-        return {name: earlier + self.seconds(name) for name, earlier in self._earlier.items()}
+    def totals(self, earlier: Mapping[str, float]) -> dict[str, float]:
+        """Seconds of a run: its equal share of this launch, and those of its `earlier` launches."""
+        return {
+            name: float(earlier.get(name, 0.0)) + self.seconds(name) / self._runs for name in NAMES
+        }

@@ -15,7 +15,7 @@ from plasticity.experiments import build
 from plasticity.experiments.run.checked import read
 from plasticity.experiments.run.checkpoint import Checkpoints
 from plasticity.experiments.run.metrics import across_seeds, summarise
-from plasticity.experiments.run.program import Program, program_for
+from plasticity.experiments.run.program import Program, inputs_of, program_for
 from plasticity.experiments.run.result import PARTS, SUMMARY
 from plasticity.experiments.run.seeds import Seeds
 from plasticity.experiments.run.storage import (
@@ -40,26 +40,26 @@ FREE_SECTIONS = ("seed", "task", "rule", "memory", "evaluate", "checkpoint", "lo
 
 def evaluate_parameters(
     program: Program,
-    config: ConfigDict,
+    configs: Sequence[ConfigDict],
     params: Parameters,
     split: RandomStream,
     stop: Callable[[], bool] = lambda: False,
 ) -> list[tuple[Summary, Summary]] | None:
-    """(plasticity on, plasticity off) of each seed; None once `stop()` is true.
+    """(plasticity on, plasticity off) of each seed of the runs; None once `stop()` is true.
 
     A network that writes nothing has one summary for both.
     """
-    modes = (True,) if build.is_static(config) else (True, False)
-    found = episode_metrics(program, config, params, split, modes, stop)
+    modes = (True,) if build.is_static(configs[0]) else (True, False)
+    found = episode_metrics(program, configs, params, split, modes, stop)
     if found is None:
         return None
-    summaries = [[summarise(own) for own in Seeds(config).split(values)] for values in found]
+    summaries = [[summarise(own) for own in Seeds(*configs).split(values)] for values in found]
     return list(zip(summaries[0], summaries[-1], strict=True))
 
 
 def episode_metrics(
     program: Program,
-    config: ConfigDict,
+    configs: Sequence[ConfigDict],
     params: Parameters,
     split: RandomStream,
     modes: Sequence[bool],
@@ -67,13 +67,13 @@ def episode_metrics(
 ) -> list[dict[str, np.ndarray]] | None:
     """{metric: [seeds, n] or [n]} of the n fixed episodes, for plasticity on or off as in `modes`.
 
-    None once `stop()` is true.
+    None once `stop()` is true. `configs`: of the runs of the program.
     """
-    episodes, batch = config.evaluate.episodes, config.evaluate.batch
+    episodes, batch = configs[0].evaluate.episodes, configs[0].evaluate.batch
     mesh = program.learner.layout.mesh(batch)
-    hyper = build.make_hyperparameters(config, program.learner.task, split)
+    hyper = inputs_of(configs, program.learner.task, split)
     params = jax.device_put(params, program.shardings(params, mesh))
-    seed, hyper = replicate((Seeds(config).array, hyper), mesh)
+    seed, hyper = replicate((Seeds(*configs).array, hyper), mesh)
     found = []
     for on in modes:
         parts = []
@@ -174,7 +174,7 @@ def _report(config: ConfigDict, workdir: Workdir) -> tuple[dict[str, Any], str, 
         fields = "; ".join(f"{f}: trained {a!r}, here {b!r}" for f, a, b in changed)
         raise ConfigError(f"the trained parameters have other shapes than this config's: {fields}")
     step, params = trained_parameters(trained, workdir)
-    summaries = evaluate_parameters(program, config, params, RandomStream.TEST)
+    summaries = evaluate_parameters(program, [config], params, RandomStream.TEST)
     assert summaries is not None  # nothing stops it
     report = {"step": step, "changed": {field: here for field, _, here in changed}}
     report |= averaged(Seeds(config), summaries)
@@ -219,4 +219,4 @@ def kept_parameters(
 
 def _shapes(learner: Learner, config: ConfigDict) -> TrainState:
     hyper, seeds = build.make_hyperparameters(config, learner.task), Seeds(config)
-    return jax.eval_shape(seeds.map(learner.init, True, False), seeds.array, hyper)
+    return jax.eval_shape(seeds.map(learner.init, 0, None), seeds.array, hyper)

@@ -1,5 +1,7 @@
 """How much memory training needs, estimated from shapes before anything is compiled."""
 
+import functools
+import json
 import os
 import pathlib
 from typing import NamedTuple
@@ -11,7 +13,7 @@ from tqdm import tqdm
 
 from plasticity.experiments import build
 from plasticity.experiments.configfile import fields_of
-from plasticity.experiments.run.program import program_for
+from plasticity.experiments.run.program import learner_for, shape_of
 from plasticity.experiments.validate import ConfigError
 from plasticity.types import SiteShape
 
@@ -22,6 +24,7 @@ FLOAT_BYTES = 4
 ROWS = 9.0
 DENSE = {"per_synapse": 2.3, "per_neuron": 1.3, "shared": 1.3}
 REFUSED = 2.0  # times the memory of the machine: the estimate is off by less
+FILLED = 0.5  # of the memory, by runs that train at once; evaluations need some, too
 
 
 class Footprint(NamedTuple):
@@ -33,7 +36,13 @@ class Footprint(NamedTuple):
 
 def estimate(config: ConfigDict) -> Footprint:
     """The footprint of a validated config; nothing is compiled."""
-    learner = program_for(config).learner
+    return _estimate(shape_of(config))
+
+
+@functools.lru_cache(maxsize=1)
+def _estimate(shape: str) -> Footprint:
+    config = ConfigDict(json.loads(shape))
+    learner = learner_for(config)
     hyper = build.make_hyperparameters(config, learner.task)
     state = jax.eval_shape(learner.init, jnp.int32(0), hyper)
     network = learner.make_network(hyper)
@@ -95,9 +104,14 @@ def check_footprint(config: ConfigDict) -> None:
     )
 
 
+def fitting(config: ConfigDict) -> int:
+    """How many runs of the shape of a config may train at once: at least one."""
+    return max(1, int(FILLED * _memory_there() / sum(estimate(config))))
+
+
 def plan_in_words(config: ConfigDict) -> str:
     """How fast weights are stored, if there are any, and what a training step needs."""
-    learner = program_for(config).learner
+    learner = learner_for(config)
     network = learner.make_network(build.make_hyperparameters(config, learner.task))
     lines = []
     if not network.rule.static:

@@ -22,12 +22,17 @@ PACKAGES = (
 )  # fmt: skip
 
 
-def write_manifest(workdir: Workdir, config: ConfigDict, data_checksum: str | None) -> None:
+def write_manifest(
+    workdir: Workdir, config: ConfigDict, data_checksum: str | None, together: int
+) -> None:
     """Records this launch. The first one stands at the top, later ones under `resumed`.
 
-    `data_checksum`: of the task's images; None: of a task that generates its episodes.
+    Args:
+      data_checksum: of the task's images; None: of a task that generates its episodes.
+      together: how many runs train in one program, this one included.
     """
-    launch = describe_launch() | {"steps": config.train.steps} | registered_by(config)
+    launch = describe_launch() | {"steps": config.train.steps, "together": together}
+    launch |= registered_by(config)
     if is_there(workdir.manifest):
         manifest = read(workdir.manifest, MANIFEST)
         manifest["resumed"].append(launch)

@@ -1,12 +1,11 @@
 """What a run measures of its network: by validation, at the boundaries of a stream, in the test."""
 
-from collections.abc import Callable
-
-from ml_collections import ConfigDict
+from collections.abc import Callable, Sequence
 
 from plasticity.experiments.run import hosts
 from plasticity.experiments.run.evaluate import Summary, contrast_of, evaluate_parameters
-from plasticity.experiments.run.metrics import MetricsLog, Progress
+from plasticity.experiments.run.metrics import Progress
+from plasticity.experiments.run.one_run import Run
 from plasticity.experiments.run.program import Program
 from plasticity.experiments.run.task_stream import StreamLog
 from plasticity.learner import RandomStream
@@ -16,24 +15,20 @@ Summaries = list[tuple[Summary, Summary]]  # (plasticity on, plasticity off) of 
 
 
 class Measurements:
-    """Evaluations of a run, each written once.
+    """Evaluations of the runs of a program, each written once.
 
     Args:
-      config, program, log, progress: of the run.
+      runs: of one schedule, with open logs; in a stream of tasks, a single one.
+      program, progress: of all of them.
       stop: once it is true, an evaluation ends without a result.
     """
 
     def __init__(
-        self,
-        config: ConfigDict,
-        program: Program,
-        log: MetricsLog,
-        progress: Progress,
-        stop: Callable[[], bool],
+        self, runs: Sequence[Run], program: Program, progress: Progress, stop: Callable[[], bool]
     ):
-        self._config, self._program, self._log = config, program, log
-        self._progress, self._stop = progress, stop
-        self.stream = StreamLog(config, program, log)
+        self._runs, self._config = runs, runs[0].config
+        self._program, self._progress, self._stop = program, progress, stop
+        self.stream = StreamLog(self._config, program, runs[0].log)
 
     def due(self, step: int) -> bool:
         """Whether there is anything to measure, or a task ends, after `step` updates."""
@@ -45,34 +40,43 @@ class Measurements:
 
     def resume(self, step: int, params: Parameters) -> None:
         """Measures what a kill between a save and an evaluation, or an extension, left out."""
-        if step == 0 or hosts.agreed(self._log.has_validation):
-            self.stream.measure(step, params, self._stop)
-        else:
-            self.at(step, params)
+        lack = [run for run in self._runs if not hosts.agreed(run.log.has_validation)]
+        self._measure(step, params, lack if step > 0 else [])
 
     def at(self, step: int, params: Parameters) -> None:
         """Measures what is due after `step` updates, with these parameters."""
+        self._measure(step, params, [run for run in self._runs if run.error is None])
+
+    def _measure(self, step: int, params: Parameters, runs: Sequence[Run]) -> None:
+        """The stream, and a validation of these runs if it is due."""
         self.stream.measure(step, params, self._stop)
-        if not self._validates(step):
+        if not runs or not self._validates(step):
             return
         summaries = self._evaluate(params, RandomStream.VALIDATION)
         if summaries is None:
             return
-        means = [[{k: v["mean"] for k, v in own.items()} for own in pair] for pair in summaries]
-        on, off = zip(*means, strict=True)
-        self._log.write(step, validation=on, validation_off=off)
-        self.say("validation", summaries)
+        for run in runs:
+            own = summaries[run.places]
+            means = [[{k: v["mean"] for k, v in one.items()} for one in pair] for pair in own]
+            on, off = zip(*means, strict=True)
+            run.log.write(step, validation=on, validation_off=off)
+            self.say("validation", run, own)
 
     def test(self, step: int, params: Parameters) -> Summaries | None:
-        """The summaries of a run that has ended after `step` updates; None once it is to stop."""
+        """The summaries of runs that have ended after `step` updates; None once they are to stop.
+
+        Those of a run are at its `places`.
+        """
         self.stream.measure(step, params, self._stop)
         summaries = self._evaluate(params, RandomStream.TEST)
         return summaries and self.stream.with_measures(summaries)
 
     def _evaluate(self, params: Parameters, split: RandomStream) -> Summaries | None:
-        return evaluate_parameters(self._program, self._config, params, split, self._stop)
+        configs = [run.config for run in self._runs]
+        return evaluate_parameters(self._program, configs, params, split, self._stop)
 
-    def say(self, title: str, summaries: Summaries) -> None:
-        """Prints the headline metric."""
+    def say(self, title: str, run: Run, summaries: Summaries) -> None:
+        """Prints the headline metric of a run."""
         metric = self._program.learner.task.main_metric
-        self._progress.say(f"{title:12}{contrast_of(self._config, metric, summaries)}")
+        text = f"{title:12}{contrast_of(run.config, metric, summaries)}"
+        self._progress.say(f"{run.named}{text}")

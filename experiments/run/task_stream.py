@@ -72,7 +72,7 @@ class StreamLog:
         if over is None or hosts.agreed(over in self._rows):
             return
         found = episode_metrics(
-            self._program, self._config, params, RandomStream.TEST, (True,), stop
+            self._program, [self._config], params, RandomStream.TEST, (True,), stop
         )
         if found is None:
             return

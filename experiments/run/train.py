@@ -1,7 +1,12 @@
-"""One training run, from config to result.json. After a kill it resumes bit for bit."""
+"""Training runs, from configs to result.json. After a kill a run resumes bit for bit.
+
+A run trains alone, or beside others that differ in numbers only: their seeds are one axis of one
+program.
+"""
 
 import contextlib
-import math
+import functools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -11,29 +16,16 @@ from ml_collections import ConfigDict
 from plasticity.checks import PlasticityError
 from plasticity.experiments import build
 from plasticity.experiments.run import hosts
-from plasticity.experiments.run.checkpoint import Checkpoints
 from plasticity.experiments.run.clock import Clock
 from plasticity.experiments.run.curriculum import Curriculum
-from plasticity.experiments.run.explosions import Explosions
-from plasticity.experiments.run.footprint import check_footprint, plan_in_words
-from plasticity.experiments.run.manifest import write_manifest
+from plasticity.experiments.run.footprint import plan_in_words
 from plasticity.experiments.run.measurements import Measurements, Summaries
 from plasticity.experiments.run.metrics import Progress
-from plasticity.experiments.run.outcome import (
-    add_ends,
-    check_plasticity_learns,
-    cures,
-    headline,
-    post_mortem,
-    result_of,
-)
-from plasticity.experiments.run.program import program_for
-from plasticity.experiments.run.seeds import Seeds
-from plasticity.experiments.run.storage import WorkdirError, check_open_files, write_json
-from plasticity.experiments.run.tracked import check_trackers, open_log, write_identity
-from plasticity.experiments.run.warm_start import check_start, initial_state
-from plasticity.experiments.run.workdir import Workdir
-from plasticity.learner import TrainState
+from plasticity.experiments.run.one_run import Run, behind, rows_of
+from plasticity.experiments.run.outcome import add_ends, headline, post_mortem, result_of
+from plasticity.experiments.run.program import companions_of, inputs_of, program_for
+from plasticity.experiments.run.runs import Runs
+from plasticity.experiments.run.storage import check_open_files, write_json
 from plasticity.records import FINITE
 from plasticity.sharding import replicate
 
@@ -53,111 +45,109 @@ def train(config: ConfigDict, path: str, group: str = "") -> int:
       CheckpointError: checkpoints cannot be saved or read.
       PlasticityError: plasticity cannot be learned, or no seed's loss is finite.
     """
+    (outcome,) = train_together([config], [path], group)
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
+
+
+def train_together(
+    configs: Sequence[ConfigDict], paths: Sequence[str], group: str = ""
+) -> list[int | Exception]:
+    """Trains runs in one program, each in its workdir, or resumes there.
+
+    Each writes the files that it writes alone. Runs that go on are at the same step: the newest
+    that all of them have saved.
+
+    Args:
+      configs: of equal `companions_of`, unless there is but one.
+      paths: the workdirs. group: as of `train`.
+
+    Returns:
+      For each run what `train` returns, or the error that ended it and not the others.
+
+    Raises:
+      ValueError: the configs cannot train together.
+      WorkdirError, CheckpointError: as of `train`, of a run that had begun. It ends all.
+    """
+    if len(configs) > 1 and (len(keys := {*map(companions_of, configs)}) > 1 or None in keys):
+        raise ValueError("configs: runs of these configs cannot train in one program")
     check_open_files()
-    workdir = Workdir(path)
+    runs = [Run(config, path) for config, path in zip(configs, paths, strict=True)]
     with contextlib.ExitStack() as held:
-        if not hosts.decided_by_primary(lambda: _begin(held, workdir, config, group)):
-            return 0
-        with hosts.SharedInterrupts() as interrupts:
-            return _Run(config, workdir, interrupts).run()
+        begun = []
+        for run in runs:
+            begin = functools.partial(run.begin, held, group, len(runs))
+            try:
+                begun += [run] if hosts.decided_by_primary(begin) else []
+            except Exception as error:  # of any kind: `train` raises it again
+                run.error = error
+        code = 0
+        if begun:
+            with hosts.SharedInterrupts() as interrupts:
+                code = _Training(begun, interrupts).run()
+        return [run.error or (code if run in begun else 0) for run in runs]
 
 
-def _begin(held: contextlib.ExitStack, workdir: Workdir, config: ConfigDict, group: str) -> bool:
-    """Locks the workdir and opens it for the run; False: the run is complete."""
-    workdir.check(config)  # before the lock too: a folder that is refused gets no .lock
-    if workdir.result_steps() == config.train.steps:
-        print(f"{workdir.path} is complete: see {workdir.result}. Nothing to do.")
-        return False
-    check_trackers(config)
-    check_start(config)
-    check_footprint(config)
-    checksum = build.make_task(config).checksum
-    held.enter_context(workdir.lock())
-    workdir.open(config)
-    write_manifest(workdir, config, checksum)
-    write_identity(workdir, config, group)
-    return True
+class _Training:
+    """The state of runs that train in one program, and the loop."""
 
-
-class _Run:
-    """The state of a run, and the loop."""
-
-    def __init__(self, config: ConfigDict, workdir: Workdir, interrupts: hosts.SharedInterrupts):
-        self.config, self.workdir, self.interrupts = config, workdir, interrupts
-        self.steps = config.train.steps
-        self.program = program_for(config)
-        self.learner = self.program.learner
-        self.mesh = self.learner.layout.mesh(config.train.batch)
-        hyper = build.make_hyperparameters(config, self.learner.task)
-        self.seeds = Seeds(config)
+    def __init__(self, runs: Sequence[Run], interrupts: hosts.SharedInterrupts):
+        self.config, self.interrupts = runs[0].config, interrupts  # what all have in common
+        self.steps = self.config.train.steps
+        self.program = program_for(*(run.config for run in runs))
+        self.learner, self.clock = self.program.learner, Clock(len(runs))
+        self.mesh = self.learner.layout.mesh(self.config.train.batch)
+        metric = self.learner.task.main_metric
+        self.curriculum = Curriculum.of(self.config, metric)
+        self.runs = Runs(runs, self.clock, self.curriculum)
+        self.seeds, hyper = self.runs.seeds, inputs_of(self.runs.configs, self.learner.task)
         self.seed, self.hyper = replicate((self.seeds.array, hyper), self.mesh)
-        self.checkpoints = Checkpoints(workdir.checkpoints, config.checkpoint.keep)
-        self.clock = Clock()
-        self.curriculum = Curriculum.of(config, self.learner.task.main_metric)
-        self.state = self._initial_state()
+        self.state = self.runs.first_state(self.program, self.mesh, self.seed, self.hyper)
         # Updates so far. The count in the state of a seed that diverged stands still.
         self.step = int(np.max(self.state.step))
-        self.diverged = set(self._behind())
-        self.log = open_log(config, workdir, self.seeds.numbers, self.step)
-        told = self.log.earlier
-        self.explosions = Explosions(self.seeds.numbers, told, self.curriculum.stage)
-        batch, metric = config.train.batch * config.train.num_seeds, self.learner.task.main_metric
-        quiet, every = not hosts.primary(), config.log.every
+        self.runs.open_logs(self.step, self.state)
+        batch, every = self.config.train.batch * len(self.seeds.numbers), self.config.log.every
+        quiet = not hosts.primary()
         self.progress = Progress(self.steps, self.step, batch, metric, every, quiet)
-        tools = (self.program, self.log, self.progress, interrupts.asked)
-        self.measurements = Measurements(config, *tools)
+        tools = (self.program, self.progress, interrupts.asked)
+        self.measurements = Measurements(runs, *tools)
 
     def run(self) -> int:
-        """Trains to the end, evaluates, writes the result."""
+        """Trains to the end, evaluates, writes results: 0, or 128 + the signal that ended it."""
         complete = False
         try:
             summaries = self._train_and_test()
             if summaries is not None and hosts.primary():
-                self._write_result(summaries)
+                for run in self.runs.left:
+                    self._write_result(run, summaries[run.places])
                 complete = True
         finally:
-            self.log.close(complete)
-        if summaries is None:
+            for run in self.runs.all:
+                run.log.close(complete and run.error is None)
+        if summaries is None and self.runs.left:
             self.progress.say(f"saved at step {self.step}; the same command resumes there")
             return self.interrupts.exit_code
         return 0
 
     def _train_and_test(self) -> Summaries | None:
-        """The summaries of the test, or None once a signal came; all checkpoints are written."""
-        with contextlib.closing(self.checkpoints):
+        """The summaries of the test of all seeds; None once a signal came, or no run is left.
+
+        All checkpoints are written.
+        """
+        with self.runs.closing():
             self._train()
-            self._save()  # before the evaluation, so that a kill there costs no training
-            finished = self.step == self.steps
+            # Before the evaluation, so that a kill there costs no training.
+            self.runs.save(self.step, self.state)
+            finished = self.step == self.steps and self.runs.left
             return self.measurements.test(self.step, self.state.params) if finished else None
-
-    def _initial_state(self) -> TrainState:
-        like = jax.eval_shape(self.program.init, self.seed, self.hyper)
-        there = self.program.shardings(like, self.mesh)
-        if self.checkpoints.latest() is None:
-            state = initial_state(self.config, self.program, self.seed, self.hyper)
-            state = jax.device_put(state, there)
-            # On disk before metrics.jsonl exists, so that a folder with metrics and no checkpoint
-            # has lost one. A full disk is found out here too, before anything is compiled.
-            self.checkpoints.save(0, state, self.clock.totals())
-            self.checkpoints.wait()
-            return state
-        state, record = self.checkpoints.restore(like, there)
-        newest, done = self.checkpoints.latest(), int(np.max(state.step))
-        if newest != done:
-            raise WorkdirError(f"{self.workdir.checkpoints}/{newest} is the state of step {done}")
-        self.clock.resume(record)
-        self.curriculum.resume(record)
-        return state
-
-    def _behind(self) -> dict[int, int]:
-        """{index: last finite step} of the seeds that diverged."""
-        steps = np.atleast_1d(jax.device_get(self.state.step))
-        return {which: int(done) for which, done in enumerate(steps) if done < self.step}
 
     def _train(self) -> None:
         """Trains until all steps are done, or a signal comes: stage by stage of the curriculum."""
         if self.step == self.steps:
             return
+        if (runs := len(self.runs.all)) > 1:
+            self.progress.say(f"{runs} runs train in one program. Of each:")
         self.progress.say(plan_in_words(self.config))
         self.measurements.resume(self.step, self.state.params)
         going = True
@@ -175,12 +165,12 @@ class _Run:
             return step
 
     def _loop(self, train_step: Any) -> bool:
-        """Trains to the end of the stage; False: until a signal came."""
+        """Trains to the end of the stage; False: until a signal came, or no run is left."""
         pending: tuple[int, dict[str, jax.Array]] | None = None
         stage, going = self.curriculum.stage(self.step), True
         with self.clock.running("train_seconds"):
             while self.step < self.steps and self.curriculum.stage(self.step) == stage:
-                if not (going := not self.interrupts.asked()):
+                if not (going := bool(self.runs.left) and not self.interrupts.asked()):
                     break
                 self.state, metrics = train_step(self.state, self.seed, self.hyper)
                 self.step += 1
@@ -189,68 +179,61 @@ class _Run:
                 pending = (self.step, metrics)
                 saves = self.step % self.config.checkpoint.every == 0
                 if saves or self.measurements.due(self.step):
-                    self._report(*pending)  # an error ends the run before its state is saved
+                    self._report(*pending)  # an error ends a run before its state is saved
                     pending = None
+                    if not self.runs.left:
+                        return False
                     with self.clock.paused("train_seconds"):
                         if self.measurements.stream.ends(self.step):  # once: a save comes later
                             self.state = self.program.end_task(self.state, self.seed, self.hyper)
                         if saves:
-                            self._save()
+                            self.runs.save(self.step, self.state)
                         self.measurements.at(self.step, self.state.params)
             if pending:
                 self._report(*pending)
         return going
 
-    def _save(self) -> None:
-        self.log.flush()  # a run that resumes here does not write these rows again
-        record = self.clock.totals() | self.curriculum.record()
-        self.checkpoints.save(self.step, self.state, record)
-
     def _report(self, step: int, metrics: dict[str, jax.Array]) -> None:
-        """Logs the metrics of update `step`.
-
-        A seed whose loss or gradient is not finite keeps its state; the others go on.
-
-        Raises:
-          PlasticityError: no seed is left.
-        """
-        seeds = [{k: float(v) for k, v in own.items()} for own in self.seeds.split(metrics)]
+        """Logs the metrics of update `step`; a run none of whose seeds is finite has ended."""
+        values = {name: np.atleast_1d(v) for name, v in jax.device_get(metrics).items()}
         if (value := self.curriculum.value(step - 1)) is not None:
-            self.curriculum.see(step - 1, seeds)
-            seeds = [own | {"curriculum": value} for own in seeds]
-        bad = [
-            i for i, v in enumerate(seeds) if not math.isfinite(sum(v.get(n, 0.0) for n in FINITE))
-        ]
-        new = [i for i in bad if i not in self.diverged]
-        if step % self.config.log.every == 0 or step == self.steps or new:
-            self.log.write(step, train=seeds)
-            for message in self.explosions.see(step, [values["loss"] for values in seeds]):
-                self.progress.say(message)
-        for which in new:
-            self.diverged.add(which)
-            state, seed = self.seeds.pick((self.state, self.seed), which)
-            why = post_mortem(self.learner, state, seed, self.hyper, seeds[which])
-            left = cures(f"{self.workdir.checkpoints}/{self.checkpoints.latest()}")
-            message = f"step {step}, seed {self.seeds.numbers[which]}: {why} {left}"
-            if len(bad) == len(seeds):
-                self.progress.say()
-                raise PlasticityError(message)
-            self.progress.say(f"one seed diverged and stays as it was; the others go on: {message}")
-        seeds = [values for i, values in enumerate(seeds) if i not in bad]
-        if step == 1:
-            check_plasticity_learns(self.config, seeds)
-        mean = {name: sum(v[name] for v in seeds) / len(seeds) for name in seeds[0]}
+            self.curriculum.see(step - 1, rows_of(values))
+            values["curriculum"] = np.full(len(self.seeds.numbers), value)
+        bad = ~np.isfinite(sum(np.float64(values[name]) for name in FINITE if name in values))
+        due = step % self.config.log.every == 0 or step == self.steps
+        shown = np.zeros_like(bad)
+        for run in self.runs.left:
+            own = {name: column[run.places] for name, column in values.items()}
+            why = functools.partial(self._why, run)
+            try:
+                run.see(step, own, bad[run.places], due, why, self.progress.say)
+                shown[run.places] = ~bad[run.places]
+            except PlasticityError as error:
+                run.error = error
+                if self.runs.left:
+                    self.progress.say(f"{run.named}{error} The other runs go on.")
+        if not self.runs.left:
+            self.progress.say()
+            return
+        mean = {name: float(column[shown].mean()) for name, column in values.items()}
         self.progress.update(step, mean, self.clock.seconds("train_seconds"))
 
-    def _write_result(self, summaries: Summaries) -> None:
-        task, clock = self.learner.task, self.clock.totals()
-        result = result_of(self.config, task, self.seeds, summaries, clock)
+    def _why(self, run: Run, which: int, values: Mapping[str, float]) -> str:
+        """Explains the metrics of a seed of a run, not all of them finite."""
+        state, seed = self.seeds.pick((self.state, self.seed), run.places.start + which)
+        hyper = build.make_hyperparameters(run.config, self.learner.task)
+        return post_mortem(self.learner, state, seed, hyper, values)
+
+    def _write_result(self, run: Run, summaries: Summaries) -> None:
+        seconds = run.seconds(self.clock)
+        result = result_of(run.config, self.learner.task, run.seeds, summaries, seconds)
         losses = [on["loss"]["mean"] for on, _ in summaries]
-        ends = {"diverged_after": self._behind(), "exploded_after": self.explosions.after(losses)}
+        diverged = behind(self.runs.updates(run, self.state), self.step)
+        ends = {"diverged_after": diverged, "exploded_after": run.explosions.after(losses)}
         add_ends(result, ends, self.curriculum)
         self.measurements.stream.add_matrices(result)
-        self.log.flush()  # result.json is written last
-        write_json(self.workdir.result, result)
-        self.measurements.say("test", summaries)
-        self.progress.say(f"result: {self.workdir.result}")
-        self.log.result(self.step, **headline(result, build.is_static(self.config)))
+        run.log.flush()  # result.json is written last
+        write_json(run.workdir.result, result)
+        self.measurements.say("test", run, summaries)
+        self.progress.say(f"result: {run.workdir.result}")
+        run.log.result(self.step, **headline(result, build.is_static(run.config)))

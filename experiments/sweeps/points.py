@@ -9,7 +9,7 @@ import json
 import pathlib
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
@@ -23,7 +23,6 @@ from plasticity.experiments.run.result import read_result
 from plasticity.experiments.run.storage import DamagedFileError, is_there
 from plasticity.experiments.run.stored_config import changed_fields
 from plasticity.experiments.run.tracked import check_trackers
-from plasticity.experiments.run.train import train
 from plasticity.experiments.validate import ConfigError, validate
 from plasticity.model import BACKBONES
 from plasticity.rules import RULES
@@ -181,26 +180,6 @@ def check(points: Sequence[Point]) -> None:
             check_trackers(config)
         except ConfigError as error:
             raise ConfigError(f"point {point.name}: {error}") from error
-
-
-def run_all(points: Sequence[Point], done: Callable[[Point], object]) -> list[Failure]:
-    """Runs points in turn, in this process, on all its devices: those that failed.
-
-    Calls `done` for each point that is complete. A point that fails does not end the others. A
-    signal ends all, once the current run has saved: SystemExit.
-    """
-    failed = []
-    for point in points:
-        print(f"--- {point.command()}", flush=True)
-        try:
-            code = train(point.config(), str(point.workdir), point.folder.name)
-        except Exception as error:  # of any kind: fifty runs do not end because one is broken
-            failed.append(failure(point, error))
-            continue
-        if code:
-            raise SystemExit(code)
-        done(point)
-    return failed
 
 
 def worker_code(failed: Sequence[Failure]) -> int:

@@ -241,9 +241,9 @@ def test_a_field_that_others_refer_to_changes_them(tmp_path):
 @pytest.mark.parametrize("argument", ["hebbian", "rnn/gradient", "lstm/none"])
 def test_the_footprint_holds_the_state_exactly(argument):
     config = load_config(COPYING, argument)
-    program = footprint.program_for(config)
-    hyper = footprint.build.make_hyperparameters(config, program.learner.task)
-    state = jax.eval_shape(program.learner.init, np.int32(0), hyper)
+    learner = footprint.learner_for(config)
+    hyper = footprint.build.make_hyperparameters(config, learner.task)
+    state = jax.eval_shape(learner.init, np.int32(0), hyper)
     parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
     # Parameters, their gradient, two moments of Adam; and a few counters.
     assert 16 * parameters <= estimate(config).state <= 16 * parameters + 100

@@ -316,7 +316,7 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_starts_again(runs, tm
         raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("plasticity.experiments.run.train._Run._save", stop)
+        patch.setattr("plasticity.experiments.run.runs.Runs.save", stop)
         with pytest.raises(KeyboardInterrupt):
             train(config, str(folder))
     assert [path.name for path in (folder / "checkpoints").iterdir()] == ["0"]

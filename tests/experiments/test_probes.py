@@ -9,7 +9,7 @@ import pytest
 from plasticity.configs.probes import ProbeStudy
 from plasticity.experiments.sweeps import probes
 from plasticity.experiments.sweeps.campaign import Campaign
-from plasticity.experiments.sweeps.points import run_all
+from plasticity.experiments.sweeps.together import run_all
 from tests.conftest import ROOT
 from tests.experiments.test_compare import PROBED
 

@@ -11,8 +11,8 @@ from plasticity.experiments.run.storage import DamagedFileError
 from plasticity.experiments.sweeps import campaign
 from plasticity.experiments.sweeps.campaign import Campaign, points_of, stored_results
 from plasticity.experiments.sweeps.known import known_rows
-from plasticity.experiments.sweeps.points import run_all
 from plasticity.experiments.sweeps.tables import write_csv
+from plasticity.experiments.sweeps.together import run_all
 from plasticity.experiments.validate import ConfigError
 
 TINY = {

@@ -21,10 +21,11 @@ from plasticity.configs.algebra import chain, over, product, seeds, zip_
 from plasticity.configs.sweeps import architectures
 from plasticity.experiments.commandline import GivenConfig
 from plasticity.experiments.configfile import load_config
-from plasticity.experiments.sweeps import points as points_module
+from plasticity.experiments.sweeps import together
 from plasticity.experiments.sweeps.overrides import points_of_sweep, values_of
-from plasticity.experiments.sweeps.points import Point, check, run_all, worker_code
+from plasticity.experiments.sweeps.points import Point, check, worker_code
 from plasticity.experiments.sweeps.schedule import Schedule, in_batches
+from plasticity.experiments.sweeps.together import run_all
 from plasticity.rules import feed_forward
 from tests.conftest import ROOT
 
@@ -300,12 +301,13 @@ def test_the_result_of_an_extended_run_is_not_that_of_its_point(tmp_path):
 
 
 def test_a_point_that_raises_anything_does_not_end_the_others(tmp_path, monkeypatch):
-    def broken(config, path, group):
-        if config.seed:
-            raise MemoryError("no room") if config.seed == 1 else PlasticityError("diverged")
-        return 0
+    def broken(configs, paths, group):
+        (config,) = configs
+        if config.seed == 1:
+            raise MemoryError("no room")
+        return [PlasticityError("diverged") if config.seed else 0]
 
-    monkeypatch.setattr(points_module, "train", broken)
+    monkeypatch.setattr(together, "train_together", broken)
     done = []
     failed = run_all(make_points(tmp_path, 3), done.append)
     assert [point.chosen["seed"] for point in done] == [0]

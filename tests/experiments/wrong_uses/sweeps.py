@@ -125,6 +125,7 @@ CASES = [
     _over("seed=0:2", r"--executor=ray needs .*pip install '.\[ray\]'", "--executor=ray"),
     _over("seed=0:2", "--workers=two", "--workers=two"),
     _over("seed=0:2", "--retries=-1", "--retries=-1"),
+    _over("seed=0:2", "--together=-1", "--together=-1"),
     _sweep("--sweep=rule", says="--sweep=rule is unknown: did you mean 'rules'"),
     _sweep(
         "--sweep=get_config", says="--sweep=get_config is not a sweep, a function without arguments"
