@@ -66,7 +66,7 @@ def check_shared_layers():
     from tests.plasticity.test_learner import SEED, make
 
     rule, engine, data, model_axis = os.environ["CASE"].split()
-    model = {"width": 16, "feed_forward": 40, "heads": 2}
+    model = {"width": 16, "feed_forward": 40, "heads": 4}
     memory = {"engine": engine, "chunk": 2}
     learner, hyper, state = make(rule, model=model, memory=memory)
     split = learner.make_network(hyper).backbone.shard_by
@@ -80,6 +80,15 @@ def check_shared_layers():
         found.append((metrics, jax.device_get(after.params)))
         kernel = after.params.slow["params"]["block_0"]["fc1"]["kernel"]
         assert kernel.sharding.shard_shape(kernel.shape) == (16, 40 // layout.model)
+        for layer, columns in (("query_key_value", 48), ("out", 16)):
+            kernels = [
+                leaf
+                for path, leaf in jax.tree.leaves_with_path(after)
+                if f"['{layer}']['kernel']" in jax.tree_util.keystr(path)
+            ]
+            assert len(kernels) == 3, "the parameter and two moments of it"
+            for kernel in kernels:
+                assert kernel.sharding.shard_shape(kernel.shape) == (16 // layout.model, columns)
         check_traffic(compiled.as_text(), layout)
         if (rule, engine) == ("hebbian", "factored"):  # of one block; see test_shares
             sent = sum(execution_of(compiled.as_text()).in_loops.values())
