@@ -13,11 +13,13 @@ import pytest
 
 from plasticity.experiments.lowered import execution_of
 from plasticity.memory import ENGINES
+from plasticity.network import Parameters
 from plasticity.rules import hebbian
 from plasticity.sharding import Layout, replicate, shardings
 from plasticity.shares import MODEL, Share, reads_of
 from plasticity.types import Form, LayerShape, Write
-from tests.networks import make_network
+from plasticity.unroll import run_episodes
+from tests.networks import make_inputs, make_network, make_params
 from tests.sample import sampled
 
 LAYERS = 2
@@ -137,6 +139,46 @@ def check_messages():
     steps = learner.task.trained_on.steps
     assert sum(execution.in_loops.values()) == PER_STEP[rule] * steps, execution
     assert sum(execution.once.values()) <= ONCE, execution
+
+
+def test_pieces_and_queries_of_a_shared_network(program_with_devices):
+    program_with_devices(2, "tests.plasticity.test_shares", "check_pieces")
+
+
+def check_pieces():
+    """An episode in two pieces, with queries and dropout: outputs and gradient, in float64."""
+    with jax.enable_x64(True):
+        model = {"layers": LAYERS, "dropout": 0.5, "attention_window": 2, "position": "rotary"}
+        network = make_network("hebbian", engine="chunked", model=model)
+        params, xs = make_params(network), make_inputs(9)[None]
+        keys, cuts = jax.random.split(jax.random.key(2), 1), (slice(4), slice(4, 7), slice(7, None))
+        mesh = Layout(1, 2).mesh(1)
+        where = shardings(params, mesh, network.backbone.shard_by)
+        own = jax.tree.map(lambda a: a.spec, where)
+
+        def run(network, params):
+            if (share := network.backbone.share) is not None:
+                params = Parameters(*share.entered(*params))
+            first, second, queries = (xs[:, cut] for cut in cuts)
+            one = run_episodes(network, params, first, keys)
+            two = run_episodes(network, params, second, keys, queries, one.state)
+            return (one.outputs.task**2).sum() + (two.outputs.task**3).sum(), (one, two)
+
+        def found(network, params):
+            (_, traces), grads = jax.value_and_grad(run, 1, has_aux=True)(network, params)
+            return [trace.outputs for trace in traces], grads
+
+        part = jax.shard_map(
+            lambda params: found(network.part(2), params),
+            mesh=mesh,
+            in_specs=(own,),
+            out_specs=(jax.P(), own),
+            check_vma=False,
+        )
+        whole = jax.jit(lambda params: found(network, params))(params)
+        shared = jax.jit(part)(jax.device_put(params, where))
+    for a, b in zip(*map(jax.tree.leaves, (whole, shared)), strict=True):
+        np.testing.assert_allclose(b, a, rtol=1e-9, atol=1e-11)
 
 
 def test_operators_are_adjoints_and_writes_are_cut(program_with_devices):
