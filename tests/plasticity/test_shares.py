@@ -141,7 +141,9 @@ def check_messages():
     assert sum(execution.once.values()) <= ONCE, execution
 
 
-def test_pieces_and_queries_of_a_shared_network(program_with_devices):
+@pytest.mark.parametrize("rule", sampled(["none", "hebbian"], lambda rule: rule == "none"))
+def test_pieces_and_queries_of_a_shared_network(program_with_devices, rule, monkeypatch):
+    monkeypatch.setenv("CASE", rule)
     program_with_devices(2, "tests.plasticity.test_shares", "check_pieces")
 
 
@@ -149,7 +151,7 @@ def check_pieces():
     """An episode in two pieces, with queries and dropout: outputs and gradient, in float64."""
     with jax.enable_x64(True):
         model = {"layers": LAYERS, "dropout": 0.5, "attention_window": 2, "position": "rotary"}
-        network = make_network("hebbian", engine="chunked", model=model)
+        network = make_network(os.environ["CASE"], engine="chunked", model=model)
         params, xs = make_params(network), make_inputs(9)[None]
         keys, cuts = jax.random.split(jax.random.key(2), 1), (slice(4), slice(4, 7), slice(7, None))
         mesh = Layout(1, 2).mesh(1)
