@@ -11,6 +11,7 @@ from ml_collections.config_dict import RequiredValueError
 from plasticity.configs import base
 from plasticity.configs.fields import where
 from plasticity.experiments import build, outer_checks
+from plasticity.model import TransformerSettings
 from plasticity.registry import nearest, shown
 from plasticity.rules import RULES, feed_forward
 from plasticity.settings import LARGEST_INT, Settings, dotted
@@ -123,12 +124,20 @@ def _check_mesh(config: ConfigDict) -> None:
             f"mesh.model={parts} must be 1 for model.name={model.name!r}, whose layers are not "
             "shared by devices"
         )
-    if parts > 1 and model.feed_forward % parts:
-        near = max(model.feed_forward // parts, 1) * parts
-        raise ConfigError(
-            f"model.feed_forward={model.feed_forward} cannot be shared by mesh.model={parts} "
-            f"devices: {near} can"
-        )
+    for name in _shared(config) if parts > 1 else []:
+        if model[name] % parts:
+            near = max(model[name] // parts, 1) * parts
+            raise ConfigError(
+                f"model.{name}={model[name]} cannot be shared by mesh.model={parts} devices: "
+                f"{near} can"
+            )
+
+
+def _shared(config: ConfigDict) -> list[str]:
+    """The numbers of a Transformer that the devices must divide."""
+    settings = build.read(config, TransformerSettings)
+    by_heads = settings.slow_attention and not settings.level_specs
+    return ["feed_forward", "heads"] if by_heads else ["feed_forward"]
 
 
 def _nearest_divisors(number: int, to: int) -> tuple[int, int]:

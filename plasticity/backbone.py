@@ -57,7 +57,7 @@ class Backbone(NamedTuple):
         earlier ones of the S steps. `key` seeds dropout; None: no dropout.
       blank: (P, dtype) -> a segment of P entries that hold nothing.
       window: number of past steps that `forward` reads; 0: all; -1: none.
-      shard_by: {layer: "outputs" or "inputs"} of wide layers that devices may share.
+      shard_by: {layer: "outputs", "inputs" or "heads"} of wide layers that devices may share.
       blank_ahead: (P, dtype) -> P entries of `prepare` that hold nothing.
       modulator_weights: (slow) -> those of the modulator, for a metric of their gradient; or None.
       sites: {memory site: shape of its memories}.

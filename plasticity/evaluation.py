@@ -27,7 +27,7 @@ def evaluate_episodes(
     """
     share, read = network.backbone.share, params
     if share is not None:
-        read = params._replace(plasticity=share.entered(params.plasticity))
+        read = Parameters(*share.entered(*params))
     trace = run_episodes(network, read, episodes.inputs, keys, episodes.queries)
     answers, weights = trace.outputs.task, episodes.weights
     episodes = episodes._replace(targets=without_unused_nans(episodes.targets, weights))

@@ -99,7 +99,7 @@ def shardings(tree: PyTree, mesh: Mesh, split: Mapping[str, str], lead: int = 0)
     Args:
       tree: parameters, or anything that holds them, such as the state of an optimizer.
       mesh: of a `Layout`.
-      split: {layer: "outputs" or "inputs"}, see `Backbone.shard_by`.
+      split: {layer: "outputs", "inputs" or "heads"}, see `Backbone.shard_by`.
       lead: leading axes that stand before those of a parameter, such as seeds.
     """
 

@@ -17,6 +17,12 @@ it, so that derivatives of any order exist:
 (`jax.shard_map` without check_vma takes psum for its own adjoint. The gradient would then count
 every device.) A network of two layers, fc1 split by its outputs and fc2 by its inputs, sends one
 sum forward (fc2) and one backward (the input of fc1), as in Shoeybi et al. 2019 (arXiv 1909.08053).
+So does attention whose heads are split: the map to queries, keys and values is the first layer, the
+map of what was mixed the second.
+
+The columns of queries, keys and values are three stacks of heads, so that a device's heads are no
+block of columns. Their kernel is stored by rows, which are blocks. Once per run of a batch the
+devices exchange, and each has the columns of its heads (`Share.by_heads`).
 
 A rule stays a function of whole activities. They are gathered for all layers in one message, every
 device computes the same writes, and takes its part of each; backward, that is one sum. The cost of
@@ -49,7 +55,9 @@ MODEL = "model"  # the axis of the mesh along which devices share layers
 SPLIT = {
     "outputs": {"kernel": 1, "bias": 0, "alpha": 0, "alpha_out": 0, "beta": 0},
     "inputs": {"kernel": 0, "alpha": 1, "alpha_in": 0},
+    "heads": {"kernel": 0},  # as it is stored
 }
+STACKS = 3  # of columns of a layer that is split by heads: queries, keys, values
 # The same of a write. A keep lies along the outputs or the inputs, as `Form.keep` says.
 _SPLIT_WRITE = {"outputs": ("left", "rate"), "inputs": ("right",)}
 _SPLIT_ACTIVITY = {"outputs": ("post", "activation", "credit", "recall"), "inputs": ("pre",)}
@@ -93,7 +101,7 @@ class Share(NamedTuple):
     """How the devices of a row share the layers of a network.
 
     devices: how many they are.
-    split: {layer: "outputs" or "inputs"}, the side of which each device has a part.
+    split: {layer: "outputs", "inputs" or "heads"}, the side of which each device has a part.
     reads: {layer: which fields of its activity the rule reads}, of plastic layers.
     """
 
@@ -116,8 +124,8 @@ class Share(NamedTuple):
         start = lax.axis_index(self.axis) * size
         return lax.dynamic_slice_in_dim(array, start, size, axis % array.ndim)
 
-    def entered(self, theta: Plasticity) -> Plasticity:
-        """Coefficients as memories read them: those that are whole are made to `enter`.
+    def entered(self, slow: PyTree, theta: Plasticity) -> tuple[PyTree, Plasticity]:
+        """Parameters as layers and memories read them: those that are whole are made to `enter`.
 
         Example: fc2, whose inputs are split. A read is a partial sum, to which each device adds
         beta / devices times the trace of the bias, which is whole.
@@ -127,11 +135,27 @@ class Share(NamedTuple):
             axes, fields = SPLIT[self.split[layer]], synapses[layer]._asdict().items()
             found = {n: a for n, a in fields if a is not None and axes.get(n, a.ndim) >= a.ndim}
             whole[layer] = found
-        for layer, found in self.enter(whole).items():
+        leaves, structure = jax.tree.flatten_with_path(slow)
+        arrays = {tuple(key.key for key in path): leaf for path, leaf in leaves}
+        stacked = [("params", *n.split("/")) for n, side in self.split.items() if side == "heads"]
+        biases = {path: arrays[*path, "bias"] for path in stacked}
+        whole, biases = self.enter((whole, biases))
+        for path, bias in biases.items():
+            arrays[*path, "bias"] = self.own(bias.reshape(STACKS, -1)).reshape(-1)
+            arrays[*path, "kernel"] = self.by_heads(arrays[*path, "kernel"])
+        for layer, found in whole.items():
             synapses[layer] = synapses[layer]._replace(**found)
             if self.split[layer] == "inputs" and "beta" in found:
                 synapses[layer] = synapses[layer]._replace(beta=found["beta"] / self.devices)
-        return theta._replace(synapses=synapses)
+        slow = jax.tree.unflatten(structure, arrays.values())
+        return slow, theta._replace(synapses=synapses)
+
+    def by_heads(self, rows: Array) -> Array:
+        """A device's rows [D / devices, 3 D] -> the columns of its heads, [D, 3 D / devices]."""
+        stacks = rows.reshape(len(rows), STACKS, self.devices, -1)
+        columns = jax.numpy.moveaxis(stacks, 2, 0).reshape(self.devices, len(rows), -1)
+        found = lax.all_to_all(columns, self.axis, 0, 0, tiled=True)  # backward, its inverse
+        return found.reshape(-1, columns.shape[-1])
 
     def whole(self, activities: Mapping[str, Activity]) -> dict[str, Activity]:
         """Whole activities of one step, as a rule takes them. A field that it does not read is 0.

@@ -12,9 +12,11 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from plasticity.backbone import FastRead
+from plasticity.model.dropout import dropped
 from plasticity.model.plastic_dense import PlasticDense
 from plasticity.model.positions import rotate
 from plasticity.registry import exportable
+from plasticity.shares import STACKS, Share
 from plasticity.steps import ALWAYS, EMPTY
 from plasticity.types import Activity, Array, DType
 
@@ -34,6 +36,11 @@ def blank(slots: int, heads: int, head_width: int, dtype: DType) -> KeyValue:
     """Returns a segment of `slots` blank entries."""
     nothing = jnp.zeros((slots, heads, head_width), dtype)
     return KeyValue(nothing, nothing, jnp.full((slots,), EMPTY, jnp.int32))
+
+
+def own_heads(heads: int, share: Share | None) -> int:
+    """Returns how many of the heads a device has."""
+    return heads if share is None else heads // share.devices
 
 
 def visible(query: Array, key: Array, window: int, present: bool, independent: bool) -> Array:
@@ -145,6 +152,7 @@ class Attention(nn.Module):
       dropout: rate, applied to the weights.
       plastic: whether both projections carry fast weights.
       persistent: learned keys and values that every step attends to.
+      share: of the module of a device that has a part of the heads; None: it has all H.
     """
 
     heads: int
@@ -153,6 +161,7 @@ class Attention(nn.Module):
     dropout: float
     plastic: bool = False
     persistent: int = 0
+    share: Share | None = None
 
     @nn.compact
     def __call__(
@@ -177,43 +186,59 @@ class Attention(nn.Module):
           The result, the entry that the steps add to the past, and activities of plastic layers.
         """
         steps, width = x.shape
-        xavier = nn.initializers.xavier_uniform()  # of queries, keys and values stacked
-        zeros = nn.initializers.zeros
-        project = PlasticDense(3 * width, self.plastic, xavier, zeros, name="query_key_value")
+        heads, head_width = own_heads(self.heads, self.share), width // self.heads
+        dense = partial(PlasticDense, plastic=self.plastic, share=self.share)
+        project = dense(
+            STACKS * heads * head_width,
+            kernel_init=nn.initializers.xavier_uniform(),  # of queries, keys and values stacked
+            bias_init=nn.initializers.zeros,
+            side="outputs",
+            name="query_key_value",
+        )
         stacked, activities = project(x, fast)
-        query, key, value = jnp.moveaxis(stacked.reshape(steps, 3, self.heads, -1), 1, 0)
+        query, key, value = jnp.moveaxis(stacked.reshape(steps, STACKS, heads, -1), 1, 0)
         if self.rotary:
             query, key = rotate(query, position), rotate(key, position)
         present = KeyValue(key, value, position)
-        drop = nn.Dropout(self.dropout, deterministic=deterministic)
         segments = [segment for segment in past if len(segment.position)]
-        lengths = [len(segment.position) for segment in segments]
-        always = self._always(width // self.heads)
-
-        if self.window < 0:  # a step attends to itself only: the softmax of one score is 1
-            mixed = drop(jnp.ones((steps, self.heads, 1), value.dtype)) * value
-        elif 0 < 2 * self.window < steps and not independent and lengths in ([], [self.window]):
-            nothing = blank(self.window, self.heads, width // self.heads, value.dtype)
-            before = segments[0] if segments else nothing
-            queries, previous, block = band(query, before, present, self.window)
-
-            def block_scores(query: Array, previous: KeyValue, block: KeyValue) -> Array:
-                context = Context([*always, previous], block)
-                return score(query, block.position, context, self.window)
-
-            scores = jax.vmap(block_scores)(queries, previous, block)
-            weights = drop(jax.nn.softmax(scores))
-            mixed = jax.vmap(lambda w, p, b: mix(w, Context([*always, p], b)))(
-                weights, previous, block
-            )
-            mixed = mixed.reshape(-1, self.heads, width // self.heads)[:steps]
-        else:
-            context = Context([*always, *segments], present, independent)
-            scores = score(query, position, context, self.window)
-            mixed = mix(drop(jax.nn.softmax(scores)), context)
-        out = PlasticDense(width, self.plastic, name="out")
-        mixed, active_out = out(mixed.reshape(steps, width), fast)
+        mixed = self._mixed(query, present, segments, independent, deterministic)
+        out = dense(width, side="inputs", name="out")
+        mixed, active_out = out(mixed.reshape(steps, heads * head_width), fast)
         return mixed, present, activities | active_out
+
+    def _mixed(
+        self,
+        query: Array,
+        present: KeyValue,
+        past: Sequence[KeyValue],
+        independent: bool,
+        deterministic: bool,
+    ) -> Array:
+        """Sums of values [S, H, W], for queries [S, H, W]; no segment of the past is empty."""
+        steps, heads, head_width = query.shape
+        window, dtype = self.window, query.dtype
+        drop = partial(
+            dropped, nn.Dropout(self.dropout), deterministic=deterministic, share=self.share
+        )
+        lengths = [len(segment.position) for segment in past]
+        always = self._always(head_width)
+        if window < 0:  # a step attends to itself only: the softmax of one score is 1
+            return drop(jnp.ones((steps, heads, 1), dtype), axis=1) * present.value
+        if not 0 < 2 * window < steps or independent or lengths not in ([], [window]):
+            context = Context([*always, *past], present, independent)
+            scores = score(query, present.position, context, window)
+            return mix(drop(jax.nn.softmax(scores), axis=0), context)
+
+        before = past[0] if past else blank(window, heads, head_width, dtype)
+        queries, previous, block = band(query, before, present, window)
+
+        def block_scores(query: Array, previous: KeyValue, block: KeyValue) -> Array:
+            return score(query, block.position, Context([*always, previous], block), window)
+
+        scores = jax.vmap(block_scores)(queries, previous, block)
+        weights = drop(jax.nn.softmax(scores), axis=1)
+        mixed = jax.vmap(lambda w, p, b: mix(w, Context([*always, p], b)))(weights, previous, block)
+        return mixed.reshape(-1, heads, head_width)[:steps]
 
     def _always(self, head_width: int) -> list[KeyValue]:
         """The persistent keys and values, if there are any."""

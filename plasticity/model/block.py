@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-import jax.numpy as jnp
 from flax import linen as nn
 
 from plasticity.backbone import FastRead
 from plasticity.model.attention import Attention
+from plasticity.model.dropout import dropped
 from plasticity.model.levels import Level, LevelSpec, periods
 from plasticity.model.memory_mixer import MemorySpec
 from plasticity.model.mixers import MIXERS
@@ -58,6 +58,11 @@ class TransformerSettings(Settings):
         sizes = (self.width, self.feed_forward, self.level_rate)
         return tuple(LevelSpec(period, *sizes) for period in periods(self.levels))
 
+    @property
+    def slow_attention(self) -> bool:
+        """Whether attention alone mixes steps, and carries no fast weights."""
+        return self.mixer == "attention" and "attention" not in plastic_parts(self.plastic, PARTS)
+
     def check(self) -> None:
         """Raises ValueError for parts that do not exist or sizes that do not divide."""
         parts = plastic_parts(self.plastic, PARTS)
@@ -86,7 +91,7 @@ class Block(nn.Module):
 
     settings: TransformerSettings
     memory: MemorySpec | None
-    share: Share | None = None  # of the hidden units of the feed-forward net
+    share: Share | None = None  # of the hidden units, and of the heads of slow attention
 
     def setup(self) -> None:
         """Creates the parts. Their names are names of parameters and of plastic layers."""
@@ -96,7 +101,7 @@ class Block(nn.Module):
         rotary, plastic = s.position == "rotary", "attention" in parts
         arguments = (s.heads, s.attention_window, rotary, s.dropout, plastic)
         if memory is None:
-            self.attention = Attention(*arguments)
+            self.attention = Attention(*arguments, share=self.share if s.slow_attention else None)
         else:
             attend = partial(Attention, *arguments, memory.settings.persistent)
             self.mixer = MIXERS[s.mixer].make(attend, memory, s.heads, s.dropout)
@@ -133,16 +138,9 @@ class Block(nn.Module):
             return self._chain(x, fast, deterministic)
         post, active = self.fc1(self.feed_forward_norm(x), fast)
         hidden = nn.gelu(post, approximate=False)
-        out, active_out = self.fc2(self._dropped(hidden, deterministic), fast)
+        out, active_out = self.fc2(dropped(self.drop, hidden, deterministic, self.share, 1), fast)
         x = x + self.drop(out, deterministic=deterministic)
         return x, activated(active, hidden) | active_out
-
-    def _dropped(self, hidden: Array, deterministic: bool) -> Array:
-        """Hidden units after dropout. A device draws the mask of all, of which it has a part."""
-        if self.share is None or deterministic:
-            return self.drop(hidden, deterministic=deterministic)
-        every = jnp.ones((len(hidden), self.share.devices * hidden.shape[-1]), hidden.dtype)
-        return hidden * self.share.own(self.drop(every, deterministic=False))
 
     def _chain(self, x: Array, fast: FastRead, deterministic: bool) -> tuple[Array, dict[str, Any]]:
         activities: dict[str, Any] = {}

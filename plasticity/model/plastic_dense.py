@@ -45,13 +45,13 @@ class PlasticDense(nn.Module):
         name, x = "/".join(self.path), pre
         if self.share is not None and self.side == "outputs":
             x = self.share.enter(pre)
-        slow, recall = x @ kernel, fast(name, x) if self.plastic else jnp.zeros((), pre.dtype)
+        parts = [x @ kernel, fast(name, x)] if self.plastic else [x @ kernel]
         if self.share is not None and self.side == "inputs":
-            slow, recall = self.share.leave((slow, recall))
-        slow = slow + bias
+            parts = self.share.leave(parts)
+        slow = parts[0] + bias
         if not self.plastic:
             return slow, {}
-        recall = jnp.broadcast_to(recall, slow.shape)
+        recall = jnp.broadcast_to(parts[1], slow.shape)
         post = slow + recall
         return post, {name: Activity(pre, post, post, jnp.zeros_like(post), recall)}
 

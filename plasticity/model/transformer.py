@@ -41,16 +41,16 @@ from plasticity.types import Activity, Array, DType, Key, Outputs, PyTree
 class Transformer(nn.Module):
     """Embedding, blocks, final norm and head, in the two parts `prepare` and `__call__`.
 
-    Unless attention is plastic or a memory mixes steps, the attention of the first block depends on
-    the inputs only, not on fast weights. `prepare` computes it for all steps of a piece at once:
-    the entries of this block are those of `prepare`, not of the past.
+    The attention of the first block, if it is slow, depends on the inputs only. `prepare` computes
+    it for all steps of a piece at once: the entries of this block are those of `prepare`, not of
+    the past.
     """
 
     settings: TransformerSettings
     encoder_settings: EncoderSettings
     task: TaskShape  # without reference images
     memory: MemorySpec | None = None
-    share: Share | None = None  # of the feed-forward nets
+    share: Share | None = None  # of the blocks
 
     def setup(self) -> None:
         """Creates the parts; the blocks are named block_0, block_1, ..."""
@@ -88,7 +88,7 @@ class Transformer(nn.Module):
             further = steps if queries is not None else steps - 1
             x = x + learned(self.position, position, first, further)
         x_steps, x_queries = x[:steps], None if queries is None else x[steps:]
-        if not attends_ahead(self.settings):
+        if not self.settings.slow_attention:
             return x_steps, x_queries, []
         attend = partial(self.blocks[0].attend, fast=no_fast_weights, deterministic=deterministic)
         x_steps, entry, _ = attend(x_steps, ahead, position[:steps], independent=False)
@@ -110,7 +110,7 @@ class Transformer(nn.Module):
         entries: list[Any] = []
         no_past = window(self.settings, self.memory) < 0
         for i, block in enumerate(self.blocks):
-            if i or not attends_ahead(self.settings):
+            if i or not self.settings.slow_attention:
                 earlier = () if no_past else [segment[len(entries)] for segment in past]
                 arguments = (earlier, position, fast, independent, deterministic)
                 x, entry, active = block.attend(x, *arguments)
@@ -133,12 +133,6 @@ class Transformer(nn.Module):
         return {"/".join(memory.path): memory.initial() for memory in memories}
 
 
-def attends_ahead(settings: TransformerSettings) -> bool:
-    """Returns whether `prepare` computes the attention of the first block."""
-    closed = "attention" in plastic_parts(settings.plastic, PARTS)
-    return not closed and settings.mixer == "attention"
-
-
 def transformer(
     settings: TransformerSettings,
     encoder: EncoderSettings,
@@ -153,11 +147,11 @@ def transformer(
       encoder: embeds inputs that are images; a table embeds tokens.
       task: sizes of inputs and outputs.
       memory: of mixers that have one.
-      share: builds the backbone of one of the devices that share the feed-forward nets.
+      share: builds the backbone of one of the devices that share the blocks.
 
     Raises:
       ValueError: the mixer needs a memory that is not given, or settings do not go together, or
-        devices do not divide the hidden units.
+        devices do not divide the hidden units or the heads.
     """
     check_memory(settings, memory)
     check_tied(settings.tied, task)
@@ -165,7 +159,7 @@ def transformer(
     settings = settings if share is None else _of_one_device(settings, share.devices)
     sizes = (settings, encoder, task._replace(reference_images=None), memory)
     module = Transformer(*sizes, share)
-    ahead, blank = int(attends_ahead(settings)), partial(_blank, settings, memory)
+    ahead, blank = int(settings.slow_attention), partial(_blank, settings, memory, share)
 
     def prepare(slow: PyTree, *arguments: Any) -> Any:
         *steps, key = arguments
@@ -184,7 +178,7 @@ def transformer(
         partial(_forward, module),
         partial(blank, settings.layers - ahead),
         window(settings, memory),
-        _shard_by(0 if levels else settings.layers),
+        {} if levels else _shard_by(settings),
         partial(blank, ahead),
         partial(modulator_column, auxiliary=settings.auxiliary),
         {name: spec.site_shape for name, spec in sites.items() if spec is not None},
@@ -212,11 +206,10 @@ def _forward(
 
 
 def _of_one_device(settings: TransformerSettings, devices: int) -> TransformerSettings:
-    """Those of the network of a device that has a part of the hidden units."""
-    if settings.feed_forward % devices:
-        raise ValueError(
-            f"model.feed_forward={settings.feed_forward} must be a multiple of mesh.model={devices}"
-        )
+    """Those of the network of a device that has a part of the hidden units and of the heads."""
+    for name in ("feed_forward", "heads") if settings.slow_attention else ("feed_forward",):
+        if (number := getattr(settings, name)) % devices:
+            raise ValueError(f"model.{name}={number} must be a multiple of mesh.model={devices}")
     return dataclasses.replace(settings, feed_forward=settings.feed_forward // devices)
 
 
@@ -231,10 +224,16 @@ def _rngs(key: Key | None) -> dict[str, Key] | None:
 
 
 def _blank(
-    settings: TransformerSettings, memory: MemorySpec | None, blocks: int, slots: int, dtype: DType
+    settings: TransformerSettings,
+    memory: MemorySpec | None,
+    share: Share | None,
+    blocks: int,
+    slots: int,
+    dtype: DType,
 ) -> list[Any]:
     """Entries of the past that hold nothing, for so many blocks; see `Backbone.blank`."""
-    keys = attention.blank(slots, settings.heads, settings.width // settings.heads, dtype)
+    heads = attention.own_heads(settings.heads, share if settings.slow_attention else None)
+    keys = attention.blank(slots, heads, settings.width // settings.heads, dtype)
     inputs: Any = ()
     if memory is not None and memory.settings.convolution > 1:
         inputs = blank_inputs(slots, memory.width_of_channels, dtype)
@@ -242,10 +241,14 @@ def _blank(
     return [] if window(settings, memory) < 0 else [segment] * blocks
 
 
-def _shard_by(layers: int) -> dict[str, str]:
+def _shard_by(settings: TransformerSettings) -> dict[str, str]:
     """Feed-forward nets by hidden units: a device computes its share in fc1 and reads it in fc2.
 
-    The head is whole: it has few outputs, and its parts would cost one more sum at every step.
+    Slow attention by heads, likewise. The head of the network is whole: it has few outputs, and its
+    parts would cost one more sum at every step.
     """
-    by_units = {f"block_{i}/fc1": "outputs" for i in range(layers)}
-    return by_units | {f"block_{i}/fc2": "inputs" for i in range(layers)}
+    sides = {"fc1": "outputs", "fc2": "inputs"}
+    if settings.slow_attention:
+        sides |= {"attention/query_key_value": "heads", "attention/out": "inputs"}
+    blocks = [f"block_{i}" for i in range(settings.layers)]
+    return {f"{block}/{layer}": side for block in blocks for layer, side in sides.items()}

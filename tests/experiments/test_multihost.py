@@ -204,6 +204,7 @@ def test_batches_that_devices_cannot_share(program, tmp_path):
         (["--config.mesh.data=999"], "mesh.data=999 times mesh.model=1 must be at most"),
         (["--config.mesh.data=2", "--config.train.batch=5"], "the nearest that can are 4 and 6"),
         (["--config.mesh.model=2", "--config.model.feed_forward=7"], "model.feed_forward=7 cannot"),
+        (["--config.mesh.model=2", "--config.model.heads=1"], "model.heads=1 cannot"),
     ):
         code, _, err = program("launch", *flags, *wrong)
         assert code == 2

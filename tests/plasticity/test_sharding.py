@@ -66,7 +66,7 @@ def check_shared_layers():
     from tests.plasticity.test_learner import SEED, make
 
     rule, engine, data, model_axis = os.environ["CASE"].split()
-    model = {"width": 16, "feed_forward": 40, "heads": 2}
+    model = {"width": 16, "feed_forward": 40, "heads": 4}
     memory = {"engine": engine, "chunk": 2}
     learner, hyper, state = make(rule, model=model, memory=memory)
     split = learner.make_network(hyper).backbone.shard_by
@@ -80,6 +80,15 @@ def check_shared_layers():
         found.append((metrics, jax.device_get(after.params)))
         kernel = after.params.slow["params"]["block_0"]["fc1"]["kernel"]
         assert kernel.sharding.shard_shape(kernel.shape) == (16, 40 // layout.model)
+        for layer, columns in (("query_key_value", 48), ("out", 16)):
+            kernels = [
+                leaf
+                for path, leaf in jax.tree.leaves_with_path(after)
+                if f"['{layer}']['kernel']" in jax.tree_util.keystr(path)
+            ]
+            assert len(kernels) == 3, "the parameter and two moments of it"
+            for kernel in kernels:
+                assert kernel.sharding.shard_shape(kernel.shape) == (16 // layout.model, columns)
         check_traffic(compiled.as_text(), layout)
         if (rule, engine) == ("hebbian", "factored"):  # of one block; see test_shares
             sent = sum(execution_of(compiled.as_text()).in_loops.values())
@@ -94,10 +103,15 @@ def check_shared_layers():
 
 
 def check_traffic(program, layout):
-    """Sums over devices; what is gathered are the vectors that a rule reads, fc1's and fc2's."""
+    """Sums over devices; what is gathered are the vectors that a rule reads, fc1's and fc2's.
+
+    The kernel of attention is exchanged, there and back.
+    """
+    exchanged = re.findall(r" all-to-all(?:-start)?\(", program)
+    assert len(exchanged) == (2 if layout.model > 1 else 0)
     sums = re.findall(r"all-reduce(?:-start)?\(", program)
     assert bool(sums) == (layout != Layout(1, 1))
-    gathered = re.findall(r"= \w+\[([\d,]*)\]\S* (?:all-gather|all-to-all)(?:-start)?\(", program)
+    gathered = re.findall(r"= \w+\[([\d,]*)\]\S* all-gather(?:-start)?\(", program)
     for shape in gathered:
         episodes = 4 // layout.data
         assert math.prod(map(int, shape.split(","))) <= 2 * 40 * episodes, f"[{shape}] is gathered"

@@ -1,5 +1,7 @@
 """Layers shared by devices: the same loss, metrics and gradients as on one; few messages."""
 
+import ast
+import contextlib
 import dataclasses
 import itertools
 import os
@@ -11,18 +13,26 @@ import pytest
 
 from plasticity.experiments.lowered import execution_of
 from plasticity.memory import ENGINES
+from plasticity.network import Parameters
 from plasticity.rules import hebbian
 from plasticity.sharding import Layout, replicate, shardings
 from plasticity.shares import MODEL, Share, reads_of
 from plasticity.types import Form, LayerShape, Write
-from tests.networks import make_network
+from plasticity.unroll import run_episodes
+from tests.networks import make_inputs, make_network, make_params
 from tests.sample import sampled
 
 LAYERS = 2
 # Collectives of a step of the episode, forward and backward. Forward, a sum for each fc2 and one
 # message for all writes; backward, a sum for each fc1 and one for all writes. The credit of the
-# gradient rule needs a sum for each fc1 but the first, and its adjoint one for each fc2.
-PER_STEP = {"hebbian": 2 * LAYERS + 2, "delta": 2 * LAYERS + 2, "gradient": 4 * LAYERS + 1}
+# gradient rule needs a sum for each fc1 but the first, and its adjoint one for each fc2. Attention
+# needs as many as a net of two layers; that of the first block is computed before the steps.
+ATTENDING = LAYERS - 1
+PER_STEP = dict.fromkeys(("hebbian", "delta"), 2 * LAYERS + 2 + 2 * ATTENDING)
+PER_STEP |= {"gradient": 4 * LAYERS + 1 + 4 * ATTENDING}
+# Outside of the steps: the attention of the first block, twice; the kernels of attention, there and
+# back; whole coefficients and biases; and measures.
+ONCE = 2 + 2 * LAYERS + 2
 MESHES = [(2, 2), (1, 2), (1, 4)]
 GRID = itertools.product(PER_STEP, ("factored", "chunked", "dense"), ("per_neuron", "per_synapse"))
 SHARED = [(rule, "factored", "shared") for rule in PER_STEP]
@@ -36,6 +46,12 @@ FURTHER = [
     "delta chunked per_neuron model.mixer=gate site.rule=titans",
     "none dense per_neuron model.mixer=memory site.rule=gated_delta",
     "none dense per_neuron",
+    "hebbian factored per_neuron model.position=rotary model.layers=3",
+    "hebbian chunked per_neuron model.position=learned model.attention_window=2",
+    "gradient factored per_neuron model.position=rotary model.attention_window=2",
+    "hebbian dense per_synapse model.attention_window=-1",
+    "hebbian chunked per_neuron model.dropout=0.5 train.microbatch=1",
+    "none dense per_neuron model.dropout=0.5 model.position=rotary model.attention_window=1",
 ]
 CASES = [" ".join(case) for case in (*GRID, *SHARED)] + FURTHER
 
@@ -51,18 +67,22 @@ def test_devices_that_share_layers_find_the_gradient_of_one(
 
 
 def learner_of(rule, engine, alpha, *further):
-    """A learner with two blocks, dropout, and a clip of writes that is active."""
+    """A learner with two blocks, dropout, and a clip of writes that is active.
+
+    further: settings as section.field=value.
+    """
     from tests.plasticity.test_learner import make
 
-    model = {"width": 8, "feed_forward": 8, "heads": 2, "layers": LAYERS}
+    model = {"width": 8, "feed_forward": 8, "heads": 4, "layers": LAYERS}
     sections = {"model": model, "memory": {"engine": engine, "chunk": 2}, "rule": {}}
     if rule != "none":
         sections["rule"] = {"alpha": alpha, "max_norm": 0.01 if rule == "gradient" else 0.1}
     for one in further:
         name, value = one.split("=")
         section, field = name.split(".")
-        known = {"True": True, "False": False, "1": 1}
-        sections.setdefault(section, {})[field] = known.get(value, value)
+        with contextlib.suppress(ValueError):  # a name
+            value = ast.literal_eval(value)
+        sections.setdefault(section, {})[field] = value
     return make(rule, **sections)
 
 
@@ -118,7 +138,49 @@ def check_messages():
     execution = execution_of(compiled.as_text())
     steps = learner.task.trained_on.steps
     assert sum(execution.in_loops.values()) == PER_STEP[rule] * steps, execution
-    assert sum(execution.once.values()) <= 2, execution
+    assert sum(execution.once.values()) <= ONCE, execution
+
+
+@pytest.mark.parametrize("rule", sampled(["none", "hebbian"], lambda rule: rule == "none"))
+def test_pieces_and_queries_of_a_shared_network(program_with_devices, rule, monkeypatch):
+    monkeypatch.setenv("CASE", rule)
+    program_with_devices(2, "tests.plasticity.test_shares", "check_pieces")
+
+
+def check_pieces():
+    """An episode in two pieces, with queries and dropout: outputs and gradient, in float64."""
+    with jax.enable_x64(True):
+        model = {"layers": LAYERS, "dropout": 0.5, "attention_window": 2, "position": "rotary"}
+        network = make_network(os.environ["CASE"], engine="chunked", model=model)
+        params, xs = make_params(network), make_inputs(9)[None]
+        keys, cuts = jax.random.split(jax.random.key(2), 1), (slice(4), slice(4, 7), slice(7, None))
+        mesh = Layout(1, 2).mesh(1)
+        where = shardings(params, mesh, network.backbone.shard_by)
+        own = jax.tree.map(lambda a: a.spec, where)
+
+        def run(network, params):
+            if (share := network.backbone.share) is not None:
+                params = Parameters(*share.entered(*params))
+            first, second, queries = (xs[:, cut] for cut in cuts)
+            one = run_episodes(network, params, first, keys)
+            two = run_episodes(network, params, second, keys, queries, one.state)
+            return (one.outputs.task**2).sum() + (two.outputs.task**3).sum(), (one, two)
+
+        def found(network, params):
+            (_, traces), grads = jax.value_and_grad(run, 1, has_aux=True)(network, params)
+            return [trace.outputs for trace in traces], grads
+
+        part = jax.shard_map(
+            lambda params: found(network.part(2), params),
+            mesh=mesh,
+            in_specs=(own,),
+            out_specs=(jax.P(), own),
+            check_vma=False,
+        )
+        whole = jax.jit(lambda params: found(network, params))(params)
+        shared = jax.jit(part)(jax.device_put(params, where))
+    for a, b in zip(*map(jax.tree.leaves, (whole, shared)), strict=True):
+        np.testing.assert_allclose(b, a, rtol=1e-9, atol=1e-11)
 
 
 def test_operators_are_adjoints_and_writes_are_cut(program_with_devices):
@@ -206,6 +268,10 @@ def test_what_cannot_be_shared_so_is_left_to_the_partitioner():
     assert network.part(2).backbone.shapes["block_0/fc1"] == (3, 8)
     with pytest.raises(ValueError, match=r"feed_forward=6 must be a multiple of mesh\.model=4"):
         network.part(4)
+    three = {"feed_forward": 9, "plastic": "feed_forward"}
+    with pytest.raises(ValueError, match=r"model\.heads=2 must be a multiple of mesh\.model=3"):
+        make_network(model=three).part(3)
+    assert make_network(model=three | {"plastic": "attention"}).part(3) is not None
     assert make_network(backbone="rnn").part(2) is None
     levels = {"plastic": "none", "levels": "1,2"}
     assert make_network("none", model=levels).part(2) is None
