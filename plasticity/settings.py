@@ -117,7 +117,10 @@ class Settings:
         """Raises ValueError for the first value that is not valid."""
         for field in dataclasses.fields(self):
             name, about = dotted(self.section, field.name), field.metadata["about"]
-            _check(name, getattr(self, field.name), type(field.default), about)
+            value, kind = getattr(self, field.name), type(field.default)
+            _check(name, value, kind, about)
+            if kind is float and isinstance(value, int):  # JAX takes no integer above 2**31
+                object.__setattr__(self, field.name, float(value))
         self.check()
 
     def check(self) -> None:

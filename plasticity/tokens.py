@@ -120,7 +120,10 @@ def check_taken(site: Site, tokens: Token) -> None:
         return
     takes = [gate.name for gate in site.takes]
     reads = f"this rule reads {', '.join(('query', 'key', 'value', *takes))}"
-    given = [name for name in ("rate", "keep") if getattr(tokens, name) is not None]
+    numbers = {"rate": tokens.rate, "keep": tokens.keep}
+    given = [
+        n for n, a in numbers.items() if a is not None and not (isinstance(a, float) and a == 1)
+    ]
     left_out = [n for n in (*given, *tokens.gates) if n not in takes]
     if left_out:
         close = difflib.get_close_matches(left_out[0], takes, n=1)

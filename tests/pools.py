@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from plasticity.data import OMNIGLOT
-from plasticity.data.store import ROTATIONS, Images
+from plasticity.data.store import ROTATIONS, DataError, Images
 from plasticity.tasks.pools import Pool
 
 CLASSES, PER_CLASS = 10, 20
@@ -61,6 +61,8 @@ def install(monkeypatch, examples, turns=1):
     def pools(described, split, features):
         made = {}
         stored = examples
+        if examples.ndim == 5 and features:
+            raise DataError(f"task.features={features!r} is no file")
         if examples.ndim == 5:  # rows of as many pixels as the images of the data set have
             rows = examples.reshape(CLASSES, PER_CLASS, -1)
             missing = np.prod(described.shape) - rows.shape[-1]
