@@ -38,6 +38,7 @@ def small(**changed):
     return config
 
 
+@pytest.mark.slow
 def test_local_losses_resume_bit_for_bit(tmp_path, monkeypatch):
     config = small(**{"model.credit": "counter_current"})
     whole, parts = tmp_path / "whole", tmp_path / "parts"
@@ -52,6 +53,7 @@ def test_local_losses_resume_bit_for_bit(tmp_path, monkeypatch):
     assert all(row["auxiliary"] > 0 for row in training)
 
 
+@pytest.mark.slow
 def test_an_encoder_that_was_trained_locally_is_a_start_for_others(tmp_path):
     """And a feed-forward net has none."""
     one = {"encoder.filters": 8, "train.num_seeds": 1, "train.steps": 2, "train.warmup": 1}

@@ -190,6 +190,7 @@ def test_claims_stand_beside_their_earlier_verdicts():
     assert power_of(plan[0]["smallest_effect"], spread, 100, 0.05) == pytest.approx(0.8)
 
 
+@pytest.mark.slow
 def test_the_recorded_campaign_can_be_compared_with():
     found = earlier_verdicts(ROOT / "experiments/results/full")
     assert len(found) == len(CLAIMS["full"]())

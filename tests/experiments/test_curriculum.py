@@ -80,6 +80,7 @@ def test_a_stage_is_the_same_network_on_a_shorter_task():
 EARNED = {"curriculum__until": 0.01, "curriculum__window": 3, "train__batch": 32}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "how",
     [pytest.param({}, id="shared", marks=pytest.mark.slow), pytest.param(EARNED, id="earned")],

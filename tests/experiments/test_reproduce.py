@@ -70,6 +70,7 @@ def test_a_study_is_resumed_and_repeats_nothing(tmp_path, capsys):
     assert json.loads(results.read_text())["rows"] == rows
 
 
+@pytest.mark.slow
 def test_points_that_were_run_elsewhere_are_not_run_again(tmp_path, capsys):
     """Their rows come from the table of the other machine; a point that has changed is run."""
     studies = {"small": STUDY}

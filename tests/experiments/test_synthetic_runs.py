@@ -1,10 +1,13 @@
 """Runs with synthetic gradients: the emitters resume, and are logged with what trains them."""
 
+import pytest
+
 from plasticity.configs import fields
 from plasticity.experiments.run.train import train
 from tests.launching import assert_same_state, final_state, read, rows, tiny_config, train_until
 
 
+@pytest.mark.slow
 def test_emitters_resume_bit_for_bit(tmp_path, monkeypatch):
     config = tiny_config(train__steps=6, checkpoint__every=2, evaluate__every=0, log__every=1)
     fields.choose_rule(config, "synthetic")

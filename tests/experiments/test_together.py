@@ -192,6 +192,7 @@ def test_a_run_goes_on_alone_and_back(finished, tmp_path, monkeypatch):
         assert_close_results(read(ours / "result.json"), read(theirs / "result.json"))
 
 
+@pytest.mark.slow
 def test_a_run_that_diverges_leaves_the_others_alone(finished, tmp_path):
     """A clip of 1e30 and a rate of 1e20: its weights overflow within the first updates."""
     configs, whole = finished

@@ -208,6 +208,7 @@ def value_and_gradient(chunk):
     return jax.jit(jax.value_and_grad(loss, has_aux=True))(make_params(network))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunk", sampled([1, 3, STEPS], lambda chunk: chunk == 3))
 def test_rematerialisation_changes_nothing(chunk, x64):
     """Chunks of one step, chunks that do not divide the episode, one chunk."""

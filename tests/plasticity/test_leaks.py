@@ -223,8 +223,7 @@ def test_every_task_has_a_case():
     assert {name.split(",")[0] for name in CASES} == set(TASKS)
 
 
-# Vectors with queries, and tokens.
-QUICK = {"few_shot", "mqar"}
+QUICK = {"mqar"}
 
 
 def by_case(names):

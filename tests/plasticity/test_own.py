@@ -232,6 +232,7 @@ def test_second_derivatives_do_not_depend_on_the_engine(x64):
     assert_trees_close(twice("chunked"), twice("dense"), 1e-10)
 
 
+@pytest.mark.slow
 def test_strict_modes_of_jax():
     """Also where an input, and all that is written, is zero."""
     plastic, learned, xs = small()

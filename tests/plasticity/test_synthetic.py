@@ -91,6 +91,7 @@ def losses(network, params):
     return jnp.stack([(trace.outputs.task**2).sum(), trace.auxiliary.mean()])
 
 
+@pytest.mark.slow
 def test_the_engines_agree(x64):
     found = {}
     for engine in ("dense", "factored", "chunked"):
@@ -102,8 +103,8 @@ def test_the_engines_agree(x64):
         assert_trees_close(found[engine], found["dense"], 1e-9)
 
 
-@pytest.mark.parametrize("truncated", [False, True])
-@pytest.mark.parametrize("meta", [True, False])
+@pytest.mark.parametrize("truncated", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("meta", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_what_trains_the_emitters(meta, truncated, x64):
     """The auxiliary loss trains nothing but emitters, even where the meta-gradient is truncated."""
     network = make_network(
@@ -173,6 +174,7 @@ def test_emitters_learn_the_true_error_of_a_network():
     assert course[-1] < 0.2 * nothing < course[0]
 
 
+@pytest.mark.slow
 def test_the_learner_adds_the_auxiliary_loss():
     """Its metric is not part of the loss that it reports, but it is minimised."""
     task = copying(seq_length=2, delay=1, vocabulary=4)

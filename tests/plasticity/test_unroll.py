@@ -103,7 +103,10 @@ def assert_equals_dense(
 @pytest.mark.parametrize(
     ("engine", "rule", "alpha", "decay", "size", "wide", "window", "asked"),
     [
-        ("chunked", "gradient", "per_synapse", "clipped", (5, 2), True, 2, 2),
+        pytest.param(
+            *("chunked", "gradient", "per_synapse", "clipped", (5, 2), True, 2, 2),
+            marks=pytest.mark.slow,
+        ),
         ("factored", "hebbian", "per_neuron", "unclipped", (7, 3), False, 0, 2),
         pytest.param(
             *("chunked", "hebbian", "shared", "clipped", (1, 4), True, -1, 0),
