@@ -21,7 +21,6 @@
 These names are the public interface, with the records of `plasticity.types`. Modules are internal.
 """
 
-import difflib
 import importlib
 from typing import Any
 
@@ -107,7 +106,8 @@ _LATER = {
 
 def __getattr__(name: str) -> Any:
     if name not in _LATER:
-        close = difflib.get_close_matches(name, [*_LATER, *globals()], n=1)
-        hint = f": did you mean {close[0]!r}?" if close else ""
-        raise AttributeError(f"module 'plasticity' has no attribute {name!r}{hint}")
+        from plasticity.registry import meant  # no public name of this module
+
+        hint = meant(name, [*_LATER, *globals()])
+        raise AttributeError(f"module 'plasticity' has no attribute {name!r}{hint and f': {hint}'}")
     return getattr(importlib.import_module(_LATER[name]), name)

@@ -18,12 +18,16 @@ def shown(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
+def meant(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """Which of the names is near, "did you mean 'x'?", or ""."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
+    return f"did you mean {close[0]!r}?" if close else ""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Says which names are valid, the nearest first: "did you mean 'x'? valid: x, y"."""
     known = sorted(known)
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-    hint = f"did you mean {close[0]!r}? " if close else ""
-    return f"{hint}valid: {', '.join(known)}"
+    return f"{meant(name, known, 0.4)} valid: {', '.join(known)}".lstrip()
 
 
 def lookup(registry: Mapping[str, T], name: str, field: str) -> T:

@@ -104,11 +104,16 @@ class Task(NamedTuple):
     def metric_names(self) -> list[str]:
         """The names of the metrics in training."""
         task = self.trained_on
-        data = None if task.data is None else task.data["train"]
-        which = (jnp.zeros((), jnp.int32),) if task.tasks > 1 else ()
-        episode = jax.eval_shape(task.sample, jax.random.key(0), data, *which)
+        episode = jax.eval_shape(task.sample, *task.drawn_by)
         answers = jax.ShapeDtypeStruct((*episode.weights.shape, task.outputs), jnp.float32)
         return sorted(jax.eval_shape(task.metrics, answers, episode))
+
+    @property
+    def drawn_by(self) -> tuple[PyTree, ...]:
+        """Arguments of `sample` for a training episode, of the first task of a stream."""
+        data = None if self.data is None else self.data["train"]
+        which = (jnp.zeros((), jnp.int32),) if self.tasks > 1 else ()
+        return (jax.random.key(0), data, *which)
 
     @property
     def events(self) -> tuple[str, ...]:

@@ -35,11 +35,13 @@ def check_task(task: Task) -> None:
     for name in ("inputs", "outputs", "image", "tokens"):
         here, there = getattr(task, name), getattr(task.training, name)
         if here != there:
-            _wrong(f"training.{name}", there, f"{here!r}, as in the task itself: one net does both")
+            _wrong_field(
+                f"training.{name}", there, f"{here!r}, as in the task itself: one net does both"
+            )
     check_task(task.training._replace(training=None))
 
 
-def _wrong(field: str, found: Any, right: str) -> NoReturn:
+def _wrong_field(field: str, found: Any, right: str) -> NoReturn:
     raise ValueError(f"Task.{field} is {found!r}, but must be {right}")
 
 
@@ -47,23 +49,32 @@ def _check_fields(task: Task) -> None:
     for name, least in (("inputs", 0 if task.image else 1), ("outputs", 1), ("steps", 1)):
         value = getattr(task, name)
         if not isinstance(value, numbers.Integral) or value < least:
-            _wrong(name, value, f"an integer of at least {least}")
+            _wrong_field(name, value, f"an integer of at least {least}")
     if task.tasks < 1:
-        _wrong("tasks", task.tasks, "at least 1")
+        _wrong_field("tasks", task.tasks, "at least 1")
     if task.data is not None and (missing := set(SPLITS) - set(task.data)):
-        _wrong("data", sorted(task.data), f"of the splits {', '.join(SPLITS)}: {missing} missing")
+        _wrong_field(
+            "data", sorted(task.data), f"of the splits {', '.join(SPLITS)}: {missing} missing"
+        )
     if task.phases and (total := sum(steps for _, steps in task.phases)) != task.steps:
-        _wrong("phases", task.phases, f"of {task.steps} steps in all, Task.steps, and not {total}")
+        _wrong_field(
+            "phases", task.phases, f"of {task.steps} steps in all, Task.steps, and not {total}"
+        )
 
 
 def _traced(field: str, function: Callable[..., PyTree], *arguments: Any) -> PyTree:
-    """The shapes of what the function of a field returns."""
+    """The shapes of what the function of a field returns.
+
+    Raises:
+      ValueError: it raises an error; the message says in which file and line.
+    """
     try:
         return jax.eval_shape(function, *arguments)
     except Exception as error:
         frames = traceback.extract_tb(error.__traceback__)
-        own = [frame for frame in frames if LIBRARIES not in pathlib.Path(frame.filename).parents]
-        where, first = own[-1], next(iter(str(error).splitlines()), "")
+        own = [f for f in frames[1:] if LIBRARIES not in pathlib.Path(f.filename).parents]
+        # None is left if the function is one of a library, as a loss may be.
+        where, first = (own or frames)[-1], next(iter(str(error).splitlines()), "")
         raise ValueError(
             f"Task.{field} fails in {where.filename}, line {where.lineno}: "
             f"{type(error).__name__}: {first}"
@@ -71,9 +82,7 @@ def _traced(field: str, function: Callable[..., PyTree], *arguments: Any) -> PyT
 
 
 def _episode(task: Task) -> Episode:
-    data = None if task.data is None else task.data["train"]
-    which = (jnp.zeros((), jnp.int32),) if task.tasks > 1 else ()
-    episode = _traced("sample", task.sample, jax.random.key(0), data, *which)
+    episode = _traced("sample", task.sample, *task.drawn_by)
     if not isinstance(episode, Episode):
         raise ValueError(f"Task.sample returns a {type(episode).__name__}, but must return Episode")
     return episode
@@ -88,14 +97,14 @@ def _check_episode(task: Task, episode: Episode) -> jax.ShapeDtypeStruct:
     count = task.steps + queries
     said = f"T + Q = {task.steps} + {queries}"
     if episode.weights.shape != (count,):
-        _odd("weights", episode.weights, f"shape [{count}], as {said}")
+        _wrong_part("weights", episode.weights, f"shape [{count}], as {said}")
     for target in jax.tree.leaves(episode.targets):
         if target.shape[:1] != (count,):
-            _odd("targets", target, f"a first axis of {count}, as {said}")
+            _wrong_part("targets", target, f"a first axis of {count}, as {said}")
     return jax.ShapeDtypeStruct((count, task.outputs), jnp.float32)
 
 
-def _odd(part: str, found: Any, right: str, of: str = "sample") -> NoReturn:
+def _wrong_part(part: str, found: Any, right: str, of: str = "sample") -> NoReturn:
     """An error about the shape of a part of what a function of the task returned."""
     described = f"{found.dtype}{list(found.shape)}" if hasattr(found, "shape") else found
     raise ValueError(f"Task.{of} gives {part} {described}, but must give {right}")
@@ -104,33 +113,39 @@ def _odd(part: str, found: Any, right: str, of: str = "sample") -> NoReturn:
 def _check_inputs(task: Task, part: str, found: Any, said: str, steps: int) -> None:
     if task.image is not None:
         if not isinstance(found, Observation):
-            _odd(part, type(found).__name__, "an Observation, as Task.image is given")
+            _wrong_part(part, type(found).__name__, "an Observation, as Task.image is given")
         if found.image.shape != (steps, *task.image):
-            _odd(f"{part}.image", found.image, f"shape {[steps, *task.image]}: {said}, Task.image")
+            _wrong_part(
+                f"{part}.image", found.image, f"shape {[steps, *task.image]}: {said}, Task.image"
+            )
         found, part = found.vector, f"{part}.vector"
     elif isinstance(found, Observation):
-        _odd(part, "an Observation", "arrays, as Task.image is None")
+        _wrong_part(part, "an Observation", "arrays, as Task.image is None")
     if task.tokens:
         if found.shape != (steps,) or not jnp.issubdtype(found.dtype, jnp.integer):
-            _odd(part, found, f"integers of shape [{steps}]: {said}, and Task.tokens is True")
+            _wrong_part(
+                part, found, f"integers of shape [{steps}]: {said}, and Task.tokens is True"
+            )
     elif found.shape != (steps, task.inputs):
         right = f"shape [{steps}, {task.inputs}]: {said}, I = {task.inputs} (Task.inputs)"
-        _odd(part, found, right)
+        _wrong_part(part, found, right)
 
 
 def _check_scores(task: Task, answers: jax.ShapeDtypeStruct, episode: Episode) -> None:
     loss = _traced("loss", task.loss, answers, episode)
     if getattr(loss, "shape", None) != answers.shape[:1]:
         right = f"one number per answer, shape {list(answers.shape[:1])}"
-        _odd("an array", loss, right, of="loss")
+        _wrong_part("an array", loss, right, of="loss")
     metrics = _traced("metrics", task.metrics, answers, episode)
     if not isinstance(metrics, Mapping):
-        _odd("a", type(metrics).__name__, "a dict {name: number}", of="metrics")
+        _wrong_part("a", type(metrics).__name__, "a dict {name: number}", of="metrics")
     for name, value in metrics.items():
         if getattr(value, "shape", None) != ():
             right = "one number of an episode, shape []: its mean over steps, or its last"
-            _odd(repr(name), value, right, of="metrics")
+            _wrong_part(repr(name), value, right, of="metrics")
     if "loss" in metrics:
         raise ValueError("Task.metrics gives 'loss', which is the name of the outer loss: rename")
     if task.main_metric not in metrics:
-        _wrong("main_metric", task.main_metric, f"a name in Task.metrics: {', '.join(metrics)}")
+        _wrong_field(
+            "main_metric", task.main_metric, f"a name in Task.metrics: {', '.join(metrics)}"
+        )

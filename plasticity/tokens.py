@@ -1,6 +1,5 @@
 """Checks of what a memory site is given: tokens and the state before them."""
 
-import difflib
 from typing import Any
 
 import jax
@@ -9,6 +8,7 @@ import jax.numpy as jnp
 from plasticity.marks import Marks
 from plasticity.memory.contract import check_dtype
 from plasticity.memory.dense import TraceMatrix, dense
+from plasticity.registry import meant
 from plasticity.types import Array, Form, LayerShape, Scalar, Site, Token
 
 ONE_HEAD = "of one head and one episode; jax.vmap adds both"
@@ -126,9 +126,8 @@ def check_taken(site: Site, tokens: Token) -> None:
     ]
     left_out = [n for n in (*given, *tokens.gates) if n not in takes]
     if left_out:
-        close = difflib.get_close_matches(left_out[0], takes, n=1)
-        hint = f": did you mean {close[0]!r}?" if close else ""
-        raise ValueError(f"{left_out[0]} is given, and {reads} only{hint}")
+        hint = meant(left_out[0], takes)
+        raise ValueError(f"{left_out[0]} is given, and {reads} only{hint and f': {hint}'}")
     missing = [n for n in takes if n not in ("rate", "keep", *tokens.gates)]
     if missing:
         raise ValueError(f"gates lack {missing[0]!r}: {reads}")

@@ -7,6 +7,7 @@ import pytest
 
 from plasticity.data import DataError
 from plasticity.task import TaskShape
+from plasticity.task_checks import check_task
 from plasticity.tasks import TASKS
 from plasticity.tasks.copying import copying
 from plasticity.tasks.cue_reward import cue_reward
@@ -24,6 +25,7 @@ def test_tasks_keep_the_contract(name):
         task = TASKS[name]()
     except DataError as error:
         pytest.skip(str(error))
+    check_task(task)
     for split in task.data or {"": None}:
         data = task.data and jax.tree.map(jnp.asarray, task.data[split])
         sample = jax.jit(task.sample)
