@@ -14,22 +14,30 @@ from plasticity.experiments.reports.statistics import NOT_SUPPORTED, OPPOSITE, S
 from plasticity.experiments.run.checked import is_number
 from plasticity.experiments.sweeps.tables import Row
 
-OTHERS = {verdict: verdict for verdict in (OPPOSITE, UNDECIDED, NOT_SUPPORTED)}
-OTHERS |= {NO_EVIDENCE: "without any runs"}
+OTHERS = (OPPOSITE, UNDECIDED, NOT_SUPPORTED)
 
 
 def of_verdicts(claims: Sequence[Mapping[str, Any]]) -> str:
-    """How many claims have which verdict, and how many of each source are supported."""
+    """How many of the claims that were tested have which verdict."""
     counts = collections.Counter(claim["verdict"] for claim in claims)
-    supported = counts.pop(SUPPORTED, 0)
-    sources = collections.Counter(claim["source"] for claim in claims)
-    own = collections.Counter(c["source"] for c in claims if c["verdict"] == SUPPORTED)
-    apart = "; ".join(f"{source}: {own[source]} of {n}" for source, n in sources.items())
-    aside = f" ({apart})" if own and len(sources) > 1 else ""
+    untested = counts.pop(NO_EVIDENCE, 0)
+    supported, tested = counts.pop(SUPPORTED, 0), len(claims) - untested
     are = "is" if supported == 1 else "are"
-    texts = OTHERS | {verdict: verdict for verdict in counts.keys() - OTHERS.keys()}
-    others = "".join(f", {counts[key]} {text}" for key, text in texts.items() if counts[key])
-    return f"{supported} of {len(claims)} claims {are} supported{aside}{others}."
+    told = [*OTHERS, *(counts.keys() - OTHERS)]
+    others = "".join(f", {counts[verdict]} {verdict}" for verdict in told if counts[verdict])
+    rest = f"; {untested} not tested yet" if untested else ""
+    return f"{supported} of {tested} claims {are} supported{others}{rest}."
+
+
+def by_source(claims: Sequence[Mapping[str, Any]]) -> str:
+    """How many claims of each source are supported, where there are several sources."""
+    tested = [claim for claim in claims if claim["verdict"] != NO_EVIDENCE]
+    sources = collections.Counter(claim["source"] for claim in tested)
+    own = collections.Counter(c["source"] for c in tested if c["verdict"] == SUPPORTED)
+    if len(sources) < 2:
+        return ""
+    parts = "; ".join(f"{source}, {own[source]} of {n}" for source, n in sources.items())
+    return f"Supported, of the claims of each source that have runs: {parts}."
 
 
 def of_published(table: Sequence[Row]) -> str:

@@ -164,6 +164,7 @@ def _content(
         "problems": problems,
         "question": question,
         "answer": answer,
+        "by_source": answers.by_source(found.claims),
         "forest": drawn("verdicts.json", _forest, found.claims),
         "verdicts": entries,
         "published": files.table("published", found.published),

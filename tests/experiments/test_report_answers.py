@@ -52,7 +52,7 @@ def test_every_campaign_has_a_question():
         (["supported"] * 2, "2 of 2 claims are supported."),
         (
             ["no evidence", "not supported"],
-            "0 of 2 claims are supported, 1 not supported, 1 without",
+            "0 of 1 claims are supported, 1 not supported; 1 not tested yet.",
         ),
     ],
 )
@@ -60,9 +60,11 @@ def test_the_answer_counts_verdicts(verdicts, sentence):
     assert answers.of_verdicts(list(map(claim, verdicts))).startswith(sentence)
 
 
-def test_the_answer_counts_by_source_where_there_are_several():
+def test_sources_are_counted_apart_where_there_are_several():
     claims = [claim("supported"), claim("opposite", source="paper")]
-    assert "(ours: 1 of 1; paper: 0 of 1)" in answers.of_verdicts(claims)
+    untested = claim("no evidence", source="another")
+    assert "ours, 1 of 1; paper, 0 of 1." in answers.by_source([*claims, untested])
+    assert not answers.by_source([claims[0], untested])
 
 
 def test_where_the_task_changes_the_answer_is_that_of_both_ends(tmp_path):
@@ -255,7 +257,7 @@ def test_the_first_screen_is_question_answer_and_figure(tmp_path):
     (root / "results.json").write_text(json.dumps({"preset": "memories"}))
     write_report(root, collect(root), [], tmp_path / "o.html", tmp_path / "o_files")
     page = (tmp_path / "o.html").read_text()
-    parts = [f"<h1>{QUESTIONS['memories']}", "1 of 2 claims is supported", "<figure>", "<nav>"]
+    parts = [f"<h1>{QUESTIONS['memories']}", "1 of 1 claims is supported; 1 not", "<figure>", "<nav>"]
     parts += ["How to read this page", ">supported &lt; claim<", "(p = 0.0123); before: ", "0.988"]
     parts += ["3 paired seeds &lt; 4.", "<summary>Evidence", "no evidence &lt; claim"]
     places = [page.index(part) for part in parts]
