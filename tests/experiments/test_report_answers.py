@@ -257,7 +257,12 @@ def test_the_first_screen_is_question_answer_and_figure(tmp_path):
     (root / "results.json").write_text(json.dumps({"preset": "memories"}))
     write_report(root, collect(root), [], tmp_path / "o.html", tmp_path / "o_files")
     page = (tmp_path / "o.html").read_text()
-    parts = [f"<h1>{QUESTIONS['memories']}", "1 of 1 claims is supported; 1 not", "<figure>", "<nav>"]
+    parts = [
+        f"<h1>{QUESTIONS['memories']}",
+        "1 of 1 claims is supported; 1 not",
+        "<figure>",
+        "<nav>",
+    ]
     parts += ["How to read this page", ">supported &lt; claim<", "(p = 0.0123); before: ", "0.988"]
     parts += ["3 paired seeds &lt; 4.", "<summary>Evidence", "no evidence &lt; claim"]
     places = [page.index(part) for part in parts]
