@@ -36,6 +36,8 @@ Summary = dict[str, dict[str, float]]
 REPORT = {"step": int, "changed": dict} | {part: {str: SUMMARY} for part in PARTS.values()}
 # Sections that may differ from the trained config: no shape of a trained parameter depends on them.
 FREE_SECTIONS = ("seed", "task", "rule", "memory", "evaluate", "checkpoint", "log")
+# A trained network can be tested without its attention: no parameter depends on the window.
+FREE_FIELDS = ("model.attention_window",)
 
 
 def evaluate_parameters(
@@ -164,7 +166,7 @@ def _report(config: ConfigDict, workdir: Workdir) -> tuple[dict[str, Any], str, 
     trained = workdir.trained_config()
     changed = differences(trained.to_dict(), config.to_dict())
     for field, there, here in changed:
-        if field.split(".")[0] not in FREE_SECTIONS:
+        if not may_change(field):
             raise ConfigError(
                 f"{field}={here!r}, but the net in --workdir={workdir.path} was trained with "
                 f"{there!r}"
@@ -181,6 +183,11 @@ def _report(config: ConfigDict, workdir: Workdir) -> tuple[dict[str, Any], str, 
     target = free_name(workdir.path, f"evaluation-{step}")
     write_json(target, report)
     return report, program.learner.task.main_metric, target
+
+
+def may_change(field: str) -> bool:
+    """Whether a trained network can be evaluated under another value of this field."""
+    return field in FREE_FIELDS or field.split(".")[0] in FREE_SECTIONS
 
 
 def trained_parameters(config: ConfigDict, workdir: Workdir) -> tuple[int, Parameters]:

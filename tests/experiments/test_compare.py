@@ -29,6 +29,7 @@ from plasticity.experiments.reports.compare import (
     within,
 )
 from plasticity.experiments.reports.statistics import power_of
+from plasticity.experiments.run.evaluate import may_change
 from plasticity.experiments.run.storage import DamagedFileError
 from plasticity.experiments.run.transfer import MEASURES
 from plasticity.experiments.sweeps.campaign import config_field, points_of
@@ -251,6 +252,9 @@ def test_every_point_of_a_preset_is_a_config(cells):
     assert set(cells["paper"]) == set(TABLES)
     studies = [study for preset in cells.values() for own in preset.values() for study, _ in own]
     assert all(isinstance(study.about, str) for study in studies)
+    fields = {field for study in studies for own in study.elsewhere for field in own}
+    assert {"task.delay", "model.attention_window"} < fields
+    assert all(map(may_change, fields))  # else found only when the trained net is evaluated
 
 
 @pytest.mark.parametrize(

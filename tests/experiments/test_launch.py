@@ -149,6 +149,9 @@ def test_evaluate_mode_may_change_the_task_but_not_the_net(finished, program):
     (finished[0] / "evaluation-6.json").unlink()
     assert report["changed"] == {"rule.eta0": 0.0, "task.delay": 3, "task.seq_length": 1}
     assert report["metrics"]["eta_mean"]["mean"] == 0
+    code, _, err = program("launch", *evaluate, "--config.model.attention_window=-1")
+    assert code == 0, err
+    (finished[0] / "evaluation-6.json").unlink()
     code, _, err = program("launch", *evaluate, "--config.task.delay=9")
     assert code == 2
     assert "task.delay: trained 1, here 9" in err
