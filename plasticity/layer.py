@@ -80,13 +80,15 @@ class MemoryLayer(nn.Module):
             not floating [T, D], or the heads do not divide D.
         """
         rule = self._checked(x)
+        if reset is not None and valid is not None:
+            reset = reset & valid  # what fills up a sequence begins no document
         spec = MemorySpec(rule, self.settings, x.shape[-1])
         mixer = MemoryMixer(spec)
         taps = self.settings.convolution
         dtype = jnp.promote_types(x.dtype, jnp.float32)
         first = jax.tree.map(lambda a: a.astype(dtype), mixer.initial())
         if state is None:
-            blank = blank_inputs(taps - 1, spec.width_of_channels, x.dtype).value
+            blank = blank_inputs(taps - 1, spec.width_of_channels, dtype).value
             state = LayerState(first, blank if taps > 1 else ())
         before = max(taps - 1, 0)
         position = before + jnp.arange(len(x))
@@ -103,6 +105,9 @@ class MemoryLayer(nn.Module):
         if not isinstance(state.inputs, tuple):
             count = len(x) if valid is None else valid.sum()
             whole = jnp.concatenate([state.inputs, entry.value])
+            if reset is not None:  # a later call sees nothing of documents that have ended
+                begins = jnp.where(reset, position, 0).max()
+                whole = jnp.where((jnp.arange(len(whole)) < begins)[:, None], 0, whole)
             inputs = jax.lax.dynamic_slice_in_dim(whole, count, taps - 1)
         return mixer.finish(x, answers), LayerState(memory, inputs)
 

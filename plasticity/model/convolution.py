@@ -58,6 +58,8 @@ class ShortConvolution(nn.Module):
         shape = (self.taps, x.shape[-1])
         kernel = self.param("kernel", lambda key, s: init(key, s) - self.taps**-0.5, shape)
         if len(x) == 1 or independent:
+            if reset is not None and not independent:
+                past = [Inputs(jnp.where(reset[0], 0, own), at) for own, at in past]
             earlier = partial(_at, past, position[0])
             return kernel[0] * x + sum(kernel[j] * earlier(j) for j in range(1, self.taps))
         before = _last(past, self.taps - 1, x)

@@ -197,6 +197,26 @@ def test_a_layer_of_packed_and_of_unequal_sequences(rule, x64):
         MemoryLayer("delta", MemoryLayerSettings(rule="mesa")).init(jax.random.key(0), x)
 
 
+@pytest.mark.parametrize("piece", [1, 3])
+def test_what_a_layer_carries_over_is_of_the_present_document(piece, x64):
+    """Where a piece ends soon after a document has begun, the convolution has seen two of them."""
+    layer = MemoryLayer("gated_delta", dataclasses.replace(SMALL, convolution=4))
+    x = jax.random.normal(jax.random.key(0), (STEPS, WIDTH))
+    reset, params = jnp.arange(STEPS) == 2, layer.init(jax.random.key(1), x)
+    run = jax.jit(layer.apply)
+    whole, end = run(params, x, reset=reset)
+    parts, state = [], None
+    for at in range(0, STEPS, piece):
+        own = slice(at, at + piece)
+        part, state = run(params, x[own], state, reset=reset[own])
+        parts.append(part)
+    close((jnp.concatenate(parts), state), (whole, end))
+    # After the end of a shorter sequence no document begins.
+    _, shorter = run(params, x[:2])
+    _, filled = run(params, x, reset=reset, valid=jnp.arange(STEPS) < 2)
+    close(filled, shorter)
+
+
 def test_a_layer_goes_on_where_it_stopped(x64):
     layer = MemoryLayer("gated_delta", dataclasses.replace(SMALL, convolution=4))
     x = jax.random.normal(jax.random.key(0), (STEPS, WIDTH))
