@@ -120,6 +120,8 @@ def _few_shot(s: FewShotSettings) -> Task:
     reference = data["train"]
     if s.stream:
         data = grouped(data, groups_of(s))
+        # Of a class, the first images are for the test.
+        reference = reference._replace(examples=data["train"].examples)
     check_ways(s.ways, data, s.described)
     show: Show = _show_features
     if not s.features:

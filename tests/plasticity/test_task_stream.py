@@ -245,6 +245,19 @@ def test_fixed_labels_are_those_of_the_task_and_test_examples_are_not_trained_on
     assert not examples["test"] & examples["validation"]
 
 
+def test_typical_images_of_a_stream_are_of_training(monkeypatch):
+    """All embeddings are centred by them. Here the grey of an image is its number."""
+    numbers = np.arange(pools.PER_CLASS, dtype=np.uint8)[None, :, None, None, None]
+    images = np.broadcast_to(numbers, (pools.CLASSES, pools.PER_CLASS, 28, 28, 1))
+    pools.install(monkeypatch, jnp.asarray(images))
+    fields = {"stream": "swaps", "tasks": 2, "labels": "fixed"}
+    task = few_shot(ways=4, shots=1, queries=1, **fields)
+    own = few_shot.settings(ways=4, queries=1, **fields).described
+    grey = task.reference_images * np.asarray(own.deviation) + np.asarray(own.mean)
+    found = set(np.rint(np.unique(np.asarray(grey)) * 255).tolist())
+    assert found <= set(np.unique(task.data["train"].examples).tolist())
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
