@@ -26,7 +26,7 @@ import functools
 import os
 import pathlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from absl import flags
 
@@ -49,6 +49,7 @@ from plasticity.experiments.sweeps.campaign import (
 from plasticity.experiments.sweeps.executors import make_executor
 from plasticity.experiments.sweeps.known import known_rows
 from plasticity.experiments.sweeps.points import (
+    Failure,
     Point,
     check,
     say_failed,
@@ -164,17 +165,23 @@ def main() -> int:
         say_power(folder, points)
     runner: Runner = functools.partial(run_all, together=TOGETHER.value)
     if GATHER.value:
-        runner = lambda unfinished, done: []  # noqa: E731
+        runner = run_none
     elif WORKERS.value != 1:
         logs = logs_of(folder)
         check_folder("workdir", logs)
         executor = make_executor("local", WORKERS.value, logs)
         # One retry: a run that diverges does so again.
-        runner = Schedule(executor, worker_command("reproduce"), logs, retries=1).run
+        runner = Schedule(executor, worker_command("reproduce", by_study=True), logs, retries=1).run
     outcome = campaign.run(runner, about, measure(folder, probes, wanted))
     TABLES[PRESET.value](folder, outcome)
     print(report_hint(folder))
     return say_failed(outcome.failed, len(points))
+
+
+def run_none(points: Sequence[Point], done: Callable[[Point], object]) -> list[Failure]:
+    """The runner of --gather: names what only lacks the analysis of its trained network."""
+    why = "trained, but not analysed yet: the same command without --gather does it"
+    return [Failure(point, why) for point in points if point.complete]
 
 
 def write_published(folder: pathlib.Path, outcome: Outcome) -> None:

@@ -38,7 +38,8 @@ def earlier_verdicts(folder: pathlib.Path) -> dict[str, Row]:
     studies = PRESETS[preset]()
     settings = BUDGETS[results["budget"]][preset]
     rows = [row | _budget(row, studies, settings) for row in results["rows"]]
-    return {claim["name"]: claim for claim in decide_claims(rows, CLAIMS[preset]())}
+    decided = decide_claims(rows, CLAIMS[preset](), results.get("lost", []))
+    return {claim["name"]: claim for claim in decided}
 
 
 def _budget(row: Row, studies: Mapping[str, Study], settings: Mapping[str, Any]) -> Row:

@@ -34,6 +34,7 @@ def stored_results(folder: pathlib.Path) -> dict[str, Any]:
     path = folder / RESULTS
     results = read(path, {"rows": list}) if path.exists() else {}
     check(path, results.get("features", {}), {str: str}, "features")  # older ones have none
+    check(path, results, {"lost": list} if "lost" in results else {})
     return results
 
 
@@ -64,7 +65,7 @@ class Outcome(NamedTuple):
 
     rows: of all complete points, in their order, and of untrained memories. failed: points without
     a result, or whose files are damaged. lost: a row per seed, without metrics, of points that
-    could not be trained.
+    could not be trained, now or by an earlier launch.
     """
 
     rows: list[Row]
@@ -96,6 +97,7 @@ class Campaign:
         varied = {f for s in studies.values() for p in (*s.points, *s.elsewhere) for f in p}
         self._fields = sorted(varied)
         self._rows: dict[pathlib.Path, list[Row]] = {}
+        self._lost: dict[pathlib.Path, list[Row]] = {}  # of points that could not be trained
         self._broken: list[Failure] = []
         self._measured: Sequence[Row] = ()
 
@@ -123,7 +125,7 @@ class Campaign:
         launch = {"launch": describe_launch()} | dict(about)
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
-            stored_results(self.folder)
+            self._remember(stored_results(self.folder).get("lost", []))
         except DamagedFileError:
             set_aside(self.folder / RESULTS)
 
@@ -142,19 +144,32 @@ class Campaign:
             else:
                 self.gather(point)
         failed += runner(unfinished, done)
-        lost = [row for point, _, untrainable in failed if untrainable for row in self._lost(point)]
+        self._lost |= {p.workdir: self._seeds_of(p) for p, _, untrainable in failed if untrainable}
         failed += self._broken
         names = {str(one.point.workdir.relative_to(self.folder)): one.why for one in failed}
-        return Outcome(self._write(launch | {"failed": names}), failed, lost)
+        rows = self._write(launch | {"failed": names})
+        return Outcome(rows, failed, self._lost_rows())
 
     def _take(self, point: Point) -> bool:
-        """Whether the rows of a point are known: as many as its study has now."""
+        """Whether the rows of a point are known: as many as its study has now.
+
+        The text of a cell does not tell 1 from "1", nor an empty one from none: the fields of a
+        config come from the point.
+        """
         rows = self._known.get((point.folder.name, self._hash(point)), ())
-        evaluations = 1 + len(self._study(point).elsewhere)
-        if len(rows) != point.config().train.num_seeds * evaluations:
+        evaluations = ({}, *self._study(point).elsewhere)
+        labels = [label for o in evaluations for label in self._seeds_of(point, o)]
+        if len(rows) != len(labels):
             return False
-        self._rows[point.workdir] = list(rows)
+        self._rows[point.workdir] = [row | own for row, own in zip(rows, labels, strict=True)]
         return True
+
+    def _remember(self, lost: Sequence[Row]) -> None:
+        """Takes over what an earlier launch could not train, as far as it has no result yet."""
+        known = {(row.get("study"), row.get("point")) for row in lost}
+        for point in self.points:
+            if (point.folder.name, self._hash(point)) in known:
+                self._lost[point.workdir] = self._seeds_of(point)
 
     def _rows_of(self, point: Point) -> list[Row]:
         """A complete run, and its evaluations on other episodes: a row per seed of each."""
@@ -199,13 +214,19 @@ class Campaign:
     def _lacks_analysis(self, point: Point) -> bool:
         return self._is_analysed(point) and not (point.workdir / ANALYSIS).exists()
 
-    def _lost(self, point: Point) -> list[Row]:
-        config = point.config()
+    def _seeds_of(self, point: Point, overrides: Mapping[str, Any] | None = None) -> list[Row]:
+        """A row for each seed of a point, without metrics."""
+        config, labels = point.config(), self._labels(point, overrides)
         seeds = range(config.seed, config.seed + config.train.num_seeds)
-        return [self._labels(point) | {"seed": seed} for seed in seeds]
+        return [labels | {"seed": seed} for seed in seeds]
+
+    def _lost_rows(self) -> list[Row]:
+        names = [point.workdir for point in self.points]
+        return [row for n in names if n not in self._rows for row in self._lost.get(n, ())]
 
     def _write(self, about: Mapping[str, Any]) -> list[Row]:
         ordered = [row for p in self.points for row in self._rows.get(p.workdir, [])]
         ordered += self._measured
-        write_json(self.folder / RESULTS, dict(about) | {"rows": ordered})
+        results = dict(about) | {"rows": ordered, "lost": self._lost_rows()}
+        write_json(self.folder / RESULTS, results)
         return ordered

@@ -164,11 +164,17 @@ def by_state(points: Sequence[Point]) -> tuple[list[Point], list[Point], list[Fa
     return complete, unfinished, damaged
 
 
-def select(points: Sequence[Point], identities: Sequence[str]) -> list[Point]:
-    """The points with these hashes; all if none is given. ConfigError: no point has such a hash."""
-    if unknown := set(identities) - {point.identity for point in points}:
+def select(points: Sequence[Point], names: Sequence[str]) -> list[Point]:
+    """The points with these hashes, or STUDY/HASH; all if none is given.
+
+    Raises:
+      ConfigError: no point has such a hash.
+    """
+    keys = [(point.identity, f"{point.folder.name}/{point.identity}") for point in points]
+    if unknown := set(names).difference(*keys):
         raise ConfigError(f"--only={min(unknown)} is the hash of none of the {len(points)} points")
-    return [point for point in points if not identities or point.identity in identities]
+    chosen = set(names)
+    return [p for p, own in zip(points, keys, strict=True) if not names or chosen & {*own}]
 
 
 def check(points: Sequence[Point]) -> None:

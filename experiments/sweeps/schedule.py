@@ -5,7 +5,7 @@ import math
 import pathlib
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from plasticity.commands import program
@@ -26,10 +26,18 @@ class Batch(NamedTuple):
     log: pathlib.Path
 
 
-def worker_command(name: str) -> Callable[[Iterable[str]], list[str]]:
-    """The command of a worker, by the hashes of its points: that of program `name` with --only."""
+def worker_command(name: str, by_study: bool = False) -> Callable[[Sequence[Point]], list[str]]:
+    """The command of a worker, by its points: that of program `name` with --only=HASH,....
+
+    by_study: STUDY/HASH, since two studies may have points of equal configs.
+    """
     this = [sys.executable, "-m", program(name), *sys.argv[1:]]
-    return lambda identities: [*this, f"--only={','.join(identities)}"]
+
+    def of(points: Sequence[Point]) -> list[str]:
+        names = [f"{p.folder.name}/{p.identity}" if by_study else p.identity for p in points]
+        return [*this, f"--only={','.join(names)}"]
+
+    return of
 
 
 def in_batches(points: Sequence[Point], slots: int) -> list[list[Point]]:
@@ -46,7 +54,7 @@ class Schedule:
 
     Args:
       executor: where workers run.
-      command: of a worker that runs the points with these hashes in turn.
+      command: of a worker that runs these points in turn.
       logs: folder for the output of workers.
       retries: number of times that a failed point is tried again.
     """
@@ -54,13 +62,13 @@ class Schedule:
     def __init__(
         self,
         executor: Executor,
-        command: Callable[[Iterable[str]], list[str]],
+        command: Callable[[Sequence[Point]], list[str]],
         logs: pathlib.Path,
         retries: int,
     ):
         self._executor, self._command, self._retries = executor, command, retries
         self._logs, self._started = logs, 0
-        self._tries: dict[str, int] = collections.Counter()
+        self._tries: dict[pathlib.Path, int] = collections.Counter()
         self._failed: list[Failure] = []
 
     def run(self, points: Sequence[Point], done: Callable[[Point], object]) -> list[Failure]:
@@ -95,8 +103,7 @@ class Schedule:
         self._started += 1
         log = self._logs / f"worker-{self._started}.log"
         print(f"started: {', '.join(p.name for p in points)} (output: {log})", flush=True)
-        command = self._command([point.identity for point in points])
-        return Batch(self._executor.start(command, log), points, log)
+        return Batch(self._executor.start(self._command(points), log), points, log)
 
     def _settle(self, batch: Batch, code: int, done: Callable) -> list[list[Point]]:
         """Records the results of a worker that has ended: the batches to start again."""
@@ -111,8 +118,8 @@ class Schedule:
         return [*again, waiting] if waiting else again
 
     def _may_try_again(self, point: Point, code: int, log: pathlib.Path) -> bool:
-        self._tries[point.identity] += 1
-        if self._tries[point.identity] <= self._retries:
+        self._tries[point.workdir] += 1
+        if self._tries[point.workdir] <= self._retries:
             print(f"again: {point.name} (exit code {code}: {log})", flush=True)
             return True
         # The worker has printed the reason, unless something else ended it.

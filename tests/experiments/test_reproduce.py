@@ -11,6 +11,7 @@ from plasticity.experiments.run.storage import DamagedFileError
 from plasticity.experiments.sweeps import campaign
 from plasticity.experiments.sweeps.campaign import Campaign, points_of, stored_results
 from plasticity.experiments.sweeps.known import known_rows
+from plasticity.experiments.sweeps.points import Failure
 from plasticity.experiments.sweeps.tables import write_csv
 from plasticity.experiments.sweeps.together import run_all
 from plasticity.experiments.validate import ConfigError
@@ -98,6 +99,49 @@ def test_points_that_were_run_elsewhere_are_not_run_again(tmp_path, capsys):
     assert not Campaign(here, {"small": more}, points, [], known).run(run_all, {}).rows
 
 
+def finish(points):
+    for point in points:
+        point.workdir.mkdir(parents=True)
+        (point.workdir / "result.json").write_text(json.dumps(RESULT))
+
+
+def test_known_rows_have_the_values_of_their_configs(tmp_path):
+    """In a table, 1 and "1" are the same, and an empty text is as good as none."""
+    there, here = tmp_path / "there", tmp_path / "here"
+    levels = over("model.levels", ["", "1"])
+    study = STUDY._replace(points=levels, fixed={"rule.name": "none"}, elsewhere=())
+    points = points_of(there, "small", study, TINY)
+    finish(points)
+    rows = Campaign(there, {"small": study}, points, ["small"]).run(run_all, {}).rows
+    assert [row["model.levels"] for row in rows] == ["", "", "1", "1"]
+    write_csv(there / "results.csv", rows)
+    points = points_of(here, "small", study, TINY)
+    taken = Campaign(here, {"small": study}, points, [], known_rows(there))
+    assert taken.run(run_all, {}).rows == rows
+
+
+def test_what_could_not_be_trained_is_remembered(tmp_path):
+    """A claim on stability rests on it, whatever the next launch runs."""
+    studies = {"small": STUDY._replace(elsewhere=())}
+    points = points_of(tmp_path, "small", studies["small"], TINY)
+
+    def launch(wanted, runner=lambda points, done: []):
+        outcome = Campaign(tmp_path, studies, points, wanted).run(runner, {})
+        assert stored_results(tmp_path)["lost"] == outcome.lost
+        return [(row["rule.name"], row["seed"]) for row in outcome.lost]
+
+    def diverge(points, done):
+        return [Failure(point, "diverged", untrainable=True) for point in points]
+
+    hebbian = [("hebbian", 0), ("hebbian", 1)]
+    assert launch(["small"]) == []
+    assert launch(["small"], diverge) == [("none", 0), ("none", 1), *hebbian]
+    finish(points[:1])
+    assert launch([]) == launch(["small"]) == hebbian  # the other has been trained since
+    finish(points[1:])
+    assert launch([]) == []
+
+
 @pytest.mark.parametrize(
     "text", ["", "loss,seed\n1,2\n", "study,task,point\na,b\n", "study,task,point\na,b,c,d\n"]
 )
@@ -133,9 +177,7 @@ def test_a_missing_analysis_is_left_to_the_runner(tmp_path, monkeypatch):
     study = STUDY._replace(elsewhere=(), analysed=True)
     monkeypatch.setattr(campaign, "analysis_of", lambda workdir: {"seeds": [{"metrics": {}}] * 2})
     points = points_of(tmp_path, "small", study, TINY)
-    for point in points:
-        point.workdir.mkdir(parents=True)
-        (point.workdir / "result.json").write_text(json.dumps(RESULT))
+    finish(points)
     asked = []
 
     def runner(points, done):
@@ -144,6 +186,8 @@ def test_a_missing_analysis_is_left_to_the_runner(tmp_path, monkeypatch):
 
     rows = Campaign(tmp_path, {"small": study}, points, ["small"]).run(runner, {}).rows
     assert asked == points[1:]  # the plastic one
+    (left_out,) = reproduce.run_none(asked, print)  # that of --gather
+    assert "not analysed yet" in left_out.why
     assert {row["rule.name"] for row in rows} == {"none"}
 
 

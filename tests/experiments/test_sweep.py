@@ -23,8 +23,8 @@ from plasticity.experiments.commandline import GivenConfig
 from plasticity.experiments.configfile import load_config
 from plasticity.experiments.sweeps import together
 from plasticity.experiments.sweeps.overrides import points_of_sweep, values_of
-from plasticity.experiments.sweeps.points import Point, check, worker_code
-from plasticity.experiments.sweeps.schedule import Schedule, in_batches
+from plasticity.experiments.sweeps.points import Point, check, select, worker_code
+from plasticity.experiments.sweeps.schedule import Schedule, in_batches, worker_command
 from plasticity.experiments.sweeps.together import run_all
 from plasticity.rules import feed_forward
 from tests.conftest import ROOT
@@ -357,11 +357,15 @@ def make_points(folder, count):
     return [Point(file, "none", {"seed": seed}, {}, folder) for seed in range(count)]
 
 
+def identities(points):
+    return [point.identity for point in points]
+
+
 def test_what_fails_is_tried_again_alone_and_then_given_up(tmp_path):
     points = make_points(tmp_path, 4)
     outcomes = [[True], [False, True], [False, False, False], [True]]
     executor, done = Script(points, outcomes), []
-    schedule = Schedule(executor, list, tmp_path / "logs", retries=2)
+    schedule = Schedule(executor, identities, tmp_path / "logs", retries=2)
     failed = schedule.run(points, lambda point: done.append(point.chosen["seed"]))
     assert sorted(done) == [0, 1, 3]
     assert [point.chosen["seed"] for point, _, _ in failed] == [2]
@@ -374,9 +378,21 @@ def test_a_lost_worker_costs_a_try_only_where_it_was(tmp_path):
     points = make_points(tmp_path, 6)
     outcomes = [[True], ["killed", True], [True], [True], [True], [True]]
     executor, done = Script(points, outcomes), []
-    Schedule(executor, list, tmp_path / "logs", retries=1).run(points, done.append)
+    Schedule(executor, identities, tmp_path / "logs", retries=1).run(points, done.append)
     assert len(done) == 6
     assert sorted(map(len, executor.started)) == [1, 1, 3, 3]
+
+
+def test_equal_points_of_two_studies_are_told_apart(tmp_path):
+    """Each is tried as often, and a worker is told which of them is its own."""
+    points = [*make_points(tmp_path / "one", 1), *make_points(tmp_path / "two", 1)]
+    (name, other), command = identities(points), worker_command("reproduce", by_study=True)
+    assert name == other
+    assert [command([p])[-1] for p in points] == [f"--only=one/{name}", f"--only=two/{name}"]
+    assert select(points, [f"two/{name}"]) == points[1:]
+    assert select(points, [name]) == select(points, []) == points
+    schedule = Schedule(Script(points, []), identities, tmp_path, retries=1)
+    assert all(schedule._may_try_again(point, 1, tmp_path / "log") for point in points)
 
 
 def test_points_of_one_shape_go_together(tmp_path):
@@ -403,7 +419,7 @@ def test_a_signal_stops_the_workers(tmp_path):
 
     stopped = []
     points = make_points(tmp_path, 1)
-    schedule = Schedule(Executor(points, []), list, tmp_path / "logs", 0)
+    schedule = Schedule(Executor(points, []), identities, tmp_path / "logs", 0)
     with pytest.raises(SystemExit) as caught:
         schedule.run(points, print)
     assert caught.value.code == 143
