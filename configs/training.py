@@ -114,6 +114,12 @@ class CurriculumSettings(Settings):
             )
         return found
 
+    def starts(self, steps: int, own: int | None) -> list[int]:
+        """The first update of each stage, if they share a part of `steps`; `own` is the last."""
+        count = len(self.parsed) + (own not in self.parsed[-1:])
+        share = self.share * steps / max(len(self.parsed), 1)
+        return [round(share * which) for which in range(count)]
+
 
 @dataclasses.dataclass(frozen=True)
 class StreamSettings(Settings):

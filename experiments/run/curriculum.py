@@ -7,6 +7,7 @@ looked at, so a stage that these earn begins with update s + 1, wherever the run
 """
 
 import bisect
+import copy
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -43,8 +44,7 @@ class Curriculum:
         self._passed: list[int] = []  # updates after which a stage had reached `until`
         self._recent: list[list[float]] = []  # metrics of all seeds in the last updates
         if not settings.until:
-            share = settings.share * steps / max(len(stages), 1)
-            self._first = [round(share * which) for which in range(len(self.values))]
+            self._first = settings.starts(steps, own)
 
     def stage(self, update: int) -> int:
         """The index of the stage that an update belongs to, as far as is known."""
@@ -98,7 +98,8 @@ class Curriculum:
         if not self._settings.until:
             return {}
         names = ("first", "passed", "recent")
-        return {"curriculum": {name: getattr(self, f"_{name}") for name in names}}
+        # Copies: a checkpoint is written while the run goes on, and `see` adds to these lists.
+        return {"curriculum": {name: copy.deepcopy(getattr(self, f"_{name}")) for name in names}}
 
     def resume(self, saved: Mapping[str, Any]) -> None:
         """Goes on from the record of a checkpoint, if there is one.

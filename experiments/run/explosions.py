@@ -1,5 +1,6 @@
 """Networks that explode while every number stays finite, so that nothing stops their training."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -36,6 +37,8 @@ class Explosions:
                 self._see(row["step"], row.get("seed", seeds[0]), row["loss"])
 
     def _see(self, step: int, seed: int, loss: float) -> bool:
+        if not math.isfinite(loss):  # it has diverged, which is told elsewhere
+            return False
         # The row of a step tells the loss before its update.
         stage, before = self._stage(step - 1), self._at.get(seed)
         self._at[seed] = stage
@@ -67,7 +70,15 @@ class Explosions:
                 )
         return messages
 
-    def after(self, test_losses: Sequence[float]) -> dict[int, int]:
-        """{index: the last logged step before it} of the seeds whose final network exploded."""
-        pairs = enumerate(zip(self._seeds, test_losses, strict=True))
-        return {i: self._calm[seed] for i, (seed, loss) in pairs if self._is(seed, loss)}
+    def after(self, test_losses: Sequence[float] | None) -> dict[int, int]:
+        """{index: the last logged step before it} of the seeds whose final network exploded.
+
+        Args:
+          test_losses: of each seed. None: the last logged losses decide. So after a stream of
+            tasks, where the test is of all tasks, and those forgotten have a high loss as well.
+        """
+        if test_losses is None:
+            exploded = [seed in self._exploded for seed in self._seeds]
+        else:
+            exploded = list(map(self._is, self._seeds, test_losses))
+        return {i: self._calm[seed] for i, seed in enumerate(self._seeds) if exploded[i]}

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from plasticity.configs import base
 from plasticity.configs.fields import foreign, renamed
+from plasticity.configs.training import CurriculumSettings
 from plasticity.experiments.configfile import executed
 from plasticity.experiments.extend import REGISTRIES
 from plasticity.experiments.run.checked import read
@@ -125,27 +126,42 @@ def differences(a: Any, b: Any, prefix: str = "") -> list[tuple[str, Any, Any]]:
 def check_extension(
     path: pathlib.Path, before: dict[str, Any], now: dict[str, Any], done: int
 ) -> None:
-    """Checks that the `done` steps of a run are those of a run of `now["steps"]`.
+    """Checks that the `done` steps of a run are those of a longer run.
 
     Args:
-      path: of the workdir. before, now: the section `train` of the config, there and here.
+      path: of the workdir. before, now: the config, there and here.
 
     Raises:
-      WorkdirError: more steps are done, or their learning rates depend on train.steps.
+      WorkdirError: more steps are done, or what they were depends on train.steps: their learning
+        rates, or the stages of a curriculum.
     """
-    if now["steps"] < done:
+    there, here = before["train"]["steps"], now["train"]["steps"]
+    if here < done:
         raise WorkdirError(
-            f"train.steps={now['steps']} is less than the {done} steps that the run in "
+            f"train.steps={here} is less than the {done} steps that the run in "
             f"--workdir={path} has done. Choose another workdir for a shorter run."
         )
-    if now["steps"] == before["steps"]:
+    if here == there:
         return
-    schedule, warmup = lookup(SCHEDULES, now["schedule"], "train.schedule"), now["warmup"]
-    past = jnp.arange(max(0, done - warmup))
-    there, here = (schedule(train["steps"] - warmup)(past) for train in (before, now))
-    if jnp.any(there != here):
+    name, warmup = now["train"]["schedule"], now["train"]["warmup"]
+    schedule, past = lookup(SCHEDULES, name, "train.schedule"), jnp.arange(max(0, done - warmup))
+    why = ""
+    if jnp.any(schedule(there - warmup)(past) != schedule(here - warmup)(past)):
+        why = f"the learning rates of the {done} steps that it has done would have been others by "
+        why += f"train.schedule={name!r}"
+    elif _shared_starts(now, there, done) != _shared_starts(now, here, done):
+        why = f"the stages of the {done} steps that it has done would have begun at others by "
+        why += f"curriculum.share={now['curriculum']['share']}"
+    if why:
         raise WorkdirError(
-            f"train.steps={now['steps']} cannot extend the run of train.steps={before['steps']} in "
-            f"--workdir={path}: the learning rates of the {done} steps that it has done would have "
-            f"been others by train.schedule={now['schedule']!r}. Choose another workdir."
+            f"train.steps={here} cannot extend the run of train.steps={there} in "
+            f"--workdir={path}: {why}. Choose another workdir."
         )
+
+
+def _shared_starts(config: Mapping[str, Any], steps: int, done: int) -> list[int]:
+    """The first updates below `done` of the stages that share a part of the steps."""
+    settings = CurriculumSettings(**config["curriculum"])
+    if not settings.field or settings.until:
+        return []
+    return [s for s in settings.starts(steps, config["task"][settings.field]) if s < done]

@@ -105,7 +105,7 @@ class Workdir:
                 + "\n  ".join(f"{f}: there {shown(a)}, here {shown(b)}" for f, a, b in changed)
                 + "\nChoose another workdir, or drop these overrides to resume that run."
             )
-        check_extension(self.path, stored["train"], wanted["train"], max([*saved, done]))
+        check_extension(self.path, stored, wanted, max([*saved, done]))
         if not any(saved) and config.train.steps != done:
             self._check_nothing_lost(saved, logged, 2 * config.checkpoint.every)
         missing = max(saved, default=0) // config.log.every * config.log.every

@@ -21,7 +21,14 @@ from plasticity.registry import nearest
 
 FORMS = "config.FIELD=VALUE,VALUE,... or config.FIELD=FIRST:END[:STEP], integers"
 # Fields whose values contain commas themselves.
-COMMA_LISTS = ("model.plastic", "model.levels", "optimizer.periods", "log.trackers")
+COMMA_LISTS = (
+    "model.plastic",
+    "model.levels",
+    "optimizer.periods",
+    "log.trackers",
+    "curriculum.stages",
+    "curriculum.metrics",
+)
 MOST_VALUES = 10_000
 
 

@@ -12,8 +12,9 @@ from plasticity.configs.training import CurriculumSettings
 from plasticity.experiments import build
 from plasticity.experiments.run.curriculum import Curriculum
 from plasticity.experiments.run.explosions import FACTOR, Explosions
-from plasticity.experiments.run.storage import DamagedFileError
+from plasticity.experiments.run.storage import DamagedFileError, WorkdirError
 from plasticity.experiments.run.train import train
+from plasticity.experiments.run.workdir import Workdir
 from plasticity.experiments.validate import ConfigError, validate
 from tests.launching import assert_same_state, read, rows, tiny_config, train_until
 
@@ -57,6 +58,34 @@ def test_stages_are_earned_by_every_seed():
         {"value": 10, "first_update": 0, "passed_after": 4},
         {"value": 20, "first_update": 5, "passed_after": 7},
     ]
+
+
+def test_what_is_saved_does_not_change_later():
+    """Checkpoints are written while the run goes on."""
+    earned = curriculum(until=0.9, window=3)
+    earned.see(0, scores(0.5))
+    record = earned.record()
+    earned.see(1, scores(0.6))
+    assert record["curriculum"]["recent"] == [[0.5]]
+
+
+def test_only_stages_that_are_earned_may_be_extended(tmp_path):
+    """Shared stages are parts of train.steps: in a longer run they would have begun later."""
+    shared, earned = (
+        {"train__steps": 4, "curriculum__until": until} | GROWS | {"checkpoint__every": 2}
+        for until in (0.0, 0.9)
+    )
+    for name, fields in (("shared", shared), ("earned", earned)):
+        workdir = Workdir(str(tmp_path / name))
+        workdir.path.mkdir()
+        workdir.open(tiny_config(**fields))
+        (workdir.checkpoints / "2").mkdir(parents=True)
+        longer = tiny_config(**fields | {"train__steps": 8})
+        if name == "shared":
+            with pytest.raises(WorkdirError, match=r"cannot extend .*curriculum\.share=0\.5"):
+                workdir.check(longer)
+        else:
+            workdir.check(longer)
 
 
 def test_every_metric_must_reach_it():
@@ -155,8 +184,11 @@ def test_an_explosion_is_told_once_and_recorded_if_it_lasts():
     assert "step 3, seed 7" in message
     assert explosions.see(4, [0.7 * FACTOR, 2.1 * FACTOR])[0].startswith("warning: step 4, seed 8")
     assert explosions.see(5, [0.8 * FACTOR, 1.0]) == []
-    assert explosions.after([0.9 * FACTOR, 1.0]) == {0: 2}
+    assert explosions.see(6, [0.4, math.inf]) == []  # diverged
+    assert explosions.see(7, [0.8 * FACTOR, 1.0]) == []
+    assert explosions.after([0.9 * FACTOR, 1.0]) == {0: 6}
     assert explosions.after([0.1, 0.1]) == {}  # the network has recovered
+    assert explosions.after(None) == {0: 6}  # tasks of a stream: what is forgotten does not count
 
 
 def test_a_harder_stage_is_no_explosion():

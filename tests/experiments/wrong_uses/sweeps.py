@@ -99,6 +99,8 @@ CASES = [
     _over("rule.modulated=true,maybe", "rule.modulated='maybe' must be True or False"),
     _over("rule.name=hebbian,hebian", "point rule.name=hebian: .*did you mean 'hebbian'"),
     _over("model.plastic=feed_forward,attention,head", "semicolons separate its values"),
+    _over("curriculum.stages=1,2", "semicolons separate its values"),
+    _over("curriculum.metrics=accuracy,loss", "semicolons separate its values"),
     _over("model=rnn", "config.model is a section"),
     _over("rule.eta=1", "did you mean config.rule.eta0"),
     _over(
