@@ -1,4 +1,4 @@
-"""Settings of memory layers that a network does not read."""
+"""Settings of memory layers and of attention that a network does not read."""
 
 from collections.abc import Iterable, Iterator
 
@@ -9,6 +9,8 @@ from plasticity.types import KEEP, RATE
 
 # Mixers without attention inside, and those whose attention is not cut into segments.
 WITHOUT = {"persistent": ("memory",), "segment": ("memory", "gate", "layer")}
+# Without attention, or with attention within a segment, which has neither window nor rotation.
+UNPLACED = ("memory", "context")
 
 
 def notes(config: ConfigDict, given: Iterable[str]) -> Iterator[str]:
@@ -20,6 +22,8 @@ def notes(config: ConfigDict, given: Iterable[str]) -> Iterator[str]:
     memory = build.make_memory(config)
     for field in given:
         section, _, name = field.partition(".")
+        if mixer in UNPLACED and _places(field, config):
+            yield f"note: {field}={config.model[name]!r} has no effect with model.mixer={mixer!r}"
         if section != "site":
             continue
         value = f"note: {field}={config.site[name]!r} has no effect"
@@ -36,3 +40,9 @@ def notes(config: ConfigDict, given: Iterable[str]) -> Iterator[str]:
             yield f"{value}: the rule {rule!r} has no {gate}"
         elif name == "rate_limit" and config.site.rate == "one":
             yield f"{value}: site.rate='one' fixes the rate"
+
+
+def _places(field: str, config: ConfigDict) -> bool:
+    """Whether a field tells attention where steps are."""
+    rotary = field == "model.position" and config.model.position == "rotary"
+    return rotary or field == "model.attention_window"

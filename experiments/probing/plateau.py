@@ -45,7 +45,7 @@ class Diagnosis:
     def __init__(self, learner: Learner, hyper: Hyperparameters, episodes: int):
         self._learner, self._index = learner, jnp.arange(episodes)
         self._hyper = jax.tree.map(jnp.asarray, hyper)
-        events = np.array(learner.task.events)
+        events = np.array(learner.task.trained_on.events)
         self._informative = events == events[0]
         self._measure = jax.jit(self._measured)
         self._product = jax.jit(self._hessian_product)

@@ -1,5 +1,6 @@
 """Evaluation on fixed episodes, with plasticity on and off on the same net."""
 
+import copy
 import json
 import pathlib
 import sys
@@ -147,16 +148,18 @@ def evaluated_elsewhere(workdir: Workdir, overrides: Mapping[str, Any]) -> dict[
     Reports that are damaged are named on stderr and left as they are.
     """
     newest = max(workdir.saved_steps(), default=None)
+    trained = workdir.trained_config()
+    config = copy.deepcopy(trained)
+    config.update_from_flattened_dict(dict(overrides))
+    changed = {f: here for f, _, here in differences(trained.to_dict(), config.to_dict())}
     for path in sorted(workdir.path.glob("evaluation-*.json")):
         try:
             report = read(path, REPORT)
         except DamagedFileError as error:
             print(f"{error}: it is not used", file=sys.stderr, flush=True)
             continue
-        if report["changed"] == dict(overrides) and newest in (None, report["step"]):
+        if report["changed"] == changed and newest in (None, report["step"]):
             return report
-    config = workdir.trained_config()
-    config.update_from_flattened_dict(dict(overrides))
     validate(config, training=False)
     return _report(config, workdir)[0]
 

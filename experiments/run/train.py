@@ -227,7 +227,8 @@ class _Training:
     def _write_result(self, run: Run, summaries: Summaries) -> None:
         seconds = run.seconds(self.clock)
         result = result_of(run.config, self.learner.task, run.seeds, summaries, seconds)
-        losses = [on["loss"]["mean"] for on, _ in summaries]
+        forgets = self.learner.stream is not None
+        losses = None if forgets else [on["loss"]["mean"] for on, _ in summaries]
         diverged = behind(self.runs.updates(run, self.state), self.step)
         ends = {"diverged_after": diverged, "exploded_after": run.explosions.after(losses)}
         add_ends(result, ends, self.curriculum)

@@ -491,6 +491,17 @@ def test_damage_is_reported_by_evaluations_too_and_they_move_nothing(runs, tmp_p
         shutil.copyfile(runs / "four" / "config.json", folder / "config.json")
 
 
+def test_an_evaluation_is_found_again_though_it_repeats_a_setting(runs, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(runs / "four", folder)
+    other = {"rule.eta0": 0.1, "task.delay": read(folder / "config.json")["task"]["delay"]}
+    report = evaluated_elsewhere(Workdir(str(folder)), other)
+    assert report["changed"] == {"rule.eta0": 0.1}
+    before = contents(folder)
+    assert evaluated_elsewhere(Workdir(str(folder)), other) == report
+    assert contents(folder) == before
+
+
 def test_evaluating_a_config_that_is_no_longer_valid_names_its_file(runs, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(runs / "four", folder)

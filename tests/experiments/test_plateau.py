@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
+from plasticity.configs import fast_mapping
 from plasticity.experiments import build
 from plasticity.experiments.probing.plateau import Diagnosis
 from plasticity.experiments.run.train import train
@@ -36,6 +37,16 @@ def test_retention_of_a_constant_rate():
     assert found["eta"] == pytest.approx(0.2, rel=1e-5)
     assert 0 < found["grad_through_writes"] < 2
     assert found["gate_shut"] == found["gate_open"] == 0
+
+
+def test_episodes_of_training_may_have_another_length():
+    config = fast_mapping.get_config("gradient")
+    config.train.batch = 2
+    learner = build.make_learner(config)
+    assert learner.task.trained_on.steps < learner.task.steps
+    hyper = build.make_hyperparameters(config, learner.task)
+    params = jax.eval_shape(learner.init, SEED, hyper).params
+    assert "retention" in jax.eval_shape(Diagnosis(learner, hyper, 2)._measured, params, SEED)
 
 
 @pytest.mark.slow

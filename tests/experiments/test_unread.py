@@ -19,6 +19,14 @@ from plasticity.experiments.configfile import load_config, set_field
         ("gated_delta", {"site.keep": "one", "site.rate_limit": "2", "site.chunk": "8"}, None),
         ("gated_delta", {"model.mixer": "context", "site.segment": "4"}, None),
         ("hebbian", {"train.steps": "5"}, None),
+        ("gated_delta", {"model.attention_window": "3"}, "model.mixer='memory'"),
+        ("gated_delta", {"model.position": "rotary"}, "model.position='rotary'"),
+        ("gated_delta", {"model.position": "learned"}, None),
+        (
+            "gated_delta",
+            {"model.mixer": "gate", "model.position": "rotary", "model.attention_window": "3"},
+            None,
+        ),
     ],
 )
 def test_it_is_told(argument, given, said):
@@ -27,4 +35,4 @@ def test_it_is_told(argument, given, said):
         set_field(config, field, text)
     notes = list(unread.notes(config, given))
     assert len(notes) == (said is not None)
-    assert said is None or (said in notes[0] and notes[0].startswith("note: site."))
+    assert said is None or (said in notes[0] and notes[0].startswith("note: "))
