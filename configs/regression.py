@@ -8,7 +8,7 @@ Paper: Chaudhary 2025 (arXiv 2510.21908), section on few-shot regression.
       --workdir=DIR   all of the table: 14 minutes on two CPU cores
 
 Query MSE on 1024 test episodes, seed 0, and with plasticity off. Predicting the mean scores 4.0, a
-single outer product 1.254; the optimum is 0.
+single outer product 1.241; the optimum is 0.
 
                      none     hebbian (off)     gradient (off)
   full attention     .045     .011 (.156)       .024 (.086)

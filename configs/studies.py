@@ -3,7 +3,8 @@
 `published` are the paper's tables under its own protocol. `proper` tests the same claims with
 learned writes, longer training, paired seeds, and plasticity switched off in the same nets.
 `decisive`, in a file of its own, gives those that it left undecided what they need, `memories`
-compares every rule of the library as a memory, and `streams` methods against forgetting.
+compares rules as memories, `nested` trains Hope and its parts, and `streams` methods against
+forgetting.
 """
 
 from collections.abc import Callable
