@@ -92,7 +92,9 @@ def _rewriting() -> dict[str, Study]:
     ]
     # Fast weights of a block: 64 x 64 in a memory layer, 64 x 32 and 32 x 64 in the feed-forward.
     memory = MEMORY | {"site.heads": 1}
-    layers: Overrides = {"model.feed_forward": 32} | CLOSED
+    # A key and its value are two tokens: attention of one step back joins them, as the convolution
+    # of a memory layer does, and holds nothing.
+    layers = product([{"model.feed_forward": 32}], [CLOSED, {"model.attention_window": 1}])
     return {
         "rewriting": Study(
             "rewriting",
@@ -114,7 +116,7 @@ def _rewriting() -> dict[str, Study]:
             "rewriting:delta",
             [
                 *product([memory], over("rule.name", ["hebb", "delta"])),
-                *product([layers], over("rule.name", ["hebbian", "gradient", "delta"])),
+                *product(layers, over("rule.name", ["hebbian", "gradient", "delta"])),
             ],
             fixed,
         ),

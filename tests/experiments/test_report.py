@@ -385,9 +385,12 @@ def opens(page, shot):
     assert len(shot.read_bytes()) > 10_000  # not blank
 
 
+TEXTS = ("question", "answer", "by_source", "forest")
+
+
 def test_text_is_escaped():
     lists = ("problems", "verdicts", "published", "missing", "groups", "commands", "versions")
-    content = dict.fromkeys(lists, ()) | dict.fromkeys(("question", "answer", "forest"), "")
+    content = dict.fromkeys(lists, ()) | dict.fromkeys(TEXTS, "")
     content |= {"problems": ["a < b"], "conditioning": ""}
     html = page(title="<script>", **content | {"published": [{"x": "y", "p": 0.123456}]})
     assert "<script>" not in html

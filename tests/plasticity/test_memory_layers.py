@@ -197,7 +197,7 @@ def test_a_layer_of_packed_and_of_unequal_sequences(rule, x64):
         MemoryLayer("delta", MemoryLayerSettings(rule="mesa")).init(jax.random.key(0), x)
 
 
-@pytest.mark.parametrize("piece", [1, 3])
+@pytest.mark.parametrize("piece", [3, pytest.param(1, marks=pytest.mark.slow)])
 def test_what_a_layer_carries_over_is_of_the_present_document(piece, x64):
     """Where a piece ends soon after a document has begun, the convolution has seen two of them."""
     layer = MemoryLayer("gated_delta", dataclasses.replace(SMALL, convolution=4))
