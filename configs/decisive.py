@@ -2,10 +2,10 @@
 
 The preset `full` left eleven of the paper's sixteen claims without support, several for want of
 training. Here rate and decay are separate under both rules (`rule.decay_ratio`, see
-`configs.base.OURS`), which lets every seed leave its plateau; claims on the lowest loss and on rates
-have ten paired seeds instead of five; horizons, depths, Duan's tasks and images from pixels are trained
-for longer. Budgets are those of two cores: a point is here if a claim needs it, and what decides
-most per hour stands first.
+`configs.base.OURS`), which lets every seed leave its plateau; claims on the lowest loss and on
+rates have ten paired seeds instead of five; horizons, depths, Duan's tasks and images from pixels
+are trained for longer. Budgets are those of two cores: a point is here if a claim needs it, and
+what decides most per hour stands first.
 """
 
 from collections.abc import Mapping

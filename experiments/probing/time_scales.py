@@ -10,7 +10,7 @@ from plasticity.experiments import build
 from plasticity.experiments.probing.time_constants import Sizes, TimeScales
 from plasticity.experiments.run.checked import read
 from plasticity.experiments.run.evaluate import kept_parameters
-from plasticity.experiments.run.storage import is_there, write_json
+from plasticity.experiments.run.storage import DamagedFileError, is_there, write_json
 from plasticity.experiments.run.workdir import Workdir
 from plasticity.experiments.validate import ConfigError
 
@@ -58,13 +58,20 @@ def time_scales_of(workdir: Workdir) -> list[dict[str, Any]]:
 
     The scalars of `experiments.timescales` with its default sizes, and with the suffix _untrained
     those of the network before training.
+
+    Raises:
+      DamagedFileError: the file cannot be read, or is not of this run's last step.
     """
     path = workdir.path / TIME_SCALES
     if not is_there(path):
         rows = measured(workdir.trained_config(), workdir, Sizes())
         write_json(path, {"rows": rows})
     rows = read(path, {"rows": [{"step": int, "seed": int}]})["rows"]
-    last = max(row["step"] for row in rows)
+    last, steps = max((row["step"] for row in rows), default=0), workdir.result_steps()
+    if last != steps:
+        raise DamagedFileError(
+            f"{path} is of step {last}, and this run has {steps}: move it away and repeat"
+        )
     found: dict[int, dict[str, Any]] = {row["seed"]: {} for row in rows}
     for row in rows:
         if row["step"] in (0, last):

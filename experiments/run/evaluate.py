@@ -219,11 +219,15 @@ def kept_parameters(
     config: ConfigDict, workdir: Workdir, learner: Learner, hyper: Hyperparameters
 ) -> Iterator[tuple[int, int, Parameters]]:
     """(step, seed, parameters) of the untrained network, and of each checkpoint that a run kept."""
-    seeds = Seeds(config)
-    for step in sorted({0, *workdir.saved_steps()}):
-        state = trained_state(config, workdir, step) if step else None
+    seeds, saved = Seeds(config), workdir.saved_steps()
+    for step in sorted({0, *saved}):
+        state = trained_state(config, workdir, step) if step in saved else None
         for which, number in enumerate(seeds.numbers):
-            own = seeds.pick(state, which) if state else learner.init(jnp.int32(number), hyper)
+            own = (
+                seeds.pick(state, which)
+                if state is not None
+                else learner.init(jnp.int32(number), hyper)
+            )
             yield step, number, own.params
 
 

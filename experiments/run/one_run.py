@@ -55,7 +55,8 @@ class Run:
             print(f"{workdir.path} is complete: see {workdir.result}. Nothing to do.")
             return False
         check_trackers(config)
-        check_start(config)
+        if not workdir.saved_steps():  # later it is in the checkpoints
+            check_start(config)
         check_footprint(config)
         checksum = build.make_task(config).checksum
         held.enter_context(workdir.lock())

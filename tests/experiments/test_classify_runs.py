@@ -62,6 +62,9 @@ def test_an_encoder_that_was_trained_locally_is_a_start_for_others(tmp_path):
     started = small(**one, **{"model.net": "conv4", "encoder.start_from": str(tmp_path / "first")})
     check_start(started)
     assert train(started, str(tmp_path / "second")) == 0
+    (tmp_path / "first").rename(tmp_path / "elsewhere")  # a run that has started needs it no more
+    started.train.steps = 3
+    assert train(started, str(tmp_path / "second")) == 0
     started.model.net = "feed_forward"
     with pytest.raises(ConfigError, match="the net of this config, 'feed_forward', has no encoder"):
         check_start(started)

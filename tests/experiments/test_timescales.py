@@ -10,6 +10,8 @@ import pytest
 import scipy.signal
 
 from plasticity.experiments.probing import time_constants
+from plasticity.experiments.probing.time_scales import TIME_SCALES, time_scales_of
+from plasticity.experiments.run.storage import DamagedFileError
 from plasticity.experiments.run.workdir import Workdir
 from plasticity.unroll import run_episodes
 from tests.launching import tiny_config
@@ -69,6 +71,18 @@ def test_a_leaky_unit_under_noise_forgets_its_leak_at_every_step():
     run = jax.jit(partial(time_constants.states_after, network))
     covariance = time_constants.autocovariances(run(params, inputs)[:, 500:], 10).mean((0, 2))
     np.testing.assert_allclose(covariance / covariance[0], 0.9 ** np.arange(11), atol=0.03)
+
+
+def test_time_scales_of_a_shorter_run_are_not_those_of_its_extension(tmp_path):
+    workdir = Workdir(str(tmp_path / "run"))
+    workdir.path.mkdir()
+    workdir.open(tiny_config(train__steps=4))
+    (workdir.path / TIME_SCALES).write_text(json.dumps({"rows": [{"step": 2, "seed": 0}]}))
+    metrics = {"loss": {"mean": 1.0, "ci95": 0.1, "n": 4}}
+    record = {"seed": 0, "metrics": metrics, "metrics_plasticity_off": metrics}
+    workdir.result.write_text(json.dumps(record))
+    with pytest.raises(DamagedFileError, match=r"of step 2, and this run has 4"):
+        time_scales_of(workdir)
 
 
 def test_states_are_those_of_a_whole_episode():
