@@ -124,8 +124,8 @@ def smallest_effect(deviation: float, n: int, level: float) -> float:
 
 def seeds_needed(effect: float, deviation: float, level: float) -> int | None:
     """The fewest pairs over which a mean difference is seen; None: more than MOST_SEEDS."""
-    if deviation == 0:
-        return 2
+    if deviation == 0:  # a sign test then, see `of_differences`
+        return 1 + math.ceil(-math.log2(level))
     sizes = range(2, MOST_SEEDS + 1)
     seen = bisect.bisect_left(
         sizes, True, key=lambda n: power_of(effect, deviation, n, level) >= POWER

@@ -79,7 +79,9 @@ def test_seeds_needed_and_smallest_effect():
     assert seeds_needed(0.5, 1.0, 0.05) == 34
     assert seeds_needed(2.0, 4.0, 0.05) == 34
     assert seeds_needed(1e-3, 1.0, 0.05) is None
-    assert seeds_needed(0.1, 0.0, 0.05) == 2
+    for level, n in ((0.05, 6), (0.05 / 3, 7)):  # equal differences: a sign test
+        assert seeds_needed(0.1, 0.0, level) == n
+        assert of_differences(np.ones(n)).p < level < of_differences(np.ones(n - 1)).p
     for n, level in ((5, 0.05), (10, 0.003)):
         effect = smallest_effect(3.0, n, level)
         assert seeds_needed(effect * 1.0001, 3.0, level) == n
