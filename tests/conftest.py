@@ -37,14 +37,20 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _compilation_cache(tmp_path_factory):
-    """One cache per session: for every worker, and for the programs that they start."""
+def _compilation_cache(request, tmp_path_factory):
+    """One cache for every worker, for the programs that they start, and for the next session.
+
+    What compiles is the same as long as the program is: a third of the tests' time. It lies in
+    pytest's own cache, which `pytest --cache-clear` empties.
+    """
     session = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:  # the folder of a worker is in that of the session
         session = session.parent
-    cache = session / "cache"
+    kept = getattr(request.config, "cache", None)  # none with -p no:cacheprovider
+    cache = kept.mkdir("programs") if kept else session / "cache"
     cache.mkdir(exist_ok=True)
     os.environ["PLASTICITY_CACHE_DIR"] = str(cache)
+    os.environ["PRINTED_DIR"] = str(session)
     jax.config.update("jax_compilation_cache_dir", str(cache / "compiled"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 

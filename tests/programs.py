@@ -79,7 +79,7 @@ class Forked:
 def start(name, *args, out=None, err=None, env=None, package="experiments"):
     """Starts `python -m PACKAGE.NAME ARGS`; without `err`, stderr goes to `out` as well."""
     if out is None:
-        folder = tempfile.mkdtemp(prefix="printed", dir=os.environ["PLASTICITY_CACHE_DIR"])
+        folder = tempfile.mkdtemp(prefix="printed", dir=os.environ["PRINTED_DIR"])
         out = pathlib.Path(folder) / "out"
     return Forked(_run, f"{package}.{name}", args, out=out, err=err or out, env=env)
 
