@@ -22,6 +22,7 @@ GROWS: Overrides = {
     "curriculum.metrics": "accuracy,largest_accuracy",
     "train.schedule": "constant",
 }
+FEW: Overrides = {"train.steps": 600}  # of networks with fast weights, which take longer a step
 TWELVE: Overrides = {"task.largest": 12, "task.outputs_to": 12}
 KEEPS = ["exponential", "one"]
 HEADS = {"multi-head": 0, "single-head": 1, "sliding": 3}
@@ -64,14 +65,14 @@ def _time_scales() -> dict[str, Study]:
             "multi-head, N grows at an accuracy of .98: what each rule reaches in the same steps",
             "n_parity:rnn/none",
             product(over("rule.name", ["none", "hebbian", "gradient"]), SEEDS),
-            fixed | GROWS,
+            fixed | GROWS | FEW,
         ),
         "curricula_memory": Study(
             "n_parity",
             "the same of memory layers, rates in (0, 2)",
             "n_parity:delta",
             product(over("rule.name", ["hebb", "delta"]), SEEDS),
-            fixed | GROWS | MEMORY | {"site.rate_limit": 2.0},
+            fixed | GROWS | MEMORY | FEW | {"site.rate_limit": 2.0},
         ),
     }
 
