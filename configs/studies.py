@@ -166,7 +166,7 @@ QUESTIONS = {
     "plasticity is switched off in the same networks?",
     "decisive": "Which of the claims that five seeds left undecided hold, with the seeds and the "
     "training that they need?",
-    "memories": "Which rules bridge a gap as memory layers, and do rates above 1 track a state?",
+    "memories": "What does each memory hold, how does it learn to, and what disturbs it?",
     "nested": "Does a net that learns at several speeds track states that others do not?",
     "streams": "What keeps a network from forgetting the earlier tasks of a stream, and do fast "
     "weights help?",

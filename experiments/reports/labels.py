@@ -46,8 +46,10 @@ def varied_within_rules(runs: Iterable[Run]) -> list[str]:
 def variants(runs: Sequence[Run], fields: Sequence[str]) -> list[str]:
     """What sets each run apart from others of its group and rule.
 
-    Of more than three fields, values that most runs share are left out.
+    Of fields that change together, such as those of a curriculum, the first stands for all. Of
+    more than three, values that most runs share are left out.
     """
+    fields = _apart(runs, fields)
     names, usual = short_names(fields), {}
     for field in fields if len(fields) > 3 else ():
         values = collections.Counter(str(run.config.get(field)) for run in runs)
@@ -63,6 +65,15 @@ def variants(runs: Sequence[Run], fields: Sequence[str]) -> list[str]:
     ]
 
 
+def _apart(runs: Sequence[Run], fields: Sequence[str]) -> list[str]:
+    """The fields without those that part the runs as an earlier one does."""
+    found: dict[tuple[int, ...], str] = {}
+    for field in fields:
+        values = [json.dumps(run.config.get(field)) for run in runs]
+        found.setdefault(tuple(map(values.index, values)), field)
+    return list(found.values())
+
+
 def short_names(fields: Sequence[str]) -> dict[str, str]:
     """{field: its last part}, or the whole of it where two fields have the same."""
     last = [field.rpartition(".")[2] for field in fields]
@@ -75,8 +86,8 @@ def setting(field: str, value: Any, name: str = "") -> str:
         return str(value)
     if field == "model.attention_window" and is_number(value) and value in WINDOWS:
         return WINDOWS[value]
-    name = name or field.rpartition(".")[2]
-    return f"{name.replace('.', ' ').replace('_', ' ')} {value}"
+    name = (name or field.rpartition(".")[2]).replace(".", " ").replace("_", " ")
+    return f"no {name}" if value == "" else f"{name} {value}"
 
 
 def field_label(field: str) -> str:

@@ -23,7 +23,7 @@ from plasticity.experiments.reports.trace_figures import interventions, modulati
 from plasticity.experiments.sweeps.tables import Row, write_csv
 
 LONGEST = 100  # characters of a group's name in the names of its files
-MOST_ROWS = 6  # claims in one column of a wide figure
+MOST_CLAIMS = (6, 26)  # in a wide figure of one column, and of two
 VERSIONS = ("versions", "device", "python", "revision")  # fields of a manifest
 
 
@@ -183,7 +183,7 @@ def _content(
 def _forest(files: Files, claims: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     """The figure of the claims for wide and narrow screens; None: no claim has evidence."""
     drawn = drawn_claims(claims)
-    wide = 2 if len(drawn) > MOST_ROWS else 1
+    wide = 1 + sum(len(drawn) > most for most in MOST_CLAIMS)
     return drawn and {
         "wide": files.figure("verdicts", forest(drawn, wide)),
         "narrow": files.figure("verdicts-narrow", forest(drawn, 1)),

@@ -1,5 +1,6 @@
 """What a report says first, and the figures that follow from what varies between the runs."""
 
+import itertools
 import json
 
 import numpy as np
@@ -10,7 +11,7 @@ from plasticity.experiments.reports import answers, figures, series
 from plasticity.experiments.reports.collect import collect
 from plasticity.experiments.reports.forest import drawn_claims, effects, forest, matter
 from plasticity.experiments.reports.found import found_in
-from plasticity.experiments.reports.labels import varied_within_rules
+from plasticity.experiments.reports.labels import variants, varied, varied_within_rules
 from plasticity.experiments.reports.performance import (
     evaluated_under,
     heat_maps,
@@ -162,6 +163,22 @@ def test_settings_changed_one_at_a_time_make_rows(tmp_path):
     rows = [label.get_text() for label in performance(runs).axes[0].get_yticklabels()]
     assert len(set(rows)) == len(runs) == 9
     assert {"hebbian", "hebbian, warmup 7"} <= set(rows), "what most runs share is left out"
+
+
+def test_fields_that_change_together_have_one_name(tmp_path):
+    for heads, field in itertools.product((0, 1), ("", "delay")):
+        folder = make_run(tmp_path / f"{heads}{field}", "hebbian")
+        own = {"field": field, "stages": "1,2" if field else "", "until": 0.9 if field else 0.0}
+
+        def change(config, own=own, heads=heads):
+            config["curriculum"].update(own)
+            config["model"]["heads"] = heads
+
+        edit(folder / "config.json", change)
+    (runs,) = collect(tmp_path).values()
+    assert sorted(variants(runs, varied(runs))) == [
+        f"{field}, heads {heads}" for field in ("field delay", "no field") for heads in (0, 1)
+    ]
 
 
 def evaluated(folder, rule, values):
