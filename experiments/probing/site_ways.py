@@ -166,7 +166,7 @@ def ways(rule: str, chunk: int, against: list[str], given: Given) -> dict[str, W
         if rule == "delta" or name not in DELTA_ONLY:
             try:
                 found[name] = WAYS[name](rule, chunk, given)
-            except (ImportError, RuntimeError) as error:
+            except (ImportError, RuntimeError, ValueError) as error:  # cuDNN refuses some sizes
                 print(f"{name} is left out: {error}", flush=True)
     return found
 
