@@ -34,7 +34,7 @@ def stored_results(folder: pathlib.Path) -> dict[str, Any]:
     path = folder / RESULTS
     results = read(path, {"rows": list}) if path.exists() else {}
     check(path, results.get("features", {}), {str: str}, "features")  # older ones have none
-    check(path, results, {"lost": list} if "lost" in results else {})
+    check(path, results.get("lost", []), list, "lost")
     return results
 
 
@@ -157,11 +157,18 @@ class Campaign:
         config come from the point.
         """
         rows = self._known.get((point.folder.name, self._hash(point)), ())
-        evaluations = ({}, *self._study(point).elsewhere)
-        labels = [label for o in evaluations for label in self._seeds_of(point, o)]
+        labels = [
+            (label, ("seed", *overrides))
+            for overrides in ({}, *self._study(point).elsewhere)
+            for label in self._seeds_of(point, overrides)
+        ]
         if len(rows) != len(labels):
             return False
-        self._rows[point.workdir] = [row | own for row, own in zip(rows, labels, strict=True)]
+        # The evaluations may have been others, or in another order.
+        for row, (label, fields) in zip(rows, labels, strict=True):
+            if any(str(row.get(field, "")) != str(label[field]) for field in fields):
+                return False
+        self._rows[point.workdir] = [row | own for row, (own, _) in zip(rows, labels, strict=True)]
         return True
 
     def _remember(self, lost: Sequence[Row]) -> None:

@@ -29,7 +29,8 @@ class Batch(NamedTuple):
 def worker_command(name: str, by_study: bool = False) -> Callable[[Sequence[Point]], list[str]]:
     """The command of a worker, by its points: that of program `name` with --only=HASH,....
 
-    by_study: STUDY/HASH, since two studies may have points of equal configs.
+    Args:
+      by_study: name points by STUDY/HASH, since two studies may have points of equal configs.
     """
     this = [sys.executable, "-m", program(name), *sys.argv[1:]]
 

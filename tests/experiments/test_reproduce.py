@@ -96,6 +96,9 @@ def test_points_that_were_run_elsewhere_are_not_run_again(tmp_path, capsys):
     assert taken.rows == []
     more = STUDY._replace(elsewhere=[{"task.delay": 3}, {"task.delay": 4}])
     points = points_of(here, "small", more, TINY)
+    other = STUDY._replace(elsewhere=[{"task.delay": 4}])  # as many rows, of another evaluation
+    again = Campaign(here, {"small": other}, points_of(here, "small", other, TINY), [], known)
+    assert not again.run(run_all, {}).rows
     assert not Campaign(here, {"small": more}, points, [], known).run(run_all, {}).rows
 
 
