@@ -169,7 +169,7 @@ def _needle() -> dict[str, Study]:
             "pairs among filler, trained on 64 tokens, by length and by depth of the needles",
             "needle:hebb",
             product([MEMORY], over("rule.name", ["hebb", "gated_delta"])),
-            FIVE | SELDOM | {"train.steps": 1500, "evaluate.episodes": 256},
+            FIVE | SELDOM | {"train.steps": 2000, "train.batch": 32, "evaluate.episodes": 256},
             elsewhere=product(
                 over("task.test_steps", [64, 256, 512]),
                 over("task.depth", ["early", "middle", "late"]),
