@@ -12,14 +12,23 @@ from tests.experiments.wrong_uses.traces import changed
 from tests.sample import sampled
 
 TRACES = sorted(GOLDEN.glob("*.npz"))
-# By default every network by the definition and every memory by its fast path. The other engines
-# are compared with these in `test_unroll.py` and `test_associate.py`.
+# By default networks by the definition and every memory by its fast path. The other engines
+# are compared with these in `test_unroll.py` and `test_associate.py`, and networks with a plain
+# loop in `test_episode.py`.
+NETWORKS = [
+    f"{paper}_{network}"
+    for paper, networks in {
+        "chaudhary2025": ("hebbian_classification", "gradient_regression"),
+        "duan2023": ("lstm_hebbian", "rnn_gradient"),
+    }.items()
+    for network in networks
+]
 
 
 def engines(path):
     """The engines that can replay a trace, and those of them that do by default."""
     if not path.stem.startswith("assoc"):
-        return [*ENGINES], ["dense"]
+        return [*ENGINES], ["dense"] * (path.stem in NETWORKS)
     single = path.stem.removeprefix("assoc_") in BY_ANY_ENGINE
     return ["dense", "parallel", *(["factored", "chunked"] if single else [])], ["parallel"]
 

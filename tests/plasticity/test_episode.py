@@ -76,9 +76,12 @@ def assert_trees_close(a, b, rtol):
                 for v in VARIANTS
                 if v not in ("fixed_projection", "hidden_units")
             ],
-            lambda case: case[2] in ("unclipped_decay", "norm_with_biases", "post_activation"),
+            lambda case: case[2] == "unclipped_decay",
         ),
-        *(("dense", "gradient", v, False) for v in ("per_neuron", "fixed_projection")),
+        *sampled(
+            [("dense", "gradient", v, False) for v in ("per_neuron", "fixed_projection")],
+            lambda case: case[2] == "fixed_projection",
+        ),
         ("dense", "synthetic", "hidden_units", False),
     ],
 )

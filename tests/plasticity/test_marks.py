@@ -25,7 +25,7 @@ PATHS = [
     *("gated_delta", "hebb_channel_decay", "oja_gated", "mesa", "rwkv7", "gated_delta_product"),
     *("titans_linear_online", "ttt_linear", "titans_mlp_frozen", "moneta_mlp_frozen", "srwm"),
 ]
-QUICK = ("gated_delta", "titans_mlp_frozen", "srwm")
+QUICK = ("gated_delta", "titans_mlp_frozen")
 FROZEN = ["ttt_linear", "titans_mlp_frozen", "moneta_mlp_frozen"]
 ONLINE = ["gated_delta", "mesa", "gated_delta_product", "titans_linear_online", "srwm"]
 

@@ -66,7 +66,7 @@ def error(ours, exact):
     ("name", "steps", "size"),
     sampled(
         [(name, *size) for name in TAKES for size in ((64, 8), (2048, 64))],
-        lambda case: case == ("titans", 64, 8),
+        lambda case: case == ("delta", 64, 8),
     ),
 )
 def test_their_error_on_random_tokens(name, steps, size):

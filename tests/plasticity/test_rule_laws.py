@@ -81,7 +81,19 @@ def both_ways(case):
     return found(case, chunk=0), found(case, chunk=3, length=4)
 
 
-@pytest.mark.parametrize("case", CASES)
+# By default one case of a rule: in stretches where it has them, of which those of one token are
+# online (below). The recorded traces hold the other forms to their chunks.
+ONE_EACH = sampled(
+    CASES,
+    lambda case: (
+        case != "none"
+        and (case in FROZEN or not CASES[case][1])
+        and f"{case} frozen=4" not in CASES
+    ),
+)
+
+
+@pytest.mark.parametrize("case", ONE_EACH)
 def test_chunks_and_calls_are_steps(case, x64):
     exact, in_two = both_ways(case)
     close(in_two, exact)
@@ -107,13 +119,13 @@ def test_stretches_of_one_token_are_online(case, x64):
     close(*(mapped(run, *episodes(case)) for run in (frozen, online)))
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", ONE_EACH)
 def test_all_is_finite_at_the_edges(case, x64):
     for leaf in jax.tree.leaves(both_ways(case)):
         assert np.isfinite(leaf).all()
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", ONE_EACH)
 def test_no_answer_knows_a_later_token(case, x64):
     """Not even of the same chunk or stretch."""
     for _, (answers, _) in both_ways(case):

@@ -23,7 +23,6 @@ from plasticity.sharding import (
     shardings,
     split_over_devices,
 )
-from tests.sample import sampled
 
 
 def test_two_devices_give_the_gradient_and_the_metrics_of_one(program_with_devices):
@@ -55,7 +54,8 @@ KINDS = ("hebbian factored", "gradient chunked", "hebbian dense", "none dense")
 CASES = [f"{kind} {layout}" for kind in KINDS for layout in ("2 2", "1 4")]
 
 
-@pytest.mark.parametrize("case", sampled(CASES, lambda case: case == "hebbian factored 2 2"))
+@pytest.mark.slow  # by default `test_devices_that_share_layers_find_the_gradient_of_one`
+@pytest.mark.parametrize("case", CASES)
 def test_shared_layers_compute_what_whole_ones_do(program_with_devices, case, monkeypatch):
     monkeypatch.setenv("CASE", case)
     program_with_devices(4, "tests.plasticity.test_sharding", "check_shared_layers")

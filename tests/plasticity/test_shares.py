@@ -141,7 +141,8 @@ def check_messages():
     assert sum(execution.once.values()) <= ONCE, execution
 
 
-@pytest.mark.parametrize("rule", sampled(["none", "hebbian"], lambda rule: rule == "none"))
+@pytest.mark.slow
+@pytest.mark.parametrize("rule", ["none", "hebbian"])
 def test_pieces_and_queries_of_a_shared_network(program_with_devices, rule, monkeypatch):
     monkeypatch.setenv("CASE", rule)
     program_with_devices(2, "tests.plasticity.test_shares", "check_pieces")

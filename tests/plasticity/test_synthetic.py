@@ -103,8 +103,9 @@ def test_the_engines_agree(x64):
         assert_trees_close(found[engine], found["dense"], 1e-9)
 
 
-@pytest.mark.parametrize("truncated", [False, pytest.param(True, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("meta", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("truncated", [False, True])
+@pytest.mark.parametrize("meta", [True, False])
 def test_what_trains_the_emitters(meta, truncated, x64):
     """The auxiliary loss trains nothing but emitters, even where the meta-gradient is truncated."""
     network = make_network(
