@@ -8,6 +8,9 @@ from jax import lax
 
 from plasticity.types import Array
 
+# Without this, JAX adds operations for indices that count from the end.
+FROM_START = {"allow_negative_indices": False}
+
 
 class Histories(NamedTuple):
     """What buffers [..., T, ...] have in common; all methods take one list for all of them.
@@ -36,21 +39,23 @@ class Histories(NamedTuple):
     def seen(self, buffers: Sequence[Array], t: Array) -> list[Array]:
         """What step t reads."""
         return [
-            lax.dynamic_slice_in_dim(a, t, w, self.axis) if w else a
+            lax.dynamic_slice_in_dim(a, t, w, self.axis, **FROM_START) if w else a
             for a, w in zip(buffers, self.windows, strict=True)
         ]
 
     def row(self, buffers: Sequence[Any], t: Array | int) -> list[Any]:
         """Row t."""
         return [
-            None if a is None else lax.dynamic_index_in_dim(a, t + w, self.axis, keepdims=False)
+            None
+            if a is None
+            else lax.dynamic_index_in_dim(a, t + w, self.axis, False, **FROM_START)
             for a, w in zip(buffers, self.windows, strict=True)
         ]
 
     def stored(self, buffers: Sequence[Array], rows: Sequence[Array], t: Array) -> list[Array]:
         """The buffers with rows in the place of row t."""
         return [
-            lax.dynamic_update_index_in_dim(a, row, t + w, self.axis)
+            lax.dynamic_update_index_in_dim(a, row, t + w, self.axis, **FROM_START)
             for a, row, w in zip(buffers, rows, self.windows, strict=True)
         ]
 
@@ -64,7 +69,7 @@ class Histories(NamedTuple):
                 return bar
             if not window:
                 return bar + term
-            read = lax.dynamic_slice_in_dim(bar, t, window, self.axis)
-            return lax.dynamic_update_slice_in_dim(bar, read + term, t, self.axis)
+            read = lax.dynamic_slice_in_dim(bar, t, window, self.axis, **FROM_START)
+            return lax.dynamic_update_slice_in_dim(bar, read + term, t, self.axis, **FROM_START)
 
         return [add(*each) for each in zip(bars, terms, self.windows, strict=True)]

@@ -1,5 +1,6 @@
 """All memories of a network: at plastic layers, and at the heads of memory sites."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -7,9 +8,12 @@ import jax.numpy as jnp
 
 from plasticity.heads import advance_site, apply_site, close_site, open_site, read_site
 from plasticity.memory import advance
-from plasticity.network import Network, StepRecord
+from plasticity.network import Network, Parameters, StepRecord, float_type
 from plasticity.steps import no_answers
-from plasticity.types import Array, FastState, PyTree, Token
+from plasticity.types import Activity, Array, FastState, Form, PyTree, Token
+
+# {memory: carry} -> {memory: carry, or a part of it}
+Carried = Callable[[dict[str, PyTree]], dict[str, PyTree]]
 
 
 def first_row(tree: PyTree) -> PyTree:
@@ -66,6 +70,46 @@ def applied(
     for name, writes in record.site_writes.items():
         both[name] = apply_site(network.at_site(name)[1], fast[name], writes, slot)
     return {n: carry for n, (carry, _) in both.items()}, {n: row for n, (_, row) in both.items()}
+
+
+def in_common(network: Network, params: Parameters) -> tuple[Carried, Carried]:
+    """What takes from the carries of append-only memories what all layers have in common; back.
+
+    Where a rule gives all layers one rate and one keep, as one with a clip over all layers does,
+    the coefficients of what was written are the same numbers in every layer. Then the first layer
+    carries them for all, and each of the others its bias alone.
+    """
+    if not _one_rate(network, params):
+        return lambda carry: carry, lambda carry: carry
+    first, *others = network.layers
+
+    def stripped(carry: dict[str, PyTree]) -> dict[str, PyTree]:
+        return carry | {name: carry[name].bias for name in others}
+
+    def restored(carry: dict[str, PyTree]) -> dict[str, PyTree]:
+        return carry | {name: carry[first]._replace(bias=carry[name]) for name in others}
+
+    return stripped, restored
+
+
+def _one_rate(network: Network, params: Parameters) -> bool:
+    """Whether the rule returns the same arrays as rate and keep of several layers."""
+    write, form = network.rule.write, network.rule.form
+    if len(network.layers) < 2 or write is None or form != Form() or network.intervention:
+        return False
+    dtype = float_type(params)
+    activities = {}
+    for name, shape in network.layers.items():
+        sizes = (shape.inputs, *[shape.outputs] * (len(Activity._fields) - 1))
+        activities[name] = Activity._make(jax.ShapeDtypeStruct((n,), dtype) for n in sizes)
+    found: set[tuple[int, int]] = set()
+
+    def look(*arguments: Any) -> None:
+        writes = write(*arguments).values()  # all are alive, so that ids differ
+        found.update((id(w.rate), id(w.keep)) for w in writes)
+
+    jax.eval_shape(look, params.plasticity, jax.ShapeDtypeStruct((), dtype), activities)
+    return len(found) == 1
 
 
 def part_of(fast: PyTree, field: str) -> PyTree:

@@ -29,7 +29,7 @@ import jax.numpy as jnp
 from plasticity.append_scan import append_scan
 from plasticity.at_once import parallel_episode
 from plasticity.episode import answer_queries, scan_episode, step
-from plasticity.memories import applied, closed, joined, opened, part_of
+from plasticity.memories import applied, closed, in_common, joined, opened, part_of
 from plasticity.network import (
     EPISODES,
     EpisodeState,
@@ -193,8 +193,7 @@ def _over_chunks(
     shorter one has its own. Example, steps = 5 and chunk = 2: a scan over 2 chunks, then step 4.
     """
     whole = steps // chunk
-    outs = []
-    start = 0
+    outs, start = [], 0
     if not grows and whole > 1:
         start = whole * chunk
         cut = jax.tree.map(lambda a: a[:start].reshape(whole, chunk, *a.shape[1:]), xs)
@@ -223,23 +222,24 @@ def _chunk(
     """
     steps, episodes = jax.tree.leaves(xs)[0].shape[:2]
     bases = jax.vmap(lambda fast: opened(network, fast, steps))(state.fast)
-    base, start, blank_rows = (part_of(bases, field) for field in FastState._fields)
+    base, carry, blank_rows = (part_of(bases, field) for field in FastState._fields)
     blank_past = jax.tree.map(
         lambda a: jnp.broadcast_to(a, (episodes, *a.shape)),
         network.backbone.blank(steps, float_type(params)),
     )
+    stripped, restored = in_common(network, params)
 
     def step_of_one(fixed: Any, carry: PyTree, rows: ChunkRows, x: PyTree, slot: Array) -> Any:
         """Step number `slot` of the chunk, of one episode, as `append_scan` calls it."""
         (params, first), (base, earlier, key) = fixed
-        fast = joined(network, base, carry, rows.fast)
+        fast = joined(network, base, restored(carry), rows.fast)
         t = first + slot
         episode = EpisodeState(fast, (earlier, rows.past), slot)
         record, outputs = step(network, params, episode, x, t, step_key(key, t))
         carry, row = applied(network, fast, record, slot)
         factors = {n: (w.rate, w.keep, w.momentum) for n, w in record.writes.items()}
         kept = (outputs, factors, record.tokens, record.auxiliary)
-        return carry, ChunkRows(row, record.past), kept
+        return stripped(carry), ChunkRows(row, record.past), kept
 
     # Constant during the chunk: parameters, which all episodes share, and the state before it.
     fixed = ((params, state.position), (base, state.past, keys))
@@ -248,13 +248,13 @@ def _chunk(
     # Of the past, a step reads the last entries alone.
     read = network.backbone.window if 0 < network.backbone.window < steps else 0
     every, last = (jax.tree.map(lambda _, n=n: n, b) for b, n in zip(blank, (0, read), strict=True))
-    window = ChunkRows(every, last)
-    carry, rows, out = append_scan(step_of_all, fixed, start, blank, xs, axis=1, window=window)
-    out = jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), out)  # [B, C, ...]
-    outputs, factors, tokens, auxiliary = out
+    window, carry = ChunkRows(every, last), stripped(carry)
+    carry, rows, out = append_scan(step_of_all, fixed, carry, blank, xs, axis=1, window=window)
+    outputs, factors, tokens, auxiliary = jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), out)
     # `left` and `right` of the writes are the rows themselves.
     writes = {n: Write(*rows.fast[n], *factors[n]) for n in network.layers}
-    fast = jax.vmap(lambda fast: closed(network, fast))(joined(network, base, carry, rows.fast))
+    fast = joined(network, base, restored(carry), rows.fast)
+    fast = jax.vmap(lambda fast: closed(network, fast))(fast)
     past = extended(state.past, rows.past, slots, axis=1)
     after = NetworkState(fast, past, state.ahead, state.position + steps)
     return after, (outputs, writes, tokens, auxiliary)

@@ -23,9 +23,10 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from plasticity.backbone import FastRead
-from plasticity.model.attention import Attention, KeyValue
+from plasticity.model.attention import Attention
 from plasticity.model.convolution import Inputs
 from plasticity.model.memory_mixer import MemoryMixer, MemorySpec
+from plasticity.model.scores import KeyValue
 from plasticity.registry import exportable
 from plasticity.types import Array
 

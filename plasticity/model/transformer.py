@@ -14,7 +14,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from plasticity.backbone import Backbone, FastRead, Forward
-from plasticity.model import attention
+from plasticity.model import scores
+from plasticity.model.attention import own_heads
 from plasticity.model.block import (
     NORM_EPSILON,
     PARTS,
@@ -232,8 +233,8 @@ def _blank(
     dtype: DType,
 ) -> list[Any]:
     """Entries of the past that hold nothing, for so many blocks; see `Backbone.blank`."""
-    heads = attention.own_heads(settings.heads, share if settings.slow_attention else None)
-    keys = attention.blank(slots, heads, settings.width // settings.heads, dtype)
+    heads = own_heads(settings.heads, share if settings.slow_attention else None)
+    keys = scores.blank(slots, heads, settings.width // settings.heads, dtype)
     inputs: Any = ()
     if memory is not None and memory.settings.convolution > 1:
         inputs = blank_inputs(slots, memory.width_of_channels, dtype)

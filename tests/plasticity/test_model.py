@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from plasticity.model import BACKBONES, EncoderSettings
-from plasticity.model.attention import visible
 from plasticity.model.positions import rotate
+from plasticity.model.scores import visible
 from plasticity.model.transformer import TransformerSettings, transformer
 from plasticity.network import init_parameters
 from plasticity.task import TaskShape
