@@ -29,7 +29,7 @@ from plasticity.outer import OPTIMIZERS
 from plasticity.registry import lookup
 from plasticity.rules import RULES, none
 from plasticity.settings import Settings
-from plasticity.sharding import Layout
+from plasticity.sharding import DATA, Layout
 from plasticity.task import Task
 from plasticity.task_checks import check_task
 from plasticity.tasks import TASKS
@@ -96,8 +96,14 @@ def choose_memory(config: ConfigDict, shapes: Iterable[LayerShape], steps: int) 
     engine, chunk = config.memory.engine, config.memory.chunk
     if engine == AUTO:
         per_synapse = config.rule.get("alpha", "per_synapse") == "per_synapse"
+        mesh = read(config, Layout).mesh(config.train.batch)
+        share = config.train.batch // mesh.shape[DATA]
         engine, chunk, _ = choose(
-            shapes, steps, per_synapse=per_synapse, platform=target.platform()
+            shapes,
+            steps,
+            per_synapse=per_synapse,
+            platform=target.platform(),
+            episodes=min(config.train.microbatch or share, share),
         )
     return engine, chunk_for(engine, shapes, steps) if chunk < 0 else chunk
 

@@ -19,6 +19,8 @@ FLOAT_BYTES = 4
 ROW_PASSES = 6  # times that the I + O numbers of a row move
 ROW_PRODUCTS = 4  # with alpha per synapse: products of 2 O I operations for each row
 MATRIX_PASSES = 12  # times that the O I numbers of a matrix move
+CACHED = 0.5  # what a pass costs while the matrices of all episodes fit into the cache of a device
+CACHE = {"cpu": 8e6, "gpu": 50e6, "tpu": 100e6}  # bytes
 BALANCE = {"cpu": 4.0, "gpu": 20.0, "tpu": 100.0}  # operations in the time of one byte
 BLOCKS = 4  # a history of full length reads twice what it holds on average; in 4 blocks 1.25 times
 SHORTEST_BLOCK = 16  # steps: shorter ones spare less than a loop costs, and each is compiled
@@ -35,7 +37,14 @@ class Choice(NamedTuple):
     costs: dict[str, float]  # {engine: estimated bytes per step}
 
 
-def choose(shapes: Iterable[LayerShape], steps: int, *, per_synapse: bool, platform: str) -> Choice:
+def choose(
+    shapes: Iterable[LayerShape],
+    steps: int,
+    *,
+    per_synapse: bool,
+    platform: str,
+    episodes: int | None = None,
+) -> Choice:
     """The engine and chunk for episodes of T `steps`.
 
     Args:
@@ -43,11 +52,14 @@ def choose(shapes: Iterable[LayerShape], steps: int, *, per_synapse: bool, platf
       steps: T.
       per_synapse: whether alpha is a full matrix.
       platform: "cpu", "gpu" or "tpu", as JAX calls it; any other counts as a GPU.
+      episodes: those that a device differentiates at once; None: many.
     """
     shapes = list(shapes)
     chunks = {name: chunk_for(name, shapes, steps) for name in ("factored", "chunked")}
     row = sum(_row_cost(shape, per_synapse, platform) for shape in shapes)
-    matrix = sum(MATRIX_PASSES * FLOAT_BYTES * s.outputs * s.inputs for s in shapes)
+    held = sum(FLOAT_BYTES * s.outputs * s.inputs for s in shapes)
+    cached = episodes is not None and episodes * held <= CACHE.get(platform, CACHE["gpu"])
+    matrix = MATRIX_PASSES * held * (CACHED if cached else 1)
     block = chunks["factored"] or steps
     costs = {
         "factored": row * (steps + block) / 2,  # half the rows, and blanks of the present block
