@@ -5,8 +5,8 @@ Papers: Merrill et al. 2024 (arXiv 2404.08819), Grazzi et al. 2024 (arXiv 2411.1
   python -m experiments.launch --config=permutations:lstm/none --workdir=runs/permutations \
       --config.task.objects=3
 
-Expected: accuracy 1.00 after one minute on a core. S4 comes to .52 in two minutes, as lengths beyond
-training are not yet right, and S5 is not learned (.006, at chance level).
+Expected: accuracy 1.00 after one minute on a core. S4 comes to .52 in two minutes (lengths beyond
+training are not yet right), and S5 is not learned (.006, at chance level).
 
 Chance level of accuracy: 1/6 for S3, 1/24 for S4 (--config.task.objects=4), 1/120 for S5 (5, the
 default). Optimum: 1. With --config.task.moved=2 each permutation swaps at most two objects, which
