@@ -94,8 +94,8 @@ def make_hyperparameters(
 def choose_memory(config: ConfigDict, shapes: Iterable[LayerShape], steps: int) -> tuple[str, int]:
     """The engine's name and its chunk: from the config, or by the cost model."""
     engine, chunk = config.memory.engine, config.memory.chunk
+    per_synapse = config.rule.get("alpha", "per_synapse") == "per_synapse"
     if engine == AUTO:
-        per_synapse = config.rule.get("alpha", "per_synapse") == "per_synapse"
         mesh = read(config, Layout).mesh(config.train.batch)
         share = config.train.batch // mesh.shape[DATA]
         engine, chunk, _ = choose(
@@ -105,7 +105,7 @@ def choose_memory(config: ConfigDict, shapes: Iterable[LayerShape], steps: int) 
             platform=target.platform(),
             episodes=min(config.train.microbatch or share, share),
         )
-    return engine, chunk_for(engine, shapes, steps) if chunk < 0 else chunk
+    return engine, chunk_for(engine, shapes, steps, per_synapse) if chunk < 0 else chunk
 
 
 def writes_nothing(rule: str, mixer: str, site_rule: str, levels: str) -> bool:

@@ -23,7 +23,9 @@ CACHED = 0.5  # what a pass costs while the matrices of all episodes fit into th
 CACHE = {"cpu": 8e6, "gpu": 50e6, "tpu": 100e6}  # bytes
 BALANCE = {"cpu": 4.0, "gpu": 20.0, "tpu": 100.0}  # operations in the time of one byte
 BLOCKS = 4  # a history of full length reads twice what it holds on average; in 4 blocks 1.25 times
-SHORTEST_BLOCK = 16  # steps: shorter ones spare less than a loop costs, and each is compiled
+# Steps: shorter ones spare less than a loop costs, and each is compiled. Rows that take part in
+# products, with alpha per synapse, are dearer.
+SHORTEST_BLOCK = {False: 16, True: 8}
 LARGE_LAYER = 2**14  # synapses from which blocks are worth compiling each for itself
 SHORTEST_CHUNK, LONGEST_CHUNK = 8, 32
 DENSE_WHOLE = 64  # steps up to which the dense engine keeps every matrix
@@ -55,7 +57,7 @@ def choose(
       episodes: those that a device differentiates at once; None: many.
     """
     shapes = list(shapes)
-    chunks = {name: chunk_for(name, shapes, steps) for name in ("factored", "chunked")}
+    chunks = {n: chunk_for(n, shapes, steps, per_synapse) for n in ("factored", "chunked")}
     row = sum(_row_cost(shape, per_synapse, platform) for shape in shapes)
     held = sum(FLOAT_BYTES * s.outputs * s.inputs for s in shapes)
     cached = episodes is not None and episodes * held <= CACHE.get(platform, CACHE["gpu"])
@@ -69,11 +71,13 @@ def choose(
     return Choice(engine, chunks[engine], costs)
 
 
-def chunk_for(engine: str, shapes: Iterable[LayerShape], steps: int) -> int:
+def chunk_for(
+    engine: str, shapes: Iterable[LayerShape], steps: int, per_synapse: bool = False
+) -> int:
     """The chunk that suits an engine; the factories of the engines document its meaning."""
     if engine == "factored":
         large = max((s.outputs * s.inputs for s in shapes), default=0) >= LARGE_LAYER
-        blocks = min(BLOCKS, -(-steps // SHORTEST_BLOCK))
+        blocks = min(BLOCKS, -(-steps // SHORTEST_BLOCK[per_synapse]))
         return -(-steps // blocks) if large and blocks > 1 else 0
     root = 2 ** round(math.log2(steps) / 2)  # sqrt(T): as many matrices as rows between them
     if engine == "dense":
