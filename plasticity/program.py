@@ -11,7 +11,6 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Var, jaxpr_as_fun
 from plasticity.types import Array, PyTree
 
 Flags = Sequence[Sequence[bool]]  # one for each leaf, in groups
-VIEWS = {"broadcast_in_dim", "reshape", "squeeze"}
 
 
 def is_float(leaf: Any) -> bool:
@@ -66,7 +65,7 @@ def needed(
     for eqn in reversed(eqns):
         if id(eqn) in always or not wanted.isdisjoint(eqn.outvars):
             found.append(eqn)
-            wanted |= set(_variables(eqn)) - known
+            wanted |= {v for v in eqn.invars if isinstance(v, Var)} - known
     return found[::-1]
 
 
@@ -87,17 +86,13 @@ def _names_axis(effect: Any) -> bool:
 def leaves_read(function: Callable, *args: PyTree) -> tuple[PyTree, ...]:
     """For each leaf of the arguments, whether a result of the function depends on it."""
     jaxpr = jax.make_jaxpr(function)(*args).jaxpr
-    read = {v for eqn in needed(jaxpr.eqns, jaxpr.outvars) for v in _variables(eqn)}
+    read = {v for eqn in needed(jaxpr.eqns, jaxpr.outvars) for v in eqn.invars if _is_var(v)}
     read |= {v for v in jaxpr.outvars if _is_var(v)}
     return jax.tree.unflatten(jax.tree.structure(args), [v in read for v in jaxpr.invars])
 
 
 def _is_var(atom: Any) -> bool:
     return isinstance(atom, Var)
-
-
-def _variables(eqn: JaxprEqn) -> list[Var]:
-    return [v for v in eqn.invars if isinstance(v, Var)]
 
 
 class StepProgram:
@@ -118,28 +113,12 @@ class StepProgram:
         self.known, self.others = jaxpr.invars[:fixed], jaxpr.invars[fixed:]
         effects = [v for e in jaxpr.eqns if acts(e) for v in e.outvars]
         moving = dependent(jaxpr.eqns, [*self.others, *effects])
-        self.early = [e for e in jaxpr.eqns if not acts(e) and moving.isdisjoint(e.outvars)]
-        early = set(map(id, self.early))
-        self.late = [e for e in jaxpr.eqns if id(e) not in early]
-        self._repeat_views(jaxpr.eqns)
-        read = {v: None for e in self.late for v in _variables(e)}
-        read |= {v: None for v in jaxpr.outvars if isinstance(v, Var)}
-        made = {v for e in self.late for v in e.outvars}
-        self.values = [v for v in read if v not in moving | made]
-
-    def _repeat_views(self, eqns: list[JaxprEqn]) -> None:
-        """Lets the step make its own views of parameters, which cost nothing there.
-
-        A view that is made once is an array in the memory: the loop would read it in the layout
-        that it has, and could not join its making with its use.
-        """
-        read = {v for e in self.late for v in _variables(e)}
+        self.late = [e for e in jaxpr.eqns if acts(e) or not moving.isdisjoint(e.outvars)]
         late = set(map(id, self.late))
-        for eqn in reversed(self.early):
-            if eqn.primitive.name in VIEWS and not read.isdisjoint(eqn.outvars):
-                late.add(id(eqn))
-                read.update(_variables(eqn))
-        self.late = [e for e in eqns if id(e) in late]
+        self.early = [e for e in jaxpr.eqns if id(e) not in late]
+        read = {v: None for e in self.late for v in e.invars if isinstance(v, Var)}
+        read |= {v: None for v in jaxpr.outvars if isinstance(v, Var)}
+        self.values = [v for v in read if v not in moving]
 
     def before(self, *args: Any) -> list[Any]:
         """(parameters) -> the values that `step` reads."""

@@ -102,17 +102,17 @@ def attend_once(
     segments = (*context.past, context.present)
     scores = []
     for segment in segments:
-        found = (query * segment.key).sum(-1) * query.shape[-1] ** -0.5  # [P, H]
+        found = (query * segment.key).sum(-1).T * query.shape[-1] ** -0.5  # [H, P]
         if segment is not context.present:  # to itself a step attends always
-            seen = visible(position, segment.position, window, False, context.independent)[0]
-            found = jnp.where(seen[:, None], found, jnp.finfo(found.dtype).min)
+            seen = visible(position, segment.position, window, False, context.independent)
+            found = jnp.where(seen, found, jnp.finfo(found.dtype).min)
         scores.append(found)
-    most = jax.lax.stop_gradient(reduce(jnp.maximum, [s.max(0) for s in scores]))
+    most = jax.lax.stop_gradient(reduce(jnp.maximum, [s.max(1) for s in scores]))[:, None]
     weights = [jnp.exp(s - most) for s in scores]
-    total = reduce(jnp.add, [w.sum(0) for w in weights])
-    parts = jnp.split(factors[:, 0].T, list(itertools.accumulate(map(len, scores)))[:-1])
-    weights = [w * part for w, part in zip(weights, parts, strict=True)]
-    sums = [(w[..., None] * s.value).sum(0) for w, s in zip(weights, segments, strict=True)]
+    total = reduce(jnp.add, [w.sum(1) for w in weights])
+    ends = list(itertools.accumulate(s.shape[1] for s in scores))[:-1]
+    weights = [w * f for w, f in zip(weights, jnp.split(factors[:, 0], ends, 1), strict=True)]
+    sums = [(w.T[..., None] * s.value).sum(0) for w, s in zip(weights, segments, strict=True)]
     return (reduce(jnp.add, sums) / total[:, None])[None]
 
 
