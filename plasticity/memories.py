@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from plasticity.heads import advance_site, apply_site, close_site, open_site, read_site
 from plasticity.memory import advance
+from plasticity.memory.factored import Decay
 from plasticity.network import Network, Parameters, StepRecord, float_type
 from plasticity.steps import no_answers
 from plasticity.types import Activity, Array, FastState, Form, PyTree, Token
@@ -72,14 +73,22 @@ def applied(
     return {n: carry for n, (carry, _) in both.items()}, {n: row for n, (_, row) in both.items()}
 
 
-def in_common(network: Network, params: Parameters) -> tuple[Carried, Carried]:
-    """What takes from the carries of append-only memories what all layers have in common; back.
+def in_common(
+    network: Network, params: Parameters, carry: dict[str, PyTree]
+) -> tuple[Carried, Carried]:
+    """Two functions: one leaves out of carries what all layers have in common, one restores it.
 
     Where a rule gives all layers one rate and one keep, as one with a clip over all layers does,
     the coefficients of what was written are the same numbers in every layer. Then the first layer
     carries them for all, and each of the others its bias alone.
+
+    Args:
+      network: the parts; its memory is append-only.
+      params: slow weights and theta.
+      carry: {memory: carry}. Those of an engine that has no `Decay` are left whole.
     """
-    if not _one_rate(network, params):
+    known = all(isinstance(carry[name], Decay) for name in network.layers)
+    if not known or not _one_rate(network, params):
         return lambda carry: carry, lambda carry: carry
     first, *others = network.layers
 

@@ -42,8 +42,13 @@ def lookup(registry: Mapping[str, T], name: str, field: str) -> T:
     return registry[name]
 
 
-def exportable(*records: type) -> None:
-    """Names NamedTuples for `jax.export`, so that exported programs may take and return them."""
+def exportable(*records: type, module: str | None = None) -> None:
+    """Names NamedTuples for `jax.export`, so that exported programs may take and return them.
+
+    Args:
+      records: the types.
+      module: where they were first defined, which stored programs name; None: where they are.
+    """
     for record in records:
-        name = f"{record.__module__}.{record.__qualname__}"
+        name = f"{module or record.__module__}.{record.__qualname__}"
         export.register_namedtuple_serialization(record, serialized_name=name)

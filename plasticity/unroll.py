@@ -227,7 +227,7 @@ def _chunk(
         lambda a: jnp.broadcast_to(a, (episodes, *a.shape)),
         network.backbone.blank(steps, float_type(params)),
     )
-    stripped, restored = in_common(network, params)
+    stripped, restored = in_common(network, params, carry)
 
     def step_of_one(fixed: Any, carry: PyTree, rows: ChunkRows, x: PyTree, slot: Array) -> Any:
         """Step number `slot` of the chunk, of one episode, as `append_scan` calls it."""

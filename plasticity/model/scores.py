@@ -24,7 +24,7 @@ class KeyValue(NamedTuple):
     position: Array  # [P] int32, EMPTY for a blank entry
 
 
-exportable(KeyValue)
+exportable(KeyValue, module="plasticity.model.attention")
 
 
 def blank(slots: int, heads: int, head_width: int, dtype: DType) -> KeyValue:
@@ -90,8 +90,8 @@ def attend_once(
 ) -> Array:
     """Returns `mix` of the softmax of `score`, for one query [1, H, W] at position [1]: [1, H, W].
 
-    A step of a loop is bound by the number of its operations. So no segment is joined to another
-    or transposed, not even its scores, and the softmax divides the sum of values, not the weights.
+    A step of a loop is bound by the number of its operations. So neither segments nor their scores
+    are joined, and the softmax divides the sum of values, not the weights.
 
     Args:
       query, position: of the step.

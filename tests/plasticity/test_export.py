@@ -8,6 +8,7 @@ import pytest
 from jax import export
 
 from plasticity.experiments import build
+from plasticity.model.scores import KeyValue, blank
 from plasticity.outer import OPTIMIZERS
 from tests.plasticity.test_episode import assert_trees_close
 from tests.plasticity.test_learner import SEED, make, small_config
@@ -38,3 +39,10 @@ def test_a_training_step_can_be_stored():
     after, metrics = export.deserialize(exported.serialize()).call(state, SEED, hyper)
     expected, same = step(state, SEED, hyper)
     assert_trees_close((after.params, metrics), (expected.params, same), 1e-4)
+
+
+def test_a_past_that_was_stored_by_an_earlier_version_can_be_read():
+    """Its keys and values are named by the module in which they were first defined."""
+    stored = export.export(jax.jit(lambda past: past))(blank(2, 1, 4, jnp.float32)).serialize()
+    assert b"plasticity.model.attention.KeyValue" in stored
+    assert isinstance(export.deserialize(stored).call(blank(2, 1, 4, jnp.float32)), KeyValue)

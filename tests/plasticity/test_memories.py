@@ -28,7 +28,7 @@ def arrays_carried(network):
     state = initial_state(network, params, 1, slots=0)
     fast = opened(network, jax.tree.map(lambda a: a[0], state.fast), STEPS)
     carry = part_of(fast, "carry")
-    stripped, restored = in_common(network, params)
+    stripped, restored = in_common(network, params, carry)
     assert jax.tree.structure(restored(stripped(carry))) == jax.tree.structure(carry)
     return len(jax.tree.leaves(stripped(carry)))
 
