@@ -60,7 +60,10 @@ def initial_state(
         return state
     _, params = trained_parameters(ConfigDict(Workdir(start).load_config()), Workdir(start))
     encoder = encoder_of(state.params)
-    encoder.update(
-        jax.tree.map(lambda a, b: jnp.broadcast_to(b, a.shape), encoder, encoder_of(params))
-    )
+    encoder.update(jax.tree.map(_in_place_of, encoder, encoder_of(params)))
     return program.start(state.params, hyper)
+
+
+def _in_place_of(initial: Array, trained: Array) -> Array:
+    """`trained`, without an axis of seeds, in the shape and on the devices of `initial`."""
+    return jax.device_put(jnp.broadcast_to(trained, initial.shape), initial.sharding)
