@@ -20,8 +20,15 @@ def cross_entropy(answers: Array, episode: Episode) -> Array:
 
 
 def correct(answers: Array, episode: Episode) -> Array:
-    """Whether each answer [T + Q, O] is right."""
-    return answers.argmax(-1) == episode.targets
+    """Whether each answer [T + Q, O] is right: its first largest score is that of the target.
+
+    The same as `answers.argmax(-1) == targets`, but that a score which is not a number is never
+    right. On CPUs, XLA's `argmax` is some twenty times as slow.
+    """
+    target = episode.targets[..., None]
+    score = jnp.take_along_axis(answers, target, axis=-1)
+    before = jnp.arange(answers.shape[-1]) < target
+    return jnp.where(before, answers < score, answers <= score).all(-1)
 
 
 def accuracy(answers: Array, episode: Episode) -> Array:

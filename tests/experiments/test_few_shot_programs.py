@@ -83,6 +83,18 @@ def test_a_rule_on_features(encoded, launch, tmp_path):
 
 
 @pytest.mark.slow
+def test_on_two_devices_with_the_encoder_of_another_run(launch, tmp_path, monkeypatch):
+    first, second = (f"--workdir={tmp_path / name}" for name in ("first", "second"))
+    assert launch("launch", "--config=configs/encoder.py:omniglot", first, *SMALL)[0] == 0
+    monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
+    start = f"--config.encoder.start_from={tmp_path / 'first'}"
+    config = ["--config=configs/omniglot.py:gradient", start, *RULE]
+    code, _, err = launch("launch", *config, second, *SMALL)
+    assert code == 0, err
+    assert json.loads((tmp_path / "second" / "manifest.json").read_text())["device_count"] == 2
+
+
+@pytest.mark.slow
 def test_from_pixels_with_the_encoder_of_another_run(launch, tmp_path):
     first = tmp_path / "first"
     config = ["--config=configs/omniglot.py:gradient", "--config.memory.engine=dense", *RULE]
