@@ -7,8 +7,8 @@ positions and these sizes are ours.
   python -m experiments.launch --config=copying:none --workdir=runs/copying-none
 
 Expected recall_accuracy on 1024 test episodes, seed 0: 1.000 under the rules hebbian and gradient
-(.12 with plasticity off), .125 without plasticity, which is the chance level. Two to three minutes
-on two CPU cores.
+(.12 with plasticity off), .125 without plasticity, which is the chance level. One to three
+minutes on two CPU cores.
 """
 
 from ml_collections import config_dict
