@@ -23,7 +23,7 @@ from plasticity.parallel import plan_chunk, run_chunk
 from plasticity.site_steps import Layers, Steps, by_steps, site_of
 from plasticity.steps import pieces_of, run_pieces
 from plasticity.tokens import check_marks, check_state, check_tokens, each_write, prepared_shape
-from plasticity.types import Array, Rule, Token
+from plasticity.types import KEEP, Array, Rule, Token
 
 
 def associate(
@@ -77,7 +77,7 @@ def associate(
     tokens = check_tokens(site, rule.form, tokens)
     marks = check_marks(Marks(reset, valid), len(tokens.key))
     if initial is None and (state is None or reset is not None):
-        initial = _empty(rule, tokens)
+        initial = _empty(rule, tokens, "state" if state is None else "initial")
     given = initial if state is None else state
     layers = check_state(site, rule.form, tokens, given, "state")
     anew = None if reset is None else check_state(site, rule.form, tokens, initial, "initial")
@@ -101,17 +101,18 @@ def initial_state(rule: Rule, tokens: Token) -> TraceMatrix:
     Raises:
       ValueError: the memory has several layers, which do not start empty.
     """
-    return _empty(rule, check_tokens(site_of(rule), rule.form, tokens))
+    return _empty(rule, check_tokens(site_of(rule), rule.form, tokens), "state")
 
 
-def _empty(rule: Rule, tokens: Token) -> TraceMatrix:
+def _empty(rule: Rule, tokens: Token, missing: str) -> TraceMatrix:
+    """See `initial_state`; `missing` is the argument that is not given."""
     site = site_of(rule)
     dtype = jnp.result_type(jnp.float32, *(a.dtype for a in jax.tree.leaves(tokens)))
     shapes = site.layers(prepared_shape(site, jax.tree.map(lambda a: a[0], tokens)))
     if set(shapes) != {""} or not site.empty:
         raise ValueError(
-            f"this memory, of layers {shapes}, does not start empty: give the state before the "
-            "first step, a TraceMatrix for each layer"
+            f"this memory, of layers {shapes}, does not start empty: give `{missing}`, the memory "
+            "before the first step, a TraceMatrix for each layer"
         )
     return dense(form=rule.form).init(shapes[""], dtype)
 
@@ -123,11 +124,16 @@ def _path(rule: Rule) -> Any:
         raise ValueError(
             f"Site.order={site.order!r} must be 'read_before_stretch' for a rule with Site.tokens"
         )
+    takes = {KEEP} if site.takes is None else set(site.takes)
+    # Stretches reach by what they write: no step forgets, and the answers see the writes.
+    plain = site.reach is None or (KEEP not in takes and site.order != "read_before_write")
     if site.frozen > 1:
-        return _by_stretches if form.keep == "scalar" else by_steps
+        return _by_stretches if form.keep == "scalar" and plain else by_steps
     one_triangle = form.keep in ("scalar", "input") and not (
         form.to_weights or form.settle or form.bias
     )
+    # Reads at addresses of their own are taken at the state times one number.
+    one_triangle &= form.keep == "scalar" or site.asks != "freely"
     solved = site.linear and site.tokens is None and one_triangle
     return _by_chunks if solved else by_steps
 

@@ -32,9 +32,10 @@ def unit(x: Array) -> Array:
     >>> unit(jnp.array([3.0, 4.0])).round(1).tolist() == jnp.array([0.6, 0.8]).tolist()
     True
     """
-    square = (x * x).sum(-1, keepdims=True)
+    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))  # squares overflow float16
+    square = (wide * wide).sum(-1, keepdims=True)
     empty = square == 0
-    return jnp.where(empty, 0, x * jax.lax.rsqrt(jnp.where(empty, 1, square)))
+    return jnp.where(empty, 0, wide * jax.lax.rsqrt(jnp.where(empty, 1, square))).astype(x.dtype)
 
 
 def share(x: Array) -> Array:

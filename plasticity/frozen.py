@@ -92,7 +92,12 @@ def _layer(
     mixed = reach[:, None] * cut(mix(spans, steps, after), chunk.same)
     seen = chunk.after if after else chunk.before
     layer = Written(parts, seen[..., 0], mixed, written, right)
-    return layer, after_chunk(form, state, parts, chunk, _last(reach, marks) * written, right)
+    last = after_chunk(form, state, parts, chunk, _last(reach, marks) * written, right)
+    if form.settle is not None and marks.valid is not None:
+        # Where no step counts, weights that were not settled stay so.
+        moved = marks.valid.any() if marks.reset is None else (marks.valid | marks.reset).any()
+        last = jax.tree.map(lambda new, old: jnp.where(moved, new, old), last, state)
+    return layer, last
 
 
 def _last(reach: Array, marks: Marks) -> Array:

@@ -15,12 +15,14 @@ from flax import linen as nn
 
 from plasticity.associate import associate
 from plasticity.heads import axes
+from plasticity.marks import Marks
 from plasticity.model import MemoryLayerSettings, MemorySpec
 from plasticity.model.convolution import Inputs, blank_inputs
 from plasticity.model.memory_mixer import MemoryMixer
 from plasticity.registry import exportable, lookup
 from plasticity.rules import RULES
 from plasticity.site_steps import check_rule
+from plasticity.tokens import check_marks
 from plasticity.types import Array, Rule
 
 
@@ -77,9 +79,10 @@ class MemoryLayer(nn.Module):
 
         Raises:
           ValueError: the rule is unknown, has no meaning at a memory site, or is named twice; x is
-            not floating [T, D], or the heads do not divide D.
+            not floating [T, D], or the heads do not divide D; reset or valid is not [T] bool.
         """
         rule = self._checked(x)
+        reset, valid = check_marks(Marks(reset, valid), len(x))
         if reset is not None and valid is not None:
             reset = reset & valid  # what fills up a sequence begins no document
         spec = MemorySpec(rule, self.settings, x.shape[-1])

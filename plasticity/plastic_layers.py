@@ -13,7 +13,7 @@ from plasticity.backbone import FastRead
 from plasticity.memory import ENGINES
 from plasticity.network import NetworkState
 from plasticity.registry import lookup
-from plasticity.site_steps import check_rule, site_of
+from plasticity.site_steps import check_rule, check_single, site_of
 from plasticity.tokens import check_taken, prepared_shape
 from plasticity.types import (
     Activity,
@@ -129,7 +129,7 @@ def _site(rule: Rule, shape: tuple[int, ...]) -> SiteShape:
     heads, outputs, inputs = (1, *shape)[-3:]
     if rule.static:
         return SiteShape(heads, {"": LayerShape(outputs, inputs)})  # never written
-    site = site_of(rule)
+    site = check_single(site_of(rule))
     if not site.empty:
         raise ValueError(
             "sites: the memory of this rule does not start empty; `associate` takes it"
@@ -197,10 +197,12 @@ class Fast:
             )
         if not self._plastic.rule.static:
             check_taken(site_of(self._plastic.rule), token)
-        token = token.filled()
+        token, dtype = token.filled(), jnp.result_type(token.value)
+        if not jnp.issubdtype(dtype, jnp.floating):
+            raise ValueError(f"token of site {site!r}: value has dtype {dtype}, not a floating one")
 
         def per_head(a: Any) -> Array:
-            a = jnp.asarray(a, token.value.dtype)
+            a = jnp.asarray(a, dtype)  # that of the fast weights
             return jnp.broadcast_to(a, (*heads, *a.shape)) if heads and not a.ndim else a
 
         token = jax.tree.map(per_head, token)

@@ -31,7 +31,7 @@ Steps = tuple[Token, Marks]
 def associate_step(
     rule: Rule, memory: Memory, fast: Any, token: Token, slot: Array | int
 ) -> tuple[Array, Any]:
-    """One step, with any engine: the definition of rules that are neither frozen nor write twice.
+    """One step, with any engine: the definition of rules whose tokens are steps of their own.
 
     Args:
       rule: with a `Site`.
@@ -44,8 +44,8 @@ def associate_step(
       The answer [O] and the state after the step.
 
     Raises:
-      ValueError: the rule has no meaning at a memory site, is frozen, or writes several times; the
-        memory was not opened.
+      ValueError: the rule has no meaning at a memory site, is frozen, writes several times or has a
+        `Site.reach`; the memory was not opened.
 
     >>> import jax.numpy as jnp
     >>> import plasticity as P
@@ -56,12 +56,7 @@ def associate_step(
     >>> answer.tolist()
     [1.0, 1.0]
     """
-    site = site_of(rule)
-    if site.frozen > 1 or site.writes > 1:
-        raise ValueError(
-            f"a rule with Site.frozen={site.frozen} and Site.writes={site.writes} takes no single "
-            "steps: `associate` takes its tokens"
-        )
+    site = check_single(site_of(rule))
     states = fast.values() if isinstance(fast, dict) else [fast]
     if not all(isinstance(state, FastState) for state in states):
         raise ValueError(
@@ -91,6 +86,21 @@ def site_answer(rule: Rule, memory: Memory, fast: Any, token: Token) -> Array:
     """The answer [O] to a token's query; nothing is written. See `associate_step`."""
     site = site_of(rule)
     return site.answer(site.prepare(token.filled()), _reader(memory, fast))
+
+
+def check_single(site: Site) -> Site:
+    """The site.
+
+    Raises:
+      ValueError: its tokens are not steps of their own.
+    """
+    if site.frozen > 1 or site.writes > 1 or site.reach is not None:
+        reach = "" if site.reach is None else " and a Site.reach"
+        raise ValueError(
+            f"a rule with Site.frozen={site.frozen} and Site.writes={site.writes}{reach} takes no "
+            "single steps: `associate` takes its tokens"
+        )
+    return site
 
 
 def check_rule(rule: Any) -> Rule:

@@ -121,9 +121,7 @@ def check_taken(site: Site, tokens: Token) -> None:
     takes = [gate.name for gate in site.takes]
     reads = f"this rule reads {', '.join(('query', 'key', 'value', *takes))}"
     numbers = {"rate": tokens.rate, "keep": tokens.keep}
-    given = [
-        n for n, a in numbers.items() if a is not None and not (isinstance(a, float) and a == 1)
-    ]
+    given = [n for n, a in numbers.items() if a is not None and not _is_one(a)]
     left_out = [n for n in (*given, *tokens.gates) if n not in takes]
     if left_out:
         hint = meant(left_out[0], takes)
@@ -131,6 +129,10 @@ def check_taken(site: Site, tokens: Token) -> None:
     missing = [n for n in takes if n not in ("rate", "keep", *tokens.gates)]
     if missing:
         raise ValueError(f"gates lack {missing[0]!r}: {reads}")
+
+
+def _is_one(number: Scalar) -> bool:
+    return isinstance(number, (int, float)) and number == 1
 
 
 def _each(factor: Scalar, like: Array, shape: tuple[int, ...]) -> Array:

@@ -5,6 +5,7 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from plasticity.types import Array, DType, Form, Write
@@ -18,7 +19,8 @@ def check_chunk(owner: str, chunk: int, least: int) -> int:
     Raises:
       ValueError: `chunk` is no whole number, or below `least`.
     """
-    if isinstance(chunk, bool) or not hasattr(chunk, "__index__") or chunk < least:
+    whole = hasattr(chunk, "__index__") and not isinstance(chunk, (bool, jax.core.Tracer))
+    if not whole or chunk < least:
         raise ValueError(f"chunk={chunk} of {owner} should be a whole number of at least {least}")
     return operator.index(chunk)
 

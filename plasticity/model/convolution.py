@@ -75,13 +75,16 @@ class ShortConvolution(nn.Module):
         return sum(shifted)
 
 
-def _at(past: Sequence[Inputs], position: Array, lag: int) -> Array:
-    """The input at `position` - `lag`, wherever it stands; 0 before the first step."""
+def _at(past: Sequence[Inputs], position: Array, lag: int) -> Array | int:
+    """The input at `position` - `lag`, wherever it stands; 0 before the first step.
+
+    A sum that starts with an array would not have the type of a past in bfloat16.
+    """
     found = []
     for segment in past:
         here = (segment.position == position - lag) & (segment.position != EMPTY)
         found.append(jnp.where(here[:, None], segment.value, 0).sum(0))
-    return sum(found, jnp.zeros(()))
+    return sum(found)
 
 
 def _last(past: Sequence[Inputs], count: int, like: Array) -> Array:

@@ -51,8 +51,9 @@ class GateMaker(nn.Module):
         return (self.heads, self.each) if self.each else (self.heads,)
 
     def project(self, x: Array, bias: nn.initializers.Initializer = nn.initializers.zeros) -> Array:
-        """A linear map of the stream."""
-        return nn.DenseGeneral(self.shape, bias_init=bias)(x)
+        """A linear map of the stream, in float32 at least: a keep of .999 is 1 in bfloat16."""
+        mapped = nn.DenseGeneral(self.shape, bias_init=bias)(x)
+        return mapped.astype(jnp.promote_types(mapped.dtype, jnp.float32))
 
     def spread(self, value: Array, stream: Stream) -> Array:
         """The same for all steps."""
@@ -69,7 +70,8 @@ def _keep(maker: GateMaker, stream: Stream) -> Array:
     if maker.settings.keep == "one":
         return jnp.ones((len(stream.x), *maker.shape), stream.x.dtype)
     if maker.settings.keep == "sigmoid":
-        return jax.nn.sigmoid(maker.project(stream.x)) ** GLA_POWER
+        # A power of the sigmoid itself has no gradient where the sigmoid is 0 in float32.
+        return jnp.exp(GLA_POWER * jax.nn.log_sigmoid(maker.project(stream.x)))
     log_decay = maker.param("log_decay", _log_uniform_decay, maker.shape)
     return jnp.exp(-jnp.exp(log_decay) * jax.nn.softplus(maker.project(stream.x, _first_steps)))
 

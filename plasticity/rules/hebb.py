@@ -27,7 +27,7 @@ class HebbSettings(SiteSettings):
     """Settings of the rule."""
 
     keep_per: str = setting("scalar", "what has a keep of its own", choices=("scalar", "input"))
-    normalised: bool = setting(False, "answers over query . sum of keys")
+    normalised: bool = setting(False, "answers over query . sum of keys; for features >= 0")
 
 
 def make(settings: HebbSettings) -> Rule:

@@ -8,7 +8,6 @@ Source: Behrouz et al. 2025, Miras (arXiv 2504.13173). Departures: none.
 """
 
 import dataclasses
-import math
 
 import jax
 import jax.numpy as jnp
@@ -31,7 +30,7 @@ def make(settings: MemoraSettings) -> Rule:
     """The rule."""
 
     def settle(logarithms: Array) -> Array:
-        return jax.nn.log_softmax(logarithms) + math.log(settings.total)
+        return jax.nn.log_softmax(logarithms) + jnp.log(settings.total)
 
     form = Form(settle=settle, to_weights=jnp.exp)
     return site_rule(gradient_site(settings, lambda token, error: error, empty=False), form)

@@ -13,6 +13,7 @@ Source: Behrouz et al. 2025, Miras (arXiv 2504.13173). Departures: none. There i
 
 import dataclasses
 
+import jax
 import jax.numpy as jnp
 
 from plasticity.factory import Factory
@@ -28,13 +29,31 @@ def _power(a: Array, exponent: float) -> Array:
     return jnp.where(size == 0, 0.0, jnp.where(size == 0, 1.0, size) ** exponent)
 
 
+def _scaled(a: Array) -> tuple[Array, Array]:
+    """a / m and m, the largest |a|, so that powers neither vanish nor overflow; 1 for zeros.
+
+    The maps below do not depend on m, so that no gradient goes through it.
+    """
+    largest = jax.lax.stop_gradient(jnp.abs(a).max())
+    largest = jnp.where(largest == 0, 1, largest)
+    return a / largest, largest
+
+
+def _norm(a: Array, exponent: float) -> Array:
+    """|a|_exponent; 1 for zeros."""
+    total = _power(a, exponent).sum()
+    return jnp.where(total == 0, 1, total) ** (1 / exponent)
+
+
 def _printed(a: Array, q: float) -> Array:
-    return a / _power(a, q).sum() ** ((q - 2) / q)
+    b, largest = _scaled(a)
+    return b / _norm(b, q) ** (q - 2) * largest ** (3 - q)
 
 
 def _mirror(a: Array, q: float) -> Array:
     r = q / (q - 1)
-    return (q - 1) * jnp.sign(a) * _power(a, r - 1) / _power(a, r).sum() ** ((r - 2) / r)
+    b, largest = _scaled(a)
+    return (q - 1) * jnp.sign(b) * _power(b, r - 1) / _norm(b, r) ** (r - 2) * largest
 
 
 MAPS = {"printed": _printed, "mirror": _mirror}
@@ -60,7 +79,7 @@ def make(settings: MonetaSettings) -> Rule:
         del token
         if not settings.smooth:
             return p * jnp.sign(error) * _power(error, p - 1)
-        size = (error**2 + settings.smoothing) ** ((p - 1) / 2)
+        size = _power(error**2 + settings.smoothing, (p - 1) / 2)
         return p * jnp.tanh(settings.sharpness * error) * size
 
     form = Form(to_weights=lambda a: MAPS[settings.map](a, q))

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from plasticity.rules.credit import pullback
 from plasticity.rules.site_rules import SiteSettings
@@ -21,22 +22,40 @@ from plasticity.types import KEEP, RATE, Array, LayerShape, Read, Site, Token, W
 NORM_EPSILON = 1e-6
 
 
+def same_width(token: Token) -> Token:
+    """The token.
+
+    Raises:
+      ValueError: its key and its value differ in width.
+    """
+    key, value = jnp.shape(token.key)[-1], jnp.shape(token.value)[-1]
+    if key != value:
+        raise ValueError(f"key has width {key} and value {value}, they should be equal here")
+    return token
+
+
 def normalised(z: Array) -> Array:
     """z without its mean, over its deviation."""
     return (z - z.mean()) * jax.lax.rsqrt(z.var() + NORM_EPSILON)
 
 
 class Net(NamedTuple):
-    """f: (z, read) -> f(z). deep: whether its layers are W1 and W2, or only one."""
+    """f: (z, read) -> f(z).
+
+    deep: whether its layers are W1 and W2, or only one. check: of what it is given.
+    """
 
     f: Callable[[Array, Read], Array]
     deep: bool = True
+    check: Callable[[Token], Token] = lambda token: token
 
 
 NETS = {
     "linear": Net(lambda z, read: read(z), deep=False),
     "mlp": Net(lambda z, read: read(jax.nn.silu(read(z, "W1")), "W2")),
-    "residual_mlp": Net(lambda z, read: z + normalised(read(jax.nn.gelu(read(z, "W1")), "W2"))),
+    "residual_mlp": Net(
+        lambda z, read: z + normalised(read(jax.nn.gelu(read(z, "W1")), "W2")), check=same_width
+    ),
 }
 
 
@@ -85,6 +104,7 @@ def gradient_site(
         "layers": layers,
         "empty": not net.deep,
         "takes": (RATE, KEEP),
+        "prepare": net.check,
         "answer": lambda token, read: net.f(token.query, read),
     }
     return Site(write, **fields | parts)

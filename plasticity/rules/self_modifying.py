@@ -20,6 +20,7 @@ rate and keep, one number each, are ours.
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 
 from plasticity.factory import Factory
 from plasticity.features import unit
@@ -46,7 +47,8 @@ def make(settings: SelfModifyingSettings) -> Rule:
     def tokens(token: Token, read: Read) -> dict[str, Token]:
         key, value, rate, keep = (read(token.key, layer) for layer in LAYERS[:-1])
         key, value = unit(key), unit(value) if settings.unit_values else value
-        numbers = (settings.limit * jax.nn.sigmoid(rate[0]), jax.nn.sigmoid(keep[0]) ** KEEP_POWER)
+        keep = jnp.exp(KEEP_POWER * jax.nn.log_sigmoid(keep[0]))
+        numbers = (settings.limit * jax.nn.sigmoid(rate[0]), keep)
 
         def error(layer: str) -> Array:
             return read(value, layer) - read(key, layer)

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 
 from plasticity.factory import Factory
 from plasticity.rules.credit import pullback
-from plasticity.rules.networks import normalised
+from plasticity.rules.networks import normalised, same_width
 from plasticity.rules.site_rules import SiteSettings, site_rule
 from plasticity.settings import setting, size
 from plasticity.types import RATE, Array, Form, Gate, Read, Rule, Site, Token, Write
@@ -62,6 +62,7 @@ def ttt_rule(settings: TTTSettings, net: Net, **parts: Any) -> Rule:
         reach=lambda token: jnp.maximum(token.gates["token_rate"], 0),
         empty=False,
         takes=TAKES,
+        prepare=same_width,
         answer=lambda token, read: token.query + norm(token, net(token.query, read)),
     )
     return site_rule(site._replace(**parts), Form(bias=True))

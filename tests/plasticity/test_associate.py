@@ -290,7 +290,7 @@ NO_GATES = NO_RULE._replace(site=Site(RULES["hebb"]().site.write))
         ),
         (RULES["comba"](), {}, {}, "gates lack 'error_key': this rule reads .*keep, error_key"),
         (HEBB, {"gates": {"a": TOKENS.rate}}, {}, "a is given, and this rule reads"),
-        (RULES["oja"](), {"keep": 1.0}, {}, "does not start empty: give the state"),
+        (RULES["oja"](), {"keep": 1.0}, {}, "does not start empty: give `state`"),
         (RULES["srwm"](), {"rate": 1.0, "keep": 1.0}, {}, r"of layers {'y'.*does not start empty"),
         (
             RULES["delta_product"](),
