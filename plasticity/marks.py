@@ -30,7 +30,14 @@ class Marks(NamedTuple):
 
 
 class Factors(NamedTuple):
-    """What is left after and before the steps of a chunk."""
+    """What is left after and before the steps of a chunk.
+
+    The state before the chunk has P parts: the weights, the trace of the momentum if there is one,
+    and both once more of the memory that starts anew if a step of the chunk has a reset. Of the
+    state after the chunk, K parts are wanted: the weights, and the trace of the momentum. L is 1,
+    or the inputs if each has a keep of its own. With a keep k and no momentum, P = K = 1, and after
+    two steps after[1, 0] = k_1 k_2.
+    """
 
     passed: Array  # [K, P, L], of part p in part j at the end
     after: Array  # [C, P, L], of part p in the trace after step t

@@ -131,8 +131,9 @@ class Site(NamedTuple):
         "read_before_write": it does not; "read_before_stretch": of a frozen rule, nor those of the
         tokens before it in the stretch.
       linear: `left` is affine in what `read` returned, output by output, and nothing else depends
-        on it. Many steps are then computed at once. Under a form whose keep is not per output, the
-        factors of what was read are the same for all outputs.
+        on it: value - read(key) is, value / |read(key)| is not. Many steps are then computed at
+        once. Under a form whose keep is not per output, the factors of what was read are the same
+        for all outputs: value - 2 read(key) is, value - c * read(key) with a vector c is not.
       frozen: C: `write` reads the state before the first of every C tokens, while keeps and
         momentum act at every token; the last stretch may be shorter. 1: it reads the state before
         the token.
@@ -141,7 +142,8 @@ class Site(NamedTuple):
         the state before the token; a stretch is so frozen in `tokens` alone, and solved at once.
         The order is "read_before_stretch". None: the token is written as it is.
       reach: (token) -> []: of a frozen rule, the factor with which a token sees what its stretch
-        has written; the last token's factor stays. None: 1.
+        has written: W_start + reach (W - W_start). The last token's view becomes the state after
+        the stretch. None: 1.
       writes: N: a token holds N keys, values and rates, which are written one after the other.
       prepare: what happens to a token first. It may change the number of outputs.
       layers: (shape for a value and a key) -> {layer: its shape}; "": the layer of a memory of one.
@@ -151,7 +153,8 @@ class Site(NamedTuple):
       ignores: which of "query" and "value" the rule does not read; of a value only the length
         counts.
       answer: (prepared token, read) -> [O].
-      asks: how `answer` reads: "query": once, at `token.query`; "freely".
+      asks: how `answer` reads: "query": once, at `token.query`; "transposed": once, of the
+        transposed weights; "freely": in any way.
     """
 
     write: Callable[[Token, Read], Any]

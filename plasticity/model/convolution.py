@@ -47,6 +47,10 @@ class ShortConvolution(nn.Module):
     ) -> Array:
         """Maps x [S, channels] at positions [S] to [S, channels].
 
+        A single step finds each earlier input by its position, in whatever order segments hold
+        them. Several steps follow on the last inputs of the past, which stand in order, behind
+        blank ones.
+
         Args:
           x, position: the steps.
           past: segments of earlier steps.

@@ -1,4 +1,8 @@
-"""Credit of the layers of a small network that is a memory, for rules that descend its loss."""
+"""Credit of the layers of a small network that is a memory, for rules that descend its loss.
+
+The credit of a layer z = W x is d loss / d z. The gradient of its weights is the outer product of
+credit and x, so that `Write(-credit, x, rate, keep)` is a step of gradient descent.
+"""
 
 from collections.abc import Callable
 
