@@ -79,7 +79,7 @@ def _state_tracking() -> dict[str, Study]:
 def _recall() -> dict[str, Study]:
     """Arora et al. 2023: accuracy over width, and with their vocabulary of 8,192 tokens."""
     memory = product([MEMORY], over("rule.name", ["hebb", "delta", "gated_delta", "titans"]))
-    # Attention has no convolution that puts a key beside its value, and stays on a plateau for long.
+    # Attention has no convolution that puts a key beside its value: it stays on a plateau for long.
     attention: Overrides = {
         "rule.name": "none",
         "model.position": "learned",
