@@ -125,14 +125,15 @@ def _path(rule: Rule) -> Any:
             f"Site.order={site.order!r} must be 'read_before_stretch' for a rule with Site.tokens"
         )
     takes = {KEEP} if site.takes is None else set(site.takes)
-    # Stretches reach by what they write: no step forgets, and the answers see the writes.
+    # Chunks scale the writes of a stretch by the reach. That is the definition only if nothing is
+    # forgotten within it and answers contain the writes.
     plain = site.reach is None or (KEEP not in takes and site.order != "read_before_write")
     if site.frozen > 1:
         return _by_stretches if form.keep == "scalar" and plain else by_steps
     one_triangle = form.keep in ("scalar", "input") and not (
         form.to_weights or form.settle or form.bias
     )
-    # Reads at addresses of their own are taken at the state times one number.
+    # Free reads multiply the whole state by one factor, where keeps per input have one each.
     one_triangle &= form.keep == "scalar" or site.asks != "freely"
     solved = site.linear and site.tokens is None and one_triangle
     return _by_chunks if solved else by_steps

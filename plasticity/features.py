@@ -38,6 +38,16 @@ def unit(x: Array) -> Array:
     return jnp.where(empty, 0, wide * jax.lax.rsqrt(jnp.where(empty, 1, square))).astype(x.dtype)
 
 
+def slow_sigmoid(x: Array) -> Array:
+    """sigmoid(x)^(1/16), a keep close to 1, [...] -> [...].
+
+    By its logarithm: a power of the sigmoid has no gradient where the sigmoid is 0 in float32.
+
+    Source: Yang et al. 2023 (arXiv 2312.06635).
+    """
+    return jnp.exp(jax.nn.log_sigmoid(x) / 16)
+
+
 def share(x: Array) -> Array:
     """x / sum(x), [..., I] -> [..., I], for x >= 0; 0 stays 0.
 

@@ -82,7 +82,7 @@ class ShortConvolution(nn.Module):
 def _at(past: Sequence[Inputs], position: Array, lag: int) -> Array | int:
     """The input at `position` - `lag`, wherever it stands; 0 before the first step.
 
-    A sum that starts with an array would not have the type of a past in bfloat16.
+    The sum starts with the number 0, which leaves the type of the past as it is.
     """
     found = []
     for segment in past:

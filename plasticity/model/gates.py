@@ -7,11 +7,10 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from plasticity.features import unit
+from plasticity.features import slow_sigmoid, unit
 from plasticity.model.memory_settings import MemoryLayerSettings
 from plasticity.types import Array, Gate, Key
 
-GLA_POWER = 1 / 16  # of keeps: Yang et al. 2023 (arXiv 2312.06635)
 DECAYS, STEPS = (1.0, 16.0), (1e-3, 0.1)  # first a and softplus: Dao & Gu 2024 (arXiv 2405.21060)
 RIDGE = 0.25  # least ridge: von Oswald et al. 2025 (arXiv 2506.05233)
 
@@ -70,8 +69,7 @@ def _keep(maker: GateMaker, stream: Stream) -> Array:
     if maker.settings.keep == "one":
         return jnp.ones((len(stream.x), *maker.shape), stream.x.dtype)
     if maker.settings.keep == "sigmoid":
-        # A power of the sigmoid itself has no gradient where the sigmoid is 0 in float32.
-        return jnp.exp(GLA_POWER * jax.nn.log_sigmoid(maker.project(stream.x)))
+        return slow_sigmoid(maker.project(stream.x))
     log_decay = maker.param("log_decay", _log_uniform_decay, maker.shape)
     return jnp.exp(-jnp.exp(log_decay) * jax.nn.softplus(maker.project(stream.x, _first_steps)))
 

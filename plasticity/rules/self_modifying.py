@@ -20,16 +20,14 @@ rate and keep, one number each, are ours.
 import dataclasses
 
 import jax
-import jax.numpy as jnp
 
 from plasticity.factory import Factory
-from plasticity.features import unit
+from plasticity.features import slow_sigmoid, unit
 from plasticity.rules.site_rules import SiteSettings, site_rule
 from plasticity.settings import setting, size
 from plasticity.types import Array, LayerShape, Read, Rule, Site, Token, Write
 
 LAYERS = ("key", "value", "rate", "keep", "memory")
-KEEP_POWER = 1 / 16  # so that a memory that knows nothing keeps .96: as in gated linear attention
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,8 +45,7 @@ def make(settings: SelfModifyingSettings) -> Rule:
     def tokens(token: Token, read: Read) -> dict[str, Token]:
         key, value, rate, keep = (read(token.key, layer) for layer in LAYERS[:-1])
         key, value = unit(key), unit(value) if settings.unit_values else value
-        keep = jnp.exp(KEEP_POWER * jax.nn.log_sigmoid(keep[0]))
-        numbers = (settings.limit * jax.nn.sigmoid(rate[0]), keep)
+        numbers = (settings.limit * jax.nn.sigmoid(rate[0]), slow_sigmoid(keep[0]))
 
         def error(layer: str) -> Array:
             return read(value, layer) - read(key, layer)
