@@ -61,7 +61,7 @@ def built(tmp_path_factory):
     return dist
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_the_source_distribution_is_complete(built):
     (archive,), (wheel,) = built.glob("*.tar.gz"), built.glob("*.whl")
     check = [sys.executable, "-m", "twine", "check", "--strict", archive, wheel]
@@ -90,7 +90,7 @@ def test_the_source_distribution_is_complete(built):
     assert f"plasticity-{VERSION}.dist-info/licenses/LICENSE" in installed
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_program_runs_in_an_environment_with_the_source_distribution_alone(built, tmp_path):
     """What it requires comes from this environment, whose own `plasticity` is not found there."""
     environment, (archive,) = tmp_path / "env", built.glob("*.tar.gz")

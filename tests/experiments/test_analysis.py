@@ -68,6 +68,7 @@ def probe(trained):
     return Probe(trained[0])
 
 
+@pytest.mark.thorough
 def test_analysis_of_an_untrained_network(trained, probe, monkeypatch, tmp_path):
     """Trained and untrained are then the same; what is written can be read."""
     config, params = trained

@@ -85,6 +85,7 @@ def test_keys_of_the_delta_rule_sum_to_one_and_rates_lie_between_0_and_1():
     assert np.ptp(token.rate) > 0
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("memory", sampled(MEMORIES, lambda name: name in ("sums", "delta")))
 def test_the_loss_of_training_is_that_of_the_whole_memory(memory):
     """Training writes a memory of one output, evaluations one of all: same losses, all steps."""
@@ -101,6 +102,7 @@ def test_the_loss_of_training_is_that_of_the_whole_memory(memory):
     np.testing.assert_allclose(*loss(params, keys, values, jnp.array([first, asked[0]])), rtol=1e-6)
 
 
+@pytest.mark.thorough
 def test_a_run_goes_on_where_it_stopped(program, tmp_path):
     out, row = tmp_path / "capacity.json", "unique/sums/elu"
     there = {"row": row, "keys": 20, "seed": 0, "loss": 0.25}

@@ -12,14 +12,14 @@ from tests.experiments.wrong_uses.traces import changed
 from tests.sample import sampled
 
 TRACES = sorted(GOLDEN.glob("*.npz"))
-# By default networks by the definition and every memory by its fast path. The other engines
-# are compared with these in `test_unroll.py` and `test_associate.py`, and networks with a plain
-# loop in `test_episode.py`.
+# By default two networks by the definition and every memory that is a matrix by its fast path. The
+# other engines are compared with these in `test_unroll.py` and `test_associate.py`, and networks
+# with a plain loop in `test_episode.py`.
 NETWORKS = [
     f"{paper}_{network}"
     for paper, networks in {
-        "chaudhary2025": ("hebbian_classification", "gradient_regression"),
-        "duan2023": ("lstm_hebbian", "rnn_gradient"),
+        "chaudhary2025": ("hebbian_classification",),
+        "duan2023": ("rnn_gradient",),
     }.items()
     for network in networks
 ]
@@ -30,7 +30,8 @@ def engines(path):
     if not path.stem.startswith("assoc"):
         return [*ENGINES], ["dense"] * (path.stem in NETWORKS)
     single = path.stem.removeprefix("assoc_") in BY_ANY_ENGINE
-    return ["dense", "parallel", *(["factored", "chunked"] if single else [])], ["parallel"]
+    by_default = [] if "mlp" in path.stem else ["parallel"]
+    return ["dense", "parallel", *(["factored", "chunked"] if single else [])], by_default
 
 
 # Memories of one layer, linear in the state, whose writes have no form that needs the matrix.
@@ -52,7 +53,7 @@ BY_ANY_ENGINE = {
     "yaad_linear_huber",
 }
 CASES = [
-    pytest.param(path, engine, marks=() if always else pytest.mark.slow)
+    pytest.param(path, engine, marks=() if always else pytest.mark.thorough)
     for path in TRACES
     for engine in engines(path)[0]
     for always in [engine in engines(path)[1]]
@@ -77,7 +78,9 @@ SITES = [path for path in TRACES if path.stem.startswith("assoc")]
 
 
 @pytest.mark.parametrize(
-    "path", sampled(SITES, lambda p: p.stem == "assoc_gated_delta"), ids=lambda path: path.stem
+    "path",
+    sampled(SITES, lambda p: p.stem == "assoc_gated_delta", "thorough"),
+    ids=lambda path: path.stem,
 )
 def test_memories_in_float32(path):
     """Answers, states and gradients. The others: docs/results/numerics.md."""
@@ -186,7 +189,7 @@ def test_what_is_no_trace_is_refused(case, tmp_path):
             RNN,
             lambda a: {"grad/out_weight": None},
             "grad/out_weight is missing",
-            marks=pytest.mark.slow,  # as the missing gradients of the others
+            marks=pytest.mark.thorough,  # as the missing gradients of the others
         ),
         (RNN, lambda a: {"loss_mean": None}, "loss_mean is missing"),
         (RNN, lambda a: {"cell": np.array("GRU")}, "do not fit together: .*gru"),

@@ -125,6 +125,7 @@ def start(workdir):
     )
 
 
+@pytest.mark.thorough
 def test_a_closed_pipe_ends_the_run_which_can_be_resumed(tmp_path):
     with start(tmp_path / "run") as process:
         next(line for line in process.stdout if line.startswith("step "))

@@ -201,6 +201,7 @@ def test_a_harder_stage_is_no_explosion():
     assert explosions.after([3 * FACTOR]) == {0: 4}
 
 
+@pytest.mark.thorough
 def test_an_explosion_stands_in_the_result(tmp_path, monkeypatch):
     monkeypatch.setattr("plasticity.experiments.run.explosions.FACTOR", 0.5)
     config = tiny_config(train__steps=2, log__every=1, evaluate__every=0)

@@ -56,6 +56,7 @@ def encoded(launch, tmp_path):
     return workdir, workdir / "features.npz", out
 
 
+@pytest.mark.thorough
 def test_an_encoder_and_its_features(encoded, launch):
     encoder, features, out = encoded
     manifest = json.loads((encoder / "manifest.json").read_text())

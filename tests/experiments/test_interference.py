@@ -54,6 +54,7 @@ def agrees(draws, right, errors=3):
     assert abs(mean - right) < errors * error + 1e-9
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("entry", "recorded", "draws"),
     [

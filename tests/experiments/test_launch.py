@@ -188,6 +188,7 @@ def test_wrong_commands_end_in_one_line_that_helps(flags, message, program, tmp_
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.thorough
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
     """A learning rate that explodes after the first checkpoint, which stays."""
     config = tiny_config(train__steps=50, train__learning_rate=1e18, train__warmup=3)

@@ -109,6 +109,7 @@ CASES = [
 ]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("rule", "engine", "mesh"),
     [

@@ -46,6 +46,7 @@ def run(tmp_path_factory):
     return plasticity.train(short(), workdir)
 
 
+@pytest.mark.thorough
 def test_a_run_has_its_config_its_result_and_the_parameters_of_each_seed(run):
     assert run.config.to_dict() == short().to_dict()
     stored = json.loads((run.workdir / "result.json").read_text())

@@ -28,6 +28,7 @@ def config_of(name, **options):
     return config
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "name",
     [pytest.param(n, marks=() if n in DAILY else pytest.mark.slow) for n in OPTIMIZERS],

@@ -59,6 +59,7 @@ def arguments(file, workdir, *extra):
     return ["launch", f"--config={file}:rnn/my_oja", f"--workdir={workdir}", *TINY, *extra]
 
 
+@pytest.mark.thorough
 def test_it_trains_and_its_run_says_where_it_is(run, program):
     file, workdir = run
     code, out, err = program(*arguments(file, workdir))

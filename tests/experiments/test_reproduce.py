@@ -45,6 +45,7 @@ STUDY = Study(
 )
 
 
+@pytest.mark.thorough
 def test_a_study_is_resumed_and_repeats_nothing(tmp_path, capsys):
     def run():
         points = points_of(tmp_path, "small", STUDY, TINY)

@@ -29,6 +29,7 @@ def test_one_seed_is_not_mapped():
     assert seeds.split({"a": jnp.ones(3)})[0]["a"].shape == (3,)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("in_turn", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_each_seed_trains_as_it_does_alone(in_turn):
     """Within 1e-5, because mapped products are summed in another order.
@@ -102,6 +103,7 @@ def rewind(workdir, poisoned):
     checkpoints.close()
 
 
+@pytest.mark.thorough
 def test_a_seed_that_diverges_leaves_the_others_alone(finished, tmp_path, capsys):
     workdir = tmp_path / "run"
     shutil.copytree(finished[0], workdir)

@@ -132,6 +132,7 @@ def wait_for_worker(parent, folder):
     raise AssertionError("no worker has saved anything")
 
 
+@pytest.mark.thorough
 def test_rates_do_not_recompile(tmp_path):
     """Points that differ in what enters as numbers share one compilation."""
     fixed = dict(flag.removeprefix("--config.").split("=") for flag in TINY[1:])

@@ -59,6 +59,7 @@ def stream_config(**changed):
     return config
 
 
+@pytest.mark.thorough
 def test_a_stream_resumes_bit_for_bit_and_ends_each_task_once(tmp_path, monkeypatch):
     """Stopped at a boundary: the task is over, and nothing of it is measured."""
     config = stream_config(stream__method="online_ewc", optimizer__refresh=1e-3)

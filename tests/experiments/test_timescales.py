@@ -85,6 +85,7 @@ def test_time_scales_of_a_shorter_run_are_not_those_of_its_extension(tmp_path):
         time_scales_of(workdir)
 
 
+@pytest.mark.thorough
 def test_states_are_those_of_a_whole_episode():
     network = make_network("hebbian", engine="factored", backbone="leaky_rnn")
     params, inputs = make_params(network), make_inputs()[None]

@@ -129,6 +129,7 @@ def test_a_run_that_trained_beside_others_is_evaluated_like_any(finished, tmp_pa
     )
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("poll", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_runs_resume_bit_for_bit(finished, poll, tmp_path, monkeypatch):
     configs, whole = finished
@@ -162,6 +163,7 @@ def killed_at_save(number, monkeypatch):
         yield
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("number", sampled([1, 4, 7, 8], lambda number: number == 4))
 def test_a_kill_between_the_saves_of_runs_costs_nothing(finished, number, tmp_path, monkeypatch):
     """Some have a checkpoint more than others: they go back, and come to the same bits."""

@@ -53,6 +53,7 @@ def recorder(monkeypatch):
     return kind
 
 
+@pytest.mark.thorough
 def test_a_run_goes_on_in_its_trackers_and_without_one_that_fails(recorder, tmp_path, capfd):
     fields = {"log__trackers": "wandb,trackio", "log__every": 2, "evaluate__every": 2}
     workdir = tmp_path / "run"

@@ -211,6 +211,7 @@ def combinations():
                 yield module.get_config(f"{model}/{rule}")
 
 
+@pytest.mark.thorough
 def test_every_value_of_every_field_is_valid_or_refused_by_name(images):
     """1.5 for a size, NaN for a rate, None for a name: one message, which names the field."""
     tried = set()

@@ -208,6 +208,7 @@ def test_in_shard_map(chunk):
     close(shared(heads), jax.jit(run)(heads), 1e-5)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("rule", "chunk"),
     [

@@ -61,6 +61,7 @@ def test_a_write_is_first_read_at_the_next_step():
     assert float(jnp.abs(on[1] - off[1]).max()) > 1e-4
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("rule", "engine"), sampled(CASES, lambda case: case in [*QUICK, ("gradient", "factored")])
 )

@@ -196,6 +196,7 @@ def test_alignment_is_least_where_classes_are_apart_and_examples_at_their_own():
     np.testing.assert_allclose(confused, (9 / 4 + 1 + 1 / 4) / 3, rtol=1e-5)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("credit", ["backprop", "counter_current"])
 def test_both_learn_through_the_learner(credit, monkeypatch):
     pools.install(monkeypatch, pools.patterns())

@@ -163,6 +163,7 @@ def test_wrong_settings_are_named(images, options, message):
         few_shot(**options)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("backbone", ["transformer", "rnn"])
 def test_what_images_have_in_common_is_taken_away(backbone, monkeypatch):
     """Typical images, of training classes, have embeddings of mean 0 and mean square 1."""

@@ -233,6 +233,7 @@ def by_case(names):
     )
 
 
+@pytest.mark.thorough
 @by_case(CASES)
 def test_no_net_beats_chance_without_the_evidence(name, features):
     assert case(name)(True) < 4

@@ -82,6 +82,7 @@ def close(ours, theirs):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9), ours, theirs)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", sampled(PATHS, lambda name: name in QUICK))
 def test_chunks_are_steps(name, x64):
     rule, tokens, state, initial = recorded(name)

@@ -43,6 +43,7 @@ def test_coefficients_are_carried_once_where_layers_have_one_rate(engine):
     assert arrays_carried(network._replace(intervention=hold({}, {}))) == 6
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("engine", ["factored", pytest.param("chunked", marks=pytest.mark.slow)])
 def test_every_layer_is_written_at_its_rate(engine, x64):
     """Values and gradients are those of the dense engine, step by step."""

@@ -122,6 +122,7 @@ def test_in_pieces_and_causal(mixer, x64):
     assert (jnp.abs(changed[4:] - whole[4:]) > 1e-6).all()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("mixer", sampled(["memory", "context"], lambda m: m == "context"))
 def test_queries_do_not_see_each_other(mixer, x64):
     network, params = make(mixer=mixer, segment=2)
@@ -197,6 +198,7 @@ def test_a_layer_of_packed_and_of_unequal_sequences(rule, x64):
         MemoryLayer("delta", MemoryLayerSettings(rule="mesa")).init(jax.random.key(0), x)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("piece", [3, pytest.param(1, marks=pytest.mark.slow)])
 def test_what_a_layer_carries_over_is_of_the_present_document(piece, x64):
     """Where a piece ends soon after a document has begun, the convolution has seen two of them."""

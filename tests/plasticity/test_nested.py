@@ -146,6 +146,7 @@ def make(rule="self_modifying", levels="2,3", mixer="memory", **changes):
     return network, jax.tree.map(lambda a: a.astype(float), params)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("rule", "mixer"),
     sampled(

@@ -47,6 +47,7 @@ def forward(p, carry, x, fast):
     return carry, (fast("out", hidden, p["b"] @ hidden), p["g"] @ hidden)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("rule", "memory"), [*CASES, *(pytest.param(*case, marks=pytest.mark.slow) for case in OTHERS)]
 )

@@ -56,6 +56,7 @@ FURTHER = [
 CASES = [" ".join(case) for case in (*GRID, *SHARED)] + FURTHER
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("case", sampled(CASES, lambda case: case == "gradient dense per_neuron"))
 def test_devices_that_share_layers_find_the_gradient_of_one(
     program_with_devices, request, case, monkeypatch

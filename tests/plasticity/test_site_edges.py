@@ -58,6 +58,7 @@ def test_a_reach_is_no_single_step():
         associate_step(rule, memory, state, Token(some(3), some(3), some(3)), 0)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("settings", [{"keep": "sigmoid"}, {}])
 def test_a_keep_that_vanishes_has_a_gradient(settings):
     layer = P.MemoryLayer("gated_delta", MemoryLayerSettings(heads=1, **settings))
@@ -203,6 +204,7 @@ def test_keys_of_few_bits_have_unit_length(dtype):
     np.testing.assert_allclose(large.astype(jnp.float32), [0.6, 0.8], rtol=5e-3)
 
 
+@pytest.mark.thorough
 def test_keeps_of_a_layer_in_bfloat16_are_below_1():
     layer, x = P.MemoryLayer("gated_delta", MemoryLayerSettings()), some(512, 16)
     params = jax.tree.map(lambda a: a.astype(jnp.bfloat16), layer.init(jax.random.key(0), x))

@@ -60,6 +60,7 @@ def test_a_linear_emitter_can_say_the_error_of_the_head_exactly(x64):
     assert (run(network, params).auxiliary > 1e-3).all()  # of emitters that do not know it
 
 
+@pytest.mark.thorough
 def test_the_auxiliary_loss_is_the_distance_to_the_true_error(x64):
     """At the first step, where the true error of a layer is the gradient of its slow bias."""
     network = make_network("synthetic", rule_settings={"auxiliary": 0.7})
@@ -151,6 +152,7 @@ def test_emitters_must_be_trained_by_something():
         synthetic(auxiliary=0.0, meta=False)
 
 
+@pytest.mark.thorough
 def test_emitters_learn_the_true_error_of_a_network():
     """Of one that stays as it is, by the auxiliary loss alone; emitters of zeros say nothing."""
     network = make_network("synthetic", engine="factored", rule_settings={"meta": False})
