@@ -33,17 +33,22 @@ class TrainSettings(Settings):
         choices=SCHEDULES,
     )
     eta0_warmup: int = setting(
-        0, "steps in which rule.eta0 rises linearly to its value; 0: none", low=0
+        0, "steps of training in which rule.eta0 rises linearly to its value; 0: none", low=0
     )
     weight_decay: float = setting(1e-4, "weight decay, of slow weights only", low=0)
     clip: float = setting(5.0, "largest global norm of the outer gradient", above=0)
 
     def check(self) -> None:
-        """Raises ValueError for a warm-up that outlasts the run."""
+        """Raises ValueError for warm-ups that outlast the run."""
         if self.warmup > self.steps:
             raise ValueError(
                 f"train.warmup={self.warmup} must be at most train.steps={self.steps}, or the "
                 f"learning rate is never reached: add --config.train.warmup={self.steps // 10}"
+            )
+        if self.eta0_warmup > self.steps:
+            raise ValueError(
+                f"train.eta0_warmup={self.eta0_warmup} must be at most train.steps={self.steps}, "
+                "or the network never trains with the rule.eta0 that it is evaluated with"
             )
 
 

@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 
 from plasticity.experiments import build, cli
 from plasticity.experiments.probing.plateau import Diagnosis
-from plasticity.experiments.run.evaluate import kept_parameters
+from plasticity.experiments.run.kept import kept_parameters
 from plasticity.experiments.run.manifest import describe_launch
 from plasticity.experiments.run.storage import write_json
 from plasticity.experiments.run.workdir import Workdir

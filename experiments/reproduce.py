@@ -23,6 +23,7 @@ same preset, such as that of another machine: its points are not run again. DIR 
 """
 
 import functools
+import math
 import os
 import pathlib
 import sys
@@ -226,8 +227,10 @@ def say_power(folder: pathlib.Path, points: Sequence[Point]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write_value(folder / "power.json", plan)
     for row in plan:
-        seen, matters = row["smallest_effect"], row["matters"]
-        print(f"{row['name']}: {row['seeds']} seeds see {seen:.3g}, {matters:.3g} would matter")
+        effects = [row["smallest_effect"], row["matters"]]
+        kind = "a ratio of" if row["log"] else "a difference of"
+        seen, matters = map(math.exp, effects) if row["log"] else effects
+        print(f"{row['name']}: {row['seeds']} seeds see {kind} {seen:.3g}; {matters:.3g} matters")
 
 
 TABLES = {"paper": write_published} | dict.fromkeys(CLAIMS, write_verdicts)

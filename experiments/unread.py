@@ -1,10 +1,11 @@
-"""Settings of rules, memory layers and attention that a network does not read."""
+"""Settings that have no effect on a run."""
 
 from collections.abc import Iterable, Iterator
 
 from ml_collections import ConfigDict
 
 from plasticity.experiments import build
+from plasticity.outer.task_stream import METHODS
 from plasticity.types import KEEP, RATE
 
 # Mixers without attention inside, and those whose attention is not cut into segments.
@@ -17,6 +18,18 @@ UNREAD = {
     "sharpness": ("smooth", False),
     "smoothing": ("smooth", False),
 }
+# Of the outer loop: {field: (another one, the value with which it is not read)}
+IDLE = {
+    "optimizer.refresh_noise": ("optimizer.refresh", 0),
+    "optimizer.refresh_along": ("optimizer.refresh", 0),
+}
+# {field: what a method of `stream.method` must be for it}
+OF_METHODS = {
+    "stream.share": "replays",
+    "stream.strength": "protects",
+    "stream.fisher_episodes": "protects",
+    "stream.decay": "online",
+}
 
 
 def notes(config: ConfigDict, given: Iterable[str]) -> Iterator[str]:
@@ -28,6 +41,8 @@ def notes(config: ConfigDict, given: Iterable[str]) -> Iterator[str]:
     memory = build.make_memory(config)
     for field in given:
         section, _, name = field.partition(".")
+        if why := _idle(field, config):
+            yield f"note: {field}={config[section][name]!r} has no effect: {why}"
         if mixer in UNPLACED and _places(field, config):
             yield f"note: {field}={config.model[name]!r} has no effect with model.mixer={mixer!r}"
         if section == "rule" and name in UNREAD:
@@ -52,6 +67,19 @@ def notes(config: ConfigDict, given: Iterable[str]) -> Iterator[str]:
             yield f"{value}: the rule {rule!r} reads no value"
         elif name == "rate_limit" and config.site.rate == "one":
             yield f"{value}: site.rate='one' fixes the rate"
+
+
+def _idle(field: str, config: ConfigDict) -> str:
+    """Why a field of the outer loop has no effect, or ""."""
+    if field in IDLE:
+        other, idle = IDLE[field]
+        section, _, name = other.partition(".")
+        return f"{other} is {idle}" if config[section][name] == idle else ""
+    if field in OF_METHODS and not getattr(METHODS[config.stream.method], OF_METHODS[field]):
+        return f"stream.method={config.stream.method!r} does not read it"
+    if field == "train.eta0_warmup" and "eta0" not in config.rule:
+        return f"the rule {config.rule.name!r} has no eta0"
+    return ""
 
 
 def _places(field: str, config: ConfigDict) -> bool:

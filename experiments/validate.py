@@ -15,17 +15,18 @@ from plasticity.model import TransformerSettings
 from plasticity.registry import nearest, shown
 from plasticity.rules import RULES, feed_forward
 from plasticity.settings import LARGEST_INT, Settings, dotted
-from plasticity.sharding import Layout
+from plasticity.sharding import Layout, largest_divisor
 
 
 class ConfigError(ValueError):
     """A config cannot be run; the message names the field, the value and what would be right."""
 
 
-def validate(config: ConfigDict, training: bool = True) -> None:
+def validate(config: ConfigDict, training: bool = True, here: bool = True) -> None:
     """Raises ConfigError for the first fault of `config`.
 
-    Without `training`, a curriculum may be longer than the task of an evaluation.
+    Without `training`, a curriculum may be longer than the task of an evaluation. Without `here`,
+    the config is of a run on other devices, which may be of another number.
     """
     try:
         names = {}
@@ -39,7 +40,8 @@ def validate(config: ConfigDict, training: bool = True) -> None:
             raise ConfigError(
                 f"train.num_seeds={config.train.num_seeds} from seed={config.seed} on passes 2**31"
             )
-        _check_mesh(config)
+        if here:
+            _check_mesh(config)
         _check_backbone(config)
         _check_rule(config)
         outer_checks.check_optimizer(config)
@@ -112,7 +114,9 @@ def _check_mesh(config: ConfigDict) -> None:
         except ValueError as error:
             raise ConfigError(f"{section}.batch={batch}: {error}") from error
         most, share = config.train.microbatch, batch // devices
-        if section == "train" and 0 < most < share and share % most:
+        # On another number of devices parts may be smaller, see `mean_over_parts`. Parts of 2
+        # episodes where 16 fit are a mistake.
+        if section == "train" and 0 < most < share and 2 * largest_divisor(share, most) < most:
             below, above = _nearest_divisors(share, most)
             raise ConfigError(
                 f"train.microbatch={most} must divide the {share} episodes of a device: "

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 from plasticity.experiments import build
 from plasticity.experiments.probing.time_constants import Sizes, TimeScales
 from plasticity.experiments.run.checked import read
-from plasticity.experiments.run.evaluate import kept_parameters
+from plasticity.experiments.run.kept import kept_parameters
 from plasticity.experiments.run.storage import DamagedFileError, is_there, write_json
 from plasticity.experiments.run.workdir import Workdir
 from plasticity.experiments.validate import ConfigError

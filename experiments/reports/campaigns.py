@@ -81,9 +81,18 @@ def because(claim: Row) -> str:
     parts = [_measured(record) for record in claim["evidence"]]
     needed = ""
     if claim["verdict"] == "undecided":
-        count = claim.get("seeds_needed")
-        needed = "; would need " + (f"{count} seeds" if count else "more than 10,000 seeds")
+        needed = f"; {_needed(claim)}"
     return f"{seeds} paired seeds{budget}: {'; '.join(parts)}{needed}."
+
+
+def _needed(claim: Row) -> str:
+    """What an undecided claim would need."""
+    if count := claim.get("seeds_needed"):
+        return f"would need {count} seeds"
+    open_ones = [record for record in claim["evidence"] if not record.get("holds")]
+    if any(record.get("matters", 0) + record["margin"] <= 0 for record in open_ones):
+        return "its source names no difference that would matter"
+    return "would need more than 10,000 seeds"
 
 
 def _range(episodes: Sequence[int]) -> str:

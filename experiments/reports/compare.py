@@ -125,6 +125,8 @@ def _compare(
     budgets = [row["train_episodes"] for row in networks if "train_episodes" in row]
     record["train_episodes"] = [min(budgets), max(budgets)] if budgets else None
     claimed, other = (_by_seed(c, *one) for one in zip(sides, own, lost, strict=True))
+    if c.log:
+        claimed, other = _logarithms(claimed, other)
     if len(claimed.keys() & other.keys()) < 2:
         return None, record | {"n": 0}
     sign = -1 if c.lower else 1
@@ -137,7 +139,7 @@ def _compare(
     record |= paired(claimed, other)._asdict() | {"p": signed.p}
     record["smallest_effect"] = smallest_effect(signed.deviation, signed.n, level) - c.margin
     record["seeds_needed"] = seeds_needed(wanted, signed.deviation, level) if wanted > 0 else None
-    return Question(signed, wanted), record
+    return Question(signed, wanted, c.margin), record
 
 
 def _matching(rows: Sequence[Row], study: str, where: Mapping[str, Any]) -> list[Row]:
@@ -155,10 +157,17 @@ def _by_seed(c: Comparison, side: Side, own: list[Row], failed: list[Row]) -> di
         ends = {"diverged_after", "exploded_after"}
         lost = [row for row in own if ends & row.keys()] + failed
         values |= {row["seed"]: c.score_if_diverged for row in lost}
-    known = {seed: value for seed, value in values.items() if is_number(value)}
-    if c.log:
-        return {seed: math.log(value) for seed, value in known.items() if value > 0}
-    return known
+    return {seed: value for seed, value in values.items() if is_number(value)}
+
+
+def _logarithms(*sides: Mapping[int, float]) -> list[dict[int, float]]:
+    """Logarithms by seed. A 0 has none, and counts as the smallest positive value of all sides.
+
+    A perfect network so counts as one that is as good as the best of the others.
+    """
+    positive = [value for side in sides for value in side.values() if value > 0]
+    least = min(positive, default=1.0)
+    return [{seed: math.log(max(v, least)) for seed, v in side.items()} for side in sides]
 
 
 def _titles(claimed: Side, other: Side) -> tuple[str, str, str]:

@@ -87,10 +87,17 @@ def variants(
     """A figure of the headline metric, with a panel for each labels.variant, and its runs."""
     panels: dict[str, list[Run]] = collections.defaultdict(list)
     for run, title in zip(runs, labels.variants(runs, fields), strict=True):
-        if title in panels or len(panels) < PANELS:
-            panels[title].append(run)
-    figure, grid_axes = grid(panels, 1.9, labels.metric_label(runs[0].metric))
-    return figure, list(zip(grid_axes, panels.values(), strict=True))
+        panels[title].append(run)
+    shown = dict(list(panels.items())[:PANELS])
+    figure, grid_axes = grid(shown, 1.9, labels.metric_label(runs[0].metric))
+    say_left_out(figure, len(shown), len(panels))
+    return figure, list(zip(grid_axes, shown.values(), strict=True))
+
+
+def say_left_out(figure: Figure, shown: int, there: int) -> None:
+    """Tells below a figure that it does not show all."""
+    if shown < there:
+        figure.supxlabel(f"the first {shown} of {there}; the tables have all", fontsize=8)
 
 
 def strips(columns: Sequence[Sequence[str]]) -> tuple[Figure, list[tuple[Axes, np.ndarray]]]:

@@ -5,7 +5,7 @@ import json
 import pathlib
 import re
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from plasticity.commands import program
@@ -74,10 +74,13 @@ def _apart(runs: Sequence[Run], fields: Sequence[str]) -> list[str]:
     return list(found.values())
 
 
-def short_names(fields: Sequence[str]) -> dict[str, str]:
-    """{field: its last part}, or the whole of it where two fields have the same."""
+def short_names(fields: Sequence[str], taken: Collection[str] = ()) -> dict[str, str]:
+    """{field: its last part}, or the whole of it where two fields, or `taken`, have the same."""
     last = [field.rpartition(".")[2] for field in fields]
-    return {f: f if last.count(name) > 1 else name for f, name in zip(fields, last, strict=True)}
+    return {
+        field: field if last.count(name) > 1 or name in taken else name
+        for field, name in zip(fields, last, strict=True)
+    }
 
 
 def setting(field: str, value: Any, name: str = "") -> str:
@@ -135,5 +138,7 @@ def command(argv: Sequence[str]) -> str:
     started = pathlib.PurePath(argv[0])
     if started.parent.name != "experiments":
         return f"plasticity.train(CONFIG, WORKDIR) in {started.name or 'Python'}"
-    flags_given = [a for a in argv[1:] if not a.startswith("--only=") and not a.endswith("=")]
-    return shlex.join(["python", "-m", program(started.stem), *flags_given])
+    # An empty flag of a program is as good as none. An empty setting may take a default's place.
+    idle = [a for a in argv[1:] if a.endswith("=") and not a.startswith("--config.")]
+    given = [a for a in argv[1:] if a not in idle and not a.startswith("--only=")]
+    return shlex.join(["python", "-m", program(started.stem), *given])

@@ -13,6 +13,8 @@ from plasticity.experiments.run.checked import is_number
 from plasticity.experiments.run.intervals import mean_interval
 from plasticity.experiments.sweeps.tables import Row, columns
 
+# Of the table of results, beside its metric and the fields that vary.
+FIXED = ("rule", "ci95", "off", "ci95 off", "interval over", "seeds", "diverged")
 VERDICT = ("verdict", "claim", "source", "p_adjusted", "because")  # columns
 SPECIAL = str.maketrans(
     {c: f"\\{c}" for c in "&%$#_{}"}
@@ -43,7 +45,7 @@ def latex(rows: Sequence[Row]) -> str:
 
 def results_table(runs: Sequence[Run]) -> list[Row]:
     """A row per run of a group: the fields that vary, and its headline metric on and off."""
-    names, rows = short_names(varied(runs)), []
+    names, rows = short_names(varied(runs), taken=(runs[0].metric, *FIXED)), []
     for run in runs:
         row: Row = {name: run.config.get(field, "") for field, name in names.items()}
         row |= {"rule": run.rule} | _mean(run.metric, "ci95", *run.interval())
@@ -77,20 +79,35 @@ def _mean(column: str, interval: str, mean: float, half: float) -> Row:
 
 def evidence_row(evidence: Mapping[str, Any]) -> Row:
     """A comparison of `compare.decide_claims` as a row of a table."""
-    claim, margin = evidence["direction"], evidence["margin"]
-    if margin > 0:
-        claim = f"at most {margin:g} {'more' if claim == 'less' else 'less'}"
-    elif margin < 0:
-        claim = f"{claim} by {-margin:g}"
     row: Row = {name: evidence[name] for name in ("study", "claimed", "other")}
     row["where"] = evidence.get("where")  # older verdicts have all in `claimed`
-    row |= {"claim": claim, "of": "ratio" if evidence["log"] else "difference"}
-    # Where logarithms were compared, their mean and interval are those of ratios.
+    row |= {"claim": _claimed(evidence), "of": "ratio" if evidence["log"] else "difference"}
     for name in ("mean", "low", "high"):
-        value = evidence.get(name)
-        row[name] = math.exp(min(value, 700)) if evidence["log"] and is_number(value) else value
+        row[name] = _ratio(evidence.get(name), evidence)
     more = ("p", "n", "effect", "smallest_effect", "diverged", "exploded", "failed")
-    return row | {name: evidence.get(name) for name in more}
+    row |= {name: evidence.get(name) for name in more}
+    seen = evidence.get("smallest_effect")  # positive in the claimed direction
+    sign = -1 if evidence["log"] and evidence["direction"] == "less" else 1
+    return row | {"smallest_effect": _ratio(sign * seen if is_number(seen) else None, evidence)}
+
+
+def _claimed(evidence: Mapping[str, Any]) -> str:
+    """The direction that is claimed, with its margin."""
+    direction, margin = evidence["direction"], evidence["margin"]
+    less = direction == "less"
+    if not margin:
+        return direction
+    if evidence["log"]:
+        ratio = _ratio(margin if less else -margin, evidence)
+        return f"at {'most' if less else 'least'} {ratio:.3g} times"
+    if margin > 0:
+        return f"at most {margin:g} {'more' if less else 'less'}"
+    return f"{direction} by {-margin:g}"
+
+
+def _ratio(value: float | None, evidence: Mapping[str, Any]) -> float | None:
+    """The value; where logarithms were compared, the ratio that it stands for."""
+    return math.exp(min(value, 700)) if evidence["log"] and is_number(value) else value
 
 
 def verdict_row(claim: Mapping[str, Any]) -> Row:

@@ -26,7 +26,11 @@ def performance(runs: Sequence[Run]) -> Figure:
     a row for each run.
     """
     axis = numeric_axis(runs, labels.varied_within_rules(runs))
-    return _lines(runs, *axis) if axis else _rows(runs[:MOST_ROWS])
+    if axis:
+        return _lines(runs, *axis)
+    figure = _rows(runs[:MOST_ROWS])
+    figures.say_left_out(figure, min(len(runs), MOST_ROWS), len(runs))
+    return figure
 
 
 def numeric_axis(runs: Sequence[Run], fields: Sequence[str]) -> tuple[str, list[str]] | None:

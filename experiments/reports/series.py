@@ -62,9 +62,10 @@ def matrices(runs: Sequence[Run]) -> Figure | None:
     learned = [run for run in runs if all("stream" in seed for seed in run.seeds)]
     if not learned:
         return None
-    learned = learned[: figures.PANELS]
+    there, learned = len(learned), learned[: figures.PANELS]
     titles = labels.rule_and_variant(learned)
     figure, grid = figures.grid(titles, 1.6, "tasks learned")
+    figures.say_left_out(figure, len(learned), there)
     for axes, run in zip(grid, learned, strict=True):
         mean = np.mean([seed["stream"] for seed in run.seeds], axis=0)
         tasks = mean.shape[1]

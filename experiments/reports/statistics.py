@@ -134,24 +134,36 @@ def seeds_needed(effect: float, deviation: float, level: float) -> int | None:
 
 
 class Question(NamedTuple):
-    """A contrast, and the smallest mean that it would have to have in order to matter."""
+    """A contrast, and the smallest mean that it would have to have in order to matter.
+
+    Both include the margin of the claim: with a negative one, a small difference in the claimed
+    direction is a negative contrast.
+    """
 
     contrast: Contrast
     matters: float
+    margin: float = 0.0
 
     @property
     def excluded(self) -> bool:
         """Whether every mean that would matter lies above the interval."""
         return self.contrast.high < self.matters
 
+    @property
+    def too_small(self) -> bool:
+        """Whether the contrast is negative only for the margin: the difference is not."""
+        return self.margin <= self.contrast.mean < 0
+
 
 def verdict(test: CombinedTest, p_adjusted: float, questions: Sequence[Question]) -> str:
     """What can be said about a claim.
 
-    SUPPORTED or OPPOSITE where the adjusted p-value is significant. Otherwise NOT_SUPPORTED where
-    an effect that would matter is excluded for one of the contrasts, which all have to hold; else
-    UNDECIDED: such effects may be there, and the seeds were too few to see them.
+    SUPPORTED or OPPOSITE where the adjusted p-value is significant; NOT_SUPPORTED if it is so for
+    a difference in the claimed direction that is smaller than claimed. Otherwise NOT_SUPPORTED
+    where an effect that would matter is excluded for one of the contrasts, which all have to hold;
+    else UNDECIDED: such effects may be there, and the seeds were too few to see them.
     """
     if p_adjusted < LEVEL:
-        return SUPPORTED if test.supports else OPPOSITE
+        less = not test.supports and any(q.too_small for q in questions)
+        return SUPPORTED if test.supports else NOT_SUPPORTED if less else OPPOSITE
     return NOT_SUPPORTED if any(q.excluded for q in questions) else UNDECIDED

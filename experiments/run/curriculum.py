@@ -73,8 +73,9 @@ class Curriculum:
         self._recent.append([value if math.isfinite(value) else until for value in found])
         window = self._settings.window
         self._recent = self._recent[-window:]
-        means = [math.fsum(column) / window for column in zip(*self._recent, strict=True)]
-        if len(self._recent) < window or min(means) < until:
+        # Sums, and not means: fsum([until] * window) is until * window, rounded in the same way.
+        sums = [math.fsum(column) for column in zip(*self._recent, strict=True)]
+        if len(self._recent) < window or min(sums) < until * window:
             return False
         self._passed.append(update + 1)
         self._recent = []

@@ -4,7 +4,7 @@ import copy
 import json
 import pathlib
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -28,7 +28,7 @@ from plasticity.experiments.run.storage import (
 from plasticity.experiments.run.stored_config import differences
 from plasticity.experiments.run.workdir import Workdir, free_name
 from plasticity.experiments.validate import ConfigError, validate
-from plasticity.learner import Hyperparameters, Learner, RandomStream, TrainState
+from plasticity.learner import Learner, RandomStream, TrainState
 from plasticity.network import Parameters
 from plasticity.sharding import replicate
 
@@ -36,7 +36,7 @@ Summary = dict[str, dict[str, float]]
 # Of evaluation-*.json.
 REPORT = {"step": int, "changed": dict} | {part: {str: SUMMARY} for part in PARTS.values()}
 # Sections that may differ from the trained config: no shape of a trained parameter depends on them.
-FREE_SECTIONS = ("seed", "task", "rule", "memory", "evaluate", "checkpoint", "log")
+FREE_SECTIONS = ("seed", "task", "rule", "memory", "evaluate", "checkpoint", "log", "mesh")
 # A trained network can be tested without its attention: no parameter depends on the window.
 FREE_FIELDS = ("model.attention_window",)
 
@@ -151,7 +151,7 @@ def evaluated_elsewhere(workdir: Workdir, overrides: Mapping[str, Any]) -> dict[
     trained = workdir.trained_config()
     config = copy.deepcopy(trained)
     config.update_from_flattened_dict(dict(overrides))
-    changed = {f: here for f, _, here in differences(trained.to_dict(), config.to_dict())}
+    changed = {field: here for field, _, here in _changed(trained, config)}
     for path in sorted(workdir.path.glob("evaluation-*.json")):
         try:
             report = read(path, REPORT)
@@ -167,7 +167,7 @@ def evaluated_elsewhere(workdir: Workdir, overrides: Mapping[str, Any]) -> dict[
 def _report(config: ConfigDict, workdir: Workdir) -> tuple[dict[str, Any], str, pathlib.Path]:
     """Evaluates and writes: the report, the task's headline metric and the file."""
     trained = workdir.trained_config()
-    changed = differences(trained.to_dict(), config.to_dict())
+    changed = _changed(trained, config)
     for field, there, here in changed:
         if not may_change(field):
             raise ConfigError(
@@ -182,10 +182,16 @@ def _report(config: ConfigDict, workdir: Workdir) -> tuple[dict[str, Any], str, 
     summaries = evaluate_parameters(program, [config], params, RandomStream.TEST)
     assert summaries is not None  # nothing stops it
     report = {"step": step, "changed": {field: here for field, _, here in changed}}
-    report |= averaged(Seeds(config), summaries)
+    report |= averaged(Seeds(trained), summaries)  # by the seeds of training
     target = free_name(workdir.path, f"evaluation-{step}")
     write_json(target, report)
     return report, program.learner.task.main_metric, target
+
+
+def _changed(trained: ConfigDict, config: ConfigDict) -> list[tuple[str, Any, Any]]:
+    """The fields in which they differ, but for the devices, which change no result."""
+    both = differences(trained.to_dict(), config.to_dict())
+    return [change for change in both if not change[0].startswith("mesh.")]
 
 
 def may_change(field: str) -> bool:
@@ -213,22 +219,6 @@ def trained_state(config: ConfigDict, workdir: Workdir, step: int | None = None)
     state, _ = checkpoints.restore(like, jax.tree.map(lambda _: here, like), step)
     checkpoints.close()
     return state
-
-
-def kept_parameters(
-    config: ConfigDict, workdir: Workdir, learner: Learner, hyper: Hyperparameters
-) -> Iterator[tuple[int, int, Parameters]]:
-    """(step, seed, parameters) of the untrained network, and of each checkpoint that a run kept."""
-    seeds, saved = Seeds(config), workdir.saved_steps()
-    for step in sorted({0, *saved}):
-        state = trained_state(config, workdir, step) if step in saved else None
-        for which, number in enumerate(seeds.numbers):
-            own = (
-                seeds.pick(state, which)
-                if state is not None
-                else learner.init(jnp.int32(number), hyper)
-            )
-            yield step, number, own.params
 
 
 def _shapes(learner: Learner, config: ConfigDict) -> TrainState:

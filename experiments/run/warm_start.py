@@ -8,7 +8,7 @@ from plasticity.experiments import build
 from plasticity.experiments.run.evaluate import trained_parameters
 from plasticity.experiments.run.program import Program
 from plasticity.experiments.run.workdir import Workdir
-from plasticity.experiments.validate import ConfigError, validate
+from plasticity.experiments.validate import ConfigError
 from plasticity.learner import Hyperparameters, TrainState
 from plasticity.model import EncoderSettings
 from plasticity.network import Parameters
@@ -34,8 +34,7 @@ def check_start(config: ConfigDict) -> None:
     field = f"encoder.start_from={start!r}"
     if build.make_task(config).image is None:
         raise ConfigError(f"{field} must be empty: the inputs of this task are no images")
-    there = ConfigDict(Workdir(start).load_config())
-    validate(there)
+    there = Workdir(start).trained_config()
     for one, which in ((config, "of this config"), (there, "there")):
         if one.model.get("net", "conv4") != "conv4":
             raise ConfigError(f"{field}: the net {which}, {one.model.net!r}, has no encoder")
@@ -55,13 +54,19 @@ def initial_state(
     config: ConfigDict, program: Program, seed: Array, hyper: Hyperparameters
 ) -> TrainState:
     """The initial state, with the encoder of `encoder.start_from` for every seed, if it is set."""
-    state, start = program.init(seed, hyper), config.encoder.start_from
-    if not start:
+    state = program.init(seed, hyper)
+    if not config.encoder.start_from:
         return state
-    _, params = trained_parameters(ConfigDict(Workdir(start).load_config()), Workdir(start))
-    encoder = encoder_of(state.params)
-    encoder.update(jax.tree.map(_in_place_of, encoder, encoder_of(params)))
-    return program.start(state.params, hyper)
+    return program.start(with_encoder(config, state.params), hyper)
+
+
+def with_encoder(config: ConfigDict, params: Parameters) -> Parameters:
+    """Initial parameters, of one seed or of several, with the encoder of `encoder.start_from`."""
+    if start := config.encoder.start_from:
+        _, there = trained_parameters(Workdir(start).trained_config(), Workdir(start))
+        encoder = encoder_of(params)
+        encoder.update(jax.tree.map(_in_place_of, encoder, encoder_of(there)))
+    return params
 
 
 def _in_place_of(initial: Array, trained: Array) -> Array:

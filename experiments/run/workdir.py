@@ -8,6 +8,7 @@ trackers.json   by what trackers know the run  tensorboard/, wandb/  what they w
 """
 
 import contextlib
+import dataclasses
 import fcntl
 import fnmatch
 import itertools
@@ -42,6 +43,7 @@ from plasticity.experiments.run.stored_config import (
 )
 from plasticity.experiments.validate import validate
 from plasticity.registry import shown
+from plasticity.sharding import Layout
 
 LOCK = ".lock"
 # The fields that every reader of these files relies on.
@@ -164,12 +166,17 @@ class Workdir:
         return read_config(self.config)
 
     def trained_config(self) -> ConfigDict:
-        """As `load_config`, checked by `validate`; DamagedFileError: it is not valid."""
+        """As `load_config`, checked by `validate`; DamagedFileError: it is not valid.
+
+        It is laid out over the devices that are here: on which ones a network was trained is no
+        property of it.
+        """
         config = ConfigDict(self.load_config())
         try:
-            validate(config)
+            validate(config, here=False)
         except ValueError as error:
             raise DamagedFileError(f"{self.config}: {error}") from error
+        config.mesh.update(dataclasses.asdict(Layout()))
         return config
 
     @contextlib.contextmanager

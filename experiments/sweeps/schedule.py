@@ -128,5 +128,6 @@ class Schedule:
         _, _, own = text.rpartition(point.command())  # an earlier launch may have had this log
         _, reported, rest = own.rpartition(str(Failure(point, "")))
         why = rest.partition("\n")[0] if reported else f"exit code {code}, see {log}"
-        self._failed.append(Failure(point, why, untrainable=code == RUN_ERROR))
+        # Python's own exit code for an error is that of an untrainable point, see `worker_code`.
+        self._failed.append(Failure(point, why, untrainable=code == RUN_ERROR and bool(reported)))
         return False

@@ -124,6 +124,31 @@ def test_logarithms_compare_ratios():
     assert np.exp(found["evidence"][0]["mean"]) == pytest.approx(0.1, rel=0.01)
 
 
+def test_the_ratio_of_a_loss_of_zero_is_that_to_the_best_of_the_others():
+    """Perfect networks are not left out, which would turn the verdict."""
+    ratios = LESS._replace(comparisons=[LESS.comparisons[0]._replace(log=True)])
+    none = [0.020, 0.021, 0.022, 0.023, 0.024]
+    (found,) = decide_claims(rows([0.0, 0.0, 0.0, 0.002, 0.0021], none), [ratios])
+    assert (found["evidence"][0]["n"], found["verdict"]) == (5, "supported")
+    assert np.exp(found["evidence"][0]["mean"]) == pytest.approx(0.002 / 0.022, rel=0.02)
+    (found,) = decide_claims(rows([0.0] * 5, [0.0] * 5), [ratios])
+    assert found["evidence"][0]["mean"] == 0
+
+
+def test_an_effect_that_is_smaller_than_claimed_is_not_opposite():
+    by_much = LESS._replace(comparisons=[LESS.comparisons[0]._replace(margin=-0.2)])
+    little = np.array([0.1, 0.101, 0.099, 0.1, 0.1005])
+    for effect, expected in ((little, "not supported"), (-little, "opposite")):
+        assert decide_claims(rows(2 - effect, np.full(5, 2.0)), [by_much])[0]["verdict"] == expected
+
+
+def test_a_claim_that_names_no_size_says_so():
+    nameless = LESS._replace(comparisons=[LESS.comparisons[0]._replace(matters=0.0)])
+    (found,) = decide_claims(rows([1.0, 2.0, 3.0], [2.0, 1.0, 3.5]), [nameless])
+    assert found["verdict"] == "undecided"
+    assert because(found).endswith("; its source names no difference that would matter.")
+
+
 def test_networks_that_diverged_or_failed_get_the_score_of_the_claim():
     """A failed run has no metrics; a diverged network has those of its last finite parameters."""
     scored = LESS._replace(comparisons=[LESS.comparisons[0]._replace(score_if_diverged=9.0)])

@@ -39,6 +39,12 @@ def scores(*accuracies):
     return [{"accuracy": value, "other": 1.0} for value in accuracies]
 
 
+def test_a_seed_that_has_diverged_keeps_no_stage_from_the_others():
+    """The mean of 20 times .995 is below .995 after rounding."""
+    earned = curriculum(own=20, stages="10,20", until=0.995, window=20)
+    assert [earned.see(step, scores(1.0, math.nan)) for step in range(20)] == [False] * 19 + [True]
+
+
 def test_stages_are_earned_by_every_seed():
     earned = curriculum(own=20, stages="10,20", until=0.9, window=2)
     assert earned.values == [10, 20]

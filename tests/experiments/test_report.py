@@ -195,6 +195,8 @@ def test_a_seed_on_a_plateau_leaves_the_axis_logarithmic(runs):
 def test_commands_can_be_typed():
     worker = ["/a/experiments/reproduce.py", "--preset=full", "--tasks=", "--only=12ab"]
     assert command(worker) == "python -m plasticity.experiments.reproduce --preset=full"
+    bare = ["/a/experiments/launch.py", "--config=c.py", "--config.curriculum.field=", "--x="]
+    assert command(bare).endswith("--config=c.py --config.curriculum.field=")
     assert command(["/x/ipykernel_launcher.py", "-f", "k.json"]).startswith("plasticity.train(")
 
 
@@ -436,16 +438,30 @@ def test_fields_that_go_with_a_rule_do_not_set_runs_of_other_rules_apart(tmp_pat
     assert [run.rule for run in runs] == ["none", "hebbian"]
 
 
+def test_the_rule_of_a_memory_layer_keeps_its_column(tmp_path):
+    """Its short name is that of the column of rules."""
+    for rule in ("delta", "gated_delta"):
+        folder = make_run(tmp_path / "runs" / rule, "none")
+        edit(folder / "config.json", lambda c, rule=rule: c["site"].update(rule=rule))
+    (runs,) = collect(tmp_path).values()
+    found = [(row["rule"], row["site.rule"]) for row in results_table(runs)]
+    assert found == [("none", "delta"), ("none", "gated_delta")]
+
+
 @pytest.mark.parametrize(
     ("direction", "margin", "log", "claim", "of"),
     [
         ("less", 0.002, False, "at most 0.002 more", "difference"),
         ("more", -0.1, False, "more by 0.1", "difference"),
         ("less", 0.0, True, "less", "ratio"),
+        ("less", math.log(1.05), True, "at most 1.05 times", "ratio"),
+        ("more", math.log(2), True, "at least 0.5 times", "ratio"),
     ],
 )
 def test_a_row_of_evidence_names_its_claim(direction, margin, log, claim, of):
     record = {"study": "s", "claimed": "a", "other": "b", "direction": direction, "margin": margin}
-    row = evidence_row(record | {"log": log, "mean": 0.5, "p": 0.5})
+    row = evidence_row(record | {"log": log, "mean": 0.5, "p": 0.5, "smallest_effect": 0.1})
+    sign = -1 if direction == "less" else 1  # effects are positive in the claimed direction
+    assert row["smallest_effect"] == pytest.approx(math.exp(sign * 0.1) if log else 0.1)
     assert (row["claim"], row["of"], row["p"], row["low"]) == (claim, of, 0.5, None)
     assert row["mean"] == pytest.approx(math.exp(0.5) if log else 0.5)

@@ -14,8 +14,9 @@ from ml_collections import ConfigDict
 from plasticity.checks import PlasticityError
 from plasticity.experiments.run.checkpoint import Checkpoints
 from plasticity.experiments.run.clock import NAMES
-from plasticity.experiments.run.evaluate import evaluate, trained_state
+from plasticity.experiments.run.evaluate import evaluate, evaluated_elsewhere, trained_state
 from plasticity.experiments.run.seeds import Seeds
+from plasticity.experiments.run.storage import WorkdirError
 from plasticity.experiments.run.train import train
 from plasticity.experiments.run.workdir import Workdir
 from tests.launching import tiny_config
@@ -83,6 +84,23 @@ def test_a_run_of_several_seeds_reports_each(finished, tmp_path):
     assert evaluate(TWO, str(workdir)) == 0
     written = json.loads(next(workdir.glob("evaluation-*.json")).read_text())
     assert written["seeds"] == result["seeds"]
+    elsewhere = evaluated_elsewhere(Workdir(str(workdir)), {"seed": 100})
+    assert elsewhere["changed"] == {"seed": 100}
+    assert [record["seed"] for record in elsewhere["seeds"]] == [7, 8]  # whose networks they are
+    assert elsewhere["metrics"] != written["metrics"]
+
+
+def test_a_run_from_another_number_of_devices_can_be_read(finished, tmp_path):
+    workdir = tmp_path / "run"
+    shutil.copytree(finished[0], workdir)
+    config = json.loads((workdir / "config.json").read_text())
+    config["mesh"]["data"] = 1000
+    (workdir / "config.json").write_text(json.dumps(config))
+    report = evaluated_elsewhere(Workdir(str(workdir)), {})
+    assert report["seeds"] == json.loads((workdir / "result.json").read_text())["seeds"]
+    assert report["changed"] == {}
+    with pytest.raises(WorkdirError, match=r"mesh\.data"):
+        train(TWO, str(workdir))
 
 
 def rewind(workdir, poisoned):

@@ -23,7 +23,7 @@ from plasticity.experiments.commandline import GivenConfig
 from plasticity.experiments.configfile import load_config
 from plasticity.experiments.sweeps import together
 from plasticity.experiments.sweeps.overrides import points_of_sweep, values_of
-from plasticity.experiments.sweeps.points import Point, check, select, worker_code
+from plasticity.experiments.sweeps.points import Failure, Point, check, select, worker_code
 from plasticity.experiments.sweeps.schedule import Schedule, in_batches, worker_command
 from plasticity.experiments.sweeps.together import run_all
 from plasticity.rules import feed_forward
@@ -372,6 +372,16 @@ def test_what_fails_is_tried_again_alone_and_then_given_up(tmp_path):
     assert [point.chosen["seed"] for point, _, _ in failed] == [2]
     assert outcomes == [[], [], [], []]
     assert sorted(map(len, executor.started)) == [1, 1, 1, 2, 2]
+
+
+def test_only_what_the_worker_says_of_a_point_is_held_against_it(tmp_path):
+    """Python's exit code for any error, such as a missing package, is that of a divergence."""
+    point, log = *make_points(tmp_path, 1), tmp_path / "log"
+    for said, untrainable in (("ModuleNotFoundError", False), (Failure(point, "diverged"), True)):
+        log.write_text(f"{point.command()}\n{said}\n")
+        schedule = Schedule(Script([point], []), identities, tmp_path, retries=0)
+        assert not schedule._may_try_again(point, 1, log)
+        assert [one.untrainable for one in schedule._failed] == [untrainable]
 
 
 def test_a_lost_worker_costs_a_try_only_where_it_was(tmp_path):

@@ -27,6 +27,11 @@ from plasticity.experiments.configfile import load_config, set_field
         ("gated_delta", {"model.attention_window": "3"}, "model.mixer='memory'"),
         ("gated_delta", {"model.position": "rotary"}, "model.position='rotary'"),
         ("gated_delta", {"model.position": "learned"}, None),
+        ("gated_delta", {"train.eta0_warmup": "5"}, "'gated_delta' has no eta0"),
+        ("hebbian", {"train.eta0_warmup": "5"}, None),
+        ("hebbian", {"optimizer.refresh_along": "random"}, "optimizer.refresh is 0"),
+        ("hebbian", {"stream.strength": "5."}, "stream.method='plain' does not read it"),
+        ("hebbian", {"stream.method": "ewc", "stream.strength": "5."}, None),
         (
             "gated_delta",
             {"model.mixer": "gate", "model.position": "rotary", "model.attention_window": "3"},

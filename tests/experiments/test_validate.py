@@ -292,6 +292,18 @@ def test_microbatches_are_of_one_size():
     for most in (0, 31, 64, 10**9):  # from 62 on: all of it
         config.train.batch, config.mesh.data, config.train.microbatch = 62, 1, most
         validate(config)
+    # Another number of devices leaves 32 episodes for each, say, and parts of 16.
+    config.train.batch, config.train.microbatch = 32, 24
+    validate(config)
+
+
+def test_no_warm_up_outlasts_the_run():
+    refuse(
+        "train.eta0_warmup=9 must be at most train.steps=8",
+        train__eta0_warmup=9,
+        train__steps=8,
+        train__warmup=1,
+    )
 
 
 def test_prototypical_nets_are_for_classes():
