@@ -178,3 +178,8 @@ def float_type(params: Parameters) -> DType:
     """Returns the dtype of the slow weights, in which a network computes; that of JAX if none."""
     dtypes = [leaf.dtype for leaf in jax.tree.leaves(params.slow)]
     return next((d for d in dtypes if jnp.issubdtype(d, jnp.floating)), jnp.result_type(float))
+
+
+def fast_type(params: Parameters) -> DType:
+    """Returns the dtype of fast weights: at least float32, as 1 - .002 is 1 in bfloat16."""
+    return jnp.promote_types(float_type(params), jnp.float32)

@@ -193,9 +193,10 @@ def run(
     Args:
       plastic: the plastic layers.
       forward: one step of one episode, see `network_of`.
-      params: slow weights, any pytree; the first floating leaf gives the dtype of fast weights.
+      params: slow weights, any pytree; the first floating leaf gives the dtype of inputs. Fast
+        weights have at least the precision of float32.
       theta: `Plastic.init`, trained or not.
-      xs: inputs of the steps, leaves [B, T, ...], T > 0. Floating ones are cast to the dtype.
+      xs: inputs of the steps, leaves [B, T, ...], T > 0. Floating ones are cast to that dtype.
       state: that the piece before returned; None: fast weights start at zero.
       carry: before the first step of an episode, of one episode; a `state` holds it afterwards.
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from plasticity.heads import init_site
-from plasticity.network import Network, NetworkState, Parameters, float_type
+from plasticity.network import Network, NetworkState, Parameters, fast_type, float_type
 from plasticity.program import is_float
 from plasticity.steps import length
 from plasticity.synapse import copies
@@ -33,7 +33,10 @@ def initial_state(
     """
     backbone, dtype = network.backbone, float_type(params)
     slots = max(backbone.window, 0) if slots is None else slots
-    fast: dict[str, Any] = {n: network.memory.init(s, dtype) for n, s in network.layers.items()}
+    fast: dict[str, Any] = {
+        name: network.memory.init(shape, fast_type(params))
+        for name, shape in network.layers.items()
+    }
     fast |= _first_of_sites(network, params)
     parts = (fast, backbone.blank(slots, dtype), backbone.blank_ahead(slots, dtype))
     if episodes is not None:
@@ -47,7 +50,7 @@ def _first_of_sites(network: Network, params: Parameters) -> dict[str, Any]:
     """The memories of sites before step 0, {site: {layer: base}}."""
     if not network.sites:
         return {}
-    dtype, first = float_type(params), network.backbone.first
+    dtype, first = fast_type(params), network.backbone.first
     if first is not None:
         given = {name: state for name, state in first(params.slow).items() if name in network.sites}
         return jax.tree.map(lambda a: a.astype(dtype), given)

@@ -1,11 +1,12 @@
 """The plastic layers of a network of one's own, and how a step reads them; see `plasticity.own`."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.extend import core
 
 from plasticity.arguments import check_shape
@@ -107,6 +108,9 @@ def plastic(
     {'hid': (32, 21), 'out': (4, 32)}
     """
     layers, sites, rule = dict(layers or {}), dict(sites or {}), check_rule(rule)
+    for argument, given, most in (("layers", layers, 2), ("sites", sites, 3)):
+        for name, shape in given.items():
+            _check_sizes(argument, name, shape, most)
     if not layers | sites or layers.keys() & sites.keys():
         raise ValueError(f"layers={layers} and sites={sites} must name a layer, each name once")
     if layers and rule.write is None and not rule.static:
@@ -115,6 +119,8 @@ def plastic(
         raise ValueError(f"sites={sites}: this rule has no meaning at a memory site")
     if rule.internal_loss is not None and head < 2:
         raise ValueError(f"head={head} must be O + A + 1: the internal loss of this rule reads it")
+    if rule.internal_loss is None and head:
+        raise ValueError(f"head={head} has no effect: this rule has no internal loss that reads it")
     engine = lookup(ENGINES, memory, "memory")
     shapes = {n: LayerShape(*s) for n, s in layers.items()}
     made = Plastic(rule, engine(chunk, rule.form), shapes, sites, head)
@@ -122,10 +128,18 @@ def plastic(
     return made
 
 
+def _check_sizes(argument: str, name: str, shape: Any, most: int) -> None:
+    """Raises ValueError unless a shape is of two to `most` numbers from 1 on."""
+    right = "(O, I)" if most == 2 else "(O, I) or (H, O, I)"
+    whole = isinstance(shape, Sequence) and all(isinstance(n, int | np.integer) for n in shape)
+    if not whole or not 2 <= len(shape) <= most or min(shape) < 1:
+        raise ValueError(
+            f"{argument}: {name!r} is {shape!r}, it should be {right}, integers above 0"
+        )
+
+
 def _site(rule: Rule, shape: tuple[int, ...]) -> SiteShape:
     """The memories for keys and values of shape (O, I) or (H, O, I)."""
-    if len(shape) not in (2, 3):
-        raise ValueError(f"sites: {shape} should be (O, I) or (H, O, I)")
     heads, outputs, inputs = (1, *shape)[-3:]
     if rule.static:
         return SiteShape(heads, {"": LayerShape(outputs, inputs)})  # never written
@@ -162,11 +176,14 @@ class Fast:
           activation: its nonlinearity; None: none.
 
         Raises:
-          ValueError: the layer is unknown or was called before, or a shape is not the layer's.
+          ValueError: the layer is unknown or was called before, a shape is not the layer's, or
+            `slow` is not of a floating type.
         """
         shape = self._new(self._plastic.layers, layer)
         check_shape(pre, (shape.inputs,), f"pre of layer {layer!r}")
         check_shape(slow, (shape.outputs,), f"slow of layer {layer!r}")
+        if not jnp.issubdtype(dtype := jnp.result_type(slow), jnp.floating):
+            raise ValueError(f"slow of layer {layer!r} has dtype {dtype}, not a floating one")
         # Without fast weights, under a rule that never writes, the read is a zero [].
         recall = jnp.broadcast_to(self._read(layer, pre[None]), (1, shape.outputs))[0].astype(
             slow.dtype
@@ -202,7 +219,7 @@ class Fast:
             raise ValueError(f"token of site {site!r}: value has dtype {dtype}, not a floating one")
 
         def per_head(a: Any) -> Array:
-            a = jnp.asarray(a, dtype)  # that of the fast weights
+            a = jnp.asarray(a, jnp.promote_types(dtype, jnp.float32))  # that of the fast weights
             return jnp.broadcast_to(a, (*heads, *a.shape)) if heads and not a.ndim else a
 
         token = jax.tree.map(per_head, token)
@@ -210,7 +227,7 @@ class Fast:
             token = jax.tree.map(lambda a: a[None], token)
         self.activities[site] = token
         answer = self._read.associate(site, jax.tree.map(lambda a: a[None], token))[0]
-        return answer if heads else answer[0]
+        return (answer if heads else answer[0]).astype(dtype)
 
     def _new(self, known: Mapping[str, S], name: str) -> S:
         if name in self.activities:

@@ -46,16 +46,21 @@ def _wrong_field(field: str, found: Any, right: str) -> NoReturn:
 
 
 def _check_fields(task: Task) -> None:
-    for name, least in (("inputs", 0 if task.image else 1), ("outputs", 1), ("steps", 1)):
+    for name, least in (
+        ("inputs", 0 if task.image else 1),
+        ("outputs", 1),
+        ("steps", 1),
+        ("tasks", 1),
+    ):
         value = getattr(task, name)
         if not isinstance(value, numbers.Integral) or value < least:
             _wrong_field(name, value, f"an integer of at least {least}")
-    if task.tasks < 1:
-        _wrong_field("tasks", task.tasks, "at least 1")
     if task.data is not None and (missing := set(SPLITS) - set(task.data)):
         _wrong_field(
             "data", sorted(task.data), f"of the splits {', '.join(SPLITS)}: {missing} missing"
         )
+    if not all(isinstance(n, numbers.Integral) and n >= 0 for _, n in task.phases):
+        _wrong_field("phases", task.phases, "of integers of at least 0")
     if task.phases and (total := sum(steps for _, steps in task.phases)) != task.steps:
         _wrong_field(
             "phases", task.phases, f"of {task.steps} steps in all, Task.steps, and not {total}"

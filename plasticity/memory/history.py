@@ -49,10 +49,16 @@ def advance(memory: Memory, state: FastState, write: Write, slot: Array | int) -
 
 
 def silenced(write: Write, silent: Array | bool = True) -> Write:
-    """The write that leaves the memory as it is (rate 0, keep 1), where `silent` [] holds."""
-    return write._replace(
+    """The write that leaves fast weights as they are (rate 0, keep 1), where `silent` [] holds.
+
+    Of a form with momentum, the sum of earlier writes is forgotten, or it would go on to flow in.
+    """
+    write = write._replace(
         rate=jnp.where(silent, 0, write.rate), keep=jnp.where(silent, 1, write.keep)
     )
+    if write.momentum is None:
+        return write
+    return write._replace(momentum=jnp.where(silent, 0, write.momentum))
 
 
 def replay(

@@ -24,6 +24,9 @@ def pullback(f: Callable[[Read], Array], read: Read) -> tuple[Array, Callable[[A
     Returns:
       f(read), and a function of d loss / d f(read), which returns the credits; the gradient of the
       weights of a layer is the outer product of its credit and its input.
+
+    Raises:
+      ValueError: a layer is read twice.
     """
     sizes: dict[str, Array] = {}
 
@@ -37,6 +40,10 @@ def pullback(f: Callable[[Read], Array], read: Read) -> tuple[Array, Callable[[A
 
         def recorded(x: Array, layer: str = "", *, transposed: bool = False) -> Array:
             del transposed
+            if layer in inputs:
+                raise ValueError(
+                    f"layer {layer!r} is read twice: its credit would be of both reads"
+                )
             inputs[layer] = x
             return read(x, layer) + probe[layer]
 
@@ -60,6 +67,9 @@ def credit(loss: Callable[[Read], Array], read: Read) -> Credits:
 
     Returns:
       {layer: (credit [O], input [I])}, whose outer product is the gradient of the layer's weights.
+
+    Raises:
+      ValueError: a layer is read twice.
 
     >>> import jax.numpy as jnp
     >>> w, x = jnp.ones((2, 3)), jnp.ones(3)

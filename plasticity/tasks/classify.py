@@ -19,6 +19,7 @@ from plasticity.factory import Factory
 from plasticity.registry import lookup
 from plasticity.settings import Settings, setting, size
 from plasticity.task import Episode, Observation, Task
+from plasticity.tasks.answers import correct
 from plasticity.tasks.augment import Augmentation, augment, standardise
 from plasticity.tasks.pools import Pool, grouped, pixels, pools
 from plasticity.types import Array, Key
@@ -91,7 +92,7 @@ def _classify(s: ClassifySettings) -> Task:
         return optax.softmax_cross_entropy_with_integer_labels(answers, episode.targets)
 
     def metrics(answers: Array, episode: Episode) -> dict[str, Array]:
-        return {"accuracy": (answers.argmax(-1) == episode.targets).astype(answers.dtype).mean()}
+        return {"accuracy": correct(answers, episode.targets).astype(answers.dtype).mean()}
 
     return Task(
         inputs=0,

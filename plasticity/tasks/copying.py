@@ -35,6 +35,7 @@ import optax
 from plasticity.factory import Factory
 from plasticity.settings import Settings, setting, size
 from plasticity.task import Episode, Task
+from plasticity.tasks.answers import correct
 from plasticity.tasks.squares import squares
 from plasticity.types import Array, Key
 
@@ -87,10 +88,10 @@ def _symbols(timeline: Timeline, weights: Array, tasks: int) -> Task:
         return optax.softmax_cross_entropy_with_integer_labels(answers, episode.targets)
 
     def metrics(answers: Array, episode: Episode) -> dict[str, Array]:
-        correct = (answers.argmax(-1) == episode.targets).astype(answers.dtype)
+        right = correct(answers, episode.targets).astype(answers.dtype)
         return {
-            "recall_accuracy": correct[lead:].mean(),
-            "paper_recall_accuracy": correct[timeline.steps // 2 :].mean(),
+            "recall_accuracy": right[lead:].mean(),
+            "paper_recall_accuracy": right[timeline.steps // 2 :].mean(),
         }
 
     return Task(

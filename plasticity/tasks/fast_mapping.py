@@ -94,7 +94,9 @@ def _task(s: FastMappingSettings, fewest: int, most: int) -> Task:
         return Episode(support, targets, weights, jnp.concatenate(queries))
 
     def metrics(answers: Array, episode: Episode) -> dict[str, Array]:
-        right = (correct(answers, episode) * episode.weights)[most:].reshape(len(QUESTIONS), most)
+        right = (correct(answers, episode.targets) * episode.weights)[most:].reshape(
+            len(QUESTIONS), most
+        )
         shares = right.sum(1) / episode.weights[most:].sum() * len(QUESTIONS)
         parts = {f"{name}_accuracy": shares[i] for i, name in enumerate(QUESTIONS)}
         return {"accuracy": accuracy(answers, episode)} | parts

@@ -36,6 +36,7 @@ from plasticity.registry import lookup
 from plasticity.settings import Settings, setting, size
 from plasticity.task import Episode, Observation, Task
 from plasticity.tasks import orders
+from plasticity.tasks.answers import correct
 from plasticity.tasks.augment import Augmentation, augment, rotate, standardise
 from plasticity.tasks.pools import FIFTH, Pool, check_ways, draw, grouped, pixels, pools
 from plasticity.types import Array, Key
@@ -139,8 +140,8 @@ def _few_shot(s: FewShotSettings) -> Task:
         return optax.softmax_cross_entropy_with_integer_labels(answers, episode.targets)
 
     def metrics(answers: Array, episode: Episode) -> dict[str, Array]:
-        correct = (answers.argmax(-1) == episode.targets).astype(answers.dtype)
-        return {"accuracy": correct[s.support :].mean()}
+        right = correct(answers, episode.targets).astype(answers.dtype)
+        return {"accuracy": right[s.support :].mean()}
 
     return Task(
         inputs=(data["train"].examples.shape[-1] if s.features else 0) + s.ways + 1,

@@ -33,7 +33,7 @@ import numpy as np
 from plasticity.factory import Factory
 from plasticity.settings import Settings, setting, size
 from plasticity.task import Episode, Task
-from plasticity.tasks.answers import cross_entropy, token_task
+from plasticity.tasks.answers import correct, cross_entropy, token_task
 from plasticity.types import Array, Key
 
 
@@ -117,7 +117,7 @@ def _compression(s: CompressionSettings) -> Task:
         return cross_entropy(scores(answers), episode).mean(-1)
 
     def metrics(answers: Array, episode: Episode) -> dict[str, Array]:
-        return {"accuracy": (scores(answers)[-1].argmax(-1) == episode.targets[-1]).mean()}
+        return {"accuracy": correct(scores(answers)[-1], episode.targets[-1]).mean()}
 
     task = token_task(s.vocabulary, 1 / symbols, sample, (("symbols", shown), ("answer", 1)))
     return task._replace(outputs=shown * symbols, loss=loss, metrics=metrics)

@@ -124,7 +124,7 @@ def _needle(s: NeedleSettings, steps: int, depth: str) -> Task:
         found = {"accuracy": accuracy(answers, episode)}
         if depth != UNIFORM or s.needles < len(THIRDS):
             return found  # no needle in some third of some episode
-        is_right, inputs = correct(answers, episode)[hay:], tokens(episode)
+        is_right, inputs = correct(answers, episode.targets)[hay:], tokens(episode)
         at = (inputs[hay:, None] == inputs[:hay]).argmax(1)
         of_third = _third(at // 2, slots) == jnp.arange(len(THIRDS))[:, None]
         shares = (of_third * is_right).sum(1) / of_third.sum(1)

@@ -13,7 +13,8 @@ already.
 A bracket may always open; one of a type may close while one of that type is open, and the string
 may end while none is. Strings of shuffle2 open a bracket with probability .4, of either type, and
 close one of the open ones, all equally likely; they must open where none is open, and close where
-that is needed to end in time. About two steps in five have open brackets of both types.
+that is needed to end in time. Both types are open at a quarter of the steps of a training string,
+and at a third of a test string's.
 
 Lengths are uniform from `shortest` to `longest` in training, and from `test_shortest` to
 `test_longest` in validation and test, rounded down to those of the language.

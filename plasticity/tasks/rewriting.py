@@ -87,7 +87,7 @@ def _rewriting(s: RewritingSettings) -> Task:
     def metrics(answers: Array, episode: Episode) -> dict[str, Array]:
         inputs = tokens(episode)
         pairs, asked = inputs[:shown].reshape(writes, 2), inputs[shown:]
-        is_right, said = correct(answers, episode)[shown:], answers[shown:].argmax(-1)
+        is_right, said = correct(answers, episode.targets)[shown:], answers[shown:].argmax(-1)
         of_key = asked[:, None] == pairs[:, 0]
         any_value = (of_key & (pairs[:, 1] == said[:, None])).any(1)
         last = last_writes(pairs[:, 0], asked)

@@ -18,6 +18,7 @@ import optax
 
 from plasticity.settings import Settings, size
 from plasticity.task import Episode, Task
+from plasticity.tasks.answers import correct
 from plasticity.types import Array, Key
 
 PAD = 0
@@ -60,7 +61,7 @@ def _yes_or_no_loss(answers: Array, targets: Array) -> Array:
 # Targets: [T] int32, the answer; [T, O], 1 for yes and 0 for no.
 ONE_OF = Answers(
     optax.softmax_cross_entropy_with_integer_labels,
-    lambda answers, targets: answers.argmax(-1) == targets,
+    correct,
 )
 YES_OR_NO = Answers(_yes_or_no_loss, lambda answers, targets: (answers > 0) == (targets > 0))
 

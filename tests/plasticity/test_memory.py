@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from jax.test_util import check_grads
 
 from plasticity import synapse as synapses
-from plasticity.memory import ENGINES, advance
-from plasticity.types import Form, LayerShape, Write
+from plasticity.memory import ENGINES, advance, silenced
+from plasticity.types import Form, LayerShape, Synapse, Write
 from tests.oracles import alpha_matrix, memory_oracle
 from tests.sample import sampled
 
@@ -88,6 +88,19 @@ def test_reads_and_weights_equal_the_oracle(engine, mode, steps, form, bias, chu
         shown = memory.weights(memory.close(state), synapse)
         np.testing.assert_allclose(shown.weight, weight, rtol=1e-10, atol=1e-12)
         np.testing.assert_allclose(shown.bias, fast_bias, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_silenced_write_leaves_the_weights_as_they_are(engine, x64):
+    """Also of a memory with momentum, into which earlier writes would go on to flow."""
+    form = Form(momentum=True)
+    memory = ENGINES[engine](1, form)
+    first, second = (jax.tree.map(jnp.asarray, Write(*w)) for w in draw_writes(3, 2, form))
+    before, after = (run(memory, writes, 2) for writes in ([first], [first, silenced(second)]))
+    x, synapse = jnp.arange(1.0, 5.0), Synapse()
+    np.testing.assert_allclose(
+        memory.read(after, synapse, x), memory.read(before, synapse, x), rtol=1e-12
+    )
 
 
 @pytest.mark.parametrize("engine", ENGINES)

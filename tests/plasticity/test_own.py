@@ -257,9 +257,58 @@ def test_bfloat16_weights():
     run = jax.jit(lambda slow, state=None: P.run(plastic, one_layer, slow, theta, xs, state))
     answers, state = run(slow.astype(jnp.bfloat16))
     exact, _ = run(slow)
-    assert state.fast["out"].weight.dtype == jnp.bfloat16
+    assert state.fast["out"].weight.dtype == jnp.float32
     assert jnp.abs(answers - exact).max() < 0.1 * jnp.abs(exact).max()
     run(slow.astype(jnp.bfloat16), state)
+
+
+@pytest.mark.parametrize("memory", ["dense", "factored", "chunked"])
+def test_fast_weights_of_bfloat16_networks_decay(memory):
+    """1 - .002 is 1 in bfloat16: a state of that type would never forget."""
+    rule = P.hebbian(eta0=0.002, max_norm=0.0, alpha_scale=1.0, decay_ratio=1.0)
+    plastic = P.plastic(rule, {"out": (2, 3)}, sites={}, memory=memory)
+    theta = plastic.init(jax.random.key(0))
+    xs = jnp.zeros((1, 400, 3)).at[:, :20].set(1.0)
+
+    def step(params, carry, x, fast):
+        return carry, (fast("out", x, params @ x), x.sum())
+
+    norms = []
+    for dtype in (jnp.float32, jnp.bfloat16):
+        answers, state = P.run(plastic, step, jnp.ones((2, 3), dtype), theta, xs)
+        assert answers.dtype == dtype
+        norms.append(jnp.linalg.norm(plastic.weights(theta, state)["out"].weight))
+    assert norms[1] == pytest.approx(float(norms[0]), rel=0.02)
+
+
+def test_a_site_of_a_bfloat16_network_forgets():
+    plastic = P.plastic(P.gated_delta(), sites={"site": (2, 3)})
+    theta, xs = plastic.init(jax.random.key(0)), jnp.zeros((1, 400, 3)).at[:, 0].set(1.0)
+
+    def step(params, carry, x, fast):
+        keep = jnp.asarray(0.999, jnp.float32)
+        token = P.Token(jnp.ones_like(x), x, params @ x, 0.3, keep)
+        return carry, (fast.associate("site", token), 0.0)
+
+    answers, _ = P.run(plastic, step, jnp.ones((2, 3), jnp.bfloat16), theta, xs)
+    assert answers.dtype == jnp.bfloat16
+    last = float(answers[0, -1, 0]) / float(answers[0, 0, 0])
+    assert last == pytest.approx(0.999**399, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"layers": {"out": (4,)}}, r"layers: 'out' is \(4,\), it should be \(O, I\)"),
+        ({"layers": {"out": (4, -3)}}, r"layers: 'out' is \(4, -3\).* above 0"),
+        ({"layers": {"out": (4.0, 3)}}, "integers above 0"),
+        ({"layers": {"out": 4}}, "layers: 'out' is 4"),
+        ({"layers": {"out": (4, 3)}, "head": 7}, "head=7 has no effect"),
+    ],
+)
+def test_wrong_sizes_are_named(given, message):
+    with pytest.raises(ValueError, match=message):
+        P.plastic(P.hebbian(), **given)
 
 
 def test_without_plasticity_nothing_is_read():
@@ -320,6 +369,7 @@ FORWARDS = [
     (calls(pre=lambda x: x[:2]), r"pre of layer 'hid' has shape \(2,\), .* \(3,\)"),
     (calls(slow=lambda y: y[:5]), r"slow of layer 'hid' has shape \(5,\)"),
     (calls(slow=lambda y: 0.0), r"slow of layer 'hid' has shape \(\)"),
+    (calls(slow=lambda y: y.astype(int)), "slow of layer 'hid' has dtype int32, not a floating"),
     (calls(modulator=lambda g: g[None]), r"modulator has shape \(1,\), it should be of shape \(\)"),
     (lambda p, c, x, fast: (c, forward(p, c, x, fast)[1][0]), "answer, modulator"),
     (within(jax.checkpoint), "within a transformation"),

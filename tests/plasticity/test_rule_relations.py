@@ -81,6 +81,10 @@ def as_removal(t):
     return without(t, "rate", keep=keep, **own), t | {"keep": keep}
 
 
+def scaled_keys(t, share):
+    return t | {"key": t["key"] * (1 + (t["a"] - 1) * share)}
+
+
 def exchanged(t):
     """The gated Oja rule, and the rule that has its state, whose answers are others."""
     keep = each(t["keep"], OUTPUTS) * jnp.linspace(0.5, 1, OUTPUTS)
@@ -115,6 +119,18 @@ LAWS = {
     "comba whose error has the same key is gated_delta": lambda t, w: (
         at("comba", t | {"error_key": t["key"]}, w),
         at("gated_delta", t, w),
+    ),
+    "comba that reads before the decay, by a decayed key": lambda t, w: (
+        at("comba", t | {"error_key": t["keep"][:, None] * t["query"]}, w, error="undecayed"),
+        at("comba", t | {"error_key": t["query"]}, w),
+    ),
+    "comba that is corrected answers another query": lambda t, w: (
+        at("comba", t | {"error_key": t["key"], "correction": t["rate"]}, w, corrected=True),
+        at("gated_delta", t | {"query": t["query"] - t["rate"][:, None] * t["key"]}, w),
+    ),
+    "rwkv7 that scales its keys": lambda t, w: (
+        at("rwkv7", as_removal(t)[0] | {"share": each(t["keep"], INPUTS)}, w, scaled=True),
+        at("rwkv7", scaled_keys(as_removal(t)[0], each(t["keep"], INPUTS)), w),
     ),
     "delta_product of one write is gated_delta": lambda t, w: (
         at("delta_product", t, w, writes=1),

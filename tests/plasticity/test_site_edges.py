@@ -221,3 +221,14 @@ def test_keeps_of_a_layer_in_bfloat16_are_below_1():
     (keep,) = [k for k in keeps if isinstance(k, jax.Array)][:1]
     assert keep.dtype == jnp.float32
     assert (keep < 1).all()
+
+
+def test_a_layer_that_is_read_twice_has_no_credit():
+    """Its credit would be the sum of both, and its input that of one."""
+    weight, x = jnp.full((2, 2), 0.1), jnp.ones(2)
+
+    def read(x, layer=""):
+        return weight @ x
+
+    with pytest.raises(ValueError, match="layer 'a' is read twice"):
+        P.credit(lambda read: (read(jnp.tanh(read(x, "a")), "a") ** 2).sum(), read)

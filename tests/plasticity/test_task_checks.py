@@ -46,9 +46,13 @@ def fails(*_):
 WRONG = {
     "no steps": (GOOD._replace(steps=0), "Task.steps is 0, but must be an integer of at least 1"),
     "half an output": (GOOD._replace(outputs=1.5), r"Task.outputs is 1\.5, but must be an integer"),
-    "no task": (GOOD._replace(tasks=0), "Task.tasks is 0, but must be at least 1"),
+    "no task": (GOOD._replace(tasks=0), "Task.tasks is 0, but must be an integer of at least 1"),
     "no test": (GOOD._replace(data={"train": 0}), r"Task.data is \['train'\], .*missing"),
     "phases": (GOOD._replace(phases=(("all", 3),)), "Task.phases .* of 4 steps in all, .* not 3"),
+    "half a task": (GOOD._replace(tasks=1.5), r"Task.tasks is 1\.5, but must be an integer"),
+    "a negative phase": (
+        GOOD._replace(phases=(("a", 6), ("b", -2))), "Task.phases .* of integers of at least 0"
+    ),
     "sample fails": (GOOD._replace(sample=fails), r"Task.sample fails in .*checks\.py, line \d+: "),
     "a function of a library": (GOOD._replace(loss=jnp.dot), "Task.loss fails in .*: TypeError"),
     "no episode": (GOOD._replace(sample=lambda *_: 1.0), "returns a .*, but must return Episode"),

@@ -9,7 +9,7 @@ import pytest
 
 from plasticity.learner import RandomStream
 from plasticity.network import init_parameters
-from plasticity.task import Episode, TaskShape
+from plasticity.task import TaskShape
 from plasticity.tasks.answers import correct
 from plasticity.tasks.formal import EQUALS, NUMBERS, modular, parity
 from plasticity.tasks.mqar import drawn, mqar
@@ -117,13 +117,12 @@ LENGTHS = {"shortest": 4, "longest": 9, "test_shortest": 8, "test_longest": 16}
 def test_of_equal_scores_the_first_is_the_answer():
     """The scores are of few values, so that most have equals."""
     scores, targets = np.random.default_rng(0).integers(0, 3, (200, 6)), np.arange(200) % 6
-    episode = Episode(inputs=None, targets=jnp.asarray(targets), weights=jnp.ones(200))
-    right = correct(jnp.asarray(scores, jnp.float32), episode)
+    right = correct(jnp.asarray(scores, jnp.float32), jnp.asarray(targets))
     np.testing.assert_array_equal(right, scores.argmax(-1) == targets)
     assert 0 < right.mean() < 1
-    assert not correct(jnp.full((200, 6), jnp.nan), episode).any()
+    assert not correct(jnp.full((200, 6), jnp.nan), jnp.asarray(targets)).any()
     one = jnp.asarray(scores, jnp.float32).at[:, 5].set(jnp.nan)
-    assert not correct(one, episode).any()
+    assert not correct(one, jnp.asarray(targets)).any()
 
 
 @pytest.mark.parametrize("make", [parity, modular])
