@@ -9,6 +9,7 @@ from plasticity.configs.claim_lists import CLAIMS
 from plasticity.configs.claims import Claim
 from plasticity.configs.studies import BUDGETS, PRESETS, Study
 from plasticity.experiments.reports.compare import decide_claims
+from plasticity.experiments.reports.labels import LOST
 from plasticity.experiments.reports.statistics import LEVEL, smallest_effect
 from plasticity.experiments.run.checked import check
 from plasticity.experiments.run.storage import DamagedFileError
@@ -108,9 +109,7 @@ def _measured(record: Row) -> str:
         values = [math.exp(min(value, 700)) for value in values]
     mean, low, high = (f"{value:.3g}" for value in values)
     kind = "ratio" if record["log"] else "difference"
-    lost = "".join(
-        f", {record[what]} {what}" for what in ("diverged", "exploded", "failed") if what in record
-    )
+    lost = "".join(f", {record[what]} {what}" for what in LOST if what in record)
     metric, _, where = record["other"].partition(": ")
     other = where if record["claimed"].startswith(f"{metric}: ") else record["other"]
     return f"{record['claimed']} against {other}, {kind} {mean} [{low}, {high}]{lost}"

@@ -101,8 +101,8 @@ def _compare(
 
     The contrast includes the margin; the difference in the record, claimed - other, does not. None:
     fewer than two seeds have both sides. The record counts the networks that diverged, those that
-    exploded and those whose run failed, on either side, and has the training episodes of a seed,
-    the fewest and the most.
+    exploded, those whose run failed and those without a finite value, on either side, and has the
+    training episodes of a seed, the fewest and the most.
     """
     sides = (c.claimed, c.other)
     own = [_matching(rows, c.study, side.where) for side in sides]
@@ -125,6 +125,9 @@ def _compare(
     budgets = [row["train_episodes"] for row in networks if "train_episodes" in row]
     record["train_episodes"] = [min(budgets), max(budgets)] if budgets else None
     claimed, other = (_by_seed(c, *one) for one in zip(sides, own, lost, strict=True))
+    known = ((own[0], claimed), (own[1], other))
+    if without := sum(row["seed"] not in values for side, values in known for row in side):
+        record["without a value"] = without
     if c.log:
         claimed, other = _logarithms(claimed, other)
     if len(claimed.keys() & other.keys()) < 2:

@@ -17,6 +17,8 @@ WINDOWS = {0: "full attention", -1: "attention closed"}
 IGNORED = re.compile(
     r"seed|train\.num_seeds|rule\.name|model\.name|task\.features|(log|checkpoint)\..*"
 )
+# What may befall the networks of a comparison, as its record counts it.
+LOST = ("diverged", "exploded", "failed", "without a value")
 LONGEST = 60  # characters of a label
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import jinja2
 
-from plasticity.experiments.reports.labels import cell, short_names, varied
+from plasticity.experiments.reports.labels import LOST, cell, short_names, varied
 from plasticity.experiments.reports.runs import Run
 from plasticity.experiments.run.checked import is_number
 from plasticity.experiments.run.intervals import mean_interval
@@ -84,7 +84,7 @@ def evidence_row(evidence: Mapping[str, Any]) -> Row:
     row |= {"claim": _claimed(evidence), "of": "ratio" if evidence["log"] else "difference"}
     for name in ("mean", "low", "high"):
         row[name] = _ratio(evidence.get(name), evidence)
-    more = ("p", "n", "effect", "smallest_effect", "diverged", "exploded", "failed")
+    more = ("p", "n", "effect", "smallest_effect", *LOST)
     row |= {name: evidence.get(name) for name in more}
     seen = evidence.get("smallest_effect")  # positive in the claimed direction
     sign = -1 if evidence["log"] and evidence["direction"] == "less" else 1

@@ -167,7 +167,11 @@ def test_networks_that_diverged_or_failed_get_the_score_of_the_claim():
 def test_what_is_not_a_finite_number_is_no_evidence():
     for nothing in (None, float("nan"), float("inf"), "0.5", True):
         data = rows([1.0, nothing, nothing], [2.0, 2.1, 2.2])
-        assert decide_claims(data, [LESS])[0]["verdict"] == NO_EVIDENCE
+        (found,) = decide_claims(data, [LESS])
+        assert (found["verdict"], found["evidence"][0]["without a value"]) == (NO_EVIDENCE, 2)
+    (found,) = decide_claims(rows([1.0, 1.1, None], [2.0, 2.1, 2.2]), [LESS])
+    assert (found["evidence"][0]["n"], found["evidence"][0]["without a value"]) == (2, 1)
+    assert ", 1 without a value" in because(found)
 
 
 def test_a_margin_allows_for_a_small_loss():
