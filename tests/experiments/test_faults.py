@@ -15,6 +15,7 @@ RUN = ["--config=configs/copying.py:hebbian", *TINY, "--config.train.steps=8"]
 RUN += ["--config.checkpoint.every=2", "--config.evaluate.every=0"]
 
 
+@pytest.mark.thorough
 def test_a_full_disk_stops_the_run_with_a_message(tmp_path):
     """A limit on the size of files, which a checkpoint meets as it would a full disk."""
     code = (

@@ -74,6 +74,7 @@ def test_it_trains_and_its_run_says_where_it_is(run, program):
     assert (code, "is complete" in out) == (0, True), err
 
 
+@pytest.mark.thorough  # it reads the run of the test above
 def test_a_program_that_gets_the_workdir_alone_finds_the_file(run):
     example = runpy.run_path(str(ROOT / "examples" / "open_a_run.py"))["main"]
     _, fast = example(str(run[1]))
@@ -96,6 +97,7 @@ def test_it_is_extended_evaluated_and_analysed(run, program):
     assert "query_mse_silent_pair" in out
 
 
+@pytest.mark.thorough
 def test_a_report_needs_no_file(run, program, tmp_path):
     """The file may be gone: a report reads results."""
     shutil.copytree(run[1], tmp_path / "run")

@@ -230,6 +230,7 @@ def test_a_folder_that_cannot_be_used_leaves_the_others_alone(finished, tmp_path
     assert list(contents(folders[1])) == ["notes.txt"]
 
 
+@pytest.mark.thorough
 def test_each_run_is_what_it_is_alone(finished, tmp_path):
     """The same files and entries; losses within `TOLERANCE`."""
     configs, folders = finished

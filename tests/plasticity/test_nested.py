@@ -45,6 +45,7 @@ def equal(run, oracle, tokens, weights):
     close(*jax.tree.map(lambda a: a[None], (found, expected)))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("frozen", "chunk"), sampled([(1, 0), (3, 2)], lambda case: case == (3, 2))
 )

@@ -9,6 +9,7 @@ import pytest
 from jax.sharding import AxisType, PartitionSpec
 
 import plasticity as P
+from plasticity.memory import ENGINES
 from tests.plasticity.test_episode import assert_trees_close
 from tests.sample import sampled
 
@@ -262,13 +263,12 @@ def test_bfloat16_weights():
     run(slow.astype(jnp.bfloat16), state)
 
 
-@pytest.mark.parametrize("memory", ["dense", "factored", "chunked"])
+@pytest.mark.parametrize("memory", sampled(ENGINES, lambda name: name == "dense", "thorough"))
 def test_fast_weights_of_bfloat16_networks_decay(memory):
     """1 - .002 is 1 in bfloat16: a state of that type would never forget."""
     rule = P.hebbian(eta0=0.002, max_norm=0.0, alpha_scale=1.0, decay_ratio=1.0)
-    plastic = P.plastic(rule, {"out": (2, 3)}, sites={}, memory=memory)
-    theta = plastic.init(jax.random.key(0))
-    xs = jnp.zeros((1, 400, 3)).at[:, :20].set(1.0)
+    plastic = P.plastic(rule, {"out": (2, 3)}, memory=memory)
+    theta, xs = plastic.init(jax.random.key(0)), jnp.zeros((1, 400, 3)).at[:, :20].set(1.0)
 
     def step(params, carry, x, fast):
         return carry, (fast("out", x, params @ x), x.sum())

@@ -83,14 +83,17 @@ def both_ways(case):
 
 # By default one case of a rule: in stretches where it has them, of which those of one token are
 # online (below). The recorded traces hold the other forms to their chunks.
-ONE_EACH = sampled(
-    CASES,
-    lambda case: (
-        case != "none"
-        and (case in FROZEN or not CASES[case][1])
-        and f"{case} frozen=4" not in CASES
-    ),
-)
+CHOSEN = [
+    case
+    for case in CASES
+    if case != "none" and (case in FROZEN or not CASES[case][1]) and f"{case} frozen=4" not in CASES
+]
+DEEP = [case for case in CHOSEN if "mlp" in case or "self_modifying" in case]  # take longest
+ONE_EACH = [
+    *(case for case in CHOSEN if case not in DEEP),
+    *sampled(DEEP, lambda case: False, "thorough"),
+    *sampled((case for case in CASES if case not in CHOSEN), lambda case: False),
+]
 
 
 @pytest.mark.parametrize("case", ONE_EACH)
