@@ -195,7 +195,9 @@ def make_learner(config: ConfigDict) -> Learner:
             return network
         return network._replace(
             site_rule=sites.rule,
-            site_memory=site_engine(sites.rule, engine if backbone.shapes else "dense", chunk),
+            # Without writes of plastic layers, memories take all steps at once: their states are
+            # matrices.
+            site_memory=site_engine(sites.rule, "dense" if made.static else engine, chunk),
             site_chunk=sites.settings.chunk,
         )
 

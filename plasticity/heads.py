@@ -54,7 +54,7 @@ def step_site(rule: Rule, memory: Memory, fast: Fast, token: Token, slot: Array)
     """The answers [H, O] of a step, token [H, ...], which writes."""
 
     def one(fast: Fast, token: Token) -> Array:
-        return associate_step(rule, memory, fast, token, slot)[0]
+        return associate_step(rule, memory, fast, token, slot)[0].astype(token.value.dtype)
 
     return jax.vmap(one, (_heads(fast), axes(token)))(fast, token)
 
@@ -71,7 +71,10 @@ def write_site(rule: Rule, memory: Memory, fast: Fast, token: Token) -> Writes:
 
 def read_site(rule: Rule, memory: Memory, fast: Fast, tokens: Token) -> Array:
     """The answers [Q, H, O] to queries of tokens [Q, H, ...]; nothing is written."""
-    one = functools.partial(site_answer, rule, memory)
+
+    def one(fast: Fast, token: Token) -> Array:
+        return site_answer(rule, memory, fast, token).astype(token.value.dtype)
+
     each = axes(tokens)
     return jax.vmap(jax.vmap(one, (_heads(fast), each)), (None, each))(fast, tokens)
 

@@ -168,7 +168,7 @@ def differentiated(state: PyTree, others: PyTree) -> PyTree:
 @differentiated.defjvp
 def _(primals: tuple[PyTree, PyTree], tangents: tuple[PyTree, PyTree]) -> tuple[PyTree, PyTree]:
     moved, others = tangents
-    nothing = sum(0 * a.ravel()[0] for a in jax.tree.leaves(others) if is_float(a))
+    nothing = sum(0 * a.ravel()[0] for a in jax.tree.leaves(others) if is_float(a) and a.size)
 
     def depending(tangent: Array) -> Array:
         return tangent + nothing.astype(tangent.dtype) if is_float(tangent) else tangent

@@ -9,6 +9,7 @@ import optax
 
 from plasticity.memory import trace_after
 from plasticity.network import EpisodeTrace, Network, Parameters
+from plasticity.shares import Share
 from plasticity.synapse import PLAIN, scaled_matrix, write_norm_squared
 from plasticity.types import Array, FastWeights, Form, LayerShape, Memory, PyTree, Synapse, Write
 
@@ -56,7 +57,15 @@ def modulation(network: Network, params: Parameters, trace: EpisodeTrace) -> Mod
         squares[name] = norm(synapse, rate * write.left, write.right)
     if (share := network.backbone.share) is not None:
         squares |= share.leave({n: a for n, a in squares.items() if n in share.split})
+        parts = {n: rates[n] / share.devices for n in share.split if _per_output(trace, n, share)}
+        rates |= share.leave(parts)
     return Modulation(rates, {name: jnp.sqrt(square) for name, square in squares.items()})
+
+
+def _per_output(trace: EpisodeTrace, layer: str, share: Share) -> bool:
+    """Whether a device has the rates of some outputs of a layer."""
+    of_outputs = layer in trace.writes and share.split[layer] == "outputs"
+    return of_outputs and trace.writes[layer].rate.ndim > 2  # beside B and T
 
 
 def telemetry(network: Network, params: Parameters, trace: EpisodeTrace) -> dict[str, Array]:
@@ -74,7 +83,7 @@ def telemetry(network: Network, params: Parameters, trace: EpisodeTrace) -> dict
     nothing = jnp.zeros(len(trace.outputs.task))
     rates, sizes = modulation(network, params, trace)
     means = [rate.mean(1) for rate in rates.values()]
-    for token in trace.tokens.values():
+    for token in trace.tokens.values() if network.site_writes else ():
         if token.rate is not None and jnp.ndim(token.rate) > 2:  # the rule has one
             means.append(token.rate.reshape(len(nothing), -1).mean(1))
     squares = sum(size**2 for size in sizes.values())
@@ -87,8 +96,8 @@ def telemetry(network: Network, params: Parameters, trace: EpisodeTrace) -> dict
 def written(synapse: Synapse, write: Write, steps: int | Array, form: Form = Form()) -> Array:
     """Computes a layer's fast weights [O, I] after the first `steps` [] of its writes [T, ...].
 
-    It uses the dense engine, whichever the network has. Later writes count with rate 0 and keep 1,
-    so that one compiled program serves all values of `steps`.
+    It uses the dense engine, whichever the network has. Later writes count with rate 0, keep 1 and
+    momentum 0, so that one compiled program serves all values of `steps`.
 
     Args:
       synapse: alpha and beta of the layer.
@@ -102,6 +111,8 @@ def written(synapse: Synapse, write: Write, steps: int | Array, form: Form = For
         return jnp.where(early.reshape(-1, *[1] * (factor.ndim - 1)), factor, after)
 
     first = write._replace(rate=until(write.rate, 0.0), keep=until(write.keep, 1.0))
+    if write.momentum is not None:
+        first = first._replace(momentum=until(write.momentum, 0.0))
     shape = LayerShape(write.left.shape[-1], write.right.shape[-1])
     return scaled_matrix(synapse, trace_after(shape, first, form).weight)
 

@@ -51,7 +51,7 @@ class PlasticDense(nn.Module):
         slow = parts[0] + bias
         if not self.plastic:
             return slow, {}
-        recall = jnp.broadcast_to(parts[1], slow.shape)
+        recall = jnp.broadcast_to(parts[1], slow.shape).astype(slow.dtype)
         post = slow + recall
         return post, {name: Activity(pre, post, post, jnp.zeros_like(post), recall)}
 

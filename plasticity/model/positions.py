@@ -10,10 +10,11 @@ from plasticity.types import Array
 def rotate(x: Array, position: Array) -> Array:
     """Rotates x [S, H, W], W even, by its position [S] (Su et al. 2021)."""
     half = x.shape[-1] // 2
-    frequency = 10_000.0 ** (-jnp.arange(half, dtype=x.dtype) / half)
-    angle = position[:, None, None].astype(x.dtype) * frequency
+    dtype = jnp.promote_types(x.dtype, jnp.float32)  # in bfloat16, 257 is 256
+    frequency = 10_000.0 ** (-jnp.arange(half, dtype=dtype) / half)
+    angle = position[:, None, None].astype(dtype) * frequency
     first, second = x[..., :half], x[..., half:]
-    cos, sin = jnp.cos(angle), jnp.sin(angle)
+    cos, sin = jnp.cos(angle).astype(x.dtype), jnp.sin(angle).astype(x.dtype)
     return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
 
 

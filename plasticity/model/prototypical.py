@@ -92,7 +92,9 @@ def prototypical(
             squares = (x.embedding**2).sum(-1)[:, None] + (means**2).sum(-1)
             distance = squares - 2 * x.embedding @ means.T
             scaled = -distance / (features * settings.temperature)
-            answers = jnp.where(count > 0, scaled, answers)  # a class without support has 0
+            # A class without support is as far as the farthest: 0 would be the best score.
+            least = jnp.where(count > 0, scaled, 0).min(-1, keepdims=True)
+            answers = jnp.where(count > 0, scaled, least)
         modulator = jnp.zeros(len(answers), answers.dtype)
         return Forward(Outputs(answers, modulator, answers[:, :0]), {}, x)
 

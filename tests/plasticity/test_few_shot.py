@@ -111,6 +111,11 @@ def test_prototypes_of_well_parted_features_know_all(monkeypatch):
     means = np.stack([features[labels == c].mean(0) for c in range(5)])
     distance = ((np.asarray(episode.queries[:, None, :8]) - means) ** 2).mean(-1)
     np.testing.assert_allclose(answers, -distance, rtol=1e-4, atol=1e-5)
+    # A class that was not shown is no better than the farthest.
+    hidden = shown._replace(label=shown.label.at[:, 2].set(0))
+    without = net.forward(slow, (hidden,), asked, None, None, None, True).outputs.task
+    assert (without.argmax(-1) != 2).all()
+    np.testing.assert_array_equal(without[:, 2], without.min(-1))
 
 
 def test_augmentation_touches_training_alone(images):

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from plasticity.interventions import hold, silence
+from plasticity.memory import trace_after
 from plasticity.network import EpisodeTrace, Network, Parameters
 from plasticity.rules import none
 from plasticity.telemetry import modulation, written
-from plasticity.types import Write
+from plasticity.types import Form, LayerShape, Synapse, Write
 from plasticity.unroll import run_episodes
 from tests.networks import STEPS, make_inputs, make_network, make_params
 from tests.sample import sampled
@@ -125,3 +126,15 @@ def test_written_equals_the_weights_of_the_memory(rule, alpha):
             assert not np.asarray(after(synapse, write, 0)).any()
             two = jax.tree.map(lambda a: a[:2], write)
             np.testing.assert_allclose(after(synapse, write, 2), after(synapse, two, 2), atol=1e-6)
+
+
+def test_what_was_written_early_does_not_flow_in_later():
+    """Of a form with momentum."""
+    form, rng = Form(momentum=True), np.random.default_rng(0)
+    sides = (jnp.asarray(rng.normal(size=(6, n)), jnp.float32) for n in (2, 3))
+    rates = (jnp.asarray(rng.uniform(size=6), jnp.float32) for _ in range(3))
+    write = Write(*sides, *rates)
+    first = jax.tree.map(lambda a: a[:3], write)
+    after = written(Synapse(), write, 3, form)
+    np.testing.assert_allclose(after, written(Synapse(), first, 3, form), rtol=1e-5)
+    np.testing.assert_allclose(after, trace_after(LayerShape(2, 3), first, form).weight, rtol=1e-5)

@@ -179,6 +179,22 @@ def test_evaluation_does_not_depend_on_how_it_is_batched(on):
     assert bool((whole["fast_norm"] > 0).all()) == on
 
 
+def test_a_static_rule_beside_memory_layers():
+    """It writes no plastic layer: memories then take all steps at once, whichever the engine."""
+    model, seen = {"mixer": "memory", "plastic": "feed_forward"}, []
+    for engine in ("factored", "dense"):
+        parts = {"memory": {"engine": engine}, "site": {"rule": "delta"}}
+        learner, hyper, state = make("none", model=model, **parts)
+        evaluate = jax.jit(learner.evaluate, static_argnames="on")
+        index, split = jnp.arange(4), RandomStream.TEST
+        seen += [evaluate(state.params, SEED, split, index, hyper, on=on) for on in (True, False)]
+    assert leaves_equal(seen[0], seen[2])
+    assert float(seen[0]["fast_norm"].min()) > 0
+    assert float(seen[0]["eta_mean"].min()) > 0
+    for name in ("fast_norm", "eta_mean"):  # off
+        assert float(seen[1][name].max()) == 0
+
+
 def test_telemetry_equals_norms_of_written_matrices():
     from plasticity.memory import replay
     from plasticity.synapse import scaled_matrix

@@ -329,6 +329,22 @@ def test_without_plasticity_nothing_is_read():
     assert not jnp.allclose(answer, answers[:, 0])  # the site is read after it is written
 
 
+def test_a_gradient_across_two_pieces_whose_input_has_an_empty_leaf():
+    plastic, theta = make()
+    params, xs = make_params(), {"x": draw(), "none": jnp.zeros((*draw().shape[:2], 0))}
+
+    def step(p, carry, x, fast):
+        return forward(p, carry, x["x"], fast)
+
+    def loss(params, xs):
+        first, state = P.run(plastic, step, params, theta, xs)
+        second, _ = P.run(plastic, step, params, theta, xs, state)
+        return (first + second).sum()
+
+    grads = jax.jit(jax.grad(loss))(params, xs)
+    assert all(jnp.isfinite(a).all() for a in jax.tree.leaves(grads))
+
+
 def test_an_answer_may_be_a_pytree():
     def step(p, carry, x, fast):
         carry, (answer, modulator) = forward(p, carry, x, fast)
