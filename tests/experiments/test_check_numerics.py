@@ -12,9 +12,8 @@ from tests.experiments.wrong_uses.traces import changed
 from tests.sample import sampled
 
 TRACES = sorted(GOLDEN.glob("*.npz"))
-# By default two networks by the definition and every memory that is a matrix by its fast path. The
-# other engines are compared with these in `test_unroll.py` and `test_associate.py`, and networks
-# with a plain loop in `test_episode.py`.
+# By default two networks by the definition and a memory of each kind by its fast path. The others
+# are replayed by the tests marked `thorough`.
 NETWORKS = [
     f"{paper}_{network}"
     for paper, networks in {
@@ -30,10 +29,21 @@ def engines(path):
     if not path.stem.startswith("assoc"):
         return [*ENGINES], ["dense"] * (path.stem in NETWORKS)
     single = path.stem.removeprefix("assoc_") in BY_ANY_ENGINE
-    by_default = [] if "mlp" in path.stem else ["parallel"]
+    by_default = ["parallel"] * (path.stem.removeprefix("assoc_") in KINDS)
     return ["dense", "parallel", *(["factored", "chunked"] if single else [])], by_default
 
 
+KINDS = (
+    "hebb_normalised",
+    "gated_delta",
+    "rwkv7",
+    "mesa",
+    "srwm",
+    "titans_linear_online",
+    "titans_mlp_frozen",
+    "ttt_linear",
+    "yaad_linear_huber",
+)
 # Memories of one layer, linear in the state, whose writes have no form that needs the matrix.
 BY_ANY_ENGINE = {
     "hebb",

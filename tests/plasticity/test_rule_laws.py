@@ -81,17 +81,27 @@ def both_ways(case):
     return found(case, chunk=0), found(case, chunk=3, length=4)
 
 
-# By default one case of a rule: in stretches where it has them, of which those of one token are
+# One case of a rule, by default for rules of each kind: in stretches where it has them, of which those of one token are
 # online (below). The recorded traces hold the other forms to their chunks.
 CHOSEN = [
     case
     for case in CASES
     if case != "none" and (case in FROZEN or not CASES[case][1]) and f"{case} frozen=4" not in CASES
 ]
-DEEP = [case for case in CHOSEN if "mlp" in case or "self_modifying" in case]  # take longest
+QUICK = (
+    "hebb",
+    "delta",
+    "kda",
+    "delta_product",
+    "rwkv7",
+    "mesa",
+    "titans frozen=4",
+    "srwm",
+    "yaad frozen=4",
+    "oja_gated",
+)  # a rule of each kind
 ONE_EACH = [
-    *(case for case in CHOSEN if case not in DEEP),
-    *sampled(DEEP, lambda case: False, "thorough"),
+    *sampled(CHOSEN, QUICK.__contains__, "thorough"),
     *sampled((case for case in CASES if case not in CHOSEN), lambda case: False),
 ]
 
