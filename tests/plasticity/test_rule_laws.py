@@ -81,8 +81,8 @@ def both_ways(case):
     return found(case, chunk=0), found(case, chunk=3, length=4)
 
 
-# One case of a rule, by default for rules of each kind: in stretches where it has them, of which those of one token are
-# online (below). The recorded traces hold the other forms to their chunks.
+# One case of a rule, by default for rules of each kind: in stretches where it has them, of which
+# those of one token are online (below). The recorded traces hold the other forms to their chunks.
 CHOSEN = [
     case
     for case in CASES
