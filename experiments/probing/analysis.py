@@ -12,7 +12,7 @@ from plasticity.experiments import build
 from plasticity.experiments.probing.probe import Probe
 from plasticity.experiments.run.checked import check, is_number, read
 from plasticity.experiments.run.evaluate import trained_parameters
-from plasticity.experiments.run.kept import untrained
+from plasticity.experiments.run.kept import initial_parameters
 from plasticity.experiments.run.result import read_result
 from plasticity.experiments.run.storage import (
     DamagedFileError,
@@ -38,7 +38,7 @@ def analyse(config: ConfigDict, params: PyTree) -> list[dict[str, Any]]:
     probe, records = Probe(config), []
     for which, number in enumerate(probe.seeds.numbers):
         seed, own = jnp.int32(number), probe.seeds.pick(params, which)
-        first = untrained(config, probe.learner, number, probe.hyper)
+        first = initial_parameters(config, probe.learner, number, probe.hyper)
         traces, metrics, held = probe.observe(own, seed)
         traces_before, before, _ = probe.observe(first, seed)
         before |= probe.decodings(first, seed)

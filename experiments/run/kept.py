@@ -13,7 +13,7 @@ from plasticity.learner import Hyperparameters, Learner
 from plasticity.network import Parameters
 
 
-def untrained(
+def initial_parameters(
     config: ConfigDict, learner: Learner, number: int, hyper: Hyperparameters
 ) -> Parameters:
     """The parameters with which a seed begins."""
@@ -31,7 +31,7 @@ def kept_parameters(
             yield (
                 step,
                 number,
-                untrained(config, learner, number, hyper)
+                initial_parameters(config, learner, number, hyper)
                 if state is None
                 else seeds.pick(state, which).params,
             )

@@ -64,6 +64,7 @@ def with_encoder(config: ConfigDict, params: Parameters) -> Parameters:
     """Initial parameters, of one seed or of several, with the encoder of `encoder.start_from`."""
     if start := config.encoder.start_from:
         _, there = trained_parameters(Workdir(start).trained_config(), Workdir(start))
+        params = jax.tree.map(lambda weight: weight, params)  # the caller's dicts stay as they are
         encoder = encoder_of(params)
         encoder.update(jax.tree.map(_in_place_of, encoder, encoder_of(there)))
     return params

@@ -2,12 +2,16 @@
 
 import json
 
+import chex
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
+from plasticity.experiments.build import make_hyperparameters, make_learner
 from plasticity.experiments.run.evaluate import trained_parameters
+from plasticity.experiments.run.kept import initial_parameters
 from plasticity.experiments.run.warm_start import encoder_of
 from plasticity.experiments.run.workdir import Workdir
 from tests import pools
@@ -116,6 +120,7 @@ def test_from_pixels_with_the_encoder_of_another_run(launch, tmp_path):
     )
     for own, their in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
         np.testing.assert_allclose(own, np.stack([their] * 2), atol=1e-7)
+    _starts_with(theirs, Workdir(str(tmp_path / "second")))
     for wrong, message in (
         ([start, "--config.encoder.filters=16"], "has the encoder"),
         (["--config.encoder.start_from=nowhere"], "nowhere"),
@@ -125,6 +130,18 @@ def test_from_pixels_with_the_encoder_of_another_run(launch, tmp_path):
         assert code == 2
         assert message in err
         assert not (tmp_path / "x").exists()
+
+
+def _starts_with(encoder, workdir):
+    """The untrained network of a run, with which its analysis compares, has this encoder."""
+    config = ConfigDict(workdir.load_config())
+    learner = make_learner(config)
+    hyper = make_hyperparameters(config, learner.task)
+    before = encoder_of(initial_parameters(config, learner, 0, hyper))
+    alone = encoder_of(learner.init(jnp.int32(0), hyper).params)
+    chex.assert_trees_all_equal(before, encoder)
+    with pytest.raises(AssertionError):
+        chex.assert_trees_all_equal(alone, encoder)
 
 
 def test_a_prototypical_net_has_no_rule(launch, tmp_path):
