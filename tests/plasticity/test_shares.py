@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import itertools
 import os
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +18,7 @@ from plasticity.network import Parameters
 from plasticity.rules import hebbian
 from plasticity.sharding import Layout, replicate, shardings
 from plasticity.shares import MODEL, Share, reads_of
+from plasticity.telemetry import modulation
 from plasticity.types import Form, LayerShape, Write
 from plasticity.unroll import run_episodes
 from tests.networks import make_inputs, make_network, make_params
@@ -225,6 +227,7 @@ def check_operators():
     for one, other in zip(*map(jax.tree.leaves, (found, twice(whole, x, a, b))), strict=True):
         np.testing.assert_allclose(one, other, rtol=2e-5, atol=1e-6)
     check_writes(rng)
+    check_measures(rng)
 
 
 def check_writes(rng):
@@ -252,6 +255,28 @@ def check_writes(rng):
                     np.testing.assert_array_equal(got, expected)
                 else:
                     np.testing.assert_array_equal(got[0], expected)
+
+
+def check_measures(rng):
+    """Mean rates and sizes of writes, of a rate per output, from the parts of two devices."""
+    left, right, rate = (jnp.float32(rng.normal(size=(2, 3, s))) for s in (4, 6, 4))
+    write = Write(left, right, rate, keep=rate)
+    params = SimpleNamespace(plasticity=SimpleNamespace(synapses={}))
+
+    def measured(share, writes):
+        network = SimpleNamespace(backbone=SimpleNamespace(share=share))
+        return modulation(network, params, SimpleNamespace(writes=writes))
+
+    writes = {"a": write, "b": write, "c": write}
+    found = on_two(
+        lambda share, writes: measured(share, share.parts(Form("output"), writes)),
+        {"a": "outputs", "b": "inputs"},
+        writes,
+    )
+    whole = measured(None, writes)
+    np.testing.assert_allclose(whole.rates["a"], rate.mean(-1), rtol=1e-6)
+    for one, other in zip(*map(jax.tree.leaves, (found, whole)), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5)
 
 
 def test_what_a_rule_reads_is_gathered():
