@@ -18,6 +18,7 @@ from plasticity.configs.claims import (
     hebbian_lowest,
     modulation,
 )
+from plasticity.configs.decisive import DEPTH_TRAINING
 
 RECALL = "recall_accuracy"
 COUPLED, SEPARATE = {"rule.decay_ratio": 1.0}, {"rule.decay_ratio": 0.05}
@@ -153,11 +154,12 @@ def _better(task: str, a: Mapping[str, Any], b: Mapping[str, Any]) -> Comparison
 
 
 def _depth() -> list[Claim]:
-    """At 16 layers, where the paper expects trouble."""
+    """At 16 layers, where the paper expects trouble, with each of the learning rates."""
     shallow, deep = {"model.layers": 2}, {"model.layers": 16}
     clip, free = {"rule.max_norm": 1.0}, {"rule.max_norm": 0.0}
     claims = []
-    for task in DEPTH:
+    for task, training in DEPTH_TRAINING.items():
+        rates = [{"train.learning_rate": t["train.learning_rate"]} for t in training]
         claims += [
             Claim(
                 f"unstable at depth/{task}",
@@ -165,8 +167,9 @@ def _depth() -> list[Claim]:
                 "and than 16 under the Hebbian rule",
                 "paper",
                 [
-                    _better(task, GRADIENT | shallow | clip, GRADIENT | deep | clip),
-                    _better(task, HEBBIAN | deep | clip, GRADIENT | deep | clip),
+                    _better(task, better | clip | rate, GRADIENT | deep | clip | rate)
+                    for rate in rates
+                    for better in (GRADIENT | shallow, HEBBIAN | deep)
                 ],
             ),
             Claim(
@@ -174,7 +177,10 @@ def _depth() -> list[Claim]:
                 f"The clip of the write stabilises the gradient rule in deep networks: {task}, 16 "
                 "layers",
                 "paper",
-                [_better(task, GRADIENT | deep | clip, GRADIENT | deep | free)],
+                [
+                    _better(task, GRADIENT | deep | clip | rate, GRADIENT | deep | free | rate)
+                    for rate in rates
+                ],
             ),
         ]
     return claims
