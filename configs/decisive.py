@@ -129,9 +129,9 @@ def _paired() -> dict[str, Study]:
     }
 
 
-# {task: what each of its depths is trained with}. In copying, 16 layers need the smaller rate, and
-# 2 learn faster with the larger one: a claim must hold with both. Over 20 steps, as in the other
-# studies of copying, two layers are on a plateau (recall .4) after 400 steps.
+# {task: what each of its depths is trained with}. In copying, 16 layers stay on a plateau with the
+# larger rate, so a claim must hold with both. The delay is short, since over 20 steps two layers
+# are on a plateau (recall .4) after 400 steps.
 DEPTH_TRAINING: dict[str, list[Overrides]] = {
     "copying": [
         {"task.delay": 5, "train.learning_rate": 3e-3, "train.steps": 800},
