@@ -89,7 +89,9 @@ def because(claim: Row) -> str:
 def _needed(claim: Row) -> str:
     """What an undecided claim would need."""
     if count := claim.get("seeds_needed"):
-        return f"would need {count} seeds"
+        fewer = claim.get("seeds_if_observed") or count
+        observed = f", {fewer} if it is the one observed" if fewer < count else ""
+        return f"would need {count} seeds to see the smallest effect that matters{observed}"
     open_ones = [record for record in claim["evidence"] if not record.get("holds")]
     if any(record.get("matters", 0) + record["margin"] <= 0 for record in open_ones):
         return "its source names no difference that would matter"

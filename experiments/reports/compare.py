@@ -89,8 +89,9 @@ def decide_claims(
             if test and questions:
                 row |= {"verdict": verdict(test, p, questions), "p": test.p, "p_adjusted": p}
             if row["verdict"] == UNDECIDED:
-                needed = [r["seeds_needed"] for r in row["evidence"] if not r["holds"]]
-                row["seeds_needed"] = None if None in needed else max(needed, default=None)
+                for name in ("seeds_needed", "seeds_if_observed"):
+                    needed = [r[name] for r in row["evidence"] if not r["holds"]]
+                    row[name] = None if None in needed else max(needed, default=None)
     return verdicts
 
 
@@ -141,7 +142,8 @@ def _compare(
     wanted = c.matters + c.margin
     record |= paired(claimed, other)._asdict() | {"p": signed.p}
     record["smallest_effect"] = smallest_effect(signed.deviation, signed.n, level) - c.margin
-    record["seeds_needed"] = seeds_needed(wanted, signed.deviation, level) if wanted > 0 else None
+    for name, effect in (("seeds_needed", wanted), ("seeds_if_observed", signed.mean)):
+        record[name] = seeds_needed(effect, signed.deviation, level) if effect > 0 else None
     return Question(signed, wanted, c.margin), record
 
 

@@ -206,6 +206,18 @@ def test_an_undecided_claim_says_how_many_seeds_it_needs():
     assert stricter["seeds_needed"] > needed  # at Holm's strictest level
 
 
+def test_an_undecided_claim_also_says_what_the_observed_effect_needs():
+    """A large mean of few seeds: the smallest effect that matters needs far more than it does."""
+    lower = [-1.2, -0.1, -0.9, -0.2]
+    (found,) = decide_claims(rows([3 + d for d in lower], [3.0] * 4), [LESS])
+    assert found["verdict"] == "undecided"
+    few, many = found["seeds_if_observed"], found["seeds_needed"]
+    deviation = np.std(lower, ddof=1)
+    assert power_of(0.6, deviation, few, 0.05) >= 0.8 > power_of(0.6, deviation, few - 1, 0.05)
+    assert few < many / 10
+    assert f"{many} seeds to see the smallest effect that matters, {few} if" in because(found)
+
+
 def test_claims_stand_beside_their_earlier_verdicts():
     one, two = (rows([1.0, 2.0, 3.0, 4.1], [2.0, 3.1, 4.0, last]) for last in (1.0, 5.0))
     budget = {"train_episodes": 64}
