@@ -1,6 +1,5 @@
 """Settings of a process, and of JAX and its libraries; for before JAX looks for devices."""
 
-import ctypes
 import inspect
 import os
 import pathlib
@@ -14,10 +13,8 @@ import jax
 from absl import logging
 from jaxlib import xla_client
 
+from plasticity.experiments.run.freed_memory import keep_freed_memory
 from plasticity.experiments.validate import ConfigError
-
-# Parameters of glibc's mallopt(3).
-M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 
 
 def prepare(keep_memory: bool) -> None:
@@ -118,20 +115,3 @@ def use_all_cores() -> None:
     # Those that this process may use, where the system says (not on macOS).
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     jax.config.update("jax_num_cpu_devices", allowed or 1)
-
-
-def keep_freed_memory() -> None:
-    """Lets the process keep the memory that it frees, up to its own peak.
-
-    XLA asks for its temporary memory anew at every execution. glibc returns blocks of that size to
-    the system at once, which hands them out again page by page, and clears each page first.
-    Nothing is changed where the user has set one of glibc's MALLOC_ variables, nor without glibc.
-    """
-    if any(name.startswith("MALLOC_") for name in os.environ):
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is None:
-        return
-    mallopt(M_MMAP_MAX, 0)
-    mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
-    mallopt(M_TOP_PAD, 2**26)
