@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from plasticity.backbone import FastRead
-from plasticity.model.dropout import dropped
+from plasticity.model.dropout import by_age, dropped
 from plasticity.model.plastic_dense import PlasticDense
 from plasticity.model.positions import rotate
 from plasticity.model.scores import Context, KeyValue, attend_once, band, blank, mix, score
@@ -100,21 +100,20 @@ class Attention(nn.Module):
         """Sums of values [S, H, W], for queries [S, H, W]; no segment of the past is empty."""
         steps, heads, head_width = query.shape
         window, dtype = self.window, query.dtype
-        drop = partial(
-            dropped, nn.Dropout(self.dropout), deterministic=deterministic, share=self.share
-        )
+        drop, share = nn.Dropout(self.dropout), self.share
         lengths = [len(segment.position) for segment in past]
         always = self._always(head_width)
         if window < 0:  # a step attends to itself only: the softmax of one score is 1
-            return drop(jnp.ones((steps, heads, 1), dtype), axis=1) * present.value
+            ones = jnp.ones((steps, heads, 1), dtype)
+            return dropped(drop, ones, deterministic, share, axis=1) * present.value
         if not 0 < 2 * window < steps or independent or lengths not in ([], [window]):
             context = Context([*always, *past], present, independent)
+            at, shown = present.position, [s.position for s in (*context.past, present)]
+            factors = by_age(drop, at, jnp.concatenate(shown), heads, dtype, deterministic, share)
             if steps == 1:
-                entries = sum(len(segment.position) for segment in (*context.past, present))
-                factors = drop(jnp.ones((heads, 1, entries), dtype), axis=0)
-                return attend_once(query, present.position, context, window, factors)
-            scores = score(query, present.position, context, window)
-            return mix(drop(jax.nn.softmax(scores), axis=0), context)
+                return attend_once(query, at, context, window, factors)
+            scores = score(query, at, context, window)
+            return mix(factors * jax.nn.softmax(scores), context)
 
         before = past[0] if past else blank(window, heads, head_width, dtype)
         queries, previous, block = band(query, before, present, window)
@@ -123,7 +122,7 @@ class Attention(nn.Module):
             return score(query, block.position, Context([*always, previous], block), window)
 
         scores = jax.vmap(block_scores)(queries, previous, block)
-        weights = drop(jax.nn.softmax(scores), axis=1)
+        weights = dropped(drop, jax.nn.softmax(scores), deterministic, share, axis=1)
         mixed = jax.vmap(lambda w, p, b: mix(w, Context([*always, p], b)))(weights, previous, block)
         return mixed.reshape(-1, heads, head_width)[:steps]
 
