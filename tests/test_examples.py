@@ -40,6 +40,7 @@ def test_nnx_learns_a_function_within_an_episode():
     assert on[0] == pytest.approx(off[0], abs=1e-4)  # nothing is written before the first answer
 
 
+@pytest.mark.thorough
 def test_equinox_runs_a_rule_of_ones_own():
     pytest.importorskip("equinox", reason="equinox, an extra of `dev`, is not installed")
     on, off = run("equinox_net", steps=100)

@@ -132,6 +132,7 @@ def test_moments_are_few_and_have_the_end():
     assert many[1] == (1, "a")
 
 
+@pytest.mark.thorough
 def test_no_writes_at_all_is_plasticity_off(trained, probe):
     config, params = trained
     always = dict.fromkeys(probe.layers, jnp.ones(probe.task.steps, bool))

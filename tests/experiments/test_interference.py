@@ -111,6 +111,7 @@ def test_outliers_disturb_the_items_that_are_asked_for():
     agrees(found.mse.mean(1), (7 + 2 * 10**2) / dim)
 
 
+@pytest.mark.thorough
 def test_a_threshold_bounds_outliers_alone():
     """One that no error of unit values exceeds: without outliers Yaad is the delta rule."""
 

@@ -139,6 +139,7 @@ def test_a_run_that_is_older_than_a_setting_has_its_default(tmp_path):
         workdir.check(config)
 
 
+@pytest.mark.thorough
 def test_evaluate_mode_may_change_the_task_but_not_the_net(finished, program):
     """Without learned positions another delay is fine; here the table would be too short."""
     evaluate = arguments(finished[0], "--mode=evaluate")

@@ -62,6 +62,7 @@ def test_a_run_has_its_config_its_result_and_the_parameters_of_each_seed(run):
         run.params_of(7)
 
 
+@pytest.mark.thorough
 def test_a_finished_run_is_opened_not_trained(run, capsys):
     again = plasticity.train(run.config, run.workdir)
     assert "Nothing to do" in capsys.readouterr().out

@@ -25,6 +25,7 @@ def diagnosis_of(**fields):
     return Diagnosis(learner, hyper, 3), jax.jit(learner.init)(SEED, hyper).params, learner
 
 
+@pytest.mark.thorough
 def test_retention_of_a_constant_rate():
     """Without modulator and clip eta is eta0 / 2, and so much is kept at every step."""
     fields = {"rule__modulated": False, "rule__max_norm": 0.0, "rule__decay_ratio": 0.5}

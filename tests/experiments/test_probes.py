@@ -30,6 +30,7 @@ def measured(tmp_path_factory):
     return folder, probes.measure(folder, STUDIES, STUDIES)
 
 
+@pytest.mark.thorough
 def test_rows_are_what_the_programs_print(measured, program, tmp_path):
     *items, effects = measured[1][1::2]  # of seed 1
     assert PROBED["interference"] - {"expected"} <= items[0].keys()

@@ -87,6 +87,7 @@ def linear_gates(form, reads):
     }
 
 
+@pytest.mark.thorough
 @settings(max_examples=8, deadline=None, derandomize=True, database=None)
 @given(
     form=st.builds(

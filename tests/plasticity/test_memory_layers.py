@@ -106,6 +106,7 @@ def test_beside_plastic_layers_every_engine_is_the_dense_one(engine, x64):
     close(with_gradient(run_episode, network, params), theirs)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "mixer", sampled(["memory", "context", "gate", "layer"], lambda mixer: mixer == "context")
 )

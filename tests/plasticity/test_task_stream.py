@@ -129,6 +129,7 @@ def test_what_is_protected_is_the_sum_over_tasks():
             np.testing.assert_allclose(found[name], 7.0 * expected, rtol=1e-5)
 
 
+@pytest.mark.thorough
 def test_the_end_of_a_task_keeps_the_fisher_information_of_its_episodes():
     ewc = {"method": "ewc", "fisher_episodes": 3}
     learner, hyper, state = make("none", task=STREAM, train=SIX, stream=ewc)
