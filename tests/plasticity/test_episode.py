@@ -79,11 +79,14 @@ def assert_trees_close(a, b, rtol):
             lambda case: case[2] == "unclipped_decay",
         ),
         *sampled(
-            [("dense", "gradient", v, False) for v in ("per_neuron", "fixed_projection")],
+            [
+                ("dense", "gradient", "per_neuron", False),
+                ("dense", "gradient", "fixed_projection", False),
+                ("dense", "synthetic", "hidden_units", False),
+            ],
             lambda case: False,
             "thorough",
         ),
-        pytest.param("dense", "synthetic", "hidden_units", False, marks=pytest.mark.thorough),
     ],
 )
 def test_values_and_gradients_equal_the_plain_loop(engine, rule, variant, truncated, x64):
