@@ -227,7 +227,7 @@ def _pixels() -> dict[str, Study]:
 
 
 def _coupled() -> dict[str, Study]:
-    """The long horizon as published, keep = 1 - eta, at ten times the episodes of `full`."""
+    """The long horizon as published, keep = 1 - eta, at four times the episodes of `full`."""
     return {
         "horizon_coupled": Study(
             "copying",

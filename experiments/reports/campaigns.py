@@ -8,7 +8,7 @@ from typing import Any
 from plasticity.configs.claim_lists import CLAIMS
 from plasticity.configs.claims import Claim
 from plasticity.configs.studies import BUDGETS, PRESETS, Study
-from plasticity.experiments.reports.compare import decide_claims
+from plasticity.experiments.reports.compare import decide_claims, titles
 from plasticity.experiments.reports.labels import LOST
 from plasticity.experiments.reports.statistics import LEVEL, smallest_effect
 from plasticity.experiments.run.checked import check
@@ -126,17 +126,22 @@ def power_plan(
       claims: to be tested. earlier: of `earlier_verdicts`. seeds: {study: paired seeds}.
 
     Returns:
-      A row for each comparison of a claim that was tested earlier.
+      A row for each comparison of a claim that was tested earlier, by the same metric.
     """
     rows = []
     for claim in claims:
         level = LEVEL / sum(other.source == claim.source for other in claims)
         records = earlier[claim.name]["evidence"] if claim.name in earlier else []
-        for comparison, record in zip(claim.comparisons, records, strict=False):
-            if "deviation" in record and comparison.study in seeds:
+        # The same metric of the same two sides: a spread of losses says nothing of a recall.
+        known = [record for record in records if "deviation" in record]
+        spread = {(r["claimed"], r["other"], r["log"]): r["deviation"] for r in known}
+        for comparison in claim.comparisons:
+            claimed, other, _ = titles(comparison.claimed, comparison.other)
+            deviation = spread.get((claimed, other, comparison.log))
+            if deviation is not None and comparison.study in seeds:
                 n = seeds[comparison.study]
-                seen = smallest_effect(record["deviation"], n, level) - comparison.margin
-                row = {"name": claim.name, "claimed": record["claimed"], "other": record["other"]}
-                row |= {"seeds": n, "deviation": record["deviation"], "smallest_effect": seen}
+                seen = smallest_effect(deviation, n, level) - comparison.margin
+                row = {"name": claim.name, "claimed": claimed, "other": other, "seeds": n}
+                row |= {"deviation": deviation, "smallest_effect": seen}
                 rows.append(row | {"matters": comparison.matters, "log": comparison.log})
     return rows

@@ -117,7 +117,7 @@ def _compare(
     }
     record = {
         "study": c.study,
-        **dict(zip(("claimed", "other", "where"), _titles(c.claimed, c.other), strict=True)),
+        **dict(zip(("claimed", "other", "where"), titles(c.claimed, c.other), strict=True)),
         "direction": "less" if c.lower else "more",
         "margin": c.margin,
         "log": c.log,
@@ -175,7 +175,7 @@ def _logarithms(*sides: Mapping[int, float]) -> list[dict[int, float]]:
     return [{seed: math.log(max(v, least)) for seed, v in side.items()} for side in sides]
 
 
-def _titles(claimed: Side, other: Side) -> tuple[str, str, str]:
+def titles(claimed: Side, other: Side) -> tuple[str, str, str]:
     """Both sides, by the fields in which they differ, and the fields that they share."""
 
     def title(side: Side, beside: Side) -> str:

@@ -232,6 +232,17 @@ def test_claims_stand_beside_their_earlier_verdicts():
     assert power_of(plan[0]["smallest_effect"], spread, 100, 0.05) == pytest.approx(0.8)
 
 
+def test_power_is_planned_by_the_spread_of_the_same_metric():
+    (before,) = decide_claims(rows([1.0, 2.0, 3.0], [2.0, 3.1, 4.0]), [LESS])
+    (comparison,) = LESS.comparisons
+    sides = comparison.claimed, comparison.other
+    recall = [side._replace(metric="recall_accuracy") for side in sides]
+    changed = comparison._replace(claimed=recall[0], other=recall[1])
+    claim = LESS._replace(comparisons=[changed, comparison])
+    (row,) = power_plan([claim], {"less": before}, {"s": 3})
+    assert row["claimed"].startswith("loss: ")
+
+
 @pytest.mark.slow
 def test_the_recorded_campaign_can_be_compared_with():
     found = earlier_verdicts(ROOT / "experiments/results/full")
