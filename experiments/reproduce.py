@@ -38,9 +38,15 @@ from plasticity.configs.studies import BUDGETS, PRESETS, Study
 from plasticity.data import DATASETS, DataError, load
 from plasticity.experiments import cli
 from plasticity.experiments.reports.campaigns import earlier_verdicts, power_plan, side_by_side
-from plasticity.experiments.reports.compare import decide_claims, published_table, within
+from plasticity.experiments.reports.compare import (
+    NO_EVIDENCE,
+    decide_claims,
+    published_table,
+    within,
+)
 from plasticity.experiments.run.storage import DamagedFileError, check_folder, logs_of, path_of
 from plasticity.experiments.sweeps.campaign import (
+    IDENTITY,
     Campaign,
     Outcome,
     Runner,
@@ -58,8 +64,9 @@ from plasticity.experiments.sweeps.points import (
     worker_code,
 )
 from plasticity.experiments.sweeps.probes import measure
+from plasticity.experiments.sweeps.replace import by_fields, write_csv, write_value
 from plasticity.experiments.sweeps.schedule import Schedule, worker_command
-from plasticity.experiments.sweeps.tables import Row, report_hint, write_csv, write_value
+from plasticity.experiments.sweeps.tables import Row, report_hint
 from plasticity.experiments.sweeps.together import ABOUT, AUTOMATIC, run_all
 from plasticity.experiments.validate import ConfigError
 from plasticity.registry import nearest
@@ -152,11 +159,14 @@ def main() -> int:
         points += points_of(folder, name, study, settings)
     known = known_rows(path_of("known", KNOWN.value)) if KNOWN.value else {}
     campaign = Campaign(folder, studies, points, wanted.keys() - skipped.keys(), known)
-    if ONLY.value:
+    if ONLY.present:
         own = select(points, ONLY.value)
         check(own)
         return worker_code(run_all(own, campaign.gather, TOGETHER.value))
-    check(campaign.asked)
+    if known and not campaign.known:
+        raise ConfigError(f"--known={KNOWN.value} has no point of the preset {PRESET.value!r}")
+    if not GATHER.value:  # which trains nothing
+        check(campaign.asked)
     skipped = {name: why for name, why in skipped.items() if name in wanted}
     for name, why in skipped.items():
         print(f"skipped: {name}: {why}", flush=True)
@@ -188,8 +198,9 @@ def run_none(points: Sequence[Point], done: Callable[[Point], object]) -> list[F
 def write_published(folder: pathlib.Path, outcome: Outcome) -> None:
     """The table of the preset paper."""
     table = published_table(outcome.rows)
-    write_csv(folder / "published.csv", table)
-    write_value(folder / "published.json", table)
+    identity = by_fields(["study", "rule", "metric"])
+    write_csv(folder / "published.csv", table, identity)
+    write_value(folder / "published.json", table, table, identity)
     for row in table:
         known = "" if row["published"] is None else f"published {row['published']:.4g}"
         known += "" if row["published_std"] is None else f" +- {row['published_std']:.3g}"
@@ -204,12 +215,17 @@ def write_verdicts(folder: pathlib.Path, outcome: Outcome) -> None:
     """The verdicts of the presets that test claims, beside those of an earlier campaign."""
     verdicts = decide_claims(outcome.rows, CLAIMS[PRESET.value](), outcome.lost)
     verdicts = side_by_side(verdicts, _earlier())
-    write_csv(folder / "results.csv", outcome.rows)
-    write_value(folder / "verdicts.json", verdicts)
+    write_csv(folder / "results.csv", outcome.rows, IDENTITY)
+    write_value(folder / "verdicts.json", verdicts, verdicts, _decided)
     for claim in verdicts:
         before = f" (before: {claim['before']['verdict']})" if claim["before"] else ""
         print(f"{claim['verdict']:16}{claim['claim']} ({claim['source']}){before}")
         print(f"{'':16}{claim['because']}")
+
+
+def _decided(claim: Row) -> str | None:
+    """The name of a claim that has a verdict."""
+    return None if claim["verdict"] == NO_EVIDENCE else claim["name"]
 
 
 @functools.cache
@@ -225,7 +241,7 @@ def say_power(folder: pathlib.Path, points: Sequence[Point]) -> None:
         seeds[name] = min(seeds.get(name, count), count)
     plan = power_plan(CLAIMS[PRESET.value](), _earlier(), seeds)
     folder.mkdir(parents=True, exist_ok=True)
-    write_value(folder / "power.json", plan)
+    write_value(folder / "power.json", plan, plan, by_fields(["name", "claimed", "other"]))
     for row in plan:
         effects = [row["smallest_effect"], row["matters"]]
         kind = "a ratio of" if row["log"] else "a difference of"

@@ -31,13 +31,13 @@ from plasticity.experiments.sweeps.points import (
     select,
     worker_code,
 )
+from plasticity.experiments.sweeps.replace import by_fields, write_csv
 from plasticity.experiments.sweeps.schedule import Schedule, worker_command
 from plasticity.experiments.sweeps.tables import (
     mean_row,
     report_hint,
     seed_rows,
     summary,
-    write_csv,
 )
 from plasticity.experiments.sweeps.together import ABOUT, AUTOMATIC, run_all
 from plasticity.experiments.validate import ConfigError
@@ -65,9 +65,11 @@ def main() -> int:
         raise ConfigError("--sweep or --sweep_over is missing: there is nothing to vary")
     folder = path_of("workdir", WORKDIR.value)
     check_folder("workdir", folder)
-    points = select(points_of_sweep(given, SWEEP.value, SWEEP_OVER.value, folder), ONLY.value)
+    points = points_of_sweep(given, SWEEP.value, SWEEP_OVER.value, folder)
+    if ONLY.present:
+        points = select(points, ONLY.value)
     check(points)
-    if ONLY.value:
+    if ONLY.present:
         return worker_code(run_all(points, lambda _: None, TOGETHER.value))
     check_seeds(points)
     if DRY_RUN.value:
@@ -85,12 +87,13 @@ def _sweep(points: Sequence[Point], folder: pathlib.Path) -> int:
         raise DamagedFileError(f"no point can be run: {'; '.join(one.why for one in failed)}")
     folder.mkdir(parents=True, exist_ok=True)
     results = {point.identity: point.result() for point in complete}
+    identity = by_fields(dict.fromkeys([*(f for point in points for f in point.chosen), "seed"]))
 
     def write() -> Sequence[tuple[Mapping, Mapping]]:
         known = [(p.chosen, results[p.identity]) for p in points if p.identity in results]
-        write_csv(folder / "results.csv", [mean_row(*one) for one in known])
+        write_csv(folder / "results.csv", [mean_row(*one) for one in known], identity)
         seeds = [seed_rows(result["seeds"], chosen) for chosen, result in known]
-        write_csv(folder / "seeds.csv", list(itertools.chain(*seeds)))
+        write_csv(folder / "seeds.csv", list(itertools.chain(*seeds)), identity)
         return known
 
     def done(point: Point) -> None:

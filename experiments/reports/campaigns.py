@@ -31,15 +31,23 @@ def earlier_verdicts(folder: pathlib.Path) -> dict[str, Row]:
       DamagedFileError: the folder holds no results of a campaign that tests claims.
     """
     path = folder / RESULTS
+    if not path.exists():
+        raise DamagedFileError(f"{folder} holds no {RESULTS} of a campaign")
     results = stored_results(folder)
-    check(path, results, {"rows": list, "preset": str, "budget": str})
-    preset = results["preset"]
+    row = {"study": str, "seed": int}
+    check(path, results, {"rows": [row], "preset": str, "budget": str})
+    check(path, results.get("lost", []), [row], "lost")
+    preset, budget = results["preset"], results["budget"]
     if preset not in CLAIMS:
         raise DamagedFileError(f"{path} is of the preset {preset!r}, which tests no claims")
-    studies = PRESETS[preset]()
-    settings = BUDGETS[results["budget"]][preset]
+    if budget not in BUDGETS:
+        raise DamagedFileError(f"{path}: budget={budget!r} must be one of {', '.join(BUDGETS)}")
+    studies, settings = PRESETS[preset](), BUDGETS[budget][preset]
     rows = [row | _budget(row, studies, settings) for row in results["rows"]]
-    decided = decide_claims(rows, CLAIMS[preset](), results.get("lost", []))
+    try:
+        decided = decide_claims(rows, CLAIMS[preset](), results.get("lost", []))
+    except ValueError as error:
+        raise DamagedFileError(f"{path}: {error}") from error
     return {claim["name"]: claim for claim in decided}
 
 
@@ -79,7 +87,8 @@ def because(claim: Row) -> str:
     if not seeds:
         return "Its runs are missing."
     budget = "" if not episodes else f", {_range(episodes)} training episodes each"
-    parts = [_measured(record) for record in claim["evidence"]]
+    records = claim["evidence"]
+    parts = [_measured(record, _where(record, records)) for record in records]
     needed = ""
     if claim["verdict"] == "undecided":
         needed = f"; {_needed(claim)}"
@@ -103,18 +112,30 @@ def _range(episodes: Sequence[int]) -> str:
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
-def _measured(record: Row) -> str:
+def _where(record: Row, records: Sequence[Row]) -> str:
+    """What tells a comparison from others of the same two sides, such as ", learning rate .001"."""
+    sides = record["claimed"], record["other"]
+    alike = [one for one in records if (one["claimed"], one["other"]) == sides]
+    shared = set.intersection(*(set(_places(one)) for one in alike))
+    return "".join(f", {part}" for part in _places(record) if part not in shared)
+
+
+def _places(record: Row) -> list[str]:
+    return [record["study"].replace("_", " "), *filter(None, record["where"].split(", "))]
+
+
+def _measured(record: Row, where: str) -> str:
     if "mean" not in record:
-        return f"{record['claimed']} against {record['other']}: no pairs"
+        return f"{record['claimed']} against {record['other']}{where}: no pairs"
     values = [record[name] for name in ("mean", "low", "high")]
     if record["log"]:
         values = [math.exp(min(value, 700)) for value in values]
     mean, low, high = (f"{value:.3g}" for value in values)
     kind = "ratio" if record["log"] else "difference"
     lost = "".join(f", {record[what]} {what}" for what in LOST if what in record)
-    metric, _, where = record["other"].partition(": ")
-    other = where if record["claimed"].startswith(f"{metric}: ") else record["other"]
-    return f"{record['claimed']} against {other}, {kind} {mean} [{low}, {high}]{lost}"
+    metric, _, there = record["other"].partition(": ")
+    other = there if record["claimed"].startswith(f"{metric}: ") else record["other"]
+    return f"{record['claimed']} against {other}{where}, {kind} {mean} [{low}, {high}]{lost}"
 
 
 def power_plan(

@@ -20,7 +20,8 @@ from plasticity.experiments.reports.labels import command, metric_label, rule_an
 from plasticity.experiments.reports.performance import heat_maps, performance
 from plasticity.experiments.reports.runs import Problems, Run
 from plasticity.experiments.reports.trace_figures import interventions, modulation
-from plasticity.experiments.sweeps.tables import Row, write_csv
+from plasticity.experiments.sweeps.replace import write_csv
+from plasticity.experiments.sweeps.tables import Row
 
 LONGEST = 100  # characters of a group's name in the names of its files
 MOST_CLAIMS = (6, 26)  # in a wide figure of one column, and of two

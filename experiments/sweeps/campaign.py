@@ -14,13 +14,15 @@ from plasticity.experiments.run.checked import check, read
 from plasticity.experiments.run.evaluate import evaluated_elsewhere
 from plasticity.experiments.run.manifest import describe_launch
 from plasticity.experiments.run.result import seeds_of
-from plasticity.experiments.run.storage import DamagedFileError, write_json
+from plasticity.experiments.run.storage import DamagedFileError
 from plasticity.experiments.run.workdir import Workdir
 from plasticity.experiments.sweeps.known import Known
 from plasticity.experiments.sweeps.points import Failure, Point, by_state, failure
-from plasticity.experiments.sweeps.tables import Row, seed_rows, set_aside
+from plasticity.experiments.sweeps.replace import by_fields, set_aside, write_value
+from plasticity.experiments.sweeps.tables import Row, seed_rows
 
 RESULTS = "results.json"
+IDENTITY = by_fields(["study", "task", "seed"], ["point"])  # of a row; a probe has no point
 # (points, function to call with each that is complete) -> failures
 Runner = Callable[[Sequence[Point], Callable[[Point], object]], list[Failure]]
 
@@ -80,6 +82,10 @@ class Campaign:
       folder: of all studies. studies: by name. points: of all studies.
       wanted: names of the studies to run; of the others, complete points are gathered.
       known: rows of points that were run elsewhere, which need not be run here.
+
+    Attributes:
+      asked: the points of the studies to run, complete or not. known: those of all points of which
+        there are known rows.
     """
 
     def __init__(
@@ -92,10 +98,10 @@ class Campaign:
     ):
         self.folder, self.points, self._studies = folder, points, studies
         self._known = known or {}
-        # The points of the studies to run, complete or not.
         self.asked = [point for point in points if point.folder.name in wanted]
         varied = {f for s in studies.values() for p in (*s.points, *s.elsewhere) for f in p}
         self._fields = sorted(varied)
+        self.known = [point for point in points if self._key(point) in self._known]
         self._rows: dict[pathlib.Path, list[Row]] = {}
         self._lost: dict[pathlib.Path, list[Row]] = {}  # of points that could not be trained
         self._broken: list[Failure] = []
@@ -156,7 +162,7 @@ class Campaign:
         The text of a cell does not tell 1 from "1", nor an empty one from none: the fields of a
         config come from the point.
         """
-        rows = self._known.get((point.folder.name, self._hash(point)), ())
+        rows = self._known.get(self._key(point), ())
         labels = [
             (label, ("seed", *overrides))
             for overrides in ({}, *self._study(point).elsewhere)
@@ -175,7 +181,7 @@ class Campaign:
         """Takes over what an earlier launch could not train, as far as it has no result yet."""
         known = {(row.get("study"), row.get("point")) for row in lost}
         for point in self.points:
-            if (point.folder.name, self._hash(point)) in known:
+            if self._key(point) in known:
                 self._lost[point.workdir] = self._seeds_of(point)
 
     def _rows_of(self, point: Point) -> list[Row]:
@@ -206,6 +212,9 @@ class Campaign:
         own["point"] = self._hash(point)
         return own | {"train_episodes": config.train.steps * config.train.batch} | fields
 
+    def _key(self, point: Point) -> tuple[str, str]:
+        return point.folder.name, self._hash(point)
+
     def _hash(self, point: Point) -> str:
         """That of the point; features count by their data set, wherever their file lies."""
         study = self._study(point)
@@ -235,5 +244,5 @@ class Campaign:
         ordered = [row for p in self.points for row in self._rows.get(p.workdir, [])]
         ordered += self._measured
         results = dict(about) | {"rows": ordered, "lost": self._lost_rows()}
-        write_json(self.folder / RESULTS, results)
+        write_value(self.folder / RESULTS, results, ordered, IDENTITY)
         return ordered

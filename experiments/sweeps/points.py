@@ -165,16 +165,18 @@ def by_state(points: Sequence[Point]) -> tuple[list[Point], list[Point], list[Fa
 
 
 def select(points: Sequence[Point], names: Sequence[str]) -> list[Point]:
-    """The points with these hashes, or STUDY/HASH; all if none is given.
+    """The points with these hashes, or STUDY/HASH.
 
     Raises:
-      ConfigError: no point has such a hash.
+      ConfigError: there are no hashes, or no point has one of them.
     """
+    if not names:
+        raise ConfigError("--only= names no point: without the flag, all are run")
     keys = [(point.identity, f"{point.folder.name}/{point.identity}") for point in points]
     if unknown := set(names).difference(*keys):
         raise ConfigError(f"--only={min(unknown)} is the hash of none of the {len(points)} points")
     chosen = set(names)
-    return [p for p, own in zip(points, keys, strict=True) if not names or chosen & {*own}]
+    return [p for p, own in zip(points, keys, strict=True) if chosen & {*own}]
 
 
 def check(points: Sequence[Point]) -> None:

@@ -14,7 +14,8 @@ from plasticity.experiments.probing.recall_errors import Drawn, Sizes, record, s
 from plasticity.experiments.probing.untrained import untrained
 from plasticity.experiments.run.checked import read
 from plasticity.experiments.run.storage import DamagedFileError
-from plasticity.experiments.sweeps.tables import Row, set_aside, write_value
+from plasticity.experiments.sweeps.replace import set_aside, write_value
+from plasticity.experiments.sweeps.tables import Row
 
 ROWS = "rows.json"  # in the folder of a study
 SCHEMA = {"cells": [{"point": dict, "rows": [dict]}]}

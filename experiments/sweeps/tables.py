@@ -1,9 +1,6 @@
-"""Results as rows: one per run and seed, or one per run; as CSV, or for the terminal."""
+"""Results as rows, one per run and seed, or one per run, and as a table for the terminal."""
 
-import csv
 import importlib.util
-import io
-import itertools
 import math
 import pathlib
 import shutil
@@ -12,7 +9,6 @@ from typing import Any
 
 from plasticity.commands import command, install
 from plasticity.experiments.run.result import PARTS
-from plasticity.experiments.run.storage import write_json, write_text
 
 Row = dict[str, Any]
 MOST_LINES = 60
@@ -81,42 +77,3 @@ def report_hint(folder: pathlib.Path) -> str:
     draw = command("report", f"--runs={folder}", f"--out={folder.name}.html")
     has_plots = importlib.util.find_spec("matplotlib") is not None
     return f"figures: {draw}" + ("" if has_plots else f"; first {install('plots')}")
-
-
-def write_csv(path: pathlib.Path, rows: Sequence[Row]) -> None:
-    """Writes rows, which may differ in their fields; the file is whole at any moment.
-
-    What is there, but has none of their fields, is kept under another name.
-    """
-    fields = columns(rows)
-    if path.exists() and not _is_table(path, fields):
-        set_aside(path)
-    file = io.StringIO(newline="")
-    writer = csv.DictWriter(file, fields)
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(path, file.getvalue())
-
-
-def write_value(path: pathlib.Path, value: Any) -> None:
-    """Writes a JSON file; a folder, or what else is no file in its place, is kept."""
-    if path.exists() and not path.is_file():
-        set_aside(path)
-    write_json(path, value)
-
-
-def _is_table(path: pathlib.Path, fields: Sequence[str]) -> bool:
-    """Whether a file is empty, or a table with one of the fields."""
-    try:
-        header = path.is_file() and path.read_text().partition("\n")[0].strip()
-    except (OSError, ValueError):
-        return False
-    return header is not False and (not header or not set(fields).isdisjoint(header.split(",")))
-
-
-def set_aside(path: pathlib.Path) -> None:
-    """Renames what stands in place of a table, and says so."""
-    names = (path.with_name(f"{path.name}.damaged-{count}") for count in itertools.count(1))
-    free = next(name for name in names if not name.exists())
-    path.rename(free)
-    print(f"{path} was not written by this program: kept as {free}", flush=True)

@@ -243,6 +243,53 @@ def test_power_is_planned_by_the_spread_of_the_same_metric():
     assert row["claimed"].startswith("loss: ")
 
 
+def test_evidence_tells_comparisons_of_the_same_sides_apart():
+    """By what differs between them: the study, or a field that both sides share."""
+    (comparison,) = LESS.comparisons
+    sides = comparison.claimed, comparison.other
+    at = [
+        comparison._replace(claimed=one, other=two, study=study)
+        for study, rate in (("s", 0.1), ("s", 0.2), ("deep_one", 0.1))
+        for one, two in [
+            [
+                side._replace(where={**side.where, "task.delay": 5, "train.learning_rate": rate})
+                for side in sides
+            ]
+        ]
+    ]
+    found = [
+        row | {"task.delay": 5, "train.learning_rate": c.claimed.where["train.learning_rate"]}
+        for c in at
+        for row in rows([1.0, 2.0, 3.0], [2.0, 3.1, 4.0], c.study)
+    ]
+    (claim,) = decide_claims(found, [LESS._replace(comparisons=at)])
+    parts = because(claim).split("; ")
+    assert "hebbian against none, s, learning rate 0.1, difference" in parts[0]
+    assert "hebbian against none, s, learning rate 0.2, difference" in parts[1]
+    assert "hebbian against none, deep one, learning rate 0.1, difference" in parts[2]
+    assert "delay" not in because(claim)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"budget": "nosuch"}, "budget='nosuch' must be one of"),
+        ({"rows": [3]}, r"rows\[0\]=3 has the wrong type"),
+        ({"rows": [{"seed": 0}]}, r"no field 'rows\[0\].study'"),
+        ({"rows": [{"study": "copying"}]}, r"no field 'rows\[0\].seed'"),
+        ({"rows": [{"study": "delay", "seed": 0, "rule.name": "gradient", "task.delay": 100}] * 2},
+         "more than one point of the study 'delay'"),
+        (None, "holds no results.json"),
+    ],
+)  # fmt: skip
+def test_damaged_results_of_an_earlier_campaign_are_named(change, message, tmp_path):
+    if change is not None:
+        results = {"preset": "full", "budget": "standard", "rows": []} | change
+        (tmp_path / "results.json").write_text(json.dumps(results))
+    with pytest.raises(DamagedFileError, match=message):
+        earlier_verdicts(tmp_path)
+
+
 @pytest.mark.slow
 def test_the_recorded_campaign_can_be_compared_with():
     found = earlier_verdicts(ROOT / "experiments/results/full")

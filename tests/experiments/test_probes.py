@@ -76,7 +76,7 @@ def test_a_kill_loses_no_point_and_what_is_damaged_is_measured_anew(monkeypatch,
     file.write_text('{"cells": 3}')
     assert len(probes.measure(tmp_path, study, study)) == 4
     assert calls[3:] == ["hebb", "delta"]
-    assert file.with_name("rows.json.damaged-1").exists()
+    assert file.with_name("rows.json.kept-1").exists()
 
 
 def test_the_recorded_rows_decide_the_claims(program, tmp_path):

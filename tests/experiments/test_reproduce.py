@@ -12,9 +12,10 @@ from plasticity.experiments.sweeps import campaign
 from plasticity.experiments.sweeps.campaign import Campaign, points_of, stored_results
 from plasticity.experiments.sweeps.known import known_rows
 from plasticity.experiments.sweeps.points import Failure
-from plasticity.experiments.sweeps.tables import write_csv
+from plasticity.experiments.sweeps.replace import write_csv
 from plasticity.experiments.sweeps.together import run_all
 from plasticity.experiments.validate import ConfigError
+from tests.conftest import ROOT
 
 TINY = {
     "model.width": 8,
@@ -235,7 +236,7 @@ def test_results_that_no_campaign_wrote_are_kept(text, tmp_path, capsys):
     assert "results.json" in capsys.readouterr().err
     Campaign(tmp_path, {}, [], []).run(run_all, {})
     assert stored_results(tmp_path)["rows"] == []
-    kept = tmp_path / "results.json.damaged-1"
+    kept = tmp_path / "results.json.kept-1"
     assert kept.is_dir() if text is None else kept.read_text() == text
 
 
@@ -266,3 +267,19 @@ def test_tasks_and_features_are_checked(tmp_path):
     file = tmp_path / "a.npz"
     file.touch()
     assert reproduce.features_given([f"omniglot:{file}"]) == {"omniglot": str(file)}
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--only=", "--only= names no point"),
+        (f"--known={ROOT}/experiments/results/memories", "has no point of the preset 'decisive'"),
+    ],
+)
+def test_flags_that_name_nothing_are_refused(flag, message, program, tmp_path):
+    code, out, err = program(
+        "reproduce", "--preset=decisive", f"--workdir={tmp_path}/new", "--gather", flag
+    )
+    assert code == 2
+    assert message in err, out + err
+    assert not (tmp_path / "new").exists()

@@ -26,6 +26,7 @@ from plasticity.experiments.sweeps.overrides import points_of_sweep, values_of
 from plasticity.experiments.sweeps.points import Failure, Point, check, select, worker_code
 from plasticity.experiments.sweeps.schedule import Schedule, in_batches, worker_command
 from plasticity.experiments.sweeps.together import run_all
+from plasticity.experiments.validate import ConfigError
 from plasticity.rules import feed_forward
 from tests.conftest import ROOT
 
@@ -266,8 +267,8 @@ def test_a_finished_sweep_writes_its_tables_again(program, tmp_path):
     assert code == 0, err
     assert [row["seed"] for row in read(tmp_path / "results.csv")] == ["0", "1"]
     assert len(read(tmp_path / "seeds.csv")) == 2
-    assert (tmp_path / "results.csv.damaged-1").is_dir()
-    assert (tmp_path / "seeds.csv.damaged-1").read_text().startswith("name,mark")
+    assert (tmp_path / "results.csv.kept-1").is_dir()
+    assert (tmp_path / "seeds.csv.kept-1").read_text().startswith("name,mark")
     header, first, _ = [line for line in out.splitlines() if line[:4] in ("loss", "1.23")]
     assert header.split() == ["loss", "plasticity", "off", "seed"]
     assert first.split("  ")[0] == "1.23 +- 0.051"
@@ -401,7 +402,9 @@ def test_equal_points_of_two_studies_are_told_apart(tmp_path):
     assert name == other
     assert [command([p])[-1] for p in points] == [f"--only=one/{name}", f"--only=two/{name}"]
     assert select(points, [f"two/{name}"]) == points[1:]
-    assert select(points, [name]) == select(points, []) == points
+    assert select(points, [name]) == points
+    with pytest.raises(ConfigError, match="--only= names no point"):
+        select(points, [])
     schedule = Schedule(Script(points, []), identities, tmp_path, retries=1)
     assert all(schedule._may_try_again(point, 1, tmp_path / "log") for point in points)
 
