@@ -105,5 +105,10 @@ def check_fit(
     fast = jax.eval_shape(lambda: initial_state(network, params, episodes)).fast
     if network.memory.grows:  # by the steps so far: only its kind is known
         _check_kind("state", state.fast, fast)
+        if (
+            jax.tree.leaves(fast)
+            and (held := leading_axes("state", state.fast, "B")[0]) != episodes
+        ):
+            raise ValueError(f"state is of B={held} episodes, it should be of B={episodes}")
     else:
         check_like(f"state of B={episodes} episodes", state.fast, fast)

@@ -175,8 +175,15 @@ def init_parameters(network: Network, key: Key) -> Parameters:
 
 
 def float_type(params: Parameters) -> DType:
-    """Returns the dtype of the slow weights, in which a network computes; that of JAX if none."""
-    dtypes = [leaf.dtype for leaf in jax.tree.leaves(params.slow)]
+    """Returns the dtype of the slow weights, in which a network computes; that of JAX if none.
+
+    Of "params" before others: a carry that the network starts from stands beside them. Python's
+    numbers have no dtype of their own.
+    """
+    slow = params.slow
+    weights = slow["params"] if isinstance(slow, dict) and "params" in slow else ()
+    leaves = jax.tree.leaves((weights, slow))
+    dtypes = [leaf.dtype for leaf in leaves if hasattr(leaf, "dtype")]
     return next((d for d in dtypes if jnp.issubdtype(d, jnp.floating)), jnp.result_type(float))
 
 

@@ -11,8 +11,8 @@
     ys, state = run(pl, forward, params, theta, more, state) # goes on, exactly
     y, state = step(pl, forward, params, theta, x, state)    # x [B, ...]: one step
 
-`run` differentiates with the memory of one history of writes, as `plasticity.append_scan` does;
-a memory written in a `lax.scan` of one's own stores its state at every step.
+`run` differentiates with the memory of one history of writes, as `plasticity.append_scan` does; a
+`lax.scan` of one's own stores the state at every step.
 """
 
 import functools
@@ -45,7 +45,7 @@ def network_of(
     plastic: Plastic,
     forward: StepFunction,
     carry: PyTree = (),
-    init: Callable[[Key], PyTree] = lambda key: {},
+    init: Callable[[Key], PyTree] | None = None,
 ) -> Network:
     """A network for `run_episodes` and `Learner`; its slow parameters are {"params", "carry"}.
 
@@ -54,10 +54,10 @@ def network_of(
       forward: (params, carry, x, fast) -> (carry, (answer, modulator [])), one step of one episode.
         In place of the pair it may return `Outputs`, with auxiliary numbers [A].
       carry: an example of the carry before the first step; its values do not count.
-      init: (key) -> slow parameters, which `Learner` calls.
+      init: (key) -> params of `forward`, which `Learner` trains; the carry then starts at zero.
 
     Raises:
-      ValueError: the carry holds a key of JAX.
+      ValueError: the carry holds a key of JAX; parameters are asked for, and there is no `init`.
     """
     shape = jax.eval_shape(lambda: jax.tree.map(jnp.asarray, carry))
     if any(jnp.issubdtype(a.dtype, jax.dtypes.extended) for a in jax.tree.leaves(shape)):
@@ -89,8 +89,13 @@ def network_of(
             out = jax.lax.scan(in_turn, before, x)[1]
         return Forward(out[0], out[1], _Carried(out[2], position))
 
+    def slow(key: Key) -> dict[str, PyTree]:
+        if init is None:
+            raise ValueError("network_of was given no init=, which makes the params of forward")
+        return {"params": init(key), "carry": jax.tree.map(jnp.zeros_like, shape)}
+
     backbone = Backbone(
-        init=init,
+        init=slow,
         shapes=plastic.layers,
         head=plastic.head,
         prepare=_as_they_are,
@@ -187,14 +192,13 @@ def run(
 ) -> tuple[PyTree, NetworkState]:
     """Runs B episodes of T steps, all in one program: differentiable, mapped over episodes.
 
-    Forward mode (`jax.jvp`, `jax.jacfwd`) works with the engine "dense" and under `none` only. A
-    `jax.shard_map` around it needs check_vma=False.
+    `jax.jvp` and `jax.jacfwd` work with the engine "dense" and under `none` only. `jax.shard_map`
+    around it needs check_vma=False.
 
     Args:
       plastic: the plastic layers.
       forward: one step of one episode, see `network_of`.
-      params: slow weights, any pytree; the first floating leaf gives the dtype of inputs. Fast
-        weights have at least the precision of float32.
+      params: slow weights; the first floating array gives the dtype of inputs (fast: >= float32).
       theta: `Plastic.init`, trained or not.
       xs: inputs of the steps, leaves [B, T, ...], T > 0. Floating ones are cast to that dtype.
       state: that the piece before returned; None: fast weights start at zero.
@@ -251,6 +255,6 @@ def step(
       ValueError: an argument does not fit; the message names it.
     """
     leading_axes("x", x, "B")
-    xs = jax.tree.map(lambda a: jnp.asarray(a)[:, None], x)
-    ys, state = run(plastic, forward, params, theta, xs, state, carry)
+    x = jax.tree.map(lambda a: jnp.asarray(a)[:, None], x)
+    ys, state = run(plastic, forward, params, theta, x, state, carry)
     return jax.tree.map(lambda a: a[:, 0], ys), state

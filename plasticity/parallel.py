@@ -39,6 +39,7 @@ from plasticity.solves import solve_unit_lower
 from plasticity.spans import Span, make_spans, mix, products, spread, total
 from plasticity.types import Array, Form, PyTree, Read, Site, Token, Write
 
+NOT_LINEAR = "Site.linear must be False for this rule, whose steps are then taken one by one"
 Parts = tuple[Array, ...]  # the P parts from which the chunk starts, [O, I] each
 
 
@@ -159,23 +160,30 @@ def _affine(site: Site, form: Form, token: Token) -> tuple[Array, Array, Write]:
     nothing = jnp.zeros_like(token.value)
 
     def record(x: Array, layer: str = "", *, transposed: bool = False) -> Array:
-        del layer, transposed
+        del layer
+        if transposed:
+            raise ValueError(f"{NOT_LINEAR}: it reads the transposed memory")
         addresses.append(x)
         return nothing
 
     write = site.write(token, record)
     check_write(form, write, len(token.value), len(token.key))
 
-    def left(*recalled: Array) -> Array:
+    def written(*recalled: Array) -> Write:
         values = iter(recalled)
 
         def read(x: Array, layer: str = "", *, transposed: bool = False) -> Array:
             del x, layer, transposed
             return next(values)
 
-        return jnp.atleast_2d(site.write(token, read).left)
+        return site.write(token, read)
+
+    def left(*recalled: Array) -> Array:
+        return jnp.atleast_2d(written(*recalled).left)
 
     zeros = (nothing,) * len(addresses)
+    if zeros:
+        _check_linear(written, zeros)
     ones = [tuple(jnp.full_like(z, i == m) for i, z in enumerate(zeros)) for m in range(len(zeros))]
     factors = [jax.jvp(left, zeros, tangent)[1][:, 0] for tangent in ones]  # alike for all outputs
     u, right = jnp.atleast_2d(write.left), jnp.atleast_2d(write.right)
@@ -184,6 +192,31 @@ def _affine(site: Site, form: Form, token: Token) -> tuple[Array, Array, Write]:
         jnp.stack(factors) if factors else jnp.zeros((0, len(u)), u.dtype),
         write._replace(left=u, right=right),
     )
+
+
+def _check_linear(written: Callable[..., Write], zeros: tuple[Array, ...]) -> None:
+    """Raises ValueError if a write is not of the form above, as far as its program shows it.
+
+    JAX refuses to transpose what is not linear, and to return what `vmap` maps as if it were not.
+    """
+
+    def left_alone(*recalled: Array) -> Array:
+        return written(*recalled).left
+
+    def others(*recalled: Array) -> PyTree:
+        write = written(*recalled)
+        return write.right, write.rate, write.keep, write.momentum
+
+    one_more = [jnp.stack([zero, zero]) for zero in zeros]
+    try:
+        jax.eval_shape(jax.vmap(others, out_axes=None), *one_more)
+    except ValueError as error:
+        raise ValueError(f"{NOT_LINEAR}: more than `left` depends on what is read") from error
+    try:
+        bar = jax.eval_shape(left_alone, *zeros)
+        jax.eval_shape(jax.linear_transpose(left_alone, *zeros), bar)
+    except Exception as error:  # of many types, by the operation that is not linear
+        raise ValueError(f"{NOT_LINEAR}: `left` is not linear in what is read") from error
 
 
 def _from_start(reads: Array, parts: Parts, x: Array) -> Array:

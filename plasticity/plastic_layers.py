@@ -1,6 +1,7 @@
 """The plastic layers of a network of one's own, and how a step reads them; see `plasticity.own`."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -9,13 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
-from plasticity.arguments import check_shape
+from plasticity.arguments import check_shape, leading_axes
 from plasticity.backbone import FastRead
 from plasticity.memory import ENGINES
 from plasticity.network import NetworkState
 from plasticity.registry import lookup
 from plasticity.site_steps import check_rule, check_single, site_of
-from plasticity.tokens import check_taken, prepared_shape
+from plasticity.tokens import check_tokens, prepared_shape
 from plasticity.types import (
     Activity,
     Array,
@@ -212,8 +213,7 @@ class Fast:
                 f"token of site {site!r}: query {query}, key {key}, value {value} should be "
                 f"{(*heads, inputs)}, the same, and {(*heads, outputs)}, as `plastic` was told"
             )
-        if not self._plastic.rule.static:
-            check_taken(site_of(self._plastic.rule), token)
+        self._check_numbers(f"token of site {site!r}", token, heads)
         token, dtype = token.filled(), jnp.result_type(token.value)
         if not jnp.issubdtype(dtype, jnp.floating):
             raise ValueError(f"token of site {site!r}: value has dtype {dtype}, not a floating one")
@@ -228,6 +228,22 @@ class Fast:
         self.activities[site] = token
         answer = self._read.associate(site, jax.tree.map(lambda a: a[None], token))[0]
         return (answer if heads else answer[0]).astype(dtype)
+
+    def _check_numbers(self, name: str, token: Token, heads: tuple[int, ...]) -> None:
+        """Raises ValueError unless a token has the rate, the keep and the gates of its rule."""
+        rule = self._plastic.rule
+        if heads:
+            leading_axes(name, [a for a in jax.tree.leaves(token) if jnp.ndim(a)], "H")
+
+        def as_one_step(a: Any) -> Any:
+            return jnp.zeros((1, *jnp.shape(a)[len(heads) :])) if jnp.ndim(a) else a
+
+        try:
+            if not rule.static:
+                steps = functools.partial(jax.tree.map, as_one_step, token)
+                jax.eval_shape(lambda: check_tokens(site_of(rule), rule.form, steps()))
+        except ValueError as error:
+            raise ValueError(f"{name}, as T=1 step: {error}") from None
 
     def _new(self, known: Mapping[str, S], name: str) -> S:
         if name in self.activities:

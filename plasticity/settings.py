@@ -71,7 +71,7 @@ def setting(
       **bounds: `low` <= value <= `high`, `above` < value < `below`.
 
     Raises:
-      TypeError: a traced setting is not a float.
+      TypeError: the default is of another type, or a traced setting is not a float.
 
     >>> import dataclasses
     >>> import plasticity as P
@@ -83,6 +83,8 @@ def setting(
     Traceback (most recent call last):
     ValueError: task.delay=-1 must be at least 0
     """
+    if type(default) not in KINDS:
+        raise TypeError(f"a setting must be a bool, int, float or str, not {shown(default)}")
     if traced and type(default) is not float:
         raise TypeError(f"a traced setting must be a number such as 1.0, not {shown(default)}")
     if type(default) is int:
@@ -109,6 +111,7 @@ class Settings:
 
     Raises:
       ValueError: a value is not valid; the message names SECTION.FIELD, the value and its range.
+      TypeError: a field was made without `setting`.
     """
 
     section: ClassVar[str] = ""  # of the config; messages name a field SECTION.FIELD
@@ -116,7 +119,9 @@ class Settings:
     def __post_init__(self) -> None:
         """Raises ValueError for the first value that is not valid."""
         for field in dataclasses.fields(self):
-            name, about = dotted(self.section, field.name), field.metadata["about"]
+            name, about = dotted(self.section, field.name), field.metadata.get("about")
+            if about is None:
+                raise TypeError(f"{name} must be made by plasticity.setting, as all fields are")
             value, kind = getattr(self, field.name), type(field.default)
             _check(name, value, kind, about)
             if kind is float and isinstance(value, int):  # JAX takes no integer above 2**31

@@ -65,6 +65,9 @@ class Gate(NamedTuple):
 
 
 RATE, KEEP = Gate("rate", "rate"), Gate("keep", "keep")
+KEEPS = ("scalar", "output", "input", "synapse")  # of a Form
+ORDERS = ("read_after_write", "read_before_write", "read_before_stretch")  # of a Site
+ASKS = ("query", "transposed", "freely")  # of a Site
 
 
 class Form(NamedTuple):
@@ -133,7 +136,8 @@ class Site(NamedTuple):
       linear: `left` is affine in what `read` returned, output by output, and nothing else depends
         on it: value - read(key) is, value / |read(key)| is not. Many steps are then computed at
         once. Under a form whose keep is not per output, the factors of what was read are the same
-        for all outputs: value - 2 read(key) is, value - c * read(key) with a vector c is not.
+        for all outputs: value - 2 read(key) is, value - c * read(key) with a vector c is not. A
+        program that shows another function is refused; factors are numbers, which are not checked.
       frozen: C: `write` reads the state before the first of every C tokens, while keeps and
         momentum act at every token; the last stretch may be shorter. 1: it reads the state before
         the token.

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from plasticity.marks import Marks
 from plasticity.memory.dense import TraceMatrix, dense
 from plasticity.memory.history import advance
-from plasticity.registry import shown
+from plasticity.registry import lookup, shown
+from plasticity.site import ASKS, KEEPS, ORDERS
 from plasticity.steps import checkpointed_scan
 from plasticity.synapse import PLAIN
 from plasticity.types import (
@@ -118,11 +119,14 @@ def site_of(rule: Rule) -> Site:
     """The rule at a memory site.
 
     Raises:
-      ValueError: it has no meaning there.
+      ValueError: it has no meaning there, or a name in it is unknown.
     """
     site = check_rule(rule).site
     if site is None:
         raise ValueError("this rule has no meaning at a memory site: its Rule.site is None")
+    lookup(dict.fromkeys(ORDERS), site.order, "Site.order")
+    lookup(dict.fromkeys(ASKS), site.asks, "Site.asks")
+    lookup(dict.fromkeys(KEEPS), rule.form.keep, "Form.keep")
     return site
 
 

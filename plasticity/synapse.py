@@ -74,7 +74,7 @@ def init(
     return synapse._replace(beta=draw(beta_key, () if mode == "shared" else (shape.outputs,)))
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
 def copies(alpha: Array, episodes: int) -> Array:
     """B copies [B, O, I] of alpha [O, I], for `jax.vmap` over episodes that multiply it by a trace.
 
@@ -84,13 +84,14 @@ def copies(alpha: Array, episodes: int) -> Array:
     return jnp.broadcast_to(alpha, (episodes, *alpha.shape))
 
 
-def _sum_of_copies(episodes: int, nothing: None, bar: Array) -> tuple[Array]:
-    del nothing
-    ones = jnp.ones((episodes,), bar.dtype)
-    return (jnp.tensordot(ones, bar, axes=1, precision=jax.lax.Precision.HIGHEST),)
-
-
-copies.defvjp(lambda alpha, episodes: (copies(alpha, episodes), None), _sum_of_copies)
+@copies.defjvp
+def _copies_of_tangent(
+    episodes: int, alphas: tuple[Array], tangents: tuple[Array]
+) -> tuple[Array, Array]:
+    """The tangent is a product with ones, too, of which JAX makes the adjoint."""
+    ones = jnp.ones((episodes,), tangents[0].dtype)
+    product = jnp.tensordot(ones, tangents[0], axes=0, precision=jax.lax.Precision.HIGHEST)
+    return copies(alphas[0], episodes), product
 
 
 def _times(factor: Array | None, x: Array) -> Array:

@@ -9,16 +9,23 @@ from plasticity.marks import Marks
 from plasticity.memory.contract import check_dtype
 from plasticity.memory.dense import TraceMatrix, dense
 from plasticity.registry import meant
-from plasticity.types import Array, Form, LayerShape, Scalar, Site, Token
+from plasticity.types import KEEP, RATE, Array, Form, LayerShape, Scalar, Site, Token
 
 ONE_HEAD = "of one head and one episode; jax.vmap adds both"
 
 
+def gate_shapes(site: Site, token: Token) -> dict[str, tuple[int, ...]]:
+    """{name: shape} of the gates that a rule reads of such tokens, without the axis T."""
+    sizes = {"token": (), "input": jnp.shape(token.key)[-1:], "output": jnp.shape(token.value)[-1:]}
+    return {g.name: sizes[g.per] for g in site.takes or () if g not in (RATE, KEEP)}
+
+
 def prepared_shape(site: Site, token: Token) -> LayerShape:
-    """The shape of the memory for such tokens, without the axis T."""
+    """The shape of the memory for such tokens, without the axis T; gates may be left out."""
 
     def prepare(token: Token) -> Token:
-        token = token.filled()
+        blank = {name: jnp.zeros(shape) for name, shape in gate_shapes(site, token).items()}
+        token = token._replace(gates=blank | dict(token.gates)).filled()
         if site.writes > 1:
             token = token._replace(key=token.key[0], value=token.value[0], rate=token.rate[0])
         return site.prepare(token)
@@ -101,6 +108,8 @@ def check_tokens(site: Site, form: Form, tokens: Token) -> Token:
         "rate": [(steps, *several, *per_rate), (steps, *several)],
         "keep": [(steps, *per[form.keep]), (steps,)],
     }
+    for name, shape in gate_shapes(site, tokens).items():
+        right[f"gates[{name!r}]"] = [(steps, *shape)]
     gates = {f"gates[{name!r}]": gate for name, gate in tokens.gates.items()}
     for name, array in (tokens._asdict() | gates).items():
         if name == "gates":

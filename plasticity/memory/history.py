@@ -22,7 +22,7 @@ def advance(memory: Memory, state: FastState, write: Write, slot: Array | int) -
     """The state after a write, the one with number `slot` [] of its chunk.
 
     A chunk takes as many writes as `Memory.open` was given slots. One more is an error; where the
-    slot is traced and no error can be raised, all that the memory holds becomes NaN.
+    slot is traced and no error can be raised, the trace becomes NaN, and so does whatever is read.
 
     Args:
       memory: the engine.

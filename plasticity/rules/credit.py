@@ -26,12 +26,13 @@ def pullback(f: Callable[[Read], Array], read: Read) -> tuple[Array, Callable[[A
       weights of a layer is the outer product of its credit and its input.
 
     Raises:
-      ValueError: a layer is read twice.
+      ValueError: a layer is read twice, or transposed.
     """
     sizes: dict[str, Array] = {}
 
     def measured(x: Array, layer: str = "", *, transposed: bool = False) -> Array:
-        del transposed
+        if transposed:
+            raise ValueError(f"layer {layer!r} is read transposed: it has no credit for that")
         sizes[layer] = jnp.zeros_like(read(x, layer))
         return sizes[layer]
 
@@ -39,7 +40,7 @@ def pullback(f: Callable[[Read], Array], read: Read) -> tuple[Array, Callable[[A
         inputs: dict[str, Array] = {}
 
         def recorded(x: Array, layer: str = "", *, transposed: bool = False) -> Array:
-            del transposed
+            del transposed  # none is, see above
             if layer in inputs:
                 raise ValueError(
                     f"layer {layer!r} is read twice: its credit would be of both reads"
@@ -69,7 +70,7 @@ def credit(loss: Callable[[Read], Array], read: Read) -> Credits:
       {layer: (credit [O], input [I])}, whose outer product is the gradient of the layer's weights.
 
     Raises:
-      ValueError: a layer is read twice.
+      ValueError: a layer is read twice, or transposed.
 
     >>> import jax.numpy as jnp
     >>> w, x = jnp.ones((2, 3)), jnp.ones(3)

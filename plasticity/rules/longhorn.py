@@ -49,7 +49,7 @@ def _exact(token: Token, read: Read) -> Write:
 
 def _diagonal(token: Token, read: Read) -> Write:
     del read
-    eps = _bounded(token)
+    eps = jnp.broadcast_to(_bounded(token), token.value.shape)  # a rate may be that of all outputs
     keep = 1 - jnp.outer(eps, token.key**2)
     return Write(eps * token.value, token.key, jnp.ones_like(eps[0]), keep)
 

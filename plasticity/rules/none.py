@@ -46,7 +46,8 @@ def make(settings: Settings) -> Rule:
 
 def _nothing(token: Token, read: Read) -> Write:
     del read
-    return Write(jnp.zeros_like(token.value), jnp.zeros_like(token.key), token.rate, token.keep)
+    nothing, everything = jnp.zeros_like(token.rate), jnp.ones_like(token.rate)
+    return Write(jnp.zeros_like(token.value), jnp.zeros_like(token.key), nothing, everything)
 
 
 none = Factory(Settings, make)
