@@ -9,8 +9,8 @@ value. `product`: -value . M key, e = -value. With keep 1 the step minimises ove
 
 As a sequence of writes it is no rule of its own: `product` is Longhorn with one rate for all
 outputs, the delta rule at the rate eta; `squares`, which takes the error twice, is the delta rule
-of half the value at the rate 2 eta. Of a key of unit length this is above 1, and the rule reflects
-what it read, from a rate of 1 on. All errors are taken at the undecayed state.
+of half the value at the rate 2 eta. For a key of unit length and a rate above 1, 2 eta is above 1,
+and the rule reflects what it read. All errors are taken at the undecayed state.
 
 Source: Behrouz et al. 2025 (arXiv 2512.24695), equations 56, 57 and, with decay, 88, 92 and 93, as
 three independent transcriptions quote them; the paper itself was not at hand. Departure: the source
