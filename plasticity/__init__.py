@@ -5,9 +5,9 @@
   Rules          settings -> Rule. In plastic layers hebbian, gradient, synthetic, delta; at
                  memory sites delta and hebb, gated_delta, kda, comba, delta_product, oja,
                  oja_gated, longhorn, rwkv7, mesa, srwm, titans, ttt_linear, ttt_mlp, moneta, yaad,
-                 memora, dgd, level, self_modifying; none. One's own is a `Rule`, too; modulated
-                 makes one that is written at the paper's rate, credit and pullback help one that
-                 descends the loss of a small network.
+                 memora, dgd, level, self_modifying; none. A rule of your own is a `Rule`, too:
+                 modulated makes one with the rate of Chaudhary 2025; credit and pullback help to
+                 make one that descends the loss of a small network.
   Own networks   plastic, run, step: plastic layers in a network of plain JAX, Linen, NNX, Equinox.
   Memory sites   associate, associate_step: keys, values and queries of all steps, or of one.
   Memory layers  MemoryLayer, MemoryLayerSettings: projections, gates and norms around a rule.
@@ -15,8 +15,8 @@
   Scans          append_scan: a scan whose state grows, differentiated without a copy per step.
   Training       Learner, Hyperparameters: slow weights and theta of any Network, on any Task, whose
                  parts check_task checks.
-  Programs       register_rule, register_task, register_backbone, register_optimizer: one's own, for
-                 the launcher; train, open_run: a run of the launcher as an object, for notebooks.
+  Programs       register_rule, register_task, register_backbone, register_optimizer: make a part of
+                 your own known to the launcher; train, open_run: a run of it, for notebooks.
 
 These names are the public interface, with the records of `plasticity.types`. Modules are internal.
 """

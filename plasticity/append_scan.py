@@ -16,10 +16,10 @@ later steps, hence walking t downwards
   params_bar, carry_bar, H_bar, x_bar_t  +=  vjp of f at step t, applied to
                                              (carry_bar, entry_bar_t, y_bar_t)
 
-where H_bar, the adjoint of the history, starts as the cotangent of the finished history. Memory is
-one history, one adjoint of it, and the values kept of each step. `plasticity.joint` cuts the
-program of a step and its adjoint into what the forward walk does, what the reverse walk does, and
-parameter gradients that are one large product over all steps at the end.
+where H_bar, the adjoint of the history, starts as the cotangent of the finished history. This needs
+memory for one history, one adjoint of it, and the few values that are kept of each step.
+`plasticity.joint` cuts the program of a step and its adjoint into what the forward walk does, what
+the reverse walk does, and parameter gradients that are one large product over all steps at the end.
 
 Example: y_t = p sum_{s<t} x_s . x_t, for inputs xs [T, N]. The mask hides the rows >= t.
 
@@ -29,9 +29,9 @@ Example: y_t = p sum_{s<t} x_s . x_t, for inputs xs [T, N]. The mask hides the r
 
   _, history, ys = append_scan(step, p, (), jnp.zeros((T, N)), xs)
 
-As in `lax.scan`: Python numbers as carry or cotangent, steps that close over
-traced values, steps without a reverse mode (`lax.while_loop`) as long as no gradient passes through
-them, and side effects. An effect of the step (`jax.debug.print`, `io_callback`,
+These work as in `lax.scan`: Python numbers as carry or cotangent, steps that close over traced
+values, steps without a reverse mode (`lax.while_loop`) as long as no gradient passes through them,
+and side effects. An effect of the step (`jax.debug.print`, `io_callback`,
 `checkify.check`) runs once per step, on the way forward, with or without a gradient. An effect
 within the adjoint, such as a print in the backward rule of a `jax.custom_vjp`, runs once per step
 on the way back.

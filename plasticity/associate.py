@@ -1,10 +1,13 @@
 """Memory sites: a memory that is written and read by keys, values and queries of all steps.
 
-Nothing at a memory site depends on the head of the network, so that its steps need not be taken one
-by one. Chunks of them are taken at once where the rule is linear in the state, each by one
-triangular solve (`plasticity.parallel`), and where its writes are taken at the state before a
-stretch of tokens (`plasticity.frozen`, `plasticity.made_tokens`). Otherwise, and as the definition
-of the above, they are taken step by step.
+Nothing at a memory site depends on the head of the network, so many steps can be computed at once.
+There are three ways. Each rule gets the fastest one that is exact for it (`_path`):
+
+  by chunks     one triangular solve per chunk of steps, for rules that are linear in the state
+                (`plasticity.parallel`)
+  by stretches  for frozen rules, whose writes are computed at the state before a stretch of tokens
+                (`plasticity.frozen`, `plasticity.made_tokens`)
+  by steps      for all other rules (`plasticity.site_steps`); the definition of the other two
 """
 
 import functools
@@ -38,8 +41,8 @@ def associate(
 ) -> tuple[Array, Any]:
     """Writes and reads a memory at T steps, of one head and one episode; `jax.vmap` adds both.
 
-    All is computed in float32 at least: answers have the type of `value`, and the state keeps its
-    own, which for an empty memory is the one that was computed in. Under
+    All is computed in float32 at least. The answers have the dtype of `value`. The state that is
+    returned has the dtype of the given one, or that of the computation if none was given. Under
     `jax.default_matmul_precision("BF16_BF16_F32")`, accelerators round the operands of all products
     to bfloat16, those of the triangle included; sums and the state remain float32.
 
@@ -48,11 +51,11 @@ def associate(
       tokens: query, key [T, I], value [T, O]; rate and keep [T, ...] or one number for all steps;
         gates [T, ...]. Of a rule that writes N times per token: key [T, N, I], value [T, N, O],
         rate [T, N].
-      state: `TraceMatrix` before the first step, or {layer: TraceMatrix} of a memory of several;
-        None: `initial`. A frozen rule begins a stretch with every call.
-      chunk: steps that are computed at once, where the rule allows it; of a frozen rule it is its
-        own number. Otherwise, steps after which training stores the state. 0: step by step, every
-        state is stored.
+      state: `TraceMatrix` before the first step, or {layer: TraceMatrix} if the memory has several
+        layers; None: `initial`. Every call starts a new stretch of a frozen rule.
+      chunk: steps that are computed at once, where the rule allows it; a frozen rule takes
+        `Site.frozen` steps instead. Rules that go step by step store the state, for training, every
+        `chunk` steps. 0: step by step, every state is stored.
       initial: the memory before anything is written, like `state`; None: an empty memory of one
         layer.
       reset: [T] bool, steps before which the memory starts anew from `initial`, as at the first
@@ -125,15 +128,15 @@ def _path(rule: Rule) -> Any:
             f"Site.order={site.order!r} must be 'read_before_stretch' for a rule with Site.tokens"
         )
     takes = {KEEP} if site.takes is None else set(site.takes)
-    # Chunks scale the writes of a stretch by the reach. That is the definition only if nothing is
-    # forgotten within it and answers contain the writes.
+    # `run_frozen` scales the writes of a stretch by the reach. That equals the definition only if
+    # nothing is forgotten within the stretch and the order is not "read_before_write".
     plain = site.reach is None or (KEEP not in takes and site.order != "read_before_write")
     if site.frozen > 1:
         return _by_stretches if form.keep == "scalar" and plain else by_steps
     one_triangle = form.keep in ("scalar", "input") and not (
         form.to_weights or form.settle or form.bias
     )
-    # Free reads multiply the whole state by one factor, where keeps per input have one each.
+    # Free reads scale the whole state by one factor per step. Keeps per input would need I factors.
     one_triangle &= form.keep == "scalar" or site.asks != "freely"
     solved = site.linear and site.tokens is None and one_triangle
     return _by_chunks if solved else by_steps
@@ -164,7 +167,7 @@ def _run_group(
     plan = functools.partial(plan_chunk, site, rule.form)
     run = functools.partial(run_chunk, site, rule.form, initial)
     if len(steps[0].key) <= chunk:
-        return run(state, plan(steps))  # an axis of one chunk would not be free
+        return run(state, plan(steps))  # `jax.vmap` over one chunk would cost time
     pieces, rest = pieces_of(steps, chunk)
     return run_pieces(run, state, jax.vmap(plan)(pieces), None if rest is None else plan(rest))
 
@@ -184,7 +187,10 @@ def _by_stretches(
 
 
 def _varying(state: Layers, tokens: Token) -> Layers:
-    """The state, as one that depends on the tokens: `jax.shard_map` wants it so of a carry."""
+    """The same state, made to depend on the tokens.
+
+    Inside `jax.shard_map`, a carry must vary over devices like what is written to it.
+    """
     some = [(array[:1] > 0).any() for array in jax.tree.leaves(tokens)]
     depends = functools.reduce(jnp.logical_or, some)
     return jax.tree.map(lambda a: jnp.where(depends, a, a), state)

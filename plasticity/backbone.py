@@ -14,9 +14,9 @@ class FastRead(NamedTuple):
     Attributes:
       read: (layer, its inputs [S, I]) -> its fast part [S, O], or a zero [] if there is none.
       associate: (memory site, tokens [S, H, ...]) -> the answers [S, H, O] to their queries. Where
-        all steps are taken at once, a site may be called several times, each with the steps to
-        come.
-      recall: the same without writing them.
+        all steps are taken at once, a site may be called several times, each time with the steps
+        that follow.
+      recall: like `associate`, but nothing is written.
     """
 
     read: Callable[[str, Array], Array]
@@ -59,18 +59,19 @@ class Backbone(NamedTuple):
       window: number of past steps that `forward` reads; 0: all; -1: none.
       shard_by: {layer: "outputs", "inputs" or "heads"} of wide layers that devices may share.
       blank_ahead: (P, dtype) -> P entries of `prepare` that hold nothing.
-      modulator_weights: (slow) -> those of the modulator, for a metric of their gradient; or None.
+      modulator_weights: (slow) -> slow weights of the modulator, for a metric of their gradient;
+        None: there is no such metric.
       sites: {memory site: shape of its memories}.
       first: (slow) -> {memory site: {layer: `TraceMatrix` [H, ...]}}, the memories at the start of
         an episode; None: they start empty.
-      site_rules: {memory site: its rule}, of sites that do not have that of the network.
+      site_rules: {memory site: its rule}, for sites whose rule is not that of the network.
       at_once: whether `forward` offers the tokens of all S steps in one call of `fast.associate`.
         Otherwise it is called with S = 1 wherever anything is written.
-      local_loss: (slow, `Episode`) -> [], what training adds to the loss of an episode: by it,
-        layers learn to which the network passes no gradient. None: all learn from the loss alone.
-      share: of the backbone of a device that has a part of some layers; None: all layers are whole.
-        `shapes` and activities are those of its parts.
-      part: (share) -> that backbone; None: no layer can be shared so.
+      local_loss: (slow, `Episode`) -> [], which training adds to the loss of an episode. It trains
+        layers that the gradient of the loss does not reach. None: all learn from the loss alone.
+      share: given if one device runs this backbone with its part of some layers: `shapes` and
+        activities are then those of the parts. None: all layers are whole.
+      part: (share) -> the backbone of one such device; None: no layer can be shared in this way.
     """
 
     init: Callable[[Key], PyTree]

@@ -1,4 +1,4 @@
-"""A function of the outer loss, over the devices of a mesh: they share a batch, and wide layers."""
+"""Means over a batch on the devices of a mesh, which share its episodes, and the wide layers."""
 
 from collections.abc import Callable
 from functools import partial
@@ -14,18 +14,18 @@ Specs = Callable[[PyTree], PyTree]  # (specs of the parameters) -> specs of the 
 
 
 def one_number(params: PyTree) -> PartitionSpec:
-    """Of results that are the same on all devices."""
+    """Specs of results that are the same on all devices."""
     del params
     return PartitionSpec()
 
 
 def like_parameters(params: PyTree) -> PyTree:
-    """Of a gradient."""
+    """Specs of a gradient: those of the parameters."""
     return params
 
 
 def metrics_and_gradient(params: PyTree) -> tuple[PartitionSpec, PyTree]:
-    """Of a pair of them."""
+    """Specs of a pair: metrics, which are the same on all devices, and a gradient."""
     return PartitionSpec(), params
 
 
@@ -40,12 +40,12 @@ def mean_over_batch(
     """(index [B], params, ...) -> the mean of function(loss, index, params, ...) over the batch.
 
     Args:
-      function: of some episodes; its results are means over them.
+      function: (loss, index, params, ...) -> means over the episodes with these indices.
       loss: `Learner.loss`.
       network: of the loss, on one device.
       mesh: of a `Layout`.
       most: episodes that a device takes at once, at most; 0: all of its share.
-      results: how the devices that share layers hold the results.
+      results: specs of the results, for devices that share layers.
     """
     devices = mesh.shape[MODEL]
     split = None if network.part(devices) is None else network.backbone.shard_by

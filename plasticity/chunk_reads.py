@@ -5,11 +5,10 @@ momentum the sum s), of those of a memory that starts anew within it, and of the
 
   W_t = sum_p start_tp part_p + sum_s mix_ts left_s right_s^T
 
-so that W_t x needs no matrix W_t. Only the weights of a rule whose form has a map of the whole
-trace are formed (`Form.to_weights`, `Form.settle`). A plastic bias is a further column of W, whose
-input is 1.
+so that W_t x needs no matrix W_t. The matrix is formed only if the form of the rule maps the whole
+trace (`Form.to_weights`, `Form.settle`). A plastic bias is one more column of W, whose input is 1.
 
-A memory is {layer: ...} here; the layer of a memory of one is "".
+In this module a memory is a dict {layer: ...}. If it has a single layer, that is called "".
 
 Axis letters: t and s steps of the chunk (C), n terms of a write, j parts of the state (K), p parts
 of the memories from which the chunk starts (P, see `plasticity.marks`).
@@ -29,9 +28,9 @@ from plasticity.types import Array, Form, Read, Site, Token
 class Written(NamedTuple):
     """One layer of a memory after each step of a chunk. Keeps are one number per step."""
 
-    parts: tuple[Array, ...]  # p, each [O, I]
-    start: Array  # [C, P]
-    mix: Array  # [C, C], without the rates
+    parts: tuple[Array, ...]  # the P parts, each [O, I]
+    start: Array  # [C, P], how much of each part is left in the trace after each step
+    mix: Array  # [C, C], how much of write s is left after step t; its rate is in `left`
     left: Array  # [C, N, O], times the rate
     right: Array  # [C, N, I]
 

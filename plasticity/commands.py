@@ -6,9 +6,10 @@ import sys
 
 
 def program(name: str) -> str:
-    """The module of a program: `experiments.NAME` if this process is one under that prefix.
+    """The name by which `python -m` runs a program of this project.
 
-    Otherwise, as `plasticity.experiments.NAME`, it runs wherever the package can be imported.
+    `experiments.NAME` if this process was started under that prefix, as in a clone. Otherwise
+    `plasticity.experiments.NAME`, which runs wherever the package can be imported.
     """
     return f"{'' if _in_clone() else 'plasticity.'}experiments.{name}"
 

@@ -107,20 +107,20 @@ def step(
       What the step adds to the state, and its outputs without a leading axis. The caller applies
       the writes, because engines apply them differently.
     """
-    trained = params.plasticity  # by an auxiliary loss, truncated or not
+    trained = params.plasticity  # what an auxiliary loss trains, even if the rest is truncated
     params, state = _truncated(network, params, state)
     outputs, activities, past = _observe(network, params, state, x, t, key)
     writes, site_writes, auxiliary = {}, {}, None
     layers, share = {name: activities[name] for name in network.layers}, network.backbone.share
     if share is not None:
         layers = share.whole(layers)
-    if layers and network.rule.write is not None:  # `prepare` checks that it is not
+    if layers and network.rule.write is not None:  # `prepare` has raised if it is None
         writes = network.rule.write(params.plasticity, outputs.modulator, layers)
         if network.rule.auxiliary is not None:
             auxiliary = network.rule.auxiliary(trained, layers)
     tokens = {name: activities[name] for name in network.sites}
     for name, token in tokens.items():
-        # The same as in `_observe`: a compiled program computes it once.
+        # `_observe` computes the same write. The compiler merges the two.
         found = write_site(*network.at_site(name), state.fast[name], token)
         if not network.site_writes:
             found = {layer: silenced(write) for layer, write in found.items()}

@@ -12,8 +12,8 @@ from plasticity.types import Array
 def dpfp(x: Array, nu: int) -> Array:
     """Deterministic parameter-free projection: [..., I] -> [..., 2 nu I].
 
-    With r = relu([x, -x]), entry (j, i) is r_i r_(i-j), indices modulo 2 I, for j = 1 to nu. Where
-    keys differ in sign somewhere, their features differ in which entries are 0.
+    With r = relu([x, -x]), entry (j, i) is r_i r_(i-j), indices modulo 2 I, for j = 1 to nu. If two
+    keys differ in the sign of an entry, their features are 0 at different places.
 
     Source: Schlag et al. 2021 (arXiv 2102.11174), equation 37 and its code.
 
@@ -41,7 +41,7 @@ def unit(x: Array) -> Array:
 def slow_sigmoid(x: Array) -> Array:
     """sigmoid(x)^(1/16), a keep close to 1, [...] -> [...].
 
-    By its logarithm: a power of the sigmoid has no gradient where the sigmoid is 0 in float32.
+    Computed from log sigmoid(x). Where sigmoid(x) is 0 in float32, its power has no gradient.
 
     Source: Yang et al. 2023 (arXiv 2312.06635).
     """

@@ -1,9 +1,10 @@
-"""A stretch of steps of a rule whose writes are taken at the state before its first: `Site.frozen`.
+"""Frozen rules: the writes of a stretch of steps are computed at the state before it, all at once.
 
-Rules that descend the loss of a small network are trained so (Sun et al. 2024, arXiv 2407.04620;
-Behrouz et al. 2024, arXiv 2501.00663): the gradients of all tokens of a stretch are taken at the
-weights before it, and only decay, momentum and the map to weights act at every token. So all
-gradients are computed at once, and the weights after each token are a mix of the writes before.
+A stretch has `Site.frozen` steps. Rules that descend the loss of a small network are trained in
+this way (Sun et al. 2024, arXiv 2407.04620; Behrouz et al. 2024, arXiv 2501.00663). The gradients
+of all its tokens are taken at the weights before it; only decay, momentum and the map to weights
+act at every token. The weights after a token are a weighted sum of the weights before the stretch
+and of the writes up to the token.
 """
 
 import jax
@@ -61,7 +62,10 @@ def run_frozen(
 
 
 def starts_of(form: Form, marks: Marks, like: Array) -> Array:
-    """[C, P]: whose gradients are taken: at the state, or at the memory that started anew."""
+    """At which part each token's gradient is taken, one-hot [C, P].
+
+    At the state before the stretch or, from a reset on, at the memory that started anew.
+    """
     count = 2 if form.momentum else 1
     own = jnp.zeros((len(like), count), like.dtype).at[:, 0].set(1)
     if marks.reset is None:

@@ -2,7 +2,7 @@
 
 All heads are written and read alike, by one rule and one engine: what `plasticity.site_steps` does
 for one head is mapped over them. A site is {layer: FastState} here, in which heads are axis 0 of
-base and carry and axis 1 of the history, whose rows are the writes of a step.
+base and carry, and axis 1 of the history; axis 0 of the history counts the writes.
 """
 
 import functools
@@ -21,7 +21,7 @@ Writes = dict[str, Write]  # {layer: [H, ...]}
 
 
 def axes(tokens: Token, axis: int = 0) -> Any:
-    """For `jax.vmap`: the axis of all numbers of a token but those that are one for all."""
+    """in_axes of tokens for `jax.vmap`: `axis` for arrays, None for scalars, which all share."""
     return jax.tree.map(lambda a: axis if jnp.ndim(a) else None, tokens)
 
 
@@ -51,7 +51,7 @@ def close_site(memory: Memory, fast: Fast) -> dict[str, PyTree]:
 
 
 def step_site(rule: Rule, memory: Memory, fast: Fast, token: Token, slot: Array) -> Array:
-    """The answers [H, O] of a step, token [H, ...], which writes."""
+    """The answers [H, O] of a step that writes its token [H, ...]; `write_site` gives the write."""
 
     def one(fast: Fast, token: Token) -> Array:
         return associate_step(rule, memory, fast, token, slot)[0].astype(token.value.dtype)

@@ -23,21 +23,21 @@ class Histories(NamedTuple):
     windows: Sequence[int]  # rows that a step reads; 0: all
 
     def padded(self, buffers: Sequence[Array]) -> list[Array]:
-        """Puts the rows in front: the first ones of the buffer, which are blank."""
+        """The buffers with W blank rows in front, which are copies of their first rows."""
         return [
             jnp.concatenate([lax.slice_in_dim(a, 0, w, axis=self.axis), a], self.axis) if w else a
             for a, w in zip(buffers, self.windows, strict=True)
         ]
 
     def finished(self, buffers: Sequence[Array]) -> list[Array]:
-        """Takes them away again."""
+        """The buffers without the rows that `padded` put in front."""
         return [
             lax.slice_in_dim(a, w, None, axis=self.axis) if w else a
             for a, w in zip(buffers, self.windows, strict=True)
         ]
 
     def seen(self, buffers: Sequence[Array], t: Array) -> list[Array]:
-        """What step t reads."""
+        """What step t reads: the W rows before row t or, without a window, the whole buffer."""
         return [
             lax.dynamic_slice_in_dim(a, t, w, self.axis, **FROM_START) if w else a
             for a, w in zip(buffers, self.windows, strict=True)

@@ -69,10 +69,10 @@ class MemoryLayer(nn.Module):
 
         Args:
           x: the stream.
-          state: that an earlier call returned; None: nothing was read before. A frozen rule begins
-            a stretch with every call.
+          state: that an earlier call returned; None: nothing was read before. Every call starts a
+            new stretch of a frozen rule.
           reset: [T] bool, True at the first token of every document of a packed sequence.
-          valid: [T] bool, False at the tokens that fill up a shorter sequence at its end.
+          valid: [T] bool, False at the padding at the end of a shorter sequence.
 
         Returns:
           The result, and the state after the last valid token.
@@ -84,7 +84,7 @@ class MemoryLayer(nn.Module):
         rule = self._checked(x)
         reset, valid = check_marks(Marks(reset, valid), len(x))
         if reset is not None and valid is not None:
-            reset = reset & valid  # what fills up a sequence begins no document
+            reset = reset & valid  # padding begins no document
         spec = MemorySpec(rule, self.settings, x.shape[-1])
         mixer = MemoryMixer(spec)
         taps = self.settings.convolution
@@ -115,7 +115,7 @@ class MemoryLayer(nn.Module):
         return mixer.finish(x, answers), LayerState(memory, inputs)
 
     def _checked(self, x: Array) -> Rule:
-        """The rule; errors as of a call."""
+        """The rule. Checks it, the settings and x; the errors are those of `__call__`."""
         if self.settings.rule:
             raise ValueError(
                 f"MemoryLayerSettings.rule={self.settings.rule!r} must be '': the rule of a "

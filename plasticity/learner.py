@@ -51,10 +51,10 @@ class Learner:
       eta0_warmup: steps in which the rule's eta0, if it has one, rises linearly to its value.
       layout: how a batch is spread over devices.
       make_optimizer: hyper -> Optimizer.
-      refresh: of the weights before every step, if any.
-      stream: the order of its tasks, of a task that has several.
-      protection: of what mattered to earlier tasks, if any.
-      consolidation: of fast weights into slow ones after every step, if there is any.
+      refresh: how the weights are refreshed before every step, see `plasticity.outer.refresh`.
+      stream: the order of the tasks, if `task` is a stream of several.
+      protection: of weights that mattered to earlier tasks, see `plasticity.outer.ewc`.
+      consolidation: the flow of fast weights into slow ones after every step.
     """
 
     task: Task
@@ -127,11 +127,11 @@ class Learner:
     def train_step(
         self, state: TrainState, seed: Array, hyper: Hyperparameters
     ) -> tuple[TrainState, dict[str, Array]]:
-        """One update. If loss or gradient is not finite, the state comes back as it was.
+        """One update. If a metric named in `FINITE` is not finite, the state is returned unchanged.
 
         Returns:
           The state, and mean metrics {name: []} of the batch before the update: those of the task,
-          `loss`, `grad_norm`, and those of `plasticity.telemetry`.
+          `loss`, `grad_norm`, those of `plasticity.telemetry`, `auxiliary` and `consolidated`.
         """
         hyper = self._warmed_up(hyper, state.step)
         network = self.make_network(hyper)
@@ -193,8 +193,8 @@ class Learner:
     ) -> dict[str, Array]:
         """Metrics [B] of the fixed episodes with indices [B] of a split, which is a `RandomStream`.
 
-        `on=False` holds the fast weights at zero, and memories as an episode starts: the same net
-        on the same episodes, not plastic.
+        `on=False` switches plasticity off, for the same network and episodes: fast weights stay at
+        zero, and memories stay as they are at the start of an episode.
         """
 
         def run(index: Array, *args: PyTree) -> dict[str, Array]:
@@ -227,7 +227,7 @@ class Learner:
         return jax.vmap(task.sample, (0, None, 0))(keys, data, drawn.which)
 
     def _network(self, hyper: Hyperparameters) -> Network:
-        """That of the loss: whole on every device if its fast weights are consolidated."""
+        """The network of the loss. Its layers are not shared if fast weights are consolidated."""
         network = self.make_network(hyper)
         if self.consolidation is None:
             return network

@@ -1,7 +1,8 @@
-"""A stretch of steps of a memory that reads what is written to it: `Site.tokens`.
+"""Memories that read their own keys, values and rates (`Site.tokens`), a stretch of steps at once.
 
-All that a stretch reads of itself is read at the state before its first step. Then each layer is a
-rule that is linear in its own state, with tokens that are known, as in `plasticity.parallel`.
+These reads are all taken at the state before the first step of the stretch, so the tokens of every
+layer are known. Given them, a layer follows a rule that is linear in its own state, and is solved
+as in `plasticity.parallel`.
 """
 
 import jax

@@ -23,7 +23,7 @@ from plasticity.types import Array
 
 
 class Marks(NamedTuple):
-    """Of each step. None: of no step."""
+    """Marks of each step. Without `reset` nothing starts anew; without `valid` all steps count."""
 
     reset: Array | None = None  # [T] bool: the memory starts anew before the step
     valid: Array | None = None  # [T] bool; False: the step writes nothing, and no factor acts
@@ -47,7 +47,7 @@ class Factors(NamedTuple):
 
 
 def factors(spans: list[Span], marks: Marks, steps: int) -> Factors:
-    """The factors of a chunk of so many steps, of which `make_spans` has made spans."""
+    """The factors of a chunk of `steps` steps, from the spans that `make_spans` made of it."""
     whole = spans[-1]
     passed = jnp.stack([jnp.stack([a[0] for a in row]) for row in whole.passed])
     reads, wrote = (jnp.stack([a[0, :steps] for a in all_of], 1) for all_of in whole[1:])

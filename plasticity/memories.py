@@ -18,12 +18,12 @@ Carried = Callable[[dict[str, PyTree]], dict[str, PyTree]]
 
 
 def first_row(tree: PyTree) -> PyTree:
-    """Of S = 1 steps the only one; numbers that are one for all steps as they are."""
+    """The only step of a stack of S = 1 steps. Scalars, which hold for all steps, stay."""
     return jax.tree.map(lambda a: a[0] if jnp.ndim(a) else a, tree)
 
 
 def asked(network: Network, fast: dict[str, Any], name: str, tokens: Token) -> Array:
-    """The answers [S, H, O] of a site to tokens that it does not write."""
+    """The answers [S, H, O] of a site to the queries of tokens; nothing is written."""
     if name not in network.sites:
         return no_answers(tokens)
     return read_site(*network.at_site(name), fast[name], tokens)

@@ -43,10 +43,9 @@ class Network(NamedTuple):
         receive no gradient.
       matmul_precision: of matrix products; a name in `plasticity.unroll.MATMUL_PRECISIONS`.
       intervention: changes writes before they are applied; see `plasticity.interventions`.
-      site_rule: the rule at memory sites; one of the backbone may have a rule of its own, see
-        `at_site`.
-      site_memory: the engine that holds their memories.
-      site_writes: whether anything is written there; False: memories stay as an episode starts.
+      site_rule: the rule at memory sites; a site may have a rule of its own, see `at_site`.
+      site_memory: the engine that holds the memories of sites.
+      site_writes: whether sites are written; False: their memories stay as an episode starts.
       site_chunk: steps that sites take at once, where all are known; see `plasticity.associate`.
     """
 
@@ -94,9 +93,9 @@ class Network(NamedTuple):
         run by `plasticity.evaluation.evaluate_episodes`.
 
         Returns:
-          None: the layers are not shared so. There is one device, the backbone has none that can be
-          (levels, recurrent networks), or `plasticity.shares.reads_of` refuses the writes. XLA's
-          partitioner then splits what `Backbone.shard_by` names.
+          None: the layers are not shared in this way, because there is one device, the backbone
+          has no layer that can be shared (levels, recurrent networks), or the writes cannot be, see
+          `plasticity.shares.reads_of`. XLA's partitioner then splits what `shard_by` names.
         """
         backbone = self.backbone
         if devices == 1 or backbone.part is None:
@@ -133,7 +132,7 @@ class StepRecord(NamedTuple):
 
 
 class NetworkState(NamedTuple):
-    """What an episode leaves between two pieces, in which its steps are run one piece at a time.
+    """The state between two pieces of an episode that is run one piece at a time.
 
     Of B episodes, all leaves but `position` are [B, ...]. Entries are ordered, blank ones first.
     """
@@ -177,8 +176,8 @@ def init_parameters(network: Network, key: Key) -> Parameters:
 def float_type(params: Parameters) -> DType:
     """Returns the dtype of the slow weights, in which a network computes; that of JAX if none.
 
-    Of "params" before others: a carry that the network starts from stands beside them. Python's
-    numbers have no dtype of their own.
+    The entry "params" comes first: beside it there may be a carry that the network starts from
+    (`plasticity.own`). Python numbers are skipped, since they have no dtype of their own.
     """
     slow = params.slow
     weights = slow["params"] if isinstance(slow, dict) and "params" in slow else ()

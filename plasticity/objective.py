@@ -23,8 +23,8 @@ def objective(
 ) -> tuple[Array, Measured]:
     """The objective [] of B episodes, and what is measured of them.
 
-    It is their mean outer loss, and the auxiliary loss of the rule and the local loss of the
-    network, if they have any (metric "auxiliary").
+    The objective is the sum of the mean outer loss, the auxiliary loss of the rule and the local
+    loss of the backbone. The metric "auxiliary" is the sum of the last two, if there are any.
 
     Args:
       network: the parts.

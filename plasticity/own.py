@@ -17,28 +17,21 @@
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from plasticity.arguments import check_fit, check_like, check_shape, leading_axes
 from plasticity.backbone import Backbone, FastRead, Forward
+from plasticity.carried import Carried, blank, carry_at
 from plasticity.network import Network, NetworkState, Parameters
 from plasticity.plastic_layers import Fast, Plastic
-from plasticity.steps import EMPTY
-from plasticity.types import Array, DType, Key, Outputs, Plasticity, PyTree
+from plasticity.types import Array, Key, Outputs, Plasticity, PyTree
 from plasticity.unroll import run_episodes
 
 RETURNS = "forward(params, carry, x, fast) returns (carry, (answer, modulator)), for one episode"
 StepFunction = Callable[[PyTree, PyTree, PyTree, Fast], tuple[PyTree, Any]]
-
-
-class _Carried(NamedTuple):
-    """The user's carry after P steps: a segment of the past, or an addition to it."""
-
-    value: PyTree  # [P, ...]
-    position: Array  # [P] int32, EMPTY for a blank entry
 
 
 def network_of(
@@ -66,7 +59,7 @@ def network_of(
 
     def run(
         slow: PyTree,
-        past: Sequence[_Carried],
+        past: Sequence[Carried],
         x: PyTree,
         position: Array,
         read: FastRead,
@@ -74,7 +67,7 @@ def network_of(
         independent: bool,
     ) -> Forward:
         del key  # dropout is the business of `forward`, with keys of its own in x
-        before = _carry_at(past, position[0] - 1, slow["carry"])
+        before = carry_at(past, position[0] - 1, slow["carry"])
 
         def in_turn(carry: PyTree, x: PyTree) -> tuple[PyTree, tuple]:
             out = one(slow, carry, x, read)
@@ -87,20 +80,15 @@ def network_of(
             out = jax.vmap(lambda x: one(slow, before, x, read))(x)
         else:
             out = jax.lax.scan(in_turn, before, x)[1]
-        return Forward(out[0], out[1], _Carried(out[2], position))
-
-    def slow(key: Key) -> dict[str, PyTree]:
-        if init is None:
-            raise ValueError("network_of was given no init=, which makes the params of forward")
-        return {"params": init(key), "carry": jax.tree.map(jnp.zeros_like, shape)}
+        return Forward(out[0], out[1], Carried(out[2], position))
 
     backbone = Backbone(
-        init=slow,
+        init=functools.partial(_slow, init, shape),
         shapes=plastic.layers,
         head=plastic.head,
         prepare=_as_they_are,
         forward=run,
-        blank=functools.partial(_blank, shape),
+        blank=functools.partial(blank, shape),
         window=1,
         sites=plastic.site_shapes(),
     )
@@ -108,11 +96,11 @@ def network_of(
     return Network(backbone, rule, memory, site_rule=rule, site_memory=memory)
 
 
-def _blank(shape: PyTree, slots: int, dtype: DType) -> _Carried:
-    """Entries that hold no carry."""
-    del dtype
-    zeros = jax.tree.map(lambda a: jnp.zeros((slots, *a.shape), a.dtype), shape)
-    return _Carried(zeros, jnp.full((slots,), EMPTY, jnp.int32))
+def _slow(init: Callable[[Key], PyTree] | None, shape: PyTree, key: Key) -> dict[str, PyTree]:
+    """Slow parameters at the start of training."""
+    if init is None:
+        raise ValueError("network_of was given no init=, which makes the params of forward")
+    return {"params": init(key), "carry": jax.tree.map(jnp.zeros_like, shape)}
 
 
 def _one_step(
@@ -124,7 +112,7 @@ def _one_step(
     x: PyTree,
     read: FastRead,
 ) -> tuple[Outputs, dict[str, Any], PyTree]:
-    """Outputs, activities and the carry, of the `shape` that it has before, of one step."""
+    """Outputs, activities and the carry of one step; `shape` is that of the carry before it."""
     fast = Fast(plastic, read)
     try:
         after, out = forward(slow["params"], carry, x, fast)
@@ -166,21 +154,6 @@ def _outputs(pair: Any) -> Outputs:
     return Outputs(answer, modulator, jnp.zeros((0,), jnp.result_type(float)))
 
 
-def _carry_at(past: Sequence[_Carried], position: Array, start: PyTree) -> PyTree:
-    """The carry after the step at `position`; `start` before the first step."""
-    found = [(s.position == position) & (s.position != EMPTY) for s in past]
-
-    def pick(first: Array, *values: Array) -> Array:
-        rows = [
-            jnp.where(here.reshape(-1, *[1] * (v.ndim - 1)), v, jnp.zeros_like(v)).sum(0)
-            for here, v in zip(found, values, strict=True)
-        ]
-        there = functools.reduce(jnp.logical_or, [here.any() for here in found], jnp.array(False))
-        return jnp.where(there, sum(rows), first).astype(first.dtype)
-
-    return jax.tree.map(pick, start, *[s.value for s in past])
-
-
 def run(
     plastic: Plastic,
     forward: StepFunction,
@@ -198,7 +171,7 @@ def run(
     Args:
       plastic: the plastic layers.
       forward: one step of one episode, see `network_of`.
-      params: slow weights; the first floating array gives the dtype of inputs (fast: >= float32).
+      params: slow weights, whose first floating array sets the dtype of inputs (fast: >= float32).
       theta: `Plastic.init`, trained or not.
       xs: inputs of the steps, leaves [B, T, ...], T > 0. Floating ones are cast to that dtype.
       state: that the piece before returned; None: fast weights start at zero.

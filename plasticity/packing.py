@@ -35,7 +35,7 @@ class Packing:
         self.shapes = [None if leaf is None else leaf.shape for leaf in leaves]
 
     def pack(self, leaves: Sequence[Any]) -> list[Array]:
-        """The stacks; a leaf without an equal stays as it is."""
+        """The stacks; a leaf that no other equals in shape and dtype stays as it is."""
         return [
             jnp.stack([leaves[i].reshape(_squeezed(leaves[i].shape)) for i in group])
             if len(group) > 1

@@ -52,7 +52,7 @@ class Plan(NamedTuple):
     write: Write  # left is u [C, N, O]; right [C, N, I]
     chunk: Factors
     system: Array  # [C N, C N], of each left in each later one: strictly lower triangular
-    answers: PyTree  # of `ANSWERS`
+    answers: PyTree  # what the first function in `ANSWERS` returns
 
 
 def plan_chunk(site: Site, form: Form, piece: tuple[Token, Marks]) -> Plan:
@@ -88,7 +88,7 @@ def run_chunk(
 def _plan_query(
     spans: list[Span], tokens: Token, right: Array, after: bool, same: Array | None
 ) -> Array:
-    """Of rate_s left_sn in answer t: [C, C, N]."""
+    """The coefficients [C, C, N] of rate_s left_sn in answer t."""
     return cut(products(spans, tokens.query[:, None], right, after)[:, :, 0], same)
 
 
@@ -104,7 +104,7 @@ def _at_query(
 def _plan_transposed(
     spans: list[Span], tokens: Token, right: Array, after: bool, same: Array | None
 ) -> Callable[[Array], Array]:
-    """The products of keeps: what a write leaves in an answer is known once it is."""
+    """A function of the writes, which depend on the state: it is called once they are known."""
     return jax.tree_util.Partial(functools.partial(_spread, after), spans, right, same)
 
 
@@ -141,12 +141,12 @@ def _plan_free(
 
 
 def _free(site: Site, form: Form, parts: Parts, plan: Plan, seen: Array, written: Array) -> Array:
-    """Any reads."""
+    """Reads of any kind and number."""
     layer = Written(parts, seen[..., 0], plan.answers, written, plan.write.right)
     return answered(site, form, plan.tokens, {"": layer})
 
 
-# {Site.asks: (what is known before the state, the answers)}
+# {Site.asks: (plans what does not depend on the state, computes the answers)}
 ANSWERS: dict[str, tuple[Callable[..., Any], Callable[..., Array]]] = {
     "query": (_plan_query, _at_query),
     "transposed": (_plan_transposed, _transposed),
@@ -197,7 +197,8 @@ def _affine(site: Site, form: Form, token: Token) -> tuple[Array, Array, Write]:
 def _check_linear(written: Callable[..., Write], zeros: tuple[Array, ...]) -> None:
     """Raises ValueError if a write is not of the form above, as far as its program shows it.
 
-    JAX refuses to transpose what is not linear, and to return what `vmap` maps as if it were not.
+    `jax.linear_transpose` refuses what is not linear, and `jax.vmap` with out_axes=None refuses
+    results that depend on what is mapped: here, on what is read.
     """
 
     def left_alone(*recalled: Array) -> Array:

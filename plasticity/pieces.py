@@ -93,7 +93,11 @@ def prepare(
 
 
 def _check(network: Network) -> None:
-    """ValueError: a rule has no meaning where it writes, or an engine is made for another form."""
+    """Raises ValueError if rules, engines and meta-gradient do not go together.
+
+    That is: a rule has no meaning where it writes, an engine is made for another form, or memory
+    sites that take all steps at once are to truncate the meta-gradient.
+    """
     at_layers = (network.layers, network.rule, network.memory)
     at_sites = [(True, *network.at_site(name)) for name in network.sites]
     for written, rule, memory in (at_layers, *at_sites):

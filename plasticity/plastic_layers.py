@@ -90,8 +90,8 @@ def plastic(
     Args:
       rule: how they are written, for example `hebbian(eta0=1.0)`.
       layers: {name: (O, I)}, the outputs and inputs of layers that `fast(name, ...)` reads.
-      sites: {name: (O, I) or (H, O, I)}, the heads of `fast.associate(name, ...)` and the numbers
-        in a value and in a key of one.
+      sites: {name: (O, I) or (H, O, I)}, the numbers in a value and in a key of one head, and the
+        number of heads, of memory sites that `fast.associate(name, ...)` writes and reads.
       memory: the engine: "dense", "factored" or "chunked".
       chunk: steps per chunk of the engine.
       head: O + A + 1 for a rule with an internal loss, which reads the answer (O numbers), the
@@ -170,8 +170,8 @@ class Fast:
         """activation(slow + w pre + b), [O].
 
         Args:
-          layer: its name. Each layer is called once in a step, outside `jax.checkpoint` and others
-            that trace: the writes are computed from what it saw.
+          layer: its name. Call each layer once per step, and not inside a transformation such as
+            `jax.checkpoint`: the rule needs what this call saw, to compute the write.
           pre: its input, [I].
           slow: its slow output, [O].
           activation: its nonlinearity; None: none.

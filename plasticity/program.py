@@ -70,12 +70,12 @@ def needed(
 
 
 def acts(eqn: JaxprEqn) -> bool:
-    """Whether an equation has a side effect. To name an axis of devices, as psum does, is none."""
+    """Whether an equation has a side effect. Naming a device axis, as psum does, is not counted."""
     return any(not _names_axis(effect) for effect in eqn.effects)
 
 
 def sends(eqn: JaxprEqn) -> bool:
-    """Whether it sends something to other devices."""
+    """Whether an equation sends data to other devices."""
     return bool(eqn.invars) and any(map(_names_axis, eqn.effects))
 
 
@@ -137,8 +137,8 @@ class StepProgram:
     ) -> tuple[Flags, Flags]:
         """Which inputs and results of the step have a derivative, if these inputs have one.
 
-        State that depends on such an input has one too. What is constant stays out of the adjoint,
-        as in `lax.scan`: a `while_loop` over constants, which has none, does no harm.
+        State that depends on such an input has one too. Constants stay out of the adjoint, as in
+        `lax.scan`. So a `while_loop`, which has no reverse mode, may run over constants.
 
         Returns:
           Flags of (values, carry, history, x), and of (carry, entry, y).
@@ -169,7 +169,7 @@ def promoted(carry: PyTree, after: PyTree) -> PyTree:
     As in `lax.scan`: a carry that starts as 0 may go on as a float.
     """
     if str(jax.tree.structure(carry)) != str(jax.tree.structure(after)):
-        return carry  # `check_step` says so
+        return carry  # `check_step` raises the error
 
     def promote(old: Array, new: jax.ShapeDtypeStruct) -> Array:
         dtype = jnp.result_type(old, new.dtype)

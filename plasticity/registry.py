@@ -19,7 +19,7 @@ def shown(value: Any) -> str:
 
 
 def meant(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
-    """Which of the names is near, "did you mean 'x'?", or ""."""
+    """The hint "did you mean 'x'?", with the nearest of the names, or "" if none is near."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
     return f"did you mean {close[0]!r}?" if close else ""
 

@@ -8,8 +8,8 @@
     CopyingSettings(delay=2.5)  # ValueError: task.delay=2.5 must be an integer, at least 0
 
 The type of a setting is the type of its default. A float setting also accepts integers, and arrays,
-whose values may be unknown while a program is traced. Every float has to be a float32: a value that
-float32 rounds to 0 or to infinity would change what is computed, silently.
+whose values may be unknown while a program is traced. Every float must be within the range of
+float32: a value that float32 rounds to 0 or to infinity would silently change what is computed.
 """
 
 import dataclasses

@@ -1,11 +1,11 @@
 """A run spread over devices: episodes over the axis `data`, wide layers over the axis `model`.
 
 Each device, or row of devices that share the layers, runs its share of a batch; gradients are
-averaged once a step. In a training step both axes are mapped explicitly: a device has its parts of
-the layers that `Backbone.shard_by` names, slow weights, coefficients of plasticity and fast
-weights, and `plasticity.shares` says what it sends. `Network.part` says which networks are shared
-so; those that are not, and evaluation, leave the axis `model` to XLA's partitioner. The program is
-the same for any number of processes and devices.
+averaged once a step. In a training step `jax.shard_map` maps both axes: each device holds its part
+of the layers that `Backbone.shard_by` names (slow weights, coefficients of plasticity and fast
+weights), and `plasticity.shares` describes what it sends. `Network.part` says which networks are
+shared in this way. All others, and evaluation, leave the axis `model` to XLA's partitioner. The
+program is the same for any number of processes and devices.
 
 One device per core is also the fastest way to use a CPU: the operations of a small network are too
 short to gain from threads.
@@ -170,7 +170,7 @@ def _mean(tree: PyTree) -> PyTree:
 
 
 def _mean_in_few_messages(tree: PyTree) -> PyTree:
-    """The same, all small arrays joined: every message between hosts has a latency of its own.
+    """`_mean`, with all small arrays joined in one message: each message costs a latency.
 
     XLA joins messages on GPUs and TPUs, but not on CPUs.
     """

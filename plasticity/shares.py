@@ -20,9 +20,9 @@ sum forward (fc2) and one backward (the input of fc1), as in Shoeybi et al. 2019
 So does attention whose heads are split: the map to queries, keys and values is the first layer, the
 map of what was mixed the second.
 
-The columns of queries, keys and values are three stacks of heads, so that a device's heads are no
-block of columns. Their kernel is stored by rows, which are blocks. Once per run of a batch the
-devices exchange, and each has the columns of its heads (`Share.by_heads`).
+The kernel that makes queries, keys and values has three stacks of columns, each with all heads. So
+the columns of one device's heads are not contiguous, and the kernel is split by rows instead. Once
+per run of a batch the devices exchange rows for the columns of their heads (`Share.by_heads`).
 
 A rule stays a function of whole activities. They are gathered for all layers in one message, every
 device computes the same writes, and takes its part of each; backward, that is one sum. The cost of
@@ -65,27 +65,27 @@ _SPLIT_ACTIVITY = {"outputs": ("post", "activation", "credit", "recall"), "input
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def enter(axis: str, tree: PyTree) -> PyTree:
-    """The same; backward, the devices' cotangents are summed, in one message."""
+    """The tree, unchanged; backward, the devices' cotangents are summed, in one message."""
     del axis
     return tree
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def leave(axis: str, tree: PyTree) -> PyTree:
-    """The sums over the devices, in one message; backward the same."""
+    """The sums over the devices, in one message; backward, the cotangent is unchanged."""
     vector, separate = jax.flatten_util.ravel_pytree(tree)
     return separate(lax.psum(vector, axis))
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def gather(axis: str, vector: Array) -> Array:
-    """[N] -> [devices, N]: those of all devices; backward, a device's own."""
+    """[N] -> [devices, N]: the vectors of all devices; backward, each device takes its own row."""
     return lax.all_gather(vector, axis)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def row(axis: str, rows: Array) -> Array:
-    """[devices, N] -> [N]: a device's own; backward, those of all devices."""
+    """[devices, N] -> [N]: a device's own row; backward, the rows of all devices are gathered."""
     return lax.dynamic_index_in_dim(rows, lax.axis_index(axis), keepdims=False)
 
 
@@ -119,7 +119,7 @@ class Share(NamedTuple):
         return leave(self.axis, tree)
 
     def own(self, array: Array, axis: int = -1) -> Array:
-        """The device's part of an array that was made to `enter`, or that has no gradient."""
+        """The device's part of an array that `enter` returned, or that has no gradient."""
         size = array.shape[axis] // self.devices
         start = lax.axis_index(self.axis) * size
         return lax.dynamic_slice_in_dim(array, start, size, axis % array.ndim)
@@ -203,8 +203,8 @@ class Share(NamedTuple):
 def reads_of(rule: Rule, shapes: Mapping[str, LayerShape], head: int) -> dict[str, Activity] | None:
     """{layer: which fields of its activity, bool, a rule reads}; see `Share.reads`.
 
-    None: its writes cannot be shared. They are made of coefficients, or a memory keeps every
-    synapse at a rate of its own or maps the trace as a whole. Nor is an auxiliary loss shared.
+    None: its writes cannot be shared, because they depend on the coefficients of plasticity, its
+    form has a keep per synapse or maps the whole trace, or it has an auxiliary loss.
     """
     form = rule.form
     if rule.static or rule.write is None:

@@ -31,8 +31,8 @@ class Token(NamedTuple):
       query: [I], at which the memory is read.
       key: [I].
       value: [O].
-      rate: [], or [O] if the rule's form says so; None: 1.
-      keep: [], or [O] or [I] if the rule's form says so; None: 1.
+      rate: [], or [O] if the keep of the rule's form is per output or per synapse; None: 1.
+      keep: [], or the shape that the rule's form gives it, see `Form.keep`; None: 1.
       gates: {name: further inputs}, such as the momentum of `titans`; see `Site.takes`.
     """
 
@@ -55,8 +55,8 @@ class Gate(NamedTuple):
     Attributes:
       name: "rate", "keep", or its name in `Token.gates`.
       kind: how a memory layer makes it; a name in `plasticity.model.gates.KINDS`.
-      per: what has one of its own: "token" [], "input" [I] or "output" [O]. Of rate and keep, the
-        form of the rule decides.
+      per: how many numbers there are: one per "token" [], "input" [I] or "output" [O]. For rate
+        and keep, the form of the rule decides instead.
     """
 
     name: str
@@ -79,8 +79,8 @@ class Form(NamedTuple):
       terms: N outer products per write: left [N, O], right [N, I]; 1: left [O], right [I].
       momentum: whether writes have a momentum.
       bias: whether the memory at a site has a plastic bias; a feed-forward site has one by itself.
-      settle: what becomes of the trace h [O, I] after every write; None: nothing. Settling once
-        after several writes must be settling after each.
+      settle: a map that is applied to the trace h [O, I] after every write; None: none. Applying it
+        once after several writes must give the same as applying it after each.
       to_weights: the map from the trace h [O, I] to weights [O, I], before alpha; None: identity.
     """
 
@@ -125,26 +125,28 @@ class Site(NamedTuple):
     """A rule at a memory site.
 
     Attributes:
-      write: (token, read) -> Write. `read` is of the state before the write, undecayed. A rule that
-        takes its error at the decayed state says so: keep * read(key), or read(keep * key). A
+      write: (token, read) -> Write. `read` reads the state before the write and before its decay. A
+        rule whose error is taken at the decayed state uses keep * read(key) or read(keep * key). A
         memory of several layers, as of a rule that descends the loss of a small network, has one
         trace for each and returns {layer: Write}; `plasticity.rules.credit` gives each layer its
         credit.
       order: "read_after_write": the answer to a query contains the token's own write;
-        "read_before_write": it does not; "read_before_stretch": of a frozen rule, nor those of the
-        tokens before it in the stretch.
-      linear: `left` is affine in what `read` returned, output by output, and nothing else depends
-        on it: value - read(key) is, value / |read(key)| is not. Many steps are then computed at
-        once. Under a form whose keep is not per output, the factors of what was read are the same
-        for all outputs: value - 2 read(key) is, value - c * read(key) with a vector c is not. A
-        program that shows another function is refused; factors are numbers, which are not checked.
+        "read_before_write": it does not; "read_before_stretch", for frozen rules: it contains no
+        write of the present stretch.
+      linear: each output of `left` is an affine function of that output of what `read` returned,
+        and nothing else in the write depends on a read: value - read(key) is allowed,
+        value / |read(key)| is not. Many steps are then computed at once. Under a form whose keep is
+        not per output, the factors of what was read must be the same for all outputs:
+        value - 2 read(key) is allowed, value - c * read(key) with a vector c is not. A program that
+        is visibly of another kind is refused; the values of the factors are not checked.
       frozen: C: `write` reads the state before the first of every C tokens, while keeps and
         momentum act at every token; the last stretch may be shorter. 1: it reads the state before
         the token.
-      tokens: (token, read) -> {layer: Token}: a memory of several layers that reads what is written
-        to it. `write` then takes the token of one layer, linear in what it reads of that layer at
-        the state before the token; a stretch is so frozen in `tokens` alone, and solved at once.
-        The order is "read_before_stretch". None: the token is written as it is.
+      tokens: (token, read) -> {layer: Token}: for a memory of several layers that reads its own
+        keys, values and rates. `write` is then called with the token of one layer, and is linear in
+        what it reads of that layer at the state before the token. Only the reads of `tokens` are
+        frozen in a stretch, which is therefore solved at once. The order is "read_before_stretch".
+        None: the token is written as it is.
       reach: (token) -> []: of a frozen rule, the factor with which a token sees what its stretch
         has written: W_start + reach (W - W_start). The last token's view becomes the state after
         the stretch. None: 1.
@@ -152,8 +154,8 @@ class Site(NamedTuple):
       prepare: what happens to a token first. It may change the number of outputs.
       layers: (shape for a value and a key) -> {layer: its shape}; "": the layer of a memory of one.
       empty: whether a memory may start at zero; otherwise its first weights are given.
-      takes: what the rule reads of a token beside query, key and value. What else is given is
-        refused, and so is a gate that is missing. None: anything.
+      takes: the numbers that the rule reads of a token beside query, key and value. Any other one
+        that is given is refused, and so is a gate that is missing. None: all are accepted.
       ignores: which of "query" and "value" the rule does not read; of a value only the length
         counts.
       answer: (prepared token, read) -> [O].

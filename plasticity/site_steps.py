@@ -32,7 +32,7 @@ Steps = tuple[Token, Marks]
 def associate_step(
     rule: Rule, memory: Memory, fast: Any, token: Token, slot: Array | int
 ) -> tuple[Array, Any]:
-    """One step, with any engine: the definition of rules whose tokens are steps of their own.
+    """One step, with any engine, for rules that take single steps (see `check_single`).
 
     Args:
       rule: with a `Site`.
@@ -90,10 +90,10 @@ def site_answer(rule: Rule, memory: Memory, fast: Any, token: Token) -> Array:
 
 
 def check_single(site: Site) -> Site:
-    """The site.
+    """The site, of a rule that can take its tokens one by one.
 
     Raises:
-      ValueError: its tokens are not steps of their own.
+      ValueError: it cannot: it is frozen, writes several times per token, or has a `Site.reach`.
     """
     if site.frozen > 1 or site.writes > 1 or site.reach is not None:
         reach = "" if site.reach is None else " and a Site.reach"
@@ -153,7 +153,7 @@ def _advanced(memory: Memory, fast: Any, written: Any, slot: Array | int) -> Any
 def by_steps(
     rule: Rule, steps: Steps, start: Layers, initial: Layers | None, chunk: int
 ) -> tuple[Array, Layers]:
-    """One after the other: the definition of the above."""
+    """All steps, one after the other: the definition of the faster ways of `associate`."""
     site, memory, (tokens, marks) = site_of(rule), dense(form=rule.form), steps
     fast, anew = (_opened(memory, layers) for layers in (start, initial))
     frozen = site.frozen > 1
@@ -182,7 +182,7 @@ def by_steps(
 
 
 class Ends(NamedTuple):
-    """Of the stretches of a frozen rule, for each step."""
+    """Whether a step is the first, or the last valid one, of a stretch of a frozen rule."""
 
     first: Array  # [T] bool
     last: Array  # [T] bool, of the steps that are valid
@@ -206,7 +206,7 @@ def _opened(memory: Memory, layers: Layers | None) -> Any:
 
 
 def _where(condition: Array | None, chosen: Any, other: Any) -> Any:
-    """The chosen state, where there is such a condition."""
+    """`chosen` where the condition holds, else `other`; without either of the two, `other`."""
     if condition is None or chosen is None:
         return other
     return jax.tree.map(lambda a, b: jnp.where(condition, a, b), chosen, other)

@@ -1,6 +1,6 @@
-"""Linear systems in matrix products alone.
+"""Linear systems, solved by matrix products alone.
 
-They are not solved by LAPACK. On a CPU its batched routines wait for tasks of the thread pool that
+LAPACK is avoided. On a CPU its batched routines wait for tasks of the thread pool that
 they run on: two programs in flight, each at a solve, stop each other for ever where the pool has
 two threads (jaxlib 0.10.2). On accelerators a solve takes its rows one after the other.
 """

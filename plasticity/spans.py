@@ -24,7 +24,7 @@ Maps = tuple[tuple[Array, ...], ...]  # K x K arrays [..., L], of part k in part
 
 
 class Span(NamedTuple):
-    """What B spans of n steps each do to the K parts of the state.
+    """What B spans of n steps each do to the K parts of the state. B does not count episodes here.
 
     Parts are entries of tuples, not an axis: it would have size 1 for most rules, and XLA crashes
     on CPUs where an array of seven axes, one of them so small, is multiplied and summed (jaxlib
@@ -37,9 +37,9 @@ class Span(NamedTuple):
 
 
 def make_spans(keep: Array, momentum: Array | None, valid: Array | None = None) -> list[Span]:
-    """Spans of 1, 2, 4, ... steps, the last of all C; steps that fill it up do nothing.
+    """Spans of 1, 2, 4, ... steps; the last is the whole chunk, padded to a power of two.
 
-    For keep [C, L] and momentum [C]. Steps that are not `valid` [C] do nothing either.
+    For keep [C, L] and momentum [C]. Padding, and steps that are not `valid` [C], change nothing.
     """
     passed: Maps = ((keep,),)
     if momentum is not None:
@@ -65,12 +65,12 @@ def _earlier(a: Array) -> Array:
 
 
 def _later(a: Array) -> Array:
-    """The second."""
+    """The second of every two spans, or blocks."""
     return a[1::2]
 
 
 def fill(steps: int) -> int:
-    """What is missing to the next power of two."""
+    """How many steps are missing to the next power of two."""
     return (1 << (steps - 1).bit_length()) - steps
 
 
@@ -178,7 +178,7 @@ def spread(spans: list[Span], given: Array, right: Array, after: bool) -> Array:
 
 
 def corners(matrix: Array, pairs: int, terms: int = 1) -> Array:
-    """[pairs, n, n N], below the diagonal: of the later half of each pair's steps in the earlier.
+    """[pairs, n, n N], the blocks below the diagonal: later half of rows, earlier half of columns.
 
     For [C, C N] with C = 2 n pairs. Example, pairs 2 of 2 steps each, N 1: entries [1, 0], [3, 2].
     """

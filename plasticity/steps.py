@@ -9,7 +9,7 @@ from plasticity.backbone import FastRead
 from plasticity.types import Array, PyTree, Token
 
 EMPTY = -1  # position of a blank entry of the past
-ALWAYS = -2  # of one that every step sees
+ALWAYS = -2  # position of an entry that every step sees
 
 
 def length(stack: PyTree) -> int:
@@ -25,7 +25,7 @@ def join(first: PyTree, second: PyTree | None) -> PyTree:
 
 
 def no_answers(tokens: Token) -> Array:
-    """[S, H, O]: one answer per token, also of rules that write several times."""
+    """Zero answers [S, H, O], one per token, even if a rule writes several times per token."""
     return jnp.zeros((*tokens.query.shape[:-1], tokens.value.shape[-1]), tokens.value.dtype)
 
 

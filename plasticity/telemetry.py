@@ -78,7 +78,8 @@ def telemetry(network: Network, params: Parameters, trace: EpisodeTrace) -> dict
 
     Returns:
       eta_mean [B]: the rate, averaged over steps, layers, and the heads of memory sites.
-      write_norm [B]: ||eta alpha delta|| over all plastic weights, averaged over steps.
+      write_norm [B]: ||eta alpha delta|| over the weights of all plastic layers, without biases and
+        without memory sites, averaged over steps.
     """
     nothing = jnp.zeros(len(trace.outputs.task))
     rates, sizes = modulation(network, params, trace)
@@ -131,7 +132,7 @@ def mean_fast_weights(
 
 
 def fast_norm(network: Network, params: Parameters, trace: EpisodeTrace) -> Array:
-    """Returns ||w|| [B] over all plastic weights after the last step of B episodes.
+    """Returns ||w|| [B] over all plastic layers and memory sites after the last step, no biases.
 
     It forms the matrices w [O, I], which training does not need.
 

@@ -35,7 +35,7 @@ def prepared_shape(site: Site, token: Token) -> LayerShape:
 
 
 def each_write(site: Site, tokens: Token, marks: Marks) -> tuple[Token, Marks]:
-    """The N writes of each token as tokens of their own [T N, ...], which forget once per token."""
+    """Each write of a token as a token of its own [T N, ...]; only the first of the N forgets."""
     n = site.writes
     if n == 1:
         return tokens, marks
@@ -124,7 +124,7 @@ def check_tokens(site: Site, form: Form, tokens: Token) -> Token:
 
 
 def check_taken(site: Site, tokens: Token) -> None:
-    """Raises ValueError if the rule lacks a gate, or would leave out what is given."""
+    """Raises ValueError if a gate is missing, or if the rule does not read what is given."""
     if site.takes is None:
         return
     takes = [gate.name for gate in site.takes]

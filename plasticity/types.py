@@ -18,7 +18,8 @@ Axis letters, used in all docstrings; exceptions are stated where they occur:
   B episodes   T steps of an episode   Q queries   S steps processed at once   P cached past steps
   C steps of a chunk   I inputs of a layer   O outputs of a layer   D model width   H heads
   A auxiliary outputs   N ways   K shots   F features
-[] is a scalar array. Floating-point arrays are float32, or float64 if the parameters are.
+[] is a scalar array. A network computes in the dtype of its slow weights, and its fast weights have
+at least float32 (`plasticity.network.fast_type`).
 """
 
 from collections.abc import Callable, Mapping

@@ -38,7 +38,7 @@ LAYERS = [
     ["plasticity.at_once"],
     ["plasticity.unroll"],
     ["plasticity.evaluation", "plasticity.batches"],
-    ["plasticity.arguments", "plasticity.layer"],
+    ["plasticity.arguments", "plasticity.layer", "plasticity.carried"],
     ["plasticity.plastic_layers"],
     ["plasticity.own"],
     ["plasticity.records"],

@@ -1,6 +1,7 @@
 """The factored engine: fast weights as the history of the vectors that were written.
 
-Every write has rank one, so a memory is described by its writes, and no matrix is ever formed:
+A write is one outer product, or N of them. So the memory stores the vectors of its writes and forms
+no matrix while it is read. With N = 1,
 
   w_t x = alpha * sum_{s<t} c_ts left_s right_s^T x,   c_ts = rate_s prod_{s<r<t} keep_r
 

@@ -48,15 +48,15 @@ class ShortConvolution(nn.Module):
         """Maps x [S, channels] at positions [S] to [S, channels].
 
         A single step finds each earlier input by its position, in whatever order segments hold
-        them. Several steps follow on the last inputs of the past, which stand in order, behind
-        blank ones.
+        them. Several steps continue from the last inputs of the past, which stand in order,
+        after any blank ones.
 
         Args:
           x, position: the steps.
           past: segments of earlier steps.
           independent: whether each step ignores the other present ones.
-          reset: [S] bool, steps before which a document ends, of which no later step sees anything;
-            None: none.
+          reset: [S] bool, True at the first step of a document: this and later steps see nothing of
+            earlier documents; None: none.
         """
         init = nn.initializers.uniform(2 * self.taps**-0.5)
         shape = (self.taps, x.shape[-1])

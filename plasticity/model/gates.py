@@ -46,7 +46,7 @@ class GateMaker(nn.Module):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the gate of one step."""
+        """The shape of the gate at one step."""
         return (self.heads, self.each) if self.each else (self.heads,)
 
     def project(self, x: Array, bias: nn.initializers.Initializer = nn.initializers.zeros) -> Array:

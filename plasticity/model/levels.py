@@ -38,13 +38,13 @@ class LevelSpec(NamedTuple):
 
     @property
     def layers(self) -> dict[str, LayerShape]:
-        """Of its net."""
+        """The layers of its net, {layer: shape}."""
         assert self.rule.site is not None
         return self.rule.site.layers(LayerShape(self.width, self.width))
 
     @property
     def site_shape(self) -> SiteShape:
-        """Of its memory site, which has one head."""
+        """The shape of its memory site, which has one head."""
         return SiteShape(1, self.layers)
 
 

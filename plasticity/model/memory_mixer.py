@@ -58,7 +58,7 @@ class MemorySpec(NamedTuple):
 
     @property
     def shape(self) -> LayerShape:
-        """Of a value and a key of one head."""
+        """The sizes of a value and a key of one head, after feature maps."""
         width = self.channels["key"][-1]
         feature = FEATURES[self.settings.feature]
         inputs = jax.eval_shape(feature, jax.ShapeDtypeStruct((width,), jnp.float32)).shape[0]
@@ -66,7 +66,7 @@ class MemorySpec(NamedTuple):
 
     @property
     def memory(self) -> LayerShape:
-        """Of what is written: a rule may prepare its tokens."""
+        """The sizes of what is written, which `Site.prepare` may change."""
         several = () if self.site.writes == 1 else (self.site.writes,)
         key, value = (jnp.zeros((*several, n)) for n in (self.shape.inputs, self.shape.outputs))
         rate = jnp.zeros(several)
@@ -74,12 +74,12 @@ class MemorySpec(NamedTuple):
 
     @property
     def layers(self) -> dict[str, LayerShape]:
-        """Of one head's memory."""
+        """The layers of one head's memory, {layer: shape}."""
         return self.site.layers(self.memory)
 
     @property
     def site_shape(self) -> SiteShape:
-        """Of the memories of all heads."""
+        """The shape of the memory site, with all heads."""
         return SiteShape(self.settings.heads, self.layers)
 
 

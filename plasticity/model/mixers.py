@@ -181,7 +181,7 @@ class Mixer(NamedTuple):
 
 
 def _wider(attention: int, taps: int) -> int:
-    """Of attention and a convolution together; a window of 0 is all steps."""
+    """The window of attention and a convolution together; 0 means all steps."""
     return attention and max(attention, taps)
 
 

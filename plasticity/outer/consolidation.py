@@ -21,9 +21,9 @@ from plasticity.types import Array, FastWeights, Key, LayerShape, PyTree, Scalar
 
 
 class Consolidation(NamedTuple):
-    """What flows. shuffled: a control: the fast weights at other places of their layer.
+    """What flows. shuffled: a control, which moves each fast weight to a random place of its layer.
 
-    These are random, and the same in every step, so that what flows adds up as it does without.
+    The places are the same at every step, so that the flow adds up over steps as without shuffling.
     """
 
     shuffled: bool = False

@@ -21,12 +21,12 @@ from plasticity.types import PyTree
 
 
 class Protection(NamedTuple):
-    """Settings."""
+    """Settings of elastic weight consolidation."""
 
     strength: float
     decay: float = 1.0  # online only
     online: bool = False
-    episodes: int = 64  # of which the Fisher information is a mean
+    episodes: int = 64  # over which the Fisher information is averaged
 
 
 class Protected(NamedTuple):

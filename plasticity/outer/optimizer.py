@@ -41,7 +41,7 @@ class Optimizer(NamedTuple):
 
     direction: optax.GradientTransformation  # of a step, before decay and learning rate
     matrices_only: bool = False  # all but slow weight matrices take Adam's direction
-    decays: bool = True  # weight decay has a meaning beside it
+    decays: bool = True  # whether weight decay may be used with it
     best: tuple[int, float] | None = None  # arguments of `train_best_conditioned`; None: train all
     periods: Periods = ()  # of parts of the slow weights; all others change at every step
 
@@ -93,7 +93,7 @@ def chained(
     decay = optax.add_decayed_weights(weight_decay, slow)
 
     def whole(period: int) -> optax.GradientTransformation:
-        # Update number n of a part is that of step n of its periods, of which the last counts.
+        # Update n of a part happens at the last step of its period n, and has that step's rate.
         step = optax.scale_by_learning_rate(lambda count: rate(count * period + period - 1))
         return optax.chain(direction, decay, step)
 

@@ -38,7 +38,7 @@ def parsed(value: str) -> Periods:
 
 
 def labels(periods: Periods, params: PyTree) -> PyTree:
-    """The period of each parameter: of the last part that is a name in its path, else 1.
+    """The period of each parameter: that of the last pair whose part is in its path, else 1.
 
     Raises:
       ValueError: a part is no name of a module or parameter.
@@ -64,7 +64,7 @@ def labels(periods: Periods, params: PyTree) -> PyTree:
 def by_periods(
     periods: Periods, step: Callable[[int], optax.GradientTransformation]
 ) -> optax.GradientTransformation:
-    """The whole step. step: (period) -> the step of parameters that have it."""
+    """The whole step, from `step`: (period) -> the step of the parameters with this period."""
     if not periods:
         return step(1)
     ways = {}

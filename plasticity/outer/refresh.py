@@ -9,7 +9,7 @@ It is 0 during the first task. In a run of the programs it is that of `plasticit
 stream is learned so, and else 0. The control `random` replaces g by a random direction.
 
 Source: Wang et al. 2024 (arXiv 2403.13249), in the form of its release. There u starts as an ascent
-step of a copy of the network, whose rate falls out.
+step of a copy of the network; the rate of that step cancels in u.
 """
 
 from collections.abc import Callable

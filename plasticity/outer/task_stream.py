@@ -48,7 +48,7 @@ METHODS = {
 
 
 class Drawn(NamedTuple):
-    """What names the B episodes of a batch."""
+    """Which B episodes a batch has: update, index and task identify an episode."""
 
     step: Array  # [B] int32, the update that an episode is, or was, drawn for
     place: Array  # [B] int32, its index there

@@ -3,8 +3,8 @@
   M <- keep M + rate value key^T;   K <- keep K + rate key key^T
   answer M (K + diag(ridge))^-1 query
 
-which is the prediction at `query` of the ridge regression of values on keys. M and K are one trace,
-whose value is the token's value with its key behind it. ridge [I] is a gate; it is not accumulated.
+which is the prediction at `query` of the ridge regression of values on keys. M and K are one trace:
+its first O rows are M, its other I rows are K. ridge [I] is a gate; it is not accumulated.
 
 Source: von Oswald et al. 2025 (arXiv 2506.05233). Departure: the system is solved exactly, not by
 a few steps of conjugate gradients.

@@ -42,7 +42,7 @@ def normalised(z: Array) -> Array:
 class Net(NamedTuple):
     """f: (z, read) -> f(z).
 
-    deep: whether its layers are W1 and W2, or only one. check: of what it is given.
+    deep: whether its layers are W1 and W2, or only one. check: (token) -> the token, or an error.
     """
 
     f: Callable[[Array, Read], Array]

@@ -7,8 +7,8 @@
 x is the token's key. Each memory makes its own target, M value. All reads are of the state before
 the token or, `frozen`, before a stretch of tokens; only the decay, keep I - rate key key^T, acts on
 the running state. Given what was read, a stretch is a delta rule, and is solved at once. The first
-memories are slow weights. As all are multiplied by the same matrices, M stays M_first P, one P for
-all.
+memories are slow weights. Reads and decays act on all memories in the same way, from the right. So
+each memory stays M_first P, with one P for all.
 
 Source: Behrouz et al. 2025 (arXiv 2512.24695), equations 83 to 93, from a transcription of section
 8 and three independent implementations; the paper itself was not at hand. Departures: linear

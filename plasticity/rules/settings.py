@@ -122,7 +122,7 @@ def check_one_episode(modulator: Array, activities: Mapping[str, Activity]) -> N
 def rate_and_keep(
     deltas: Mapping[str, tuple[Array, Array]], modulator: Array, settings: PlasticSettings
 ) -> tuple[Array, Array]:
-    """The neuromodulated, globally clipped rate eta_t and the decay 1 - eta_t, both [].
+    """The neuromodulated, globally clipped rate eta_t, and keep_t, both [].
 
       eta_t = eta0 * sigmoid(g_t) * min(1, max_norm / ||delta_t||)        (Chaudhary 2025)
       keep_t = 1 - decay_ratio * eta_t, eta_t with the clip or without

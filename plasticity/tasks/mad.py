@@ -75,7 +75,7 @@ class MemorisationSettings(Settings):
     mapping: int = setting(0, "which mapping is to be learned", low=0)
 
     def check(self) -> None:
-        """Raises ValueError for half a question."""
+        """Raises ValueError for an odd length: a key and a question are two tokens."""
         if self.length % 2:
             raise ValueError(
                 f"task.length={self.length} must be even: a key and a question, in turn"

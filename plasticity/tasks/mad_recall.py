@@ -48,7 +48,7 @@ class RecallSettings(Settings):
     length: int = size(128, "tokens of a sequence, its last value included", low=4)
 
     def check(self) -> None:
-        """Raises ValueError for half a pair."""
+        """Raises ValueError for an odd length: a pair has two tokens."""
         if self.length % 2:
             raise ValueError(f"task.length={self.length} must be even: two tokens for each pair")
 
@@ -62,7 +62,7 @@ class NoisySettings(RecallSettings):
     noise: float = setting(0.2, "share of the pairs that are noise", low=0, below=1)
 
     def check(self) -> None:
-        """Raises ValueError for half a pair, and where noise leaves no keys or values."""
+        """Raises ValueError for an odd length, or if noise leaves too few keys or values."""
         super().check()
         if self.vocabulary < self.noise_vocabulary + 4:
             raise ValueError(

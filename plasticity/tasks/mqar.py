@@ -45,7 +45,7 @@ class MqarSettings(Settings):
     filler: str = setting("zero", "tokens between the queries", choices=FILLERS)
 
     def check(self) -> None:
-        """Raises ValueError for more pairs than there are slots or keys, or half a slot."""
+        """Raises ValueError for more pairs than slots or keys, or an odd number of steps."""
         if self.steps % 2 or self.steps < 4 * self.pairs:
             raise ValueError(
                 f"task.steps={self.steps} must be even and at least {4 * self.pairs}, "

@@ -51,7 +51,7 @@ class Trial(NamedTuple):
     queries: Array  # [Q, I]
     answers: Array  # [Q, O], distributions
     weights: Array  # [Q]
-    judged: Array | None = None  # [K, O], answers that are given at once, 0 where none; None: none
+    judged: Array | None = None  # [K, O], answers due at a step itself, 0 where none; None: none
 
 
 class Kind(NamedTuple):
@@ -90,7 +90,7 @@ def answers_of(s: WorkingMemorySettings, labels: Array) -> Array:
 
 
 def share_found(answers: Array, targets: Array) -> Array:
-    """[K]: which share of the labels in targets [K, O] is among the as many likeliest answers."""
+    """[K]: of the k labels in targets [K, O], the share that is among the k likeliest answers."""
     asked = targets > 0
     rank = jnp.argsort(jnp.argsort(-answers, -1), -1)
     count = asked.sum(-1, keepdims=True)

@@ -19,9 +19,9 @@ less than `items`, or the interval shorter, the first steps are blank.
   input   [place or number (items) | symbol (symbols) | forward, back, judge | 1 in a query]
   answer  a distribution over symbols, no and yes [symbols + 2]
 
-The headline metric is accuracy over the queries: the share of the symbols asked for that are among
-the as many likeliest ones (for one symbol: whether it is the likeliest). position_i is that of
-item i: a curve over serial positions (not in free_recall).
+The headline metric is accuracy over the queries: if k symbols are asked for, the share of them that
+is among the k likeliest answers (for one symbol: whether it is the likeliest). position_i is that
+of item i: a curve over serial positions (not in free_recall).
 Chance level: 1/2 where the answer is yes or no; test_items / symbols in free_recall; else
 1 / symbols. Optimum: 1.
 
