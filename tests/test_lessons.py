@@ -22,7 +22,7 @@ def test_there_are_six_lessons_and_all_are_listed():
 def test_a_lesson_says_what_it_teaches_draws_it_asserts_it_and_asks(path):
     text = path.read_text()
     body = text.split("\n# ", 1)[1]
-    assert body.split("\n\n")[1].startswith("At the end")
+    assert body.split("\n\n")[1].startswith(("After this lesson you", "In this lesson you"))
     cells = CELL.findall(text)
     assert sum("plt.xlabel(" in c or "set_xlabel(" in c for c in cells) >= 1
     assert any(re.search(r"^ *assert ", cell, re.MULTILINE) for cell in cells)
