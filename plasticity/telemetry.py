@@ -78,8 +78,8 @@ def telemetry(network: Network, params: Parameters, trace: EpisodeTrace) -> dict
 
     Returns:
       eta_mean [B]: the rate, averaged over steps, layers, and the heads of memory sites.
-      write_norm [B]: ||eta alpha delta|| over the weights of all plastic layers, without biases and
-        without memory sites, averaged over steps.
+      write_norm [B]: ||eta alpha delta||, averaged over steps. The norm is over the weights of all
+      plastic layers, without biases and without memory sites.
     """
     nothing = jnp.zeros(len(trace.outputs.task))
     rates, sizes = modulation(network, params, trace)

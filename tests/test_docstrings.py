@@ -91,3 +91,13 @@ def test_attributes_and_arguments_are_named_one_by_one():
         module, _, attribute = name.rpartition(".")
         text = inspect.getdoc(getattr(importlib.import_module(module), attribute))
         assert not re.search(r"^  \w+(, \w+)+: ", text, re.M), name
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=module_name)
+def test_what_is_returned_is_one_paragraph(path):
+    """A deeper line there is an error when the pages are built."""
+    for name, function in public_functions(ast.parse(path.read_text()).body):
+        text = ast.get_docstring(function) or ""
+        returned = re.search(r"^Returns:\n((?:  .*\n?)+)", text, re.M)
+        lines = returned[1].splitlines() if returned else []
+        assert not [line for line in lines if line.startswith("   ")], f"{name} in {path}"

@@ -52,6 +52,7 @@ def test_older_analyses_have_no_such_figure(tmp_path):
     assert of_stream([run]) is None
 
 
+@pytest.mark.thorough
 def test_a_stream_has_the_ranks_of_its_slow_weights(folder, tmp_path):
     def add(content):
         for own in content["seeds"]:

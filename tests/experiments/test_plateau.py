@@ -40,6 +40,7 @@ def test_retention_of_a_constant_rate():
     assert found["gate_shut"] == found["gate_open"] == 0
 
 
+@pytest.mark.thorough
 def test_episodes_of_training_may_have_another_length():
     config = fast_mapping.get_config("gradient")
     config.train.batch = 2

@@ -169,6 +169,7 @@ def test_features_count_by_their_data_set(tmp_path):
     assert len(set(hashes[0])) == len(points)
 
 
+@pytest.mark.thorough
 def test_complete_studies_are_gathered_also_when_they_are_not_wanted(tmp_path):
     small = STUDY._replace(elsewhere=(), points=[{"rule.name": "none"}])
     studies = {"one": small, "two": small}

@@ -44,12 +44,14 @@ def test_effect_size_by_hand():
     assert of_differences(np.array([1.0, 2.0, 3.0])).effect == pytest.approx(2 / math.sqrt(math.pi))
 
 
+@pytest.mark.thorough
 def test_effect_size_is_unbiased():
     rng = np.random.default_rng(1)
     effects = [of_differences(rng.normal(1, 2, 5)).effect for _ in range(4000)]
     assert np.mean(effects) == pytest.approx(0.5, abs=0.03)
 
 
+@pytest.mark.thorough
 def test_intervals_of_five_pairs_cover_the_truth_as_often_as_they_say():
     """They exclude 0 exactly where p < .05."""
     rng = np.random.default_rng(2)

@@ -158,6 +158,7 @@ def test_keeps_per_output_of_the_delta_rule_decay_rows(x64):
     close(after.weight, kept + jnp.outer(value[0] - kept @ key[0], key[0]))
 
 
+@pytest.mark.thorough
 def test_groups_of_chunks_are_chunks(monkeypatch, x64):
     """Accelerators plan several chunks at once."""
     tokens, state = draw_tokens(), draw_state()

@@ -101,6 +101,7 @@ def test_a_rate_of_zero_is_identical_training(hebbian):
     assert metrics.keys() - usual.keys() == {"consolidated"}
 
 
+@pytest.mark.thorough
 def test_microbatches_flow_as_a_batch_does(hebbian):
     learner, hyper, state, step = hebbian
     halves = dataclasses.replace(learner, microbatch=2)

@@ -32,6 +32,7 @@ from plasticity.tasks.what_and_when import what_and_when
 from plasticity.tasks.working_memory import WORKING_MEMORY
 from tests import pools
 from tests.networks import make_rule
+from tests.sample import sampled
 
 SEED = jnp.zeros((), jnp.int32)
 STEPS, FEATURES, WAYS = 150, 8, 3
@@ -227,10 +228,7 @@ QUICK = {"mqar"}
 
 
 def by_case(names):
-    marks = {True: [pytest.mark.slow], False: []}
-    return pytest.mark.parametrize(
-        "name", [pytest.param(name, marks=marks[name not in QUICK]) for name in names]
-    )
+    return pytest.mark.parametrize("name", sampled(names, QUICK.__contains__))
 
 
 @pytest.mark.thorough
@@ -239,6 +237,7 @@ def test_no_net_beats_chance_without_the_evidence(name, features):
     assert case(name)(True) < 4
 
 
+@pytest.mark.thorough
 @by_case([name for name in CASES if "," not in name])
 def test_the_evidence_suffices_to_beat_chance(name, features):
     """The same net, trained as long, sees all: the test above can fail."""

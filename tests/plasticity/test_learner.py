@@ -103,7 +103,11 @@ def test_weight_decay_pulls_on_slow_weights_only():
 
 @pytest.mark.parametrize(
     ("schedule", "expected"),
-    [("constant", [0.25, 1.0, 1.0, 1.0]), ("cosine", [0.25, 1.0, 0.5, 0.0])],
+    sampled(
+        [("constant", [0.25, 1.0, 1.0, 1.0]), ("cosine", [0.25, 1.0, 0.5, 0.0])],
+        lambda case: case[0] == "cosine",
+        "thorough",
+    ),
 )
 def test_the_learning_rate_follows_its_schedule(schedule, expected):
     learner, hyper, state = make(
@@ -179,6 +183,7 @@ def test_evaluation_does_not_depend_on_how_it_is_batched(on):
     assert bool((whole["fast_norm"] > 0).all()) == on
 
 
+@pytest.mark.thorough
 def test_a_static_rule_beside_memory_layers():
     """It writes no plastic layer: memories then take all steps at once, whichever the engine."""
     model, seen = {"mixer": "memory", "plastic": "feed_forward"}, []

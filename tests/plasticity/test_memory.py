@@ -16,6 +16,7 @@ from tests.sample import sampled
 
 SHAPE = LayerShape(outputs=3, inputs=4)
 SCALAR, OUTPUT = Form(), Form("output")
+RICHEST = Form("input", 2, momentum=True)
 FORMS = st.builds(
     Form,
     st.sampled_from(["scalar", "output", "input"]),
@@ -107,7 +108,7 @@ def test_a_silenced_write_leaves_the_weights_as_they_are(engine, x64):
 @pytest.mark.parametrize("mode", synapses.MODES)
 @pytest.mark.parametrize(
     ("chunk", "form"),
-    sampled([(1, OUTPUT), (2, OUTPUT), (2, Form("input", 2, momentum=True))], lambda c: c[0] == 2),
+    sampled([(1, OUTPUT), (2, OUTPUT), (2, RICHEST)], lambda c: c[1] == RICHEST, "thorough"),
 )
 def test_gradients_reach_every_part_of_a_write(engine, mode, chunk, form, x64):
     """Against finite differences, through two writes, a read and the coefficients."""
@@ -221,7 +222,9 @@ def test_a_write_without_a_slot_is_an_error_or_shows(engine, slot):
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
-@pytest.mark.parametrize("form", [SCALAR, OUTPUT, Form("input", 2, momentum=True)])
+@pytest.mark.parametrize(
+    "form", sampled([SCALAR, OUTPUT, RICHEST], lambda form: form == RICHEST, "thorough")
+)
 def test_a_state_keeps_its_type_whatever_the_type_of_theta(engine, dtype, form):
     """Coefficients and writes are float32. The oracle allows for the rounding of the state."""
     memory, synapse = ENGINES[engine](2, form), draw_synapse("per_synapse")
@@ -244,7 +247,9 @@ def test_a_state_keeps_its_type_whatever_the_type_of_theta(engine, dtype, form):
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("mode", synapses.MODES)
-@pytest.mark.parametrize("form", [SCALAR, OUTPUT, Form("input", 2, momentum=True)])
+@pytest.mark.parametrize(
+    "form", sampled([SCALAR, OUTPUT, RICHEST], lambda form: form == RICHEST, "thorough")
+)
 def test_no_rank_is_promoted(engine, mode, form):
     """Host programs may set jax_numpy_rank_promotion to "raise"."""
     memory, synapse = ENGINES[engine](2, form), draw_synapse(mode)

@@ -162,7 +162,7 @@ def test_memories_that_are_not_written_stay_as_an_episode_starts(rule, x64):
 LAYERS = [name for name, rule in RULES.items() if rule().site is not None and not rule().static]
 
 
-@pytest.mark.parametrize("rule", sampled(LAYERS, lambda rule: rule in ("kda", "srwm", "titans")))
+@pytest.mark.parametrize("rule", sampled(LAYERS, lambda rule: rule == "titans", "thorough"))
 def test_every_rule_is_a_layer(rule):
     """With the default settings: answers and gradients are finite, and every parameter has one."""
     drawn = np.random.default_rng(0)
@@ -220,6 +220,7 @@ def test_what_a_layer_carries_over_is_of_the_present_document(piece, x64):
     close(filled, shorter)
 
 
+@pytest.mark.thorough
 def test_a_layer_goes_on_where_it_stopped(x64):
     layer = MemoryLayer("gated_delta", dataclasses.replace(SMALL, convolution=4))
     x = jax.random.normal(jax.random.key(0), (STEPS, WIDTH))

@@ -14,6 +14,7 @@ from plasticity.task import TaskShape
 from plasticity.types import LayerShape
 from plasticity.unroll import run_episode
 from tests.networks import make_inputs, make_network
+from tests.sample import sampled
 
 SMALL = {"transformer": {"width": 8, "feed_forward": 6, "heads": 2}}
 
@@ -184,7 +185,7 @@ def test_parameters_are_float32_whatever_the_default(backbone, x64):
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
 
 
-@pytest.mark.parametrize("leak", [0.25, 1 - 1e-7])
+@pytest.mark.parametrize("leak", sampled([0.25, 1 - 1e-7], lambda leak: leak == 0.25, "thorough"))
 def test_a_leaky_rnn_by_its_equation(leak):
     """Each unit keeps 1 - leak of itself; with a leak of 1 it is an RNN."""
     network = make_network("none", backbone="leaky_rnn", model={"leak": leak})

@@ -215,7 +215,7 @@ def gradient(way):
     return jax.jit(lambda learned: way(plastic, learned, xs))(learned)
 
 
-@pytest.mark.parametrize("way", sampled(AROUND, lambda way: way in ("vmap", "shard_map")))
+@pytest.mark.parametrize("way", sampled(AROUND, lambda way: way == "shard_map"))
 def test_transformations_around_run_change_nothing(way, x64):
     assert_trees_close(gradient(AROUND[way]), gradient(jax.grad(square, 1)), 1e-10)
 
@@ -281,6 +281,7 @@ def test_fast_weights_of_bfloat16_networks_decay(memory):
     assert norms[1] == pytest.approx(float(norms[0]), rel=0.02)
 
 
+@pytest.mark.thorough
 def test_a_site_of_a_bfloat16_network_forgets():
     plastic = P.plastic(P.gated_delta(), sites={"site": (2, 3)})
     theta, xs = plastic.init(jax.random.key(0)), jnp.zeros((1, 400, 3)).at[:, 0].set(1.0)
@@ -329,6 +330,7 @@ def test_without_plasticity_nothing_is_read():
     assert not jnp.allclose(answer, answers[:, 0])  # the site is read after it is written
 
 
+@pytest.mark.thorough
 def test_a_gradient_across_two_pieces_whose_input_has_an_empty_leaf():
     plastic, theta = make()
     params, xs = make_params(), {"x": draw(), "none": jnp.zeros((*draw().shape[:2], 0))}

@@ -120,7 +120,9 @@ def one_step(network):
     return step, traces
 
 
-@pytest.mark.parametrize("engine", ["dense", "chunked"])
+@pytest.mark.parametrize(
+    "engine", sampled(["dense", "chunked"], lambda e: e == "chunked", "thorough")
+)
 def test_inference_step_by_step_is_one_program(engine):
     """With a window the state keeps its size."""
     network = network_of("hebbian", engine, "ahead", 4)
@@ -135,7 +137,7 @@ def test_inference_step_by_step_is_one_program(engine):
     assert_trees_close(jnp.stack(answers, 1), whole, 1e-5)
 
 
-@pytest.mark.parametrize("backbone", ["ahead", "rnn"])
+@pytest.mark.parametrize("backbone", sampled(["ahead", "rnn"], lambda b: b == "ahead", "thorough"))
 def test_a_step_of_inference_can_be_exported(backbone):
     pytest.importorskip("flatbuffers", reason="jax.export stores programs with flatbuffers")
     network = network_of("gradient", "chunked", backbone, 2)

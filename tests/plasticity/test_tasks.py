@@ -95,6 +95,7 @@ def score(answer, **options):
     return float(weighted.mean()), {k: float(v.mean()) for k, v in metrics.items()}
 
 
+@pytest.mark.thorough
 def test_copying_scores_of_the_best_predictors_with_and_without_inputs():
     """Known values without inputs: loss 5 ln 8 / 31 = .3354, and 11 blanks of 16 right."""
 

@@ -107,6 +107,7 @@ def test_who_knows_probabilities_too_has_a_skill_of_1(monkeypatch):
     assert abs(skill.mean() - 1) < 4 * skill.std() / COUNT**0.5 + 1e-3
 
 
+@pytest.mark.thorough
 def test_the_right_answer_is_worth_more_than_the_best_prediction():
     task = what_and_when(**SIZES)
     ignorant, omniscient = levels(WhatAndWhenSettings(**SIZES))

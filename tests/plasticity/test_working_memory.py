@@ -8,6 +8,7 @@ import pytest
 
 from plasticity.tasks.trials import share_found
 from plasticity.tasks.working_memory import WORKING_MEMORY
+from tests.sample import sampled
 
 N, V = 3, 7
 SIZES = {"items": N, "test_items": N, "interval": 2, "test_interval": 2, "symbols": V}
@@ -62,7 +63,7 @@ def replayed(name, episode):
     return answers, size
 
 
-@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("training", sampled([False, True], lambda training: training, "thorough"))
 @pytest.mark.parametrize("name", WORKING_MEMORY)
 def test_a_perfect_observer_gives_the_targets(name, training):
     _, episodes = drawn(name, training)
