@@ -111,3 +111,8 @@ def __getattr__(name: str) -> Any:
         hint = meant(name, [*_LATER, *globals()])
         raise AttributeError(f"module 'plasticity' has no attribute {name!r}{hint and f': {hint}'}")
     return getattr(importlib.import_module(_LATER[name]), name)
+
+
+def __dir__() -> list[str]:
+    """With the names that are imported on first use, for completion."""
+    return sorted({*globals(), *_LATER})

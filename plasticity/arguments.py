@@ -103,12 +103,21 @@ def check_fit(
     if state is None:
         return
     fast = jax.eval_shape(lambda: initial_state(network, params, episodes)).fast
-    if network.memory.grows:  # by the steps so far: only its kind is known
-        _check_kind("state", state.fast, fast)
-        if (
-            jax.tree.leaves(fast)
-            and (held := leading_axes("state", state.fast, "B")[0]) != episodes
-        ):
-            raise ValueError(f"state is of B={held} episodes, it should be of B={episodes}")
-    else:
-        check_like(f"state of B={episodes} episodes", state.fast, fast)
+    held = {jnp.shape(a)[0] for a in jax.tree.leaves((state.fast, state.past)) if jnp.ndim(a)}
+    if held - {episodes}:
+        raise ValueError(f"state is of B={max(held)} episodes, it should be of B={episodes}")
+    if network.memory.grows:
+        fast = _grown(fast, state.fast)
+    check_like(f"state of B={episodes} episodes", state.fast, fast)
+
+
+def _grown(empty: PyTree, state: PyTree) -> PyTree:
+    """The empty state with as many rows as `state` has: they grow by the steps so far."""
+    _check_kind("state", state, empty)
+
+    def rows(none: Array, some: Array) -> jax.ShapeDtypeStruct:
+        pairs = zip(none.shape, some.shape, strict=False)
+        shape = [there if size == 0 else size for size, there in pairs]
+        return jax.ShapeDtypeStruct([*shape, *none.shape[len(shape) :]], none.dtype)
+
+    return jax.tree.map(rows, empty, state)

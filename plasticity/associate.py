@@ -44,7 +44,8 @@ def associate(
     All is computed in float32 at least. The answers have the dtype of `value`. The state that is
     returned has the dtype of the given one, or that of the computation if none was given. Under
     `jax.default_matmul_precision("BF16_BF16_F32")`, accelerators round the operands of all products
-    to bfloat16, those of the triangle included; sums and the state remain float32.
+    to bfloat16, those of the triangle included; sums and the state remain float32. Call it within
+    `jax.jit`: outside it, every call compiles.
 
     Args:
       rule: with a `Site`.
@@ -56,8 +57,7 @@ def associate(
       chunk: steps that are computed at once, where the rule allows it; a frozen rule takes
         `Site.frozen` steps instead. Rules that go step by step store the state, for training, every
         `chunk` steps. 0: step by step, every state is stored.
-      initial: the memory before anything is written, like `state`; None: an empty memory of one
-        layer.
+      initial: the memory before anything is written, like `state`; None: empty, of one layer.
       reset: [T] bool, steps before which the memory starts anew from `initial`, as at the first
         token of each document of a packed sequence. A frozen rule then takes the gradients of the
         rest of the stretch at `initial`. None: no step.
@@ -85,8 +85,8 @@ def associate(
     layers = check_state(site, rule.form, tokens, given, "state")
     anew = None if reset is None else check_state(site, rule.form, tokens, initial, "initial")
     cast, start, anew = _in_float32((tokens, layers, anew))
-    (cast, marks), start = each_write(site, cast, marks), _varying(start, cast)
-    answers, after = _path(rule)(rule, (cast, marks), start, anew, chunk * site.writes)
+    steps, start = each_write(site, cast, marks), _varying(start, cast)
+    answers, after = _path(rule)(rule, steps, start, anew, chunk * site.writes)
     answers = answers[site.writes - 1 :: site.writes]
     after = jax.tree.map(lambda a, old: a.astype(old.dtype), after, layers)
     return answers.astype(tokens.value.dtype), after if isinstance(given, dict) else after[""]
@@ -129,13 +129,15 @@ def _path(rule: Rule) -> Any:
         )
     takes = {KEEP} if site.takes is None else set(site.takes)
     # `run_frozen` scales the writes of a stretch by the reach. That equals the definition only if
-    # nothing is forgotten within the stretch and the order is not "read_before_write".
-    plain = site.reach is None or (KEEP not in takes and site.order != "read_before_write")
+    # nothing is forgotten within the stretch, no momentum flows into it, and the order is not
+    # "read_before_write". `run_made` takes plain linear memories only.
+    unmapped = not (form.to_weights or form.settle or form.bias)
+    nothing_lost = KEEP not in takes and not form.momentum
+    plain = site.reach is None or (nothing_lost and site.order != "read_before_write")
+    plain &= site.tokens is None or (site.reach is None and unmapped)
     if site.frozen > 1:
         return _by_stretches if form.keep == "scalar" and plain else by_steps
-    one_triangle = form.keep in ("scalar", "input") and not (
-        form.to_weights or form.settle or form.bias
-    )
+    one_triangle = form.keep in ("scalar", "input") and unmapped
     # Free reads scale the whole state by one factor per step. Keeps per input would need I factors.
     one_triangle &= form.keep == "scalar" or site.asks != "freely"
     solved = site.linear and site.tokens is None and one_triangle

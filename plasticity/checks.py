@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -55,7 +56,8 @@ def first_nonfinite(
     """Names the first quantity, in causal order, that is not finite in the next training step.
 
     It replays the batch and stores one flag per intermediate quantity instead of its value. The
-    replay of the episode has no dropout; the gradient, which is computed last, has.
+    replay of the episode has no dropout; the gradient, which is computed last, has. Neither has the
+    changes of `Learner.refresh`.
 
     Args:
       learner, state, seed, hyper: as for the training step that failed.
@@ -66,6 +68,7 @@ def first_nonfinite(
     bad = _first_bad(jax.tree.map(_finite, state.params))
     if bad:
         return f"parameter {bad}"
+    hyper = learner.warmed_up(hyper, state.step)
     network = learner.make_network(hyper)
     episodes = learner.episodes(
         seed, RandomStream.TRAIN, state.step, jnp.arange(learner.batch), hyper.data
@@ -78,13 +81,9 @@ def first_nonfinite(
         trace = run_episode(network, state.params, inputs, None, queries)
         by_step = {"output": trace.outputs, "write": trace.writes}
         by_step = jax.tree.map(jax.vmap(_finite), by_step)
+        every = partial(jax.tree.map, _finite)
         fast = {
-            name: replay(
-                network.layers[name],
-                write,
-                lambda w: jax.tree.map(_finite, w),
-                network.rule.form,
-            )
+            name: replay(network.layers[name], write, every, network.rule.form)
             for name, write in trace.writes.items()
         }
         return by_step | {"fast weight": fast}  # every leaf [T]

@@ -42,6 +42,7 @@ from plasticity.pieces import (
     with_blanks,
 )
 from plasticity.steps import checkpointed_scan, join, length
+from plasticity.synapse import PLAIN
 from plasticity.types import Array, Key, Outputs, PyTree, Token
 
 
@@ -60,7 +61,7 @@ def _observe(
         def read(name: str, pre: Array) -> Array:
             if name not in network.layers:
                 return jnp.zeros((), pre.dtype)
-            synapse = params.plasticity.synapses[name]
+            synapse = params.plasticity.synapses.get(name, PLAIN)
             recall = memory.read(state.fast[name], synapse, pre[0])
             return (recall + probe.get(name, 0))[None]
 
@@ -106,6 +107,9 @@ def step(
     Returns:
       What the step adds to the state, and its outputs without a leading axis. The caller applies
       the writes, because engines apply them differently.
+
+    Raises:
+      ValueError: the rule writes other layers than those that are plastic.
     """
     trained = params.plasticity  # what an auxiliary loss trains, even if the rest is truncated
     params, state = _truncated(network, params, state)
@@ -116,6 +120,11 @@ def step(
         layers = share.whole(layers)
     if layers and network.rule.write is not None:  # `prepare` has raised if it is None
         writes = network.rule.write(params.plasticity, outputs.modulator, layers)
+        if sorted(writes) != sorted(layers):
+            raise ValueError(
+                f"Rule.write returned writes of the layers {sorted(writes)}, it should write "
+                f"{sorted(layers)}"
+            )
         if network.rule.auxiliary is not None:
             auxiliary = network.rule.auxiliary(trained, layers)
     tokens = {name: activities[name] for name in network.sites}
@@ -159,7 +168,7 @@ def answer_queries(
     def read(name: str, pre: Array) -> Array:
         if name not in network.layers:
             return jnp.zeros((), pre.dtype)
-        synapse = params.plasticity.synapses[name]
+        synapse = params.plasticity.synapses.get(name, PLAIN)
         if synapse.alpha is not None:
             # alpha [O, I] costs as much to read as the weights: form w once, for all queries.
             weights = memory.weights(memory.close(state.fast[name]), synapse)

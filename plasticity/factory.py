@@ -37,7 +37,7 @@ class Factory(Generic[T]):
 
         Raises:
           ValueError: a setting is not valid; the message names SECTION.FIELD.
-          TypeError: there is no such setting.
+          TypeError: there is no such setting, or one is given without its name.
 
         >>> import plasticity as P
         >>> P.hebbian(eta0=-1.0)
@@ -48,12 +48,26 @@ class Factory(Generic[T]):
         if unknown := sorted(fields.keys() - set(known)):
             section = self.settings.section
             raise TypeError(f"{section}.{unknown[0]} is no setting: {nearest(unknown[0], known)}")
+        if parts:
+            self._check_parts(parts, known)
         return self.make(self.settings(**fields), *parts)
+
+    def _check_parts(self, parts: tuple[Any, ...], known: list[str]) -> None:
+        """Raises TypeError if `make` takes no such arguments: likely it is a setting."""
+        try:
+            inspect.signature(self.make).bind(None, *parts)
+        except TypeError as error:
+            raise TypeError(
+                f"{self.settings.section} takes its settings by name, such as {known[0]}=...: "
+                f"{', '.join(map(repr, parts))} is given without one"
+            ) from error
 
     @property
     def __signature__(self) -> inspect.Signature:
         """That of the settings, for `help` and `inspect`."""
-        return inspect.signature(self.settings)
+        of_settings = inspect.signature(self.settings)
+        by_name = [p.replace(kind=p.KEYWORD_ONLY) for p in of_settings.parameters.values()]
+        return of_settings.replace(parameters=by_name)
 
 
 def _listed(settings: Any) -> str:

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from plasticity.memory.history import advance
-from plasticity.site_steps import associate_step, site_answer, site_write
+from plasticity.site_steps import site_answer, site_step, site_write
 from plasticity.types import Array, DType, FastState, Memory, PyTree, Rule, SiteShape, Token, Write
 
 Fast = dict[str, FastState]  # {layer of the memory: its state}
@@ -54,7 +54,7 @@ def step_site(rule: Rule, memory: Memory, fast: Fast, token: Token, slot: Array)
     """The answers [H, O] of a step that writes its token [H, ...]; `write_site` gives the write."""
 
     def one(fast: Fast, token: Token) -> Array:
-        return associate_step(rule, memory, fast, token, slot)[0].astype(token.value.dtype)
+        return site_step(rule, memory, fast, token, slot)[0].astype(token.value.dtype)
 
     return jax.vmap(one, (_heads(fast), axes(token)))(fast, token)
 

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from plasticity.memory import silenced
 from plasticity.network import Intervention
+from plasticity.registry import lookup
 from plasticity.types import Array, Write
 
 
@@ -18,11 +19,19 @@ def silence(where: Mapping[str, Array]) -> Intervention:
     """Leaves fast weights unchanged (rate 0, keep 1) in some layers at some steps.
 
     Args:
-      where: {layer: [T] bool}, True at the steps that are silenced. Other layers are not affected.
+      where: {layer: [T] bool}, True at the steps that are silenced. Other layers are not affected,
+        nor are steps from T on.
+
+    Raises:
+      ValueError: a layer is not plastic; when the intervention is used.
     """
 
     def change(writes: dict[str, Write], t: Array) -> dict[str, Write]:
-        return writes | {name: silenced(writes[name], silent[t]) for name, silent in where.items()}
+        def at_step(name: str, silent: Array) -> Write:
+            write = lookup(writes, name, "layer to silence")
+            return silenced(write, jnp.asarray(silent).at[t].get(mode="fill", fill_value=False))
+
+        return writes | {name: at_step(name, silent) for name, silent in where.items()}
 
     return change
 

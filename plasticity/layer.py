@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from plasticity.arguments import check_like
 from plasticity.associate import associate
 from plasticity.heads import axes
 from plasticity.marks import Marks
@@ -24,6 +25,9 @@ from plasticity.rules import RULES
 from plasticity.site_steps import check_rule
 from plasticity.tokens import check_marks
 from plasticity.types import Array, Rule
+
+# Settings that only blocks of the Transformer have a use for.
+OF_MIXERS = {"persistent": "attention beside its memory", "segment": "attention within segments"}
 
 
 class LayerState(NamedTuple):
@@ -90,10 +94,11 @@ class MemoryLayer(nn.Module):
         taps = self.settings.convolution
         dtype = jnp.promote_types(x.dtype, jnp.float32)
         first = jax.tree.map(lambda a: a.astype(dtype), mixer.initial())
-        if state is None:
-            blank = blank_inputs(taps - 1, spec.width_of_channels, dtype).value
-            state = LayerState(first, blank if taps > 1 else ())
         before = max(taps - 1, 0)
+        blank = blank_inputs(before, spec.width_of_channels, dtype).value if before else ()
+        if state is None:
+            state = LayerState(first, blank)
+        check_like("state", state, LayerState(first, blank))
         position = before + jnp.arange(len(x))
         past = [] if isinstance(state.inputs, tuple) else [Inputs(state.inputs, jnp.arange(before))]
         tokens, entry = mixer.tokens(x, past, position, False, reset)
@@ -111,7 +116,7 @@ class MemoryLayer(nn.Module):
             if reset is not None:  # a later call sees nothing of documents that have ended
                 begins = jnp.where(reset, position, 0).max()
                 whole = jnp.where((jnp.arange(len(whole)) < begins)[:, None], 0, whole)
-            inputs = jax.lax.dynamic_slice_in_dim(whole, count, taps - 1)
+            inputs = jax.lax.dynamic_slice_in_dim(whole, count, before)
         return mixer.finish(x, answers), LayerState(memory, inputs)
 
     def _checked(self, x: Array) -> Rule:
@@ -121,6 +126,13 @@ class MemoryLayer(nn.Module):
                 f"MemoryLayerSettings.rule={self.settings.rule!r} must be '': the rule of a "
                 f"MemoryLayer is its first argument, here {self.rule!r}"
             )
+        for field, needs in OF_MIXERS.items():
+            value, default = getattr(self.settings, field), getattr(MemoryLayerSettings, field)
+            if value != default:
+                raise ValueError(
+                    f"MemoryLayerSettings.{field}={value!r} must be {default!r}: a MemoryLayer has "
+                    f"no {needs}"
+                )
         rule = lookup(RULES, self.rule, "rule")() if isinstance(self.rule, str) else self.rule
         if check_rule(rule).site is None:
             raise ValueError(f"rule={self.rule!r} has no meaning at a memory site")

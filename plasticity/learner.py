@@ -133,7 +133,7 @@ class Learner:
           The state, and mean metrics {name: []} of the batch before the update: those of the task,
           `loss`, `grad_norm`, those of `plasticity.telemetry`, `auxiliary` and `consolidated`.
         """
-        hyper = self._warmed_up(hyper, state.step)
+        hyper = self.warmed_up(hyper, state.step)
         network = self.make_network(hyper)
         params, ((metrics, fast), grads) = with_refresh(
             lambda params: self.gradient(params, seed, state.step, hyper),
@@ -158,7 +158,7 @@ class Learner:
     def end_task(self, state: TrainState, seed: Array, hyper: Hyperparameters) -> TrainState:
         """The state once the task of the last update is over: `protection` remembers it."""
         assert self.protection is not None
-        hyper = self._warmed_up(hyper, state.step)
+        hyper = self.warmed_up(hyper, state.step)
 
         def share(loss: Callable, index: Array, *args: PyTree) -> Parameters:
             grads, _ = jax.grad(loss, has_aux=True)(args[0], *args[1:3], index, args[3])
@@ -233,7 +233,7 @@ class Learner:
             return network
         return network._replace(backbone=network.backbone._replace(part=None))
 
-    def _warmed_up(self, hyper: Hyperparameters, step: Array) -> Hyperparameters:
+    def warmed_up(self, hyper: Hyperparameters, step: Array) -> Hyperparameters:
         """The hyperparameters at a step: eta0 grows by 1 / eta0_warmup of its value at each."""
         if not self.eta0_warmup or "eta0" not in hyper.rule:
             return hyper

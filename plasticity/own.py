@@ -165,8 +165,8 @@ def run(
 ) -> tuple[PyTree, NetworkState]:
     """Runs B episodes of T steps, all in one program: differentiable, mapped over episodes.
 
-    `jax.jvp` and `jax.jacfwd` work with the engine "dense" and under `none` only. `jax.shard_map`
-    around it needs check_vma=False.
+    Call it within `jax.jit`: outside it, every call compiles. `jax.jvp` and `jax.jacfwd` work with
+    the engine "dense" and under `none` only. `jax.shard_map` around it needs check_vma=False.
 
     Args:
       plastic: the plastic layers.

@@ -37,7 +37,7 @@ from plasticity.memory.contract import check_write
 from plasticity.memory.dense import TraceMatrix
 from plasticity.solves import solve_unit_lower
 from plasticity.spans import Span, make_spans, mix, products, spread, total
-from plasticity.types import Array, Form, PyTree, Read, Site, Token, Write
+from plasticity.types import Array, Form, PyTree, Site, Token, Write
 
 NOT_LINEAR = "Site.linear must be False for this rule, whose steps are then taken one by one"
 Parts = tuple[Array, ...]  # the P parts from which the chunk starts, [O, I] each
@@ -98,7 +98,7 @@ def _at_query(
     """One read, at the query."""
     recalled = _from_start(seen, parts, plan.tokens.query[:, None])[:, 0]
     recalled += jnp.einsum("tsn,sno->to", plan.answers, written)
-    return jax.vmap(lambda token, o: site.answer(token, _says(o)))(plan.tokens, recalled)
+    return _asked(site, plan, recalled, transposed=False)
 
 
 def _plan_transposed(
@@ -121,17 +121,26 @@ def _transposed(
     query = plan.tokens.query
     found = total(seen[:, p] * (query @ part) for p, part in enumerate(parts))
     found += plan.answers(jnp.einsum("sno,to->tsn", written, query))
-    return jax.vmap(lambda token, o: site.answer(token, _says(o)))(plan.tokens, found)
+    return _asked(site, plan, found, transposed=True)
 
 
-def _says(answer: Array) -> Read:
-    """A `read` that returns this, whatever it is asked."""
+def _asked(site: Site, plan: Plan, found: Array, transposed: bool) -> Array:
+    """The answers, given what is found at the queries: all that `Site.answer` may read."""
+    wanted = transposed
 
-    def read(x: Array, layer: str = "", *, transposed: bool = False) -> Array:
-        del x, layer, transposed
-        return answer
+    def answer(token: Token, there: Array) -> Array:
+        def read(x: Array, layer: str = "", *, transposed: bool = False) -> Array:
+            del layer
+            if x is not token.query or transposed != wanted:
+                raise ValueError(
+                    f"Site.asks={site.asks!r} must be 'freely': Site.answer reads something else "
+                    f"than the {'transposed ' if wanted else ''}memory at token.query"
+                )
+            return there
 
-    return read
+        return site.answer(token, read)
+
+    return jax.vmap(answer)(plan.tokens, found)
 
 
 def _plan_free(

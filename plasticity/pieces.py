@@ -11,8 +11,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from plasticity.heads import init_site
-from plasticity.network import Network, NetworkState, Parameters, fast_type, float_type
+from plasticity.network import (
+    META_GRADIENTS,
+    Network,
+    NetworkState,
+    Parameters,
+    fast_type,
+    float_type,
+)
 from plasticity.program import is_float
+from plasticity.registry import lookup
 from plasticity.steps import length
 from plasticity.synapse import copies
 from plasticity.types import Array, Key, Plasticity, PyTree
@@ -96,8 +104,9 @@ def _check(network: Network) -> None:
     """Raises ValueError if rules, engines and meta-gradient do not go together.
 
     That is: a rule has no meaning where it writes, an engine is made for another form, or memory
-    sites that take all steps at once are to truncate the meta-gradient.
+    sites that take all steps at once are to truncate the meta-gradient; or it has no such name.
     """
+    lookup(dict.fromkeys(META_GRADIENTS), network.meta_gradient, "meta_gradient")
     at_layers = (network.layers, network.rule, network.memory)
     at_sites = [(True, *network.at_site(name)) for name in network.sites]
     for written, rule, memory in (at_layers, *at_sites):

@@ -87,6 +87,8 @@ def setting(
         raise TypeError(f"a setting must be a bool, int, float or str, not {shown(default)}")
     if traced and type(default) is not float:
         raise TypeError(f"a traced setting must be a number such as 1.0, not {shown(default)}")
+    for bound in bounds:
+        lookup(BOUNDS, bound, "bound of a setting")
     if type(default) is int:
         bounds = {"high": LARGEST_INT} | bounds
     about = About(comment, choices, bounds, traced)

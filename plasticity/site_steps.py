@@ -12,6 +12,7 @@ from plasticity.registry import lookup, shown
 from plasticity.site import ASKS, KEEPS, ORDERS
 from plasticity.steps import checkpointed_scan
 from plasticity.synapse import PLAIN
+from plasticity.tokens import check_taken, prepared_shape
 from plasticity.types import (
     Array,
     FastState,
@@ -46,7 +47,8 @@ def associate_step(
 
     Raises:
       ValueError: the rule has no meaning at a memory site, is frozen, writes several times or has a
-        `Site.reach`; the memory was not opened.
+        `Site.reach`; the memory was not opened, or is made for another form or other layers; a
+        gate of the token is missing, or the rule does not read it.
 
     >>> import jax.numpy as jnp
     >>> import plasticity as P
@@ -58,15 +60,37 @@ def associate_step(
     [1.0, 1.0]
     """
     site = check_single(site_of(rule))
-    states = fast.values() if isinstance(fast, dict) else [fast]
-    if not all(isinstance(state, FastState) for state in states):
+    _check_step(rule, site, memory, fast, token)
+    return site_step(rule, memory, fast, token, slot)
+
+
+def site_step(
+    rule: Rule, memory: Memory, fast: Any, token: Token, slot: Array | int
+) -> tuple[Array, Any]:
+    """As `associate_step`, of arguments that are known to fit."""
+    site = site_of(rule)
+    after = _advanced(memory, fast, site_write(rule, memory, fast, token), slot)
+    read_from = after if site.order == "read_after_write" else fast
+    return site_answer(rule, memory, read_from, token), after
+
+
+def _check_step(rule: Rule, site: Site, memory: Memory, fast: Any, token: Token) -> None:
+    """Raises the errors of `associate_step`."""
+    layers = fast if isinstance(fast, dict) else {"": fast}
+    if not all(isinstance(state, FastState) for state in layers.values()):
         raise ValueError(
             f"fast is a {type(fast).__name__}, it should be a FastState, or one for each layer: "
             "memory.open(memory.init(shape, dtype), shape, slots) makes one"
         )
-    after = _advanced(memory, fast, site_write(rule, memory, fast, token), slot)
-    read_from = after if site.order == "read_after_write" else fast
-    return site_answer(rule, memory, read_from, token), after
+    if memory.form != rule.form:
+        raise ValueError(
+            f"the memory is made for {memory.form}, but the rule writes {rule.form}: make the "
+            "engine with form=rule.form"
+        )
+    check_taken(site, token)
+    should_have = site.layers(prepared_shape(site, token)).keys()
+    if layers.keys() != should_have:
+        raise ValueError(f"fast has layers {list(layers)}, it should have {list(should_have)}")
 
 
 def site_write(rule: Rule, memory: Memory, fast: Any, token: Token) -> Any:

@@ -27,7 +27,8 @@ def _constant(scale: float) -> Initializer:
 
 
 def _uniform(scale: float) -> Initializer:
-    return lambda key, shape: jax.random.uniform(key, shape, jnp.float32, -scale, scale)
+    low, high = sorted([-scale, scale])  # the other way round, all numbers would be the first
+    return lambda key, shape: jax.random.uniform(key, shape, jnp.float32, low, high)
 
 
 INITIALIZERS = {"constant": _constant, "uniform": _uniform}

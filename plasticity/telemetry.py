@@ -127,7 +127,9 @@ def mean_fast_weights(
     """
     weights = jax.vmap(network.memory.weights, (0, None))
     synapses = params.plasticity.synapses
-    fast = {name: weights(trace.state.fast[name], synapses[name]) for name in network.layers}
+    fast = {
+        name: weights(trace.state.fast[name], synapses.get(name, PLAIN)) for name in network.layers
+    }
     return jax.tree.map(lambda a: a.mean(0), fast)
 
 
@@ -143,7 +145,7 @@ def fast_norm(network: Network, params: Parameters, trace: EpisodeTrace) -> Arra
     """
     squares = [jnp.zeros(len(trace.outputs.task))]
     for name in network.layers:
-        synapse = params.plasticity.synapses[name]
+        synapse = params.plasticity.synapses.get(name, PLAIN)
         squares.append(_square(network.memory, synapse, trace.state.fast[name]))
     for name in network.sites:
         of_head = partial(_square, network.at_site(name)[1], PLAIN)

@@ -53,6 +53,10 @@ def documented():
     return [name for page in API for name in DOCUMENTED.findall(page.read_text())]
 
 
+def test_completion_knows_names_that_are_imported_on_first_use():
+    assert {"Learner", "delta", "train"} <= {*dir(plasticity)}
+
+
 def test_every_exported_name_stands_on_one_page():
     stands = documented()
     names = [f"plasticity.{name}" for name in exported()]

@@ -6,7 +6,7 @@ Reads cost one matrix and C rows, however long the episode; training keeps one m
 the rows, not one matrix per step. A chunk is closed by one matrix product, left^T right.
 """
 
-from plasticity.memory.contract import check_chunk, check_form, check_input, of_form
+from plasticity.memory.contract import check_chunk, check_form, check_read, of_form
 from plasticity.memory.dense import TraceMatrix, init, weights
 from plasticity.memory.factored import apply, open_chunk, part, scaled_rows
 from plasticity.synapse import scaled_bias, scaled_matvec, scaled_mix
@@ -16,7 +16,7 @@ from plasticity.types import Array, FastState, Form, Memory, Synapse
 def _read(form: Form, state: FastState, synapse: Synapse, x: Array) -> Array:
     """w x + b for x [I]: [O]."""
     start, decay = state.base, state.carry
-    check_input(x, start.weight.shape[1])
+    check_read(x, synapse, *start.weight.shape)
 
     def at_start(weight: Array, factor: Array) -> Array:
         # alpha * h is constant during the chunk, so `append_scan` forms it once.

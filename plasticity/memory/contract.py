@@ -8,7 +8,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from plasticity.types import Array, DType, Form, Write
+from plasticity.registry import lookup
+from plasticity.site import KEEPS
+from plasticity.types import Array, DType, Form, Synapse, Write
 
 _VMAP = "a memory holds one episode; jax.vmap adds episodes"
 
@@ -26,7 +28,12 @@ def check_chunk(owner: str, chunk: int, least: int) -> int:
 
 
 def of_form(form: Form, *functions: Callable[..., Any]) -> list[Any]:
-    """The functions of an engine, whose first argument is the form, for one form."""
+    """The functions of an engine, whose first argument is the form, for one form.
+
+    Raises:
+      ValueError: there is no such `Form.keep`.
+    """
+    lookup(dict.fromkeys(KEEPS), form.keep, "Form.keep")
     return [functools.partial(function, form) for function in functions]
 
 
@@ -36,9 +43,19 @@ def check_dtype(dtype: DType) -> None:
         raise ValueError(f"dtype={dtype} of a memory should be a floating type")
 
 
-def check_input(x: Array, inputs: int) -> None:
-    """Raises ValueError unless x is [I]."""
+def check_read(x: Array, synapse: Synapse, outputs: int, inputs: int) -> None:
+    """Raises ValueError unless x is [I], and alpha and beta are of this layer."""
     _check_shape("x", x, (inputs,))
+    sizes: dict[str, tuple[tuple[int, ...], ...]] = {
+        "alpha": ((outputs, inputs),),
+        "alpha_out": ((outputs,), ()),
+        "alpha_in": ((inputs,), ()),
+        "beta": ((outputs,), ()),
+    }
+    for name, allowed in sizes.items():
+        factor = getattr(synapse, name)
+        if factor is not None and jnp.shape(factor) not in allowed:
+            _check_shape(f"Synapse.{name}", factor, allowed[0])
 
 
 def check_form(engine: str, form: Form) -> None:
@@ -75,6 +92,8 @@ def check_write(form: Form, write: Write, outputs: int, inputs: int) -> None:
             f"momentum is {write.momentum}, but the memory was made for Form(momentum="
             f"{form.momentum}): make it by ENGINE(form=rule.form)"
         )
+    if write.momentum is not None:
+        _check_shape("momentum", write.momentum, ())
 
 
 def _check_shape(name: str, array: Array, should_be: tuple[int, ...]) -> None:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from plasticity.memory.contract import (
     check_chunk,
     check_dtype,
-    check_input,
+    check_read,
     check_write,
     of_form,
 )
@@ -69,7 +69,7 @@ def _open(base: TraceMatrix, shape: LayerShape, slots: int) -> FastState:
 def _read(form: Form, state: FastState, synapse: Synapse, x: Array) -> Array:
     """w x + b for x [I]: [O]."""
     trace = state.carry
-    check_input(x, trace.weight.shape[1])
+    check_read(x, synapse, *trace.weight.shape)
     weight = trace.weight if form.to_weights is None else form.to_weights(trace.weight)
     return scaled_matvec(synapse, weight, x) + scaled_bias(synapse, trace.bias)
 

@@ -33,7 +33,7 @@ from plasticity.memory.contract import (
     check_chunk,
     check_dtype,
     check_form,
-    check_input,
+    check_read,
     check_write,
     of_form,
 )
@@ -187,7 +187,7 @@ def _spread(rows: WrittenRows, factor: Array) -> Array:
 def _read(form: Form, state: FastState, synapse: Synapse, x: Array) -> Array:
     """w x + b for x [I]: [O]."""
     closed, decay = state.base, state.carry
-    check_input(x, closed.rows.right.shape[1])
+    check_read(x, synapse, closed.rows.left.shape[1], closed.rows.right.shape[1])
     parts = [part(form, closed.rows, _spread(closed.rows, decay.since))]
     if decay.momentum is not None:
         slower = closed.momentum[0]

@@ -94,6 +94,7 @@ def _scan(
         state = state._replace(carry=carry)
         return state, record(memory.close(state))
 
-    state = memory.open(memory.init(shape, writes.left.dtype), shape, 0)
+    dtype = jnp.promote_types(writes.left.dtype, jnp.float32)  # as fast weights have
+    state = memory.open(memory.init(shape, dtype), shape, 0)
     state, recorded = lax.scan(body, state, writes)
     return memory.close(state), recorded

@@ -86,8 +86,9 @@ def _larger(a: Array, b: Array) -> Array:
 
     The gradients of `max` and `maximum` compare each entry with the maximum. If XLA computes an
     entry twice and rounds it differently, no entry equals it: the gradient is 0 / 0, or lost.
+    What is not a number stays, so that a step that has gone wrong is seen.
     """
-    return jnp.where(a > b, a, b)
+    return jnp.where((a > b) | jnp.isnan(a), a, b)
 
 
 class Conv4(nn.Module):

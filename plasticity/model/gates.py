@@ -9,6 +9,7 @@ from flax import linen as nn
 
 from plasticity.features import slow_sigmoid, unit
 from plasticity.model.memory_settings import MemoryLayerSettings
+from plasticity.registry import lookup
 from plasticity.types import Array, Gate, Key
 
 DECAYS, STEPS = (1.0, 16.0), (1e-3, 0.1)  # first a and softplus: Dao & Gu 2024 (arXiv 2405.21060)
@@ -42,7 +43,7 @@ class GateMaker(nn.Module):
     @nn.compact
     def __call__(self, stream: Stream) -> Array:
         """See the class."""
-        return KINDS[self.gate.kind](self, stream)
+        return lookup(KINDS, self.gate.kind, f"kind of the gate {self.gate.name!r}")(self, stream)
 
     @property
     def shape(self) -> tuple[int, ...]:

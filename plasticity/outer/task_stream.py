@@ -64,7 +64,7 @@ class TaskStream(NamedTuple):
       batch: episodes of an update.
       replayed: how many of them come from earlier updates.
       told: boundaries are known, so that the present task is not replayed; otherwise all updates so
-        far are.
+        far are. Boundaries are those of massed tasks.
       joint: every batch has episodes of all tasks.
       repetitions: R, which divides the steps.
       spaced: whether the repetitions of a task are apart, see above.

@@ -176,7 +176,7 @@ def test_eta0_rises_to_its_value(rule):
     config.train.eta0_warmup = 4
     learner = build.make_learner(config)
     hyper = build.make_hyperparameters(config, learner.task)
-    etas = [learner._warmed_up(hyper, jnp.int32(step)).rule.get("eta0") for step in (0, 1, 3, 9)]
+    etas = [learner.warmed_up(hyper, jnp.int32(step)).rule.get("eta0") for step in (0, 1, 3, 9)]
     if rule == "none":
         assert etas == [None] * 4
     else:

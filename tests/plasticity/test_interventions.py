@@ -139,3 +139,17 @@ def test_what_was_written_early_does_not_flow_in_later():
     after = written(Synapse(), write, 3, form)
     np.testing.assert_allclose(after, written(Synapse(), first, 3, form), rtol=1e-5)
     np.testing.assert_allclose(after, trace_after(LayerShape(2, 3), first, form).weight, rtol=1e-5)
+
+
+def test_steps_beyond_a_mask_are_not_silenced():
+    write = Write(jnp.ones(2), jnp.ones(3), jnp.ones(()), jnp.full((), 0.5))
+    change = silence({"a": jnp.array([False, False, True])})
+    rates = [change({"a": write}, jnp.int32(t))["a"].rate.item() for t in range(6)]
+    assert rates == [1, 1, 0, 1, 1, 1]
+
+
+def test_writes_of_few_bits_are_replayed_in_float32():
+    """A keep of .999 is 1 in bfloat16."""
+    few = jnp.zeros((1000, 1), jnp.bfloat16).at[0].set(1)
+    writes = Write(few, jnp.ones_like(few), jnp.ones(1000), jnp.full(1000, 0.999))
+    assert trace_after(LayerShape(1, 1), writes).weight[0, 0] == pytest.approx(0.999**999, rel=1e-3)

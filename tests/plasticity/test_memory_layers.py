@@ -20,7 +20,8 @@ from plasticity.unroll import run_episode
 from tests.sample import sampled
 
 STEPS, WIDTH = 6, 8
-SMALL = MemoryLayerSettings(heads=2, chunk=4, segment=1, persistent=2)
+SMALL = MemoryLayerSettings(heads=2, chunk=4)
+IN_A_BLOCK = {"segment": 1, "persistent": 2}
 
 
 def make(
@@ -30,7 +31,7 @@ def make(
     rule = RULES[rule]() if isinstance(rule, str) else rule
     sizes = {"layers": layers, "heads": 2, "width": WIDTH, "feed_forward": 8, "auxiliary": 0}
     kind = {"attention_window": window, "mixer": mixer, "plastic": plastic, "dropout": 0.0}
-    memory = MemorySpec(rule, dataclasses.replace(SMALL, **site), WIDTH)
+    memory = MemorySpec(rule, dataclasses.replace(SMALL, **IN_A_BLOCK | site), WIDTH)
     settings = TransformerSettings(**sizes, **kind)
     backbone = transformer(settings, EncoderSettings(), TaskShape(3, 2, STEPS), memory)
     hebbian = none() if plastic == "none" else RULES["hebbian"](eta0=1.0)

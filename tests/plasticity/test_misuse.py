@@ -100,7 +100,7 @@ MISTAKES = {
     "not opened": (lambda: once(P.delta(), False, TOKEN), "TraceMatrix, .*FastState.*memory.open"),
     "another form": (
         lambda: once(P.titans(), True, TOKEN._replace(gates={"momentum": jnp.array(0.1)})),
-        r"Form\(momentum=False\): make it by ENGINE\(form=rule.form\)",
+        r"made for Form\(.*, but the rule writes Form\(.*: make the engine with form=rule.form",
     ),
     "swapped": (lambda: run(forward, swapped=True), r"theta.synapses\['out'\].alpha is missing"),
     "of episodes": (fewer_episodes, "state is of B=4 episodes, it should be of B=2"),

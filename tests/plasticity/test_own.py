@@ -460,7 +460,7 @@ def test_wrong_arguments():
         ({"theta": make(layers={"hid": (5, 3), "out": (4, 5)})[1]}, "theta"),
         ({"theta": None}, "theta"),
         ({"plastic": make("gradient")[0]}, "theta"),
-        ({"xs": xs[:1], "state": state}, "state of B=1 episodes"),
+        ({"xs": xs[:1], "state": state}, "state is of B=2 episodes, it should be of B=1"),
         ({"plastic": grown, "state": state}, "state"),
         ({"carry": jax.random.key(0)}, "carry=.*key_data"),
     ]

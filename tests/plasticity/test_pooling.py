@@ -55,3 +55,9 @@ def test_a_tpu_pools_by_windows_and_others_by_pairs():
     }
     found = {platform: "select_and_scatter" in text for platform, text in lowered.items()}
     assert found == {"tpu": True, "cpu": False, "cuda": False}
+
+
+@pytest.mark.parametrize("at", [(0, 0), (0, 1), (1, 0), (1, 1)])
+@pytest.mark.parametrize("way", WAYS)
+def test_what_is_not_a_number_stays(way, at):
+    assert np.isnan(way(jnp.ones((1, 2, 2, 1)).at[0, *at, 0].set(jnp.nan))).all()

@@ -84,16 +84,33 @@ def own(form=Form(), **fields):
     return P.delta()._replace(form=form, site=Site(write, takes=(RATE, KEEP), **fields))
 
 
+def fixed(form=Form(), **fields):
+    """The same for stretches of three tokens, answered from the state before; nothing decays."""
+    order = "read_before_stretch" if "tokens" in fields else "read_after_write"
+    rule = own(form, frozen=3, order=order, **fields)
+
+    def write(token, read):
+        error = token.value - read(token.key)
+        return Write(error, token.key, token.rate, jnp.ones(()), 0.5 if form.momentum else None)
+
+    return rule._replace(site=rule.site._replace(write=write, takes=(RATE,)))
+
+
 @pytest.mark.parametrize(
     ("rule", "keep"),
     [
         (own(Form("input"), asks="freely"), some(12, 3)),
         (own(linear=False, frozen=3, reach=lambda token: 0.5), some(12)),
         (own(linear=False, frozen=3, reach=lambda token: 0.5, order="read_before_write"), None),
+        (fixed(Form(momentum=True), linear=False, reach=lambda token: 0.5), None),
+        (fixed(tokens=lambda token, read: {"": token}, reach=lambda token: 0.5), None),
+        (fixed(Form(to_weights=jnp.tanh), tokens=lambda token, read: {"": token}), None),
+        (fixed(Form(bias=True), tokens=lambda token, read: {"": token}), None),
     ],
 )
 def test_chunks_change_no_result_of_a_rule_of_ones_own(rule, keep):
-    keep = jax.nn.sigmoid(jnp.ones(12) if keep is None else keep)
+    if KEEP in rule.site.takes:
+        keep = jax.nn.sigmoid(jnp.ones(12) if keep is None else keep)
     tokens = Token(some(12, 3), unit(some(12, 3, seed=1)), some(12, 2, seed=2), 0.5, keep)
     (one, after_one), (other, after_other) = (associate(rule, tokens, chunk=c) for c in (0, 4))
     np.testing.assert_allclose(one, other, atol=1e-5)
@@ -181,6 +198,17 @@ def test_key_and_value_of_one_width(make):
     tokens = tokens._replace(gates={n: g for n, g in gates.items() if n in taken})
     with pytest.raises(ValueError, match="key has width 4 and value 2, they should be equal"):
         associate(rule, tokens, {})
+
+
+def test_a_layer_without_a_convolution_is_one_of_one_step():
+    x, key = some(6, 4), jax.random.key(0)
+    layer = P.MemoryLayer("delta", MemoryLayerSettings(heads=2, convolution=0))
+    params = jax.jit(layer.init)(key, x)
+    whole, state = jax.jit(layer.apply)(params, x)
+    first, after = layer.apply(params, x[:4])
+    rest, after = layer.apply(params, x[4:], after)
+    np.testing.assert_allclose(jnp.concatenate([first, rest]), whole, atol=1e-5)
+    np.testing.assert_allclose(after.memory[""].weight, state.memory[""].weight, atol=1e-5)
 
 
 def test_marks_of_a_layer_are_named():

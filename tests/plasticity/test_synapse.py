@@ -55,3 +55,8 @@ def test_unknown_names_are_refused_with_the_nearest():
         ValueError, match=r"alpha='per_neurn' is unknown: did you mean 'per_neuron'"
     ):
         draw("per_neurn", "constant")
+
+
+def test_a_negative_scale_of_uniform_coefficients_is_its_size():
+    one, other = (draw("per_synapse", "uniform", scale).alpha for scale in (0.5, -0.5))
+    np.testing.assert_array_equal(one, other)
