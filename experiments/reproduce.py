@@ -37,7 +37,7 @@ from plasticity.configs.probes import PROBES, ProbeStudy
 from plasticity.configs.studies import BUDGETS, PRESETS, Study
 from plasticity.data import DATASETS, DataError, load
 from plasticity.experiments import cli
-from plasticity.experiments.reports.campaigns import earlier_verdicts, power_plan, side_by_side
+from plasticity.experiments.reports import campaigns
 from plasticity.experiments.reports.compare import (
     NO_EVIDENCE,
     decide_claims,
@@ -214,7 +214,7 @@ def write_published(folder: pathlib.Path, outcome: Outcome) -> None:
 def write_verdicts(folder: pathlib.Path, outcome: Outcome) -> None:
     """The verdicts of the presets that test claims, beside those of an earlier campaign."""
     verdicts = decide_claims(outcome.rows, CLAIMS[PRESET.value](), outcome.lost)
-    verdicts = side_by_side(verdicts, _earlier())
+    verdicts = campaigns.side_by_side(verdicts, _earlier())
     write_csv(folder / "results.csv", outcome.rows, IDENTITY)
     write_value(folder / "verdicts.json", verdicts, verdicts, _decided)
     for claim in verdicts:
@@ -230,19 +230,21 @@ def _decided(claim: Row) -> str | None:
 
 @functools.cache
 def _earlier() -> dict[str, Row]:
-    return earlier_verdicts(path_of("before", BEFORE.value)) if BEFORE.value else {}
+    return campaigns.earlier_verdicts(path_of("before", BEFORE.value)) if BEFORE.value else {}
 
 
 def say_power(folder: pathlib.Path, points: Sequence[Point]) -> None:
     """Writes and prints what the seeds to come can see."""
-    seeds: dict[str, int] = {}
-    for point in points:
-        name, count = point.folder.name, point.config().train.num_seeds
-        seeds[name] = min(seeds.get(name, count), count)
-    plan = power_plan(CLAIMS[PRESET.value](), _earlier(), seeds)
+    counts = [(p.folder.name, p.chosen, p.config().train.num_seeds) for p in points]
+    plan = campaigns.power_plan(CLAIMS[PRESET.value](), _earlier(), campaigns.paired_seeds(counts))
     folder.mkdir(parents=True, exist_ok=True)
-    write_value(folder / "power.json", plan, plan, by_fields(["name", "claimed", "other"]))
+    write_value(
+        folder / "power.json", plan, plan, by_fields(["name", "study", "where", "claimed", "other"])
+    )
     for row in plan:
+        if row["smallest_effect"] is None:
+            print(f"{row['name']}: {row['seeds']} seeds, all with one difference, see nothing")
+            continue
         effects = [row["smallest_effect"], row["matters"]]
         kind = "a ratio of" if row["log"] else "a difference of"
         seen, matters = map(math.exp, effects) if row["log"] else effects

@@ -1,8 +1,9 @@
 """Verdicts of two campaigns side by side, what they rest on, and what a third one could see."""
 
+import collections
 import math
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from plasticity.configs.claim_lists import CLAIMS
@@ -138,6 +139,23 @@ def _measured(record: Row, where: str) -> str:
     return f"{record['claimed']} against {other}{where}, {kind} {mean} [{low}, {high}]{lost}"
 
 
+def paired_seeds(points: Iterable[tuple[str, Mapping[str, Any], int]]) -> dict[str, int]:
+    """The fewest seeds of a comparison in each study.
+
+    Args:
+      points: (study, {chosen field: value}, seeds). Points that differ in `seed` alone are seeds of
+        one network.
+    """
+    of_networks: collections.Counter[tuple[str, str]] = collections.Counter()
+    for study, chosen, count in points:
+        network = sorted((field, str(value)) for field, value in chosen.items() if field != "seed")
+        of_networks[study, str(network)] += count
+    fewest: dict[str, int] = {}
+    for (study, _), count in of_networks.items():
+        fewest[study] = min(fewest.get(study, count), count)
+    return fewest
+
+
 def power_plan(
     claims: Sequence[Claim], earlier: Mapping[str, Row], seeds: Mapping[str, int]
 ) -> list[Row]:
@@ -147,22 +165,29 @@ def power_plan(
       claims: to be tested. earlier: of `earlier_verdicts`. seeds: {study: paired seeds}.
 
     Returns:
-      A row for each comparison of a claim that was tested earlier, by the same metric.
+      A row for each comparison of a claim that was tested earlier, by the same metric. Its
+      `smallest_effect` is None where so few seeds see nothing.
     """
     rows = []
     for claim in claims:
         level = LEVEL / sum(other.source == claim.source for other in claims)
         records = earlier[claim.name]["evidence"] if claim.name in earlier else []
-        # The same metric of the same two sides: a spread of losses says nothing of a recall.
-        known = [record for record in records if "deviation" in record]
-        spread = {(r["claimed"], r["other"], r["log"]): r["deviation"] for r in known}
+        # The same metric of the same two sides: a spread of losses says nothing of a recall. Of
+        # several comparisons of the two, the one of the same study and settings.
+        spread: dict[tuple, float] = {}
+        for r in records:
+            if "deviation" in r:
+                sides = (r["claimed"], r["other"], r["log"])
+                spread |= dict.fromkeys((sides, (*sides, r["study"], r["where"])), r["deviation"])
         for comparison in claim.comparisons:
-            claimed, other, _ = titles(comparison.claimed, comparison.other)
-            deviation = spread.get((claimed, other, comparison.log))
-            if deviation is not None and comparison.study in seeds:
-                n = seeds[comparison.study]
-                seen = smallest_effect(deviation, n, level) - comparison.margin
-                row = {"name": claim.name, "claimed": claimed, "other": other, "seeds": n}
-                row |= {"deviation": deviation, "smallest_effect": seen}
+            claimed, other, where = titles(comparison.claimed, comparison.other)
+            sides = (claimed, other, comparison.log)
+            deviation = spread.get((*sides, comparison.study, where), spread.get(sides))
+            n = seeds.get(comparison.study, 0)
+            if deviation is not None and n > 1:
+                seen = smallest_effect(deviation, n, level)
+                row = {"name": claim.name, "study": comparison.study, "where": where}
+                row |= {"claimed": claimed, "other": other, "seeds": n, "deviation": deviation}
+                row["smallest_effect"] = None if seen is None else seen - comparison.margin
                 rows.append(row | {"matters": comparison.matters, "log": comparison.log})
     return rows

@@ -139,9 +139,10 @@ def _compare(
         {seed: sign * value for seed, value in other.items()},
     )
     record["holds"] = signed.mean > 0 and signed.p < level  # whatever Holm does with the others
-    wanted = c.matters + c.margin
+    wanted = c.margin if c.margin > 0 else c.matters + c.margin  # with a margin, of a tie
     record |= paired(claimed, other)._asdict() | {"p": signed.p}
-    record["smallest_effect"] = smallest_effect(signed.deviation, signed.n, level) - c.margin
+    seen = smallest_effect(signed.deviation, signed.n, level)
+    record["smallest_effect"] = None if seen is None else seen - c.margin
     for name, effect in (("seeds_needed", wanted), ("seeds_if_observed", signed.mean)):
         record[name] = seeds_needed(effect, signed.deviation, level) if effect > 0 else None
     return Question(signed, wanted, c.margin), record

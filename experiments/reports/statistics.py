@@ -108,10 +108,14 @@ def power_of(effect: float, deviation: float, n: int, level: float) -> float:
     return float(np.mean(scipy.special.ndtr(shift - bound) + scipy.special.ndtr(-shift - bound)))
 
 
-def smallest_effect(deviation: float, n: int, level: float) -> float:
-    """The smallest mean difference that is seen with a probability of POWER; see `power_of`."""
+def smallest_effect(deviation: float, n: int, level: float) -> float | None:
+    """The smallest mean difference that is seen with a probability of POWER; see `power_of`.
+
+    None: with equal differences a sign test decides, see `of_differences`, which sees nothing with
+    so few pairs.
+    """
     if deviation == 0:
-        return 0.0
+        return 0.0 if 2.0 ** (1 - n) < level else None
 
     def missing(effect: float) -> float:
         return power_of(effect * deviation, deviation, n, level) - POWER
@@ -137,7 +141,8 @@ class Question(NamedTuple):
     """A contrast, and the smallest mean that it would have to have in order to matter.
 
     Both include the margin of the claim: with a negative one, a small difference in the claimed
-    direction is a negative contrast.
+    direction is a negative contrast. With a positive one, which a claim "at least as good, but for
+    the margin" has, every positive contrast is what is claimed.
     """
 
     contrast: Contrast
@@ -146,8 +151,12 @@ class Question(NamedTuple):
 
     @property
     def excluded(self) -> bool:
-        """Whether every mean that would matter lies above the interval."""
-        return self.contrast.high < self.matters
+        """Whether every mean that would matter lies above the interval.
+
+        Equal differences of a few pairs have an interval without width, and exclude nothing.
+        """
+        equal = self.contrast.deviation == 0 and 2.0 ** (1 - self.contrast.n) >= LEVEL
+        return not equal and self.contrast.high < (0 if self.margin > 0 else self.matters)
 
     @property
     def too_small(self) -> bool:

@@ -19,6 +19,7 @@ from plasticity.experiments.probing.time_scales import SCALARS
 from plasticity.experiments.reports.campaigns import (
     because,
     earlier_verdicts,
+    paired_seeds,
     power_plan,
     side_by_side,
 )
@@ -241,6 +242,46 @@ def test_power_is_planned_by_the_spread_of_the_same_metric():
     claim = LESS._replace(comparisons=[changed, comparison])
     (row,) = power_plan([claim], {"less": before}, {"s": 3})
     assert row["claimed"].startswith("loss: ")
+
+
+def test_power_is_planned_by_the_spread_of_the_same_study():
+    """Two comparisons of the same sides, of which one varies more."""
+    (comparison,) = LESS.comparisons
+    claim = LESS._replace(comparisons=[comparison._replace(study=study) for study in ("s", "t")])
+    steady = rows([1.0, 2.0, 3.0], [2.0, 3.1, 4.0]), rows([1.0, 2.0, 3.0], [2.0, 3.1, 9.0], "t")
+    (before,) = decide_claims([row for study in steady for row in study], [claim])
+    plan = power_plan([claim], {"less": before}, {"s": 3, "t": 3})
+    assert [row["study"] for row in plan] == ["s", "t"]
+    assert 10 * plan[0]["deviation"] < plan[1]["deviation"]
+
+
+def test_points_that_differ_in_their_seed_are_seeds_of_one():
+    points = [("s", {"rule.name": "none", "seed": seed}, 1) for seed in range(4)]
+    points += [("s", {"rule.name": "hebbian", "seed": seed}, 1) for seed in range(3)]
+    assert paired_seeds([*points, ("t", {}, 5), ("t", {"seed": 5}, 2)]) == {"s": 3, "t": 7}
+    (before,) = decide_claims(rows([1.0, 2.0, 3.0], [2.0, 3.1, 4.0]), [LESS])
+    assert power_plan([LESS], {"less": before}, {"s": 1}) == []
+
+
+def test_a_tie_is_no_evidence_against_a_claim_of_as_good_as():
+    """Margin .05: a difference of 0 is what is claimed, though the seeds were too few to say so."""
+    (comparison,) = LESS.comparisons
+    equal = LESS._replace(comparisons=[comparison._replace(margin=0.05, matters=0.05)])
+    claims = [equal, *[LESS._replace(name="other", comparisons=[])] * 13]
+    hebbian = [1.006, 2.0, 2.994]
+    (found, *_) = decide_claims(rows(hebbian, [1.0, 2.0, 3.0]), claims)
+    assert found["evidence"][0]["high"] < 0.05
+    assert found["verdict"] == "undecided"
+    worse = [value + 0.2 for value in hebbian]
+    assert decide_claims(rows(worse, [1.0, 2.0, 3.0]), claims)[0]["verdict"] != "undecided"
+
+
+def test_equal_differences_of_a_few_seeds_decide_nothing():
+    """An interval without width is no certainty: five equal signs have p = .06, six .03."""
+    for n, expected in ((5, "undecided"), (6, "not supported")):
+        (found,) = decide_claims(rows([1.0] * n, [1.0] * n), [LESS])
+        assert found["verdict"] == expected
+        assert (found["evidence"][0]["smallest_effect"] is None) == (n == 5)
 
 
 def test_evidence_tells_comparisons_of_the_same_sides_apart():

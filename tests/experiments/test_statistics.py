@@ -87,7 +87,7 @@ def test_seeds_needed_and_smallest_effect():
     for n, level in ((5, 0.05), (10, 0.003)):
         effect = smallest_effect(3.0, n, level)
         assert seeds_needed(effect * 1.0001, 3.0, level) == n
-    assert smallest_effect(0.0, 5, 0.05) == 0
+    assert (smallest_effect(0.0, 5, 0.05), smallest_effect(0.0, 6, 0.05)) == (None, 0)
 
 
 def test_power_is_the_share_of_experiments_that_see_the_effect():
