@@ -13,7 +13,7 @@ on all devices by XLA; and how many times faster the chunks of `plasticity.assoc
   steps      `associate` with chunk=0, which stores every state
   attention  `jax.nn.dot_product_attention`, causal; it computes something else
   flash      the same by cuDNN in bfloat16, on NVIDIA GPUs
-  memax      the associative scan of its DeltaNet over matrices (pip install plasticity[benchmark])
+  memax      the associative scan of its DeltaNet over matrices (extra `benchmark`)
   fla        the chunks of flash-linear-attention in plain PyTorch, delta_rule_chunkwise
 
 The last two know the delta rule only. What is not installed is left out, with a word. All arrays

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import jax
 from jax.experimental import topologies
 
+from plasticity.commands import install
 from plasticity.experiments.validate import ConfigError
 
 
@@ -110,7 +111,7 @@ def topology(name: str) -> Topology:
     if not _is_there("libtpu"):
         raise ConfigError(
             f"--topology={name} needs the compiler for TPUs, libtpu, which runs on x86-64 Linux: "
-            "pip install '.[tpu]'"
+            f"{install('tpu')}"
         )
     for variable, value in _WITHOUT_TPU.items():
         os.environ.setdefault(variable, value)
@@ -133,7 +134,7 @@ def _gpus(name: str, count: int) -> Topology:
     if not any(_is_there(f"jax_plugins.xla_{version}") for version in ("cuda12", "cuda13")):
         raise ConfigError(
             f"--topology={name} needs JAX's plugin for CUDA, which holds the compiler: "
-            "pip install '.[cuda12]'"
+            f"{install('cuda12')}"
         )
     found = topologies.get_topology_desc(
         platform="cuda",

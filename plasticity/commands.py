@@ -23,8 +23,8 @@ def command(name: str, *arguments: str) -> str:
 
 
 def install(extra: str) -> str:
-    """The command that installs an extra."""
-    return f"pip install '{'.' if _in_clone() else 'plasticity'}[{extra}]'"
+    """The command that installs an extra: from a clone, as no index of packages has this one."""
+    return f"pip install -e '.[{extra}]'{'' if _in_clone() else ' in a clone of the project'}"
 
 
 def _in_clone() -> bool:

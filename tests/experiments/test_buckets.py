@@ -15,7 +15,7 @@ from tests.conftest import ROOT
 from tests.experiments.test_multihost import ENDLESS, RUN, finish, same, start, start_two
 from tests.launching import final_state
 
-pytest.importorskip("gcsfs", reason="pip install '.[gcs]'")
+pytest.importorskip("gcsfs", reason="pip install -e '.[gcs]'")
 WORKDIR = "gs://bucket/some/run"
 
 

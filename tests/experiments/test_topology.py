@@ -31,7 +31,7 @@ SAMPLE = {
 LARGEST = 64e6  # bytes of temporary memory
 needs_compiler = pytest.mark.skipif(
     importlib.util.find_spec("libtpu") is None,
-    reason="libtpu, the compiler for TPUs, is not installed: pip install '.[tpu]'",
+    reason="libtpu, the compiler for TPUs, is not installed: pip install -e '.[tpu]'",
 )
 
 
@@ -44,7 +44,7 @@ def test_a_name_that_is_none_is_refused(name):
 @pytest.mark.parametrize(("name", "extra"), [("v5e:2x2", "tpu"), ("h100:4", "cuda12")])
 def test_without_the_compiler_the_message_says_what_to_install(monkeypatch, name, extra):
     monkeypatch.setattr("importlib.util.find_spec", lambda module: None)
-    with pytest.raises(ConfigError, match=rf"{name} needs .* pip install '.\[{extra}\]'"):
+    with pytest.raises(ConfigError, match=rf"{name} needs .* pip install -e '.\[{extra}\]'"):
         topology(name)
 
 

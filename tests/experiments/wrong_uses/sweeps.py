@@ -124,7 +124,7 @@ CASES = [
     _over("seed=0:2", "--only=abc is the hash of none of the 2 points", "--only=abc"),
     _over("seed=0:2", "'x' must be NAME=VALUE", "--executor_options=x"),
     _over("seed=0:2", "argument 'cpus'; 'local' takes none", "--executor_options=cpus=1"),
-    _over("seed=0:2", r"--executor=ray needs .*pip install '.\[ray\]'", "--executor=ray"),
+    _over("seed=0:2", r"--executor=ray needs .*pip install -e '.\[ray\]'", "--executor=ray"),
     _over("seed=0:2", "--workers=two", "--workers=two"),
     _over("seed=0:2", "--retries=-1", "--retries=-1"),
     _over("seed=0:2", "--together=-1", "--together=-1"),
