@@ -107,4 +107,10 @@ def check_stream(config: ConfigDict, task: Task) -> None:
         wrong[f"task.tasks={tasks}"] = "3 or more for stream.spacing='spaced': the last one waits"
     for what, right in wrong.items():
         raise ValueError(f"{what} must be {right}")
-    build.read(config, Layout).mesh(stream.fisher_episodes)
+
+
+def check_fisher(config: ConfigDict, task: Task) -> None:
+    """Devices must divide the episodes of the Fisher information of a stream's tasks."""
+    if task.tasks > 1:
+        episodes = build.read(config, StreamSettings).fisher_episodes
+        build.read(config, Layout).mesh(episodes)

@@ -23,7 +23,6 @@ same preset, such as that of another machine: its points are not run again. DIR 
 """
 
 import functools
-import math
 import os
 import pathlib
 import sys
@@ -44,6 +43,7 @@ from plasticity.experiments.reports.compare import (
     published_table,
     within,
 )
+from plasticity.experiments.run.manifest import describe_launch
 from plasticity.experiments.run.storage import DamagedFileError, check_folder, logs_of, path_of
 from plasticity.experiments.sweeps.campaign import (
     IDENTITY,
@@ -53,7 +53,7 @@ from plasticity.experiments.sweeps.campaign import (
     points_of,
     stored_results,
 )
-from plasticity.experiments.sweeps.executors import make_executor
+from plasticity.experiments.sweeps.executors import keeps_apart, make_executor
 from plasticity.experiments.sweeps.known import known_rows
 from plasticity.experiments.sweeps.points import (
     Failure,
@@ -165,13 +165,15 @@ def main() -> int:
         return worker_code(run_all(own, campaign.gather, TOGETHER.value))
     if known and not campaign.known:
         raise ConfigError(f"--known={KNOWN.value} has no point of the preset {PRESET.value!r}")
+    apart = not GATHER.value and WORKERS.value != 1 and keeps_apart("local")
     if not GATHER.value:  # which trains nothing
-        check(campaign.asked)
+        check(campaign.asked, here=not apart)
     skipped = {name: why for name, why in skipped.items() if name in wanted}
     for name, why in skipped.items():
         print(f"skipped: {name}: {why}", flush=True)
     about = {"preset": PRESET.value, "budget": BUDGET.value, "features": features}
-    about |= {"skipped": skipped, "studies": {n: s.about for n, s in (studies | probes).items()}}
+    about |= {"skipped": skipped, "launch": describe_launch(apart)}
+    about["studies"] = {name: study.about for name, study in (studies | probes).items()}
     if BEFORE.value:
         say_power(folder, points)
     runner: Runner = functools.partial(run_all, together=TOGETHER.value)
@@ -241,14 +243,7 @@ def say_power(folder: pathlib.Path, points: Sequence[Point]) -> None:
     write_value(
         folder / "power.json", plan, plan, by_fields(["name", "study", "where", "claimed", "other"])
     )
-    for row in plan:
-        if row["smallest_effect"] is None:
-            print(f"{row['name']}: {row['seeds']} seeds, all with one difference, see nothing")
-            continue
-        effects = [row["smallest_effect"], row["matters"]]
-        kind = "a ratio of" if row["log"] else "a difference of"
-        seen, matters = map(math.exp, effects) if row["log"] else effects
-        print(f"{row['name']}: {row['seeds']} seeds see {kind} {seen:.3g}; {matters:.3g} matters")
+    print(*map(campaigns.power_told, plan), sep="\n", end="\n" if plan else "")
 
 
 TABLES = {"paper": write_published} | dict.fromkeys(CLAIMS, write_verdicts)

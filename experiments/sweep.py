@@ -21,7 +21,7 @@ from absl import flags
 
 from plasticity.experiments import cli
 from plasticity.experiments.run.storage import DamagedFileError, check_folder, logs_of, path_of
-from plasticity.experiments.sweeps.executors import EXECUTORS, make_executor
+from plasticity.experiments.sweeps.executors import EXECUTORS, keeps_apart, make_executor
 from plasticity.experiments.sweeps.overrides import FORMS, check_seeds, points_of_sweep
 from plasticity.experiments.sweeps.points import (
     Point,
@@ -68,7 +68,7 @@ def main() -> int:
     points = points_of_sweep(given, SWEEP.value, SWEEP_OVER.value, folder)
     if ONLY.present:
         points = select(points, ONLY.value)
-    check(points)
+    check(points, here=ONLY.present or not keeps_apart(EXECUTOR.value))
     if ONLY.present:
         return worker_code(run_all(points, lambda _: None, TOGETHER.value))
     check_seeds(points)

@@ -50,6 +50,8 @@ def validate(config: ConfigDict, training: bool = True, here: bool = True) -> No
         if training:
             outer_checks.check_curriculum(config, task)
             outer_checks.check_stream(config, task)
+            if here:
+                outer_checks.check_fisher(config, task)
     except RequiredValueError as error:  # a placeholder of ml_collections without a value
         raise ConfigError(f"the config holds a required field without a value: {error}") from error
     except (ValueError, TypeError) as error:  # raised by the library, which names the field

@@ -191,3 +191,15 @@ def power_plan(
                 row["smallest_effect"] = None if seen is None else seen - comparison.margin
                 rows.append(row | {"matters": comparison.matters, "log": comparison.log})
     return rows
+
+
+def power_told(row: Row) -> str:
+    """A row of `power_plan` in words."""
+    if row["smallest_effect"] is None:
+        seen = "see nothing: all earlier differences are equal"
+    else:
+        effects = [row["smallest_effect"], row["matters"]]
+        small, matters = map(math.exp, effects) if row["log"] else effects
+        kind = "ratio" if row["log"] else "difference"
+        seen = f"see a {kind} of {small:.3g}; {matters:.3g} matters"
+    return f"{row['name']}: {row['seeds']} seeds {seen}"

@@ -41,16 +41,19 @@ def write_manifest(
     write_json(workdir.manifest, manifest)
 
 
-def describe_launch() -> dict[str, Any]:
-    """When, how, with which versions and on what this process was started."""
+def describe_launch(apart: bool = False) -> dict[str, Any]:
+    """When, how, with which versions and on what this process was started.
+
+    If its workers run `apart`, on other devices, these are in the manifests of their runs.
+    """
     return {
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "argv": sys.argv,
         "python": platform.python_version(),
         "revision": _revision(),
         "versions": {name: _version(name) for name in PACKAGES},
-        "device": device_name(),
-        "device_count": jax.device_count(),
+        "device": "of the workers: see the manifest of each run" if apart else device_name(),
+        "device_count": None if apart else jax.device_count(),
         "host": {"machine": platform.machine(), "cores": os.cpu_count()},
     }
 

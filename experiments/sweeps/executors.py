@@ -5,6 +5,7 @@ slurm   jobs, by submitit (extra `slurm`)
 ray     tasks of a cluster, by Ray (extra `ray`)
 """
 
+import glob
 import importlib
 import inspect
 import os
@@ -12,6 +13,8 @@ import pathlib
 import subprocess
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
+
+import jax
 
 from plasticity.commands import install
 from plasticity.experiments.validate import ConfigError
@@ -65,6 +68,24 @@ class Local:
             return code
 
         return Job(poll, process.terminate)
+
+
+def keeps_apart(executor: str) -> bool:
+    """Whether workers run on devices that are not for this process, which is then held to the CPU.
+
+    That is: on another machine, or on accelerators of this one. JAX would occupy those at the first
+    look: on NVIDIA most of their memory, on TPUs all, and workers would train on the CPU.
+    """
+    of_workers = executor != "local" or bool(accelerators()) or bool(_tpus())
+    apart = of_workers and os.environ.get("JAX_PLATFORMS") != "cpu"
+    if apart:
+        jax.config.update("jax_platforms", "cpu")
+    return apart
+
+
+def _tpus() -> list[str]:
+    """Files of the TPUs of this machine."""
+    return [*glob.glob("/dev/accel*"), *glob.glob("/dev/vfio/[0-9]*")]
 
 
 def accelerators() -> list[str]:

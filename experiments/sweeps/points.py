@@ -179,12 +179,15 @@ def select(points: Sequence[Point], names: Sequence[str]) -> list[Point]:
     return [p for p, own in zip(points, keys, strict=True) if chosen & {*own}]
 
 
-def check(points: Sequence[Point]) -> None:
-    """Raises ConfigError for the first point that cannot be run; the message names it."""
+def check(points: Sequence[Point], here: bool = True) -> None:
+    """Raises ConfigError for the first point that cannot be run; the message names it.
+
+    Without `here`, it is not checked whether the points fit the devices of this process.
+    """
     for point in points:
         config = point.config()
         try:
-            validate(config)
+            validate(config, here=here)
             check_trackers(config)
         except ConfigError as error:
             raise ConfigError(f"point {point.name}: {error}") from error

@@ -11,6 +11,7 @@ from typing import ClassVar
 
 import pytest
 
+from plasticity.experiments.sweeps import executors
 from plasticity.experiments.sweeps.executors import LOST, accelerators, make_executor
 from plasticity.experiments.validate import ConfigError
 from tests.conftest import ROOT
@@ -29,6 +30,24 @@ def test_accelerators_are_those_that_are_visible(monkeypatch):
     for nothing in ("", "-1"):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", nothing)
         assert accelerators() == []
+
+
+def test_a_parent_leaves_accelerators_to_its_workers(monkeypatch):
+    """JAX would occupy them at the first look."""
+    updates = []
+    config = types.SimpleNamespace(update=lambda *update: updates.append(update))
+    monkeypatch.setattr(executors, "jax", types.SimpleNamespace(config=config))
+    monkeypatch.setattr(executors, "_tpus", lambda: [])
+    monkeypatch.delenv("JAX_PLATFORMS", raising=False)
+    for visible, executor, apart in [("", "local", False), ("0", "local", True), ("", "ray", True)]:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        assert executors.keeps_apart(executor) == apart
+        assert updates == [("jax_platforms", "cpu")] * apart
+        updates.clear()
+    monkeypatch.setattr(executors, "_tpus", lambda: ["/dev/accel0"])
+    assert executors.keeps_apart("local")
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    assert not executors.keeps_apart("local")
 
 
 def test_workers_share_what_is_there(monkeypatch, tmp_path):

@@ -92,9 +92,7 @@ def test_a_notebook_shows_table_and_curves(run, monkeypatch):
         return real(name, *args)
 
     monkeypatch.setattr(builtins, "__import__", without_plots)
-    with pytest.raises(
-        ImportError, match=r"install -e '.\[plots\]' in a clone"
-    ):
+    with pytest.raises(ImportError, match=r"install -e '.\[plots\]' in a clone"):
         run.figure()
     assert "recall_accuracy" in run._repr_html_()
 

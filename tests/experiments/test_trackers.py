@@ -108,9 +108,7 @@ def test_a_tracker_that_is_not_installed_is_refused_before_anything_is_written(
     for name in ("trackio", "wandb"):
         monkeypatch.setitem(TRACKERS, name, TRACKERS[name]._replace(package="not_installed"))
     config = tiny_config(log__trackers="trackio,wandb")
-    with pytest.raises(
-        ConfigError, match=r"install -e '.\[trackio,wandb\]' in a clone"
-    ):
+    with pytest.raises(ConfigError, match=r"install -e '.\[trackio,wandb\]' in a clone"):
         train(config, str(tmp_path / "run"))
     assert not (tmp_path / "run").exists()
 
