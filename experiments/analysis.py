@@ -40,7 +40,7 @@ RUN = flags.DEFINE_string("run", None, "workdir of a finished run of a plastic n
 def main() -> int:
     """Analyses, and prints the scalars."""
     cli.require(run=RUN.value)
-    workdir = Workdir(str(path_of("run", RUN.value)))
+    workdir = Workdir(str(path_of("run", RUN.value)), "--run")
     if not is_there(workdir.config):
         raise ConfigError(f"--run={RUN.value} is no run: it has no config.json")
     for record in analysis_of(workdir)["seeds"]:

@@ -198,8 +198,13 @@ def combinations(config: ConfigDict) -> list[ConfigDict]:
     """The configs that the flags give, each valid.
 
     Raises:
-      ConfigError: one of them is not, or --engines is empty.
+      ConfigError: one of them is not, it has several seeds, or --engines is empty.
     """
+    if config.train.num_seeds > 1:
+        raise ConfigError(
+            f"train.num_seeds={config.train.num_seeds} must be 1: one seed is measured, and "
+            "--together=N times N that train in one program"
+        )
     if not GRID["memory.engine"].value:
         raise ConfigError(f"--engines is empty: name some of auto, {', '.join(ENGINES)}")
     chosen = {field: flag.value for field, flag in GRID.items() if flag.value}

@@ -131,6 +131,8 @@ def line(record: dict[str, Any]) -> str:
 
 def main() -> int:
     """Measures every rule, prints and writes the records."""
+    if not RULE_NAMES.value:
+        raise ConfigError(f"--rules is empty: name some of {', '.join(SITES)}")
     for flag, known in ((RULE_NAMES, list(SITES)), (AGAINST, list(WAYS))):
         for name in flag.value:
             if name not in known:

@@ -181,15 +181,18 @@ def main() -> int:
         for keys in COUNTS.value or KEYS[task_of(row, 2).setting]
         for seed in range(SEEDS.value)
     }
+    if not wanted:
+        raise ConfigError(f"--rows is empty: name some, such as {min(PUBLISHED)}")
     path = cli.local_path("out", OUT.value)
     content = opened(path)
     done = {(cell["seed"], cell["keys"], cell["row"]) for cell in content["cells"]}
     missing = sorted(wanted.keys() - done)  # all of the first seed, small ones first
-    if missing:
-        content["launches"].append(describe_launch())
+    launch = describe_launch()
     for seed, keys, row in missing:
         cell = {"row": row, "keys": keys, "seed": seed}
         cell |= trained(wanted[seed, keys, row], seed, STEPS.value)
+        content = opened(path)  # anew: another process may have added to it
+        content["launches"] += [launch] * (launch not in content["launches"])
         content["cells"].append(cell)
         content["table"] = table_of(content["cells"])
         write_json(path, content)

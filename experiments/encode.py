@@ -20,7 +20,7 @@ from plasticity.experiments.run.evaluate import trained_parameters
 from plasticity.experiments.run.storage import TEMPORARY
 from plasticity.experiments.run.warm_start import encoder_of
 from plasticity.experiments.run.workdir import Workdir
-from plasticity.experiments.validate import ConfigError, validate
+from plasticity.experiments.validate import ConfigError
 from plasticity.model import EncoderSettings
 from plasticity.model.conv4 import Conv4
 from plasticity.sharding import Layout, replicate, split_over_devices
@@ -35,8 +35,7 @@ def main() -> int:
     """Encodes, and prints the path of the features."""
     cli.require(workdir=WORKDIR.value)
     workdir = Workdir(WORKDIR.value)
-    config = ConfigDict(workdir.load_config())
-    validate(config)
+    config = workdir.trained_config()
     few_shot = config.task.name == "few_shot"
     if not few_shot or config.task.features:
         inputs = "features" if few_shot else f"the task {config.task.name!r}"

@@ -50,7 +50,7 @@ def diagnosed(config: ConfigDict, workdir: Workdir, episodes: int, eigenvalues: 
 def main() -> int:
     """Measures, and writes the rows."""
     cli.require(run=RUN.value, out=OUT.value)
-    workdir = Workdir(RUN.value)
+    workdir = Workdir(RUN.value, "--run")
     config = workdir.trained_config()
     if not build.writes_layers(config):
         raise ConfigError(

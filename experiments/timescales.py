@@ -48,7 +48,7 @@ def main() -> int:
             f"--steps={sizes.steps} must be at least {10 * sizes.lags}, ten times "
             f"--lags={sizes.lags}: the mean over a short stream follows its activity"
         )
-    workdir = Workdir(RUN.value)
+    workdir = Workdir(RUN.value, "--run")
     config, out = workdir.trained_config(), cli.new_path("out", OUT.value)
     rows = measured(config, workdir, sizes)
     about = {"launch": describe_launch(), "run": RUN.value} | sizes._asdict()

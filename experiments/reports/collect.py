@@ -62,11 +62,12 @@ def _run_folders(root: pathlib.Path, problems: Problems) -> Iterator[tuple[pathl
     for where, folders, files in walk:
         real = os.path.realpath(where)
         names = {*folders, *files}
-        # No run lies in a folder of checkpoints, which may hold thousands of others.
-        folders[:] = sorted(name for name in folders if not name.startswith("checkpoints"))
+        folders.sort()
         if real in seen:
             folders.clear()
         elif names & {"config.json", "result.json"}:
+            # No run lies in a folder of checkpoints, which may hold thousands of others.
+            folders[:] = [name for name in folders if not name.startswith("checkpoints")]
             yield pathlib.Path(where), names
         seen.add(real)
 

@@ -131,7 +131,7 @@ def legend(figure: Figure, runs: Sequence[Run], line: str = "", but: Collection[
     entries = [(*style(rule), labels.drawable(rule), None, line) for rule in rules]
     if "off" not in but and not all(run.static for run in runs):
         entries.append(("black", "o", "plasticity off", "white", line and "--"))
-    if "chance" not in but and runs[0].chance is not None:
+    if "chance" not in but and any(run.chance is not None for run in runs):
         entries.append(("#999999", "", "chance level", None, ":"))
     handles = [
         Line2D([], [], color=c, marker=m, linestyle=line, markersize=5, markerfacecolor=f, label=t)

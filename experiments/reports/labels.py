@@ -30,11 +30,16 @@ def varied(runs: Iterable[Run]) -> list[str]:
     values = {n: {json.dumps(r.config[n]) for r in runs if n in r.config} for n in names}
     differing = [name for name, found in values.items() if len(found) > 1]
     models = ["model.name"] if "model.name" in differing else []
-    if models:  # a field that only one of the models has is implied by the model's name
-        differing = [
-            n for n in differing if n.startswith("rule.") or all(n in r.config for r in runs)
-        ]
+    if models:  # a field that only some models have may be implied by the model's name
+        differing = [n for n in differing if n.startswith("rule.") or not _implied(n, runs)]
     return models + [name for name in differing if not IGNORED.fullmatch(name)]
+
+
+def _implied(field: str, runs: Sequence[Run]) -> bool:
+    """Whether the model's name says what the field is, in a group of which some lack it."""
+    known = [run for run in runs if field in run.config]
+    values = {(run.config["model.name"], json.dumps(run.config[field])) for run in known}
+    return len(known) < len(runs) and len(values) == len({model for model, _ in values})
 
 
 def varied_within_rules(runs: Iterable[Run]) -> list[str]:

@@ -69,7 +69,7 @@ def _lines(runs: Sequence[Run], field: str, others: Sequence[str]) -> Figure:
         axes.set_xticks(values[:: math.ceil(len(values) / MOST_TICKS)])
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axes.set_xlabel(labels.field_label(field))
-        _chance(axes, runs)
+        _chance(axes, own)
     _scale(panels[0][0], runs)
     figures.legend(figure, runs, "-")
     return figure
@@ -112,9 +112,11 @@ def _point(axes: Axes, run: Run, on: bool, at: float, which: str = "y") -> None:
 
 
 def _chance(axes: Axes, runs: Sequence[Run], which: str = "y") -> None:
-    if runs[0].chance is not None:
+    """The chance level, if all runs have the same."""
+    levels = {run.chance for run in runs}
+    if len(levels) == 1 and None not in levels:
         draw = axes.axhline if which == "y" else axes.axvline
-        draw(runs[0].chance, color="#999999", linestyle=":", linewidth=1)
+        draw(*levels, color="#999999", linestyle=":", linewidth=1)
 
 
 def _scale(axes: Axes, runs: Sequence[Run], which: str = "y") -> None:
@@ -156,12 +158,13 @@ def score_table(run: Run, settings: dict[str, list[Any]]) -> np.ndarray:
 def heat_maps(runs: Sequence[Run]) -> Figure | None:
     """Trained networks tested under two settings, a panel for each; the numbers are printed.
 
-    None: not two settings were varied, or most of their combinations were not tested.
+    None: not two settings were varied, or most of their combinations were not tested, or a network
+    was tested several times under one of them.
     """
     # The setting with fewer values, such as three depths, stands side by side.
     settings = dict(sorted(evaluated_under(runs).items(), key=lambda one: -len(one[1])))
     tested = [run for run in runs if run.elsewhere][: figures.PANELS]
-    if len(settings) != 2:
+    if len(settings) != 2 or any({*labels.varied(r.elsewhere)} - settings.keys() for r in tested):
         return None
     tables = np.array([score_table(run, settings) for run in tested])
     if np.isfinite(tables).mean() <= 0.5:

@@ -13,6 +13,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from plasticity.experiments import build
+from plasticity.experiments.run import hosts
 from plasticity.experiments.run.checked import read
 from plasticity.experiments.run.checkpoint import Checkpoints
 from plasticity.experiments.run.metrics import across_seeds, summarise
@@ -184,7 +185,8 @@ def _report(config: ConfigDict, workdir: Workdir) -> tuple[dict[str, Any], str, 
     report = {"step": step, "changed": {field: here for field, _, here in changed}}
     report |= averaged(Seeds(trained), summaries)  # by the seeds of training
     target = free_name(workdir.path, f"evaluation-{step}")
-    write_json(target, report)
+    if hosts.primary():
+        write_json(target, report)
     return report, program.learner.task.main_metric, target
 
 

@@ -34,7 +34,8 @@ def check_start(config: ConfigDict) -> None:
     field = f"encoder.start_from={start!r}"
     if build.make_task(config).image is None:
         raise ConfigError(f"{field} must be empty: the inputs of this task are no images")
-    there = Workdir(start).trained_config()
+    workdir = Workdir(start, "encoder.start_from")
+    there = workdir.trained_config()
     for one, which in ((config, "of this config"), (there, "there")):
         if one.model.get("net", "conv4") != "conv4":
             raise ConfigError(f"{field}: the net {which}, {one.model.net!r}, has no encoder")
@@ -43,7 +44,7 @@ def check_start(config: ConfigDict) -> None:
     ours, theirs = (_encoder(one) for one in (config, there))
     if ours != theirs:
         raise ConfigError(f"{field} has the encoder {theirs}, and this config {ours}")
-    trained_parameters(there, Workdir(start))
+    trained_parameters(there, workdir)
 
 
 def _encoder(config: ConfigDict) -> str:
@@ -63,7 +64,8 @@ def initial_state(
 def with_encoder(config: ConfigDict, params: Parameters) -> Parameters:
     """Initial parameters, of one seed or of several, with the encoder of `encoder.start_from`."""
     if start := config.encoder.start_from:
-        _, there = trained_parameters(Workdir(start).trained_config(), Workdir(start))
+        workdir = Workdir(start, "encoder.start_from")
+        _, there = trained_parameters(workdir.trained_config(), workdir)
         params = jax.tree.map(lambda weight: weight, params)  # the caller's dicts stay as they are
         encoder = encoder_of(params)
         encoder.update(jax.tree.map(_in_place_of, encoder, encoder_of(there)))

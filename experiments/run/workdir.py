@@ -60,7 +60,8 @@ HARMLESS = (
 class Workdir:
     """Paths of a run, and the checks that guard them."""
 
-    def __init__(self, path: str):
+    def __init__(self, path: str, given_by: str = "--workdir"):
+        self.given_by = given_by
         given = path_of("workdir", path)
         self.path = given if in_bucket(given) else given.absolute()
         self.config = self.path / "config.json"
@@ -162,7 +163,7 @@ class Workdir:
     def load_config(self) -> dict[str, Any]:
         """The config that the run was started with, as `read_config`; WorkdirError: none."""
         if not is_there(self.config):
-            raise WorkdirError(f"--workdir={self.path} holds no run: there is no config.json")
+            raise WorkdirError(f"{self.given_by}={self.path} holds no run: there is no config.json")
         return read_config(self.config)
 
     def trained_config(self) -> ConfigDict:

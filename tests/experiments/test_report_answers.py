@@ -289,3 +289,56 @@ def test_the_first_screen_is_question_answer_and_figure(tmp_path):
 def test_rules_of_the_library_have_styles_of_their_own():
     styles = list(map(figures.style, figures.RULES))
     assert len(set(styles)) == len(styles)
+
+
+def test_a_third_setting_makes_no_heat_map(tmp_path):
+    """A cell would be one of several values."""
+    values = {(d, p): d / 100 for p in ("early", "late") for d in (20, 40)}
+    evaluated(tmp_path, "hebbian", values)
+    (runs,) = collect(tmp_path).values()
+    assert heat_maps(runs) is not None
+    for name in ("evaluation-60.json", "evaluation-60-3.json"):
+        edit(tmp_path / "hebbian" / name, lambda e: e["changed"].update({"rule.eta0": 0.5}))
+    (runs,) = collect(tmp_path).values()
+    assert heat_maps(runs) is None
+
+
+def test_a_setting_of_one_model_tells_its_runs_apart(tmp_path):
+    """With one run of each model, its name says it all."""
+    models = {"open": {"attention_window": 0}, "closed": {"attention_window": -1}, "rnn": None}
+    for name, changed in models.items():
+        folder = make_run(tmp_path / "runs" / name)
+        if changed:
+            edit(folder / "config.json", lambda c, changed=changed: c["model"].update(changed))
+        else:
+            edit(folder / "config.json", lambda c: c.update(model={"name": "rnn", "hidden": 64}))
+    (runs,) = collect(tmp_path).values()
+    assert {*variants(runs, varied(runs))} == {
+        "name transformer, full attention",
+        "name transformer, attention closed",
+        "name rnn",
+    }
+    assert varied([run for run in runs if run.config.get("model.attention_window") != -1]) == [
+        "model.name"
+    ]
+
+
+def test_a_chance_level_is_drawn_where_all_runs_have_it(tmp_path):
+    for delay in (10, 20, 40):
+        make_run(tmp_path / "runs" / str(delay), delay=delay)
+
+    def levels():
+        (runs,) = collect(tmp_path).values()
+        lines = performance(runs).axes[0].lines
+        return [line.get_ydata()[0] for line in lines if line.get_linestyle() == ":"]
+
+    assert levels() == [0.125]
+    edit(tmp_path / "runs/40/result.json", lambda r: r.update(chance=0.5))
+    assert levels() == []
+
+
+def test_a_folder_may_be_called_like_checkpoints(tmp_path):
+    make_run(tmp_path / "checkpoints_every" / "one")
+    make_run(make_run(tmp_path / "two", delay=40) / "checkpoints" / "three", delay=60)
+    found = [run.config["task.delay"] for runs in collect(tmp_path).values() for run in runs]
+    assert sorted(found) == [20, 40]

@@ -155,6 +155,11 @@ OTHERS = [
 BENCHMARK = (COPYING, "--out={tmp}/new/bench.json")
 LARGE = "--config=configs/large.py"
 OUTPUTS = [
+    Case(
+        "benchmark", (*BENCHMARK, "--config.train.num_seeds=5"), r"num_seeds=5 must be 1: one seed"
+    ),
+    Case("benchmark_sites", ("--out=b.json", "--rules="), r"--rules is empty: name some of delta"),
+    Case("plateau", ("--run=nowhere", "--out=p.json"), r"--run=.*nowhere holds no run"),
     Case("benchmark", (*BENCHMARK, "--engines="), r"--engines is empty: name some of auto, dense"),
     Case("benchmark", (*BENCHMARK, "--engines=sparse"), r"memory.engine='sparse' is unknown"),
     Case("benchmark", (*BENCHMARK, "--rules=hebian"), r"did you mean 'hebbian'"),
@@ -180,6 +185,7 @@ OUTPUTS = [
     Case("scaling", (LARGE, "--out={tmp}/s.json", "--meshes=axb"), r"--meshes=axb must be DATAxMO"),
     Case("scaling", (LARGE, "--out={tmp}/s.json", "--meshes=0x8"), r"--meshes=0x8 must be DATAxMO"),
     Case("scaling", (LARGE, "--out={tmp}/s.json", f"--meshes=1x{'9' * 5000}"), r"must be DATAxMO"),
+    Case("capacity", ("--rows=",), r"--rows is empty: name some, such as"),
     Case("capacity", (), r"--out is missing: JSON file"),
     Case("capacity", ("--rows=sums",), r"--rows=sums must be SETTING/MEMORY/FEATURE, such as"),
     Case("capacity", ("--rows=unique/sum/elu",), r"memory='sum' is unknown: did you mean 'sums'"),
