@@ -101,10 +101,18 @@ def accelerators() -> list[str]:
 
 
 def run_command(command: Sequence[str], log: str, folder: str) -> int:
-    """Runs a worker's command in a folder of the machine where this is called: its exit code."""
+    """Runs a worker's command in a folder of the machine where this is called: its exit code.
+
+    If this is interrupted, as by `ray.cancel`, the worker gets SIGTERM, and time to save.
+    """
     with pathlib.Path(log).open("a") as out:
-        done = subprocess.run(command, stdout=out, stderr=out, cwd=folder, check=False)
-    return done.returncode
+        worker = subprocess.Popen(command, stdout=out, stderr=out, cwd=folder)
+        try:
+            return worker.wait()
+        except BaseException:
+            worker.terminate()
+            worker.wait()
+            raise
 
 
 def _remote(ended: Callable[[], object], result: Callable[[], int], stop: Callable) -> Job:

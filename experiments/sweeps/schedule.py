@@ -12,6 +12,8 @@ from plasticity.commands import program
 from plasticity.experiments.cli import RUN_ERROR, USAGE_ERROR
 from plasticity.experiments.run.interrupts import Interrupts
 from plasticity.experiments.run.program import shape_of
+from plasticity.experiments.run.storage import WorkdirError
+from plasticity.experiments.run.workdir import Workdir
 from plasticity.experiments.sweeps.executors import Executor, Job
 from plasticity.experiments.sweeps.points import Failure, Point, by_state
 
@@ -57,7 +59,8 @@ class Schedule:
       executor: where workers run.
       command: of a worker that runs these points in turn.
       logs: folder for the output of workers.
-      retries: number of times that a failed point is tried again.
+      retries: number of times that a failed point is tried again. A worker that was ended from
+        outside after it had saved further steps does not count.
     """
 
     def __init__(
@@ -70,6 +73,7 @@ class Schedule:
         self._executor, self._command, self._retries = executor, command, retries
         self._logs, self._started = logs, 0
         self._tries: dict[pathlib.Path, int] = collections.Counter()
+        self._saved: dict[pathlib.Path, int] = collections.Counter()  # steps of each point
         self._failed: list[Failure] = []
 
     def run(self, points: Sequence[Point], done: Callable[[Point], object]) -> list[Failure]:
@@ -118,8 +122,19 @@ class Schedule:
         waiting = left[len(tried) :]
         return [*again, waiting] if waiting else again
 
+    def _went_on(self, point: Point) -> bool:
+        """Whether a point has saved further steps since its last try here."""
+        try:
+            steps = max(Workdir(str(point.workdir)).saved_steps(), default=0)
+        except WorkdirError:
+            return False
+        before, self._saved[point.workdir] = self._saved[point.workdir], steps
+        return steps > before
+
     def _may_try_again(self, point: Point, code: int, log: pathlib.Path) -> bool:
-        self._tries[point.workdir] += 1
+        # A worker that was preempted after it had saved further steps did not fail.
+        if not self._went_on(point) or code in (RUN_ERROR, USAGE_ERROR):
+            self._tries[point.workdir] += 1
         if self._tries[point.workdir] <= self._retries:
             print(f"again: {point.name} (exit code {code}: {log})", flush=True)
             return True

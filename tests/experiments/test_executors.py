@@ -70,6 +70,24 @@ def wait(jobs):
     assert not any(job.poll() for job in jobs)
 
 
+def test_an_interrupted_command_lets_its_worker_save(monkeypatch, tmp_path):
+    """As `ray.cancel` interrupts it: by an exception in `wait`."""
+    saves = "import signal, sys; signal.signal(15, lambda *a: sys.exit(print('saved')));"
+    saves += "print('ready', flush=True); signal.pause()"
+    wait_for, log = subprocess.Popen.wait, tmp_path / "log"
+
+    def interrupted(worker):
+        monkeypatch.setattr(subprocess.Popen, "wait", wait_for)
+        while "ready" not in log.read_text():
+            time.sleep(0.02)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(subprocess.Popen, "wait", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        executors.run_command([sys.executable, "-c", saves], str(log), str(tmp_path))
+    assert log.read_text().split() == ["ready", "saved"]
+
+
 def test_a_job_of_a_cluster_that_died_is_lost(monkeypatch, tmp_path):
     """Options reach submitit, numbers as numbers; its errors about jobs do not end a sweep."""
 

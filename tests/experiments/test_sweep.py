@@ -334,11 +334,13 @@ class Script:
         for point in self.points:
             if point.identity in command:
                 outcome = self.outcomes[point.chosen["seed"]].pop(0)
-                if outcome == "killed":
+                if outcome == "preempted":
+                    (point.workdir / "checkpoints" / str(len(self.started))).mkdir(parents=True)
+                if outcome in ("killed", "preempted"):
                     return Done(-9)
                 code = max(code, not outcome)
                 if outcome:
-                    point.workdir.mkdir(parents=True)
+                    point.workdir.mkdir(parents=True, exist_ok=True)
                     (point.workdir / "result.json").write_text(json.dumps(RESULT))
         return Done(code)
 
@@ -393,6 +395,19 @@ def test_a_lost_worker_costs_a_try_only_where_it_was(tmp_path):
     Schedule(executor, identities, tmp_path / "logs", retries=1).run(points, done.append)
     assert len(done) == 6
     assert sorted(map(len, executor.started)) == [1, 1, 3, 3]
+
+
+def test_a_preempted_worker_that_has_saved_costs_no_try(tmp_path):
+    points = make_points(tmp_path, 1)
+    outcomes = [["preempted"] * 5 + ["killed", True]]
+    done = []
+    schedule = Schedule(Script(points, outcomes), identities, tmp_path / "logs", retries=1)
+    assert schedule.run(points, done.append) == []
+    assert done == points
+    outcomes = [["preempted", "killed", "killed", True]]
+    again = make_points(tmp_path / "again", 1)
+    schedule = Schedule(Script(again, outcomes), identities, tmp_path / "logs", retries=1)
+    assert [failure.point for failure in schedule.run(again, done.append)] == again
 
 
 def test_equal_points_of_two_studies_are_told_apart(tmp_path):
