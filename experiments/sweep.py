@@ -15,11 +15,12 @@ one per point and seed.
 
 import itertools
 import pathlib
+import sys
 from collections.abc import Mapping, Sequence
 
 from absl import flags
 
-from plasticity.experiments import cli
+from plasticity.experiments import cli, unread
 from plasticity.experiments.run.storage import DamagedFileError, check_folder, logs_of, path_of
 from plasticity.experiments.sweeps.executors import EXECUTORS, keeps_apart, make_executor
 from plasticity.experiments.sweeps.overrides import FORMS, check_seeds, points_of_sweep
@@ -72,6 +73,8 @@ def main() -> int:
     if ONLY.present:
         return worker_code(run_all(points, lambda _: None, TOGETHER.value))
     check_seeds(points)
+    for note in unread.notes_of_all([(point.config(), point.chosen) for point in points]):
+        print(note, file=sys.stderr)
     if DRY_RUN.value:
         print("\n".join(point.command() for point in points))
         return 0

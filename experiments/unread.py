@@ -1,11 +1,14 @@
 """Settings that have no effect on a run."""
 
-from collections.abc import Iterable, Iterator
+import dataclasses
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from ml_collections import ConfigDict
 
 from plasticity.experiments import build
 from plasticity.outer.task_stream import METHODS
+from plasticity.rules import RULES
+from plasticity.rules.settings import PlasticSettings
 from plasticity.types import KEEP, RATE
 
 # Mixers without attention inside, and those whose attention is not cut into segments.
@@ -45,6 +48,9 @@ def notes(config: ConfigDict, given: Iterable[str]) -> Iterator[str]:
             yield f"note: {field}={config[section][name]!r} has no effect: {why}"
         if mixer in UNPLACED and _places(field, config):
             yield f"note: {field}={config.model[name]!r} has no effect with model.mixer={mixer!r}"
+        if section == "rule" and name in _of_layers(config):
+            value = f"{field}={config.rule[name]!r}"
+            yield f"note: {value} has no effect: there is no plastic layer (model.plastic='none')"
         if section == "rule" and name in UNREAD:
             other, idle = UNREAD[name]
             if config.rule.get(other, not idle) == idle:
@@ -67,6 +73,25 @@ def notes(config: ConfigDict, given: Iterable[str]) -> Iterator[str]:
             yield f"{value}: the rule {rule!r} reads no value"
         elif name == "rate_limit" and config.site.rate == "one":
             yield f"{value}: site.rate='one' fixes the rate"
+
+
+def notes_of_all(points: Sequence[tuple[ConfigDict, Collection[str]]]) -> Iterator[str]:
+    """A note on each field that has no effect in any of the points that set it.
+
+    Args:
+      points: config, and the fields by which it differs from others.
+    """
+    for field in dict.fromkeys(field for _, fields in points for field in fields):
+        found = [[*notes(config, [field])] for config, fields in points if field in fields]
+        if all(found):
+            yield found[0][0]
+
+
+def _of_layers(config: ConfigDict) -> list[str]:
+    """The settings of the rule that only plastic layers read, if none is written."""
+    settings = RULES[config.rule.name].settings
+    idle = issubclass(settings, PlasticSettings) and not build.writes_layers(config)
+    return [field.name for field in dataclasses.fields(settings)] if idle else []
 
 
 def _idle(field: str, config: ConfigDict) -> str:

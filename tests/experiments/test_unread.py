@@ -5,6 +5,8 @@ import pytest
 from plasticity.experiments import unread
 from plasticity.experiments.configfile import load_config, set_field
 
+MEMORY = {"model.mixer": "memory", "model.plastic": "none"}
+
 
 @pytest.mark.parametrize(
     ("argument", "given", "said"),
@@ -17,6 +19,9 @@ from plasticity.experiments.configfile import load_config, set_field
         ("rwkv7", {"site.rate_limit": "2"}, "the rule 'rwkv7' has no rate"),
         ("oja", {"site.value_norm": "unit"}, "the rule 'oja' reads no value"),
         ("delta", {"model.mixer": "memory", "site.value_norm": "unit"}, None),
+        ("delta", MEMORY | {"rule.eta0": "7."}, "there is no plastic layer"),
+        ("delta", {"rule.eta0": "7."}, None),
+        ("delta", MEMORY | {"rule.meta_gradient": "truncated"}, None),
         ("titans", {"rule.hidden": "7"}, "rule.memory='linear'"),
         ("titans", {"rule.hidden": "7", "rule.memory": "mlp"}, None),
         ("moneta", {"rule.sharpness": "7"}, "rule.smooth=False"),
@@ -46,3 +51,12 @@ def test_it_is_told(argument, given, said):
     notes = list(unread.notes(config, given))
     assert len(notes) == (said is not None)
     assert said is None or (said in notes[0] and notes[0].startswith("note: "))
+
+
+def test_a_sweep_is_told_of_what_has_no_effect_anywhere():
+    of_memory, plain = load_config("copying", "delta"), load_config("copying", "delta")
+    for field, text in MEMORY.items():
+        set_field(of_memory, field, text)
+    everywhere = [(of_memory, {"rule.eta0": rate, "seed": 0}) for rate in (0.1, 0.2)]
+    assert len([*unread.notes_of_all(everywhere)]) == 1
+    assert not [*unread.notes_of_all([*everywhere, (plain, {"rule.eta0": 0.1})])]
