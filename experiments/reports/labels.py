@@ -38,7 +38,7 @@ def varied(runs: Iterable[Run]) -> list[str]:
 def _implied(field: str, runs: Sequence[Run]) -> bool:
     """Whether the model's name says what the field is, in a group of which some lack it."""
     known = [run for run in runs if field in run.config]
-    values = {(run.config["model.name"], json.dumps(run.config[field])) for run in known}
+    values = {(run.config.get("model.name"), json.dumps(run.config[field])) for run in known}
     return len(known) < len(runs) and len(values) == len({model for model, _ in values})
 
 
