@@ -20,7 +20,7 @@ from plasticity.experiments.validate import ConfigError
 from plasticity.memory import ENGINES
 from plasticity.memory.dense import TraceMatrix
 from plasticity.rules import RULES
-from plasticity.site_steps import associate_step, site_of
+from plasticity.site_steps import site_of, site_step
 from plasticity.synapse import PLAIN, WrittenRows
 from plasticity.tokens import check_tokens
 from plasticity.types import Array, FastState, LayerShape, Memory, PyTree, Rule, Token
@@ -100,7 +100,7 @@ def _by_engine(
     tokens = check_tokens(site_of(rule), rule.form, tokens)
 
     def body(fast: FastState, scanned: tuple[Token, Array]) -> tuple[FastState, Array]:
-        answer, after = associate_step(rule, memory, fast, *scanned)
+        answer, after = site_step(rule, memory, fast, *scanned)  # `tokens` are checked
         return after, answer
 
     shape, base, answers = LayerShape(*state.weight.shape), _base(memory, state), []
