@@ -56,8 +56,8 @@ def first_nonfinite(
     """Names the first quantity, in causal order, that is not finite in the next training step.
 
     It replays the batch and stores one flag per intermediate quantity instead of its value. The
-    replay of the episode has no dropout; the gradient, which is computed last, has. Neither has the
-    changes of `Learner.refresh`.
+    replay of the episode has no dropout; the gradient, which is computed last, has. Neither
+    includes the changes that `Learner.refresh` makes to the weights.
 
     Args:
       learner, state, seed, hyper: as for the training step that failed.

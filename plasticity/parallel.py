@@ -98,7 +98,7 @@ def _at_query(
     """One read, at the query."""
     recalled = _from_start(seen, parts, plan.tokens.query[:, None])[:, 0]
     recalled += jnp.einsum("tsn,sno->to", plan.answers, written)
-    return _asked(site, plan, recalled, transposed=False)
+    return _asked(site, plan, recalled, backward=False)
 
 
 def _plan_transposed(
@@ -121,20 +121,22 @@ def _transposed(
     query = plan.tokens.query
     found = total(seen[:, p] * (query @ part) for p, part in enumerate(parts))
     found += plan.answers(jnp.einsum("sno,to->tsn", written, query))
-    return _asked(site, plan, found, transposed=True)
+    return _asked(site, plan, found, backward=True)
 
 
-def _asked(site: Site, plan: Plan, found: Array, transposed: bool) -> Array:
-    """The answers, given what is found at the queries: all that `Site.answer` may read."""
-    wanted = transposed
+def _asked(site: Site, plan: Plan, found: Array, backward: bool) -> Array:
+    """The answers, given what is found at the queries: all that `Site.answer` may read.
+
+    `backward`: it was found by a read of the transposed memory.
+    """
 
     def answer(token: Token, there: Array) -> Array:
         def read(x: Array, layer: str = "", *, transposed: bool = False) -> Array:
             del layer
-            if x is not token.query or transposed != wanted:
+            if x is not token.query or transposed != backward:
                 raise ValueError(
                     f"Site.asks={site.asks!r} must be 'freely': Site.answer reads something else "
-                    f"than the {'transposed ' if wanted else ''}memory at token.query"
+                    f"than the {'transposed ' if backward else ''}memory at token.query"
                 )
             return there
 

@@ -21,6 +21,7 @@ from plasticity.network import (
 )
 from plasticity.program import is_float
 from plasticity.registry import lookup
+from plasticity.site_steps import check_made_for
 from plasticity.steps import length
 from plasticity.synapse import copies
 from plasticity.types import Array, Key, Plasticity, PyTree
@@ -110,11 +111,8 @@ def _check(network: Network) -> None:
     at_layers = (network.layers, network.rule, network.memory)
     at_sites = [(True, *network.at_site(name)) for name in network.sites]
     for written, rule, memory in (at_layers, *at_sites):
-        if written and memory.form != rule.form:
-            raise ValueError(
-                f"the memory is made for {memory.form}, but the rule writes {rule.form}: make the "
-                "engine with form=rule.form"
-            )
+        if written:
+            check_made_for(rule, memory)
     if network.layers and network.rule.write is None:
         raise ValueError(
             f"the layers {sorted(network.layers)} are plastic, and this rule has a meaning at "

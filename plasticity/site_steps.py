@@ -74,6 +74,15 @@ def site_step(
     return site_answer(rule, memory, read_from, token), after
 
 
+def check_made_for(rule: Rule, memory: Memory) -> None:
+    """Raises ValueError unless the engine is made for the form of the rule's writes."""
+    if memory.form != rule.form:
+        raise ValueError(
+            f"the memory is made for {memory.form}, but the rule writes {rule.form}: make the "
+            "engine with form=rule.form"
+        )
+
+
 def _check_step(rule: Rule, site: Site, memory: Memory, fast: Any, token: Token) -> None:
     """Raises the errors of `associate_step`."""
     layers = fast if isinstance(fast, dict) else {"": fast}
@@ -82,11 +91,7 @@ def _check_step(rule: Rule, site: Site, memory: Memory, fast: Any, token: Token)
             f"fast is a {type(fast).__name__}, it should be a FastState, or one for each layer: "
             "memory.open(memory.init(shape, dtype), shape, slots) makes one"
         )
-    if memory.form != rule.form:
-        raise ValueError(
-            f"the memory is made for {memory.form}, but the rule writes {rule.form}: make the "
-            "engine with form=rule.form"
-        )
+    check_made_for(rule, memory)
     check_taken(site, token)
     should_have = site.layers(prepared_shape(site, token)).keys()
     if layers.keys() != should_have:

@@ -261,7 +261,7 @@ def test_refused_with_a_message_and_nothing_is_changed(name, runs, tmp_path):
 LIKELY = ("the last row cut", "a save cut", "the newest checkpoint cut")
 
 
-@pytest.mark.parametrize("name", sampled(RESUMED, lambda name: name in LIKELY))
+@pytest.mark.parametrize("name", sampled(RESUMED, lambda name: name in LIKELY, "thorough"))
 def test_resumed_a_run_ends_as_if_nothing_had_happened(name, runs, tmp_path, capsys):
     folder = tmp_path / "run"
     shutil.copytree(runs / "stopped", folder)

@@ -215,7 +215,7 @@ def gradient(way):
     return jax.jit(lambda learned: way(plastic, learned, xs))(learned)
 
 
-@pytest.mark.parametrize("way", sampled(AROUND, lambda way: way == "shard_map"))
+@pytest.mark.parametrize("way", sampled(AROUND, lambda way: way == "shard_map", "thorough"))
 def test_transformations_around_run_change_nothing(way, x64):
     assert_trees_close(gradient(AROUND[way]), gradient(jax.grad(square, 1)), 1e-10)
 
